@@ -1,0 +1,58 @@
+"""What can go wrong, split on the question that callers ask: does trying again help?
+
+    DbbtraceError
+    ├── UsageError           the caller's input is wrong; the message names the value and the fix
+    ├── TransientError       the other side can't now: try again later (``retry_after``)
+    └── TerminalError        trying the same again can't help
+        ├── ConfigurationError   login, permission, missing table, missing package: a person must act;
+        │                        nothing was refused, so nothing is set aside
+        └── RefusedError         the backend will never take this payload: bisect, then set aside
+
+Inside a job none of these is raised: there they become one log line (see ``diagnostics.guard``).
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "ConfigurationError",
+    "DbbtraceError",
+    "RefusedError",
+    "TerminalError",
+    "TransientError",
+    "UsageError",
+]
+
+
+class DbbtraceError(Exception):
+    """Base of all errors that dbbtrace raises on purpose."""
+
+
+class UsageError(DbbtraceError, ValueError):
+    """Input that makes no sense; the message names the value and says what to do instead."""
+
+
+class TransientError(DbbtraceError):
+    """The backend can't take this now.
+
+    Args:
+        message: what happened, without secrets.
+        retry_after: seconds the backend asked us to wait; None when it did not say.
+        ambiguous: True when the payload may have been stored all the same (a connection lost during a write).
+    """
+
+    def __init__(self, message: str, *, retry_after: float | None = None, ambiguous: bool = False) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+        self.ambiguous = ambiguous
+
+
+class TerminalError(DbbtraceError):
+    """Trying the same again can't help."""
+
+
+class ConfigurationError(TerminalError):
+    """Wrong login, right, address, table or missing package. A person must act; the payload itself is fine."""
+
+
+class RefusedError(TerminalError):
+    """The backend refuses this payload for good: the caller may split it, and set aside what is refused alone."""

@@ -1,0 +1,94 @@
+"""Who is who: run id → trace id, a fact → its span id, a row → its record id.
+
+Pure functions of their arguments, so that processes which never meet agree. All hashes are SHA-256, cut to the
+length needed, over UTF-8 text: any language can compute them. Knows nothing of spans or warehouses.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from hashlib import sha256
+from secrets import randbits
+
+__all__ = [
+    "identity_of_span",
+    "new_run_id",
+    "new_span_id",
+    "new_trace_id",
+    "normalise_guid",
+    "normalise_run_id",
+    "record_id",
+    "root_span_id",
+    "span_id_of",
+    "trace_id_of",
+]
+
+_GUID = re.compile(r"[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}")
+_SPAN_BITS = (1 << 64) - 1
+
+
+def _hash(bits: int, *parts: str) -> int:
+    """The first ``bits`` of the SHA-256 of the parts, one a line; never 0, which OpenTelemetry holds invalid."""
+    text = "\n".join(parts).encode("utf-8", "surrogatepass")
+    return int.from_bytes(sha256(text).digest()[: bits // 8], "big") or 1
+
+
+def normalise_guid(text: str) -> str:
+    """A GUID in lower case without surrounding space or braces; any other text only without surrounding space."""
+    text = text.strip()
+    bare = (text[1:-1] if text[:1] == "{" and text[-1:] == "}" else text).lower()
+    return bare if _GUID.fullmatch(bare) else text
+
+
+def normalise_run_id(value: object) -> str:
+    """The run id as rows hold it: a lower-case GUID, or the text as given; '' when there is none.
+
+    Accepts str and ``uuid.UUID``. Readers join run ids by equality, so every writer must go through here.
+    """
+    if isinstance(value, uuid.UUID):
+        return str(value)
+    return normalise_guid(value) if isinstance(value, str) else ""
+
+
+def new_run_id() -> str:
+    """A fresh GUID, for a run that nobody named."""
+    return str(uuid.uuid4())
+
+
+def new_trace_id() -> int:
+    """128 random bits that a job which seeds ``random`` can't make repeat."""
+    return randbits(128) or 1
+
+
+def new_span_id() -> int:
+    """64 random bits that a job which seeds ``random`` can't make repeat."""
+    return randbits(64) or 1
+
+
+def trace_id_of(run_id: str) -> int:
+    """Trace id of a run: the GUID's own 128 bits (dashes or not), otherwise a hash of the text."""
+    run_id = normalise_guid(run_id)
+    if _GUID.fullmatch(run_id):
+        return int(run_id.replace("-", ""), 16) or _hash(128, "dbbtrace.trace", run_id)
+    return _hash(128, "dbbtrace.trace", run_id)
+
+
+def root_span_id(trace_id: int) -> int:
+    """Span id of the run's root, which every process can name as parent without having seen it."""
+    return _hash(64, "dbbtrace.root", f"{trace_id:032x}")
+
+
+def span_id_of(trace_id: int, identity: str) -> int:
+    """Span id of a fact with an identity of its own: recorded twice, it is one span."""
+    return _hash(64, "dbbtrace.span", f"{trace_id:032x}", identity)
+
+
+def identity_of_span(span_id: int) -> str:
+    """Identity of live work, which has no other than its span."""
+    return f"span:{span_id & _SPAN_BITS:016x}"
+
+
+def record_id(run_id: str, identity: str, stage: str = "") -> str:
+    """Identity of a row: 32 hex digits from run id, the fact's identity and, for dbt, the process_stage."""
+    return f"{_hash(128, 'dbbtrace.record', run_id, identity, stage):032x}"

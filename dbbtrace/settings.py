@@ -1,0 +1,243 @@
+"""The settings, each declared once, and the only reader of the process environment.
+
+An argument of ``configure()`` beats the environment, which beats ``dbbtrace.toml``, which beats the default.
+All faults are reported at once. Secrets are masked wherever a setting is shown.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from dbbtrace.errors import UsageError
+
+__all__ = [
+    "DEFAULT_WAREHOUSE",
+    "SETTINGS",
+    "Setting",
+    "Settings",
+    "config_file",
+    "in_fabric",
+    "masked",
+    "resolve",
+    "strict_by_environment",
+    "traceparent",
+]
+
+DEFAULT_WAREHOUSE = "sqlite:///dbb_warehouse.db"
+"""The embedded warehouse in the working directory; in Fabric there is no default (see ``in_fabric``)."""
+
+_LAKEHOUSE = "/lakehouse/default"
+_TRUE = frozenset({"1", "true", "yes", "on"})
+_FALSE = frozenset({"0", "false", "no", "off", ""})
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting: its name in ``configure()`` and ``dbbtrace.toml``, its variables, how to read it, what it does."""
+
+    name: str
+    variables: tuple[str, ...]
+    """Environment variables, the first that is set wins."""
+    parse: Callable[[object], Any]
+    default: Any
+    doc: str
+
+
+def _text(value: object) -> str:
+    return str(value).strip()
+
+
+def _flag(value: object) -> bool:
+    text = str(value).strip().lower()
+    if text in _TRUE or text in _FALSE:
+        return text in _TRUE
+    raise ValueError("write 1 or 0")
+
+
+def _seconds(value: object) -> float:
+    try:
+        seconds = float(str(value))
+    except ValueError:
+        raise ValueError("write a number of seconds, e.g. 120") from None
+    if not 0 <= seconds < 86400:
+        raise ValueError("write a number of seconds between 0 and 86400")
+    return seconds
+
+
+def _protocol(value: object) -> str:
+    text = _text(value)
+    if text not in ("http/protobuf", "grpc"):
+        raise ValueError("write http/protobuf or grpc")
+    return text
+
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting("warehouse", ("DBBTRACE_WAREHOUSE",), _text, None,
+            "Where rows go: sqlite:///file.db, an ODBC connection string, mssql://server/database, or none."),
+    Setting("orchestration_run_id", ("DBBTRACE_ORCHESTRATION_RUN_ID",), _text, None,
+            "Run id for runs that are opened or joined without one."),
+    Setting("data_product", ("DBBTRACE_DATA_PRODUCT",), _text, None, "Data product of the run."),
+    Setting("environment", ("DBBTRACE_ENVIRONMENT",), _text, None, "TST, ACC, QUAL or PRD."),
+    Setting("workspace_id", ("DBBTRACE_WORKSPACE_ID",), _text, None, "Fabric workspace of the run."),
+    Setting("rows_timeout", ("DBBTRACE_ROWS_TIMEOUT",), _seconds, 2.0,
+            "Seconds that the end of a run waits for its rows; 120 for a warehouse that sleeps."),
+    Setting("journal_dir", ("DBBTRACE_JOURNAL_DIR",), _text, None,
+            "Directory of the journal; default a per-user state directory."),
+    Setting("journal_fsync", ("DBBTRACE_JOURNAL_FSYNC",), _flag, False,
+            "1 to survive power loss too, at the price of a disk flush for every span."),
+    Setting("strict", ("DBBTRACE_STRICT",), _flag, False,
+            "1 to raise what is otherwise logged; for tests, never for jobs."),
+    Setting("service_name", ("OTEL_SERVICE_NAME",), _text, "dbbtrace", "service.name of the spans."),
+    Setting("otlp_endpoint", ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"), _text, None,
+            "OTLP backend that gets the spans too, e.g. http://localhost:4318."),
+    Setting("otlp_protocol", ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"), _protocol,
+            "http/protobuf", "http/protobuf or grpc."),
+    Setting("forward", ("DBBTRACE_FORWARD",), _flag, True, "0 to keep spans from the OTLP backend."),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings in force; ``resolve()`` makes it."""
+
+    warehouse: str | None
+    orchestration_run_id: str | None
+    data_product: str | None
+    environment: str | None
+    workspace_id: str | None
+    rows_timeout: float
+    journal_dir: str
+    journal_fsync: bool
+    strict: bool
+    service_name: str
+    otlp_endpoint: str | None
+    otlp_protocol: str
+    forward: bool
+    sources: Mapping[str, str]
+    """Setting → where its value comes from: ``argument``, a variable's name, a file's path, or ``default``."""
+
+    def __repr__(self) -> str:
+        shown = ", ".join(
+            f"{field.name}={masked(str(getattr(self, field.name)))}" for field in fields(self) if field.name != "sources"
+        )
+        return f"Settings({shown})"
+
+
+def resolve(**arguments: object) -> Settings:
+    """The settings in force: arguments (None: not given), then environment, then file, then default.
+
+    Raises:
+        UsageError: one or more values make no sense; the message names every one of them.
+    """
+    unknown = sorted(set(arguments) - {setting.name for setting in SETTINGS})
+    faults = [f"{name}: no such setting" for name in unknown]
+    values: dict[str, Any] = {}
+    sources: dict[str, str] = {}
+    path = config_file()
+    try:
+        in_file = _read(path) if path else {}
+    except UsageError as error:
+        in_file, faults = {}, [*faults, str(error)]
+    for setting in SETTINGS:
+        raw, source = _find(setting, arguments, in_file, path)
+        sources[setting.name] = source
+        try:
+            values[setting.name] = setting.default if raw is None else setting.parse(raw)
+        except ValueError as error:
+            faults.append(f"{source} says {setting.name} = {masked(str(raw))}: {error}")
+    if faults:
+        raise UsageError("; ".join(faults))
+    if values["warehouse"] is None and not in_fabric():
+        values["warehouse"] = DEFAULT_WAREHOUSE
+    if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+        values["forward"] = False  # the specification's switch: it stops forwarding, never rows
+    if values["journal_dir"] is None:
+        values["journal_dir"] = str(_state_dir())
+    return Settings(**values, sources=sources)
+
+
+def _find(
+    setting: Setting, arguments: Mapping[str, object], in_file: Mapping[str, object], path: Path | None
+) -> tuple[object, str]:
+    if arguments.get(setting.name) is not None:
+        return arguments[setting.name], "argument"
+    for variable in setting.variables:
+        if os.environ.get(variable, "").strip():
+            return os.environ[variable], variable
+    if setting.name in in_file:
+        return in_file[setting.name], str(path)
+    return None, "default"
+
+
+def config_file() -> Path | None:
+    """The configuration file in force: DBBTRACE_CONFIG, ./dbbtrace.toml, or the lakehouse's in Fabric; else None."""
+    named = os.environ.get("DBBTRACE_CONFIG", "").strip()
+    if named:
+        return Path(named)
+    for path in (Path("dbbtrace.toml"), Path(_LAKEHOUSE, "Files/dbbtrace/config.toml")):
+        if path.is_file():
+            return path
+    return None
+
+
+def _read(path: Path) -> dict[str, object]:
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path}: {error}") from None
+    known = {setting.name for setting in SETTINGS}
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise UsageError(f"{path}: no such setting: {', '.join(unknown)}; there are {', '.join(sorted(known))}")
+    return values
+
+
+def strict_by_environment() -> bool:
+    """DBBTRACE_STRICT alone, for faults that happen before anything is configured."""
+    return os.environ.get("DBBTRACE_STRICT", "").strip().lower() in _TRUE
+
+
+def traceparent() -> str | None:
+    """The W3C trace context that a parent process handed on, e.g. ``00-<trace id>-<span id>-01``; None without."""
+    return os.environ.get("TRACEPARENT", "").strip() or None
+
+
+def in_fabric() -> bool:
+    """Whether this is a Microsoft Fabric notebook: it has a lakehouse mount or its notebook utilities.
+
+    There the embedded warehouse is never a silent fallback: a file on a disk that goes with the kernel would
+    look like success.
+    """
+    if os.path.isdir(_LAKEHOUSE):
+        return True
+    from importlib.util import find_spec
+
+    return find_spec("notebookutils") is not None
+
+
+def _state_dir() -> Path:
+    """Where this user's programs keep state: LOCALAPPDATA on Windows, XDG_STATE_HOME or ~/.local/state elsewhere."""
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA") or str(Path.home() / "AppData" / "Local")
+        return Path(base) / "dbbtrace" / "journal"
+    base = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
+    return Path(base) / "dbbtrace" / "journal"
+
+
+_SECRET_PAIR = re.compile(r"(?i)\b(pwd|password|secret|accesskey|access_token|token|authorization|api[-_]?key)(\s*=\s*)(\{(?:[^}]|\}\})*\}|[^;&\s]*)")
+_SECRET_USERINFO = re.compile(r"(?<=://)([^/@\s:]*):([^/@\s]*)@")
+
+
+def masked(text: str) -> str:
+    """The text without passwords: ``PWD=...;`` in ODBC strings, ``user:password@`` in URLs, tokens in queries."""
+    return _SECRET_USERINFO.sub(r"\1:***@", _SECRET_PAIR.sub(r"\1\2***", text))

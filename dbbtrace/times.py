@@ -1,0 +1,99 @@
+"""Points in time: whatever tools write → nanoseconds since the Unix epoch → the text of a column.
+
+Nanoseconds as int, never float: a float can't hold them. Everything is UTC; a time without zone is taken as UTC,
+because that is what Fabric, Power BI and dbt mean by it.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta, timezone
+from time import gmtime
+
+__all__ = ["NANOS", "format_utc", "iso_utc", "to_datetime", "to_unix_nanos"]
+
+NANOS = 1_000_000_000
+"""Nanoseconds in a second."""
+
+_ISO = re.compile(
+    r"(\d{4})-(\d\d)-(\d\d)(?:[T ](\d\d):(\d\d)(?::(\d\d)(?:[.,](\d{1,9})\d*)?)?)?\s*(Z|z|UTC|[+-]\d\d:?\d\d)?"
+)
+_PORTAL = re.compile(r"(\d{1,2})/(\d{1,2})/(\d{4}),? (\d{1,2}):(\d\d):(\d\d)(?:\.(\d{1,9})\d*)?(?:\s*([AP])M)?", re.I)
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_SECOND = timedelta(seconds=1)
+
+
+def to_unix_nanos(value: object) -> int:
+    """A point in time as nanoseconds since the Unix epoch.
+
+    Args:
+        value: a datetime (pandas Timestamp too), ISO 8601 text with 0 to 9 fraction digits, the Fabric portal's
+            ``6/14/2025, 7:47:13 PM``, or a number: seconds since the epoch below 10**11, milliseconds below
+            10**14, microseconds below 10**17, else nanoseconds.
+
+    Raises:
+        ValueError: what stands there is no point in time.
+    """
+    if isinstance(value, datetime):
+        nanos = getattr(value, "nanosecond", 0)  # pandas.Timestamp
+        aware = value if value.tzinfo is not None else value.replace(tzinfo=timezone.utc)
+        delta = aware - _EPOCH
+        return (delta.days * 86400 + delta.seconds) * NANOS + delta.microseconds * 1000 + int(nanos)
+    if isinstance(value, str):
+        return _parse(value.strip())
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return _number(value)
+    raise ValueError(f"{value!r} is no point in time")
+
+
+def _number(value: int | float) -> int:
+    if not -62_135_596_800 <= value < 10**19:
+        raise ValueError(f"{value!r} is no point in time")
+    size = abs(value)
+    scale = NANOS if size < 10**11 else 10**6 if size < 10**14 else 1000 if size < 10**17 else 1
+    if isinstance(value, int):
+        return value * scale
+    whole = int(value // 1)
+    return whole * scale + int((value - whole) * scale)
+
+
+def _parse(text: str) -> int:
+    if match := _ISO.fullmatch(text):
+        year, month, day, hour, minute, second, fraction, zone = match.groups()
+    elif match := _PORTAL.fullmatch(text):
+        month, day, year, hour, minute, second, fraction, half = match.groups()
+        zone = None
+        if half:
+            hour = str(int(hour) % 12 + (12 if half in "Pp" else 0))
+    else:
+        raise ValueError(f"{text!r} is no point in time; write it as 2026-11-24T16:45:00.123456Z")
+    try:
+        moment = datetime(
+            int(year), int(month), int(day), int(hour or 0), int(minute or 0), int(second or 0), tzinfo=timezone.utc
+        )
+    except ValueError as error:
+        raise ValueError(f"{text!r} is no point in time: {error}") from None
+    seconds = (moment - _EPOCH) // _SECOND
+    if zone and zone[0] in "+-":
+        offset = int(zone[1:3]) * 3600 + int(zone[-2:]) * 60
+        seconds += -offset if zone[0] == "+" else offset
+    return seconds * NANOS + int((fraction or "").ljust(9, "0"))
+
+
+def format_utc(unix_nanos: int, digits: int) -> str:
+    """``2026-11-24 16:45:00.123456`` with ``digits`` fraction digits (0 to 9), floored, as a datetime2 column reads."""
+    seconds, nanos = divmod(unix_nanos, NANOS)
+    year, month, day, hour, minute, second = gmtime(seconds)[:6]
+    text = f"{year:04d}-{month:02d}-{day:02d} {hour:02d}:{minute:02d}:{second:02d}"
+    return f"{text}.{nanos:09d}"[: 20 + digits] if digits else text
+
+
+def iso_utc(unix_nanos: int) -> str:
+    """``2026-11-24T16:45:00.123456Z``: how attributes hold a point in time; nine digits where there are so many."""
+    text = format_utc(unix_nanos, 9 if unix_nanos % 1000 else 6)
+    return f"{text[:10]}T{text[11:]}Z"
+
+
+def to_datetime(unix_nanos: int) -> datetime:
+    """An aware datetime in UTC, floored to the microsecond."""
+    return _EPOCH + timedelta(microseconds=unix_nanos // 1000)
