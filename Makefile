@@ -1,0 +1,59 @@
+# demo, test, lint, format: each makes the virtual environment it needs on first use.
+#
+#   make demo                    a real orchestration run, and its rows
+#   make test                    all tests, in parallel
+#   make test ARGS="-k journal"  some of them
+#   make PYTHON=python3.12 ...   another interpreter (3.10 to 3.13); the newest one found is the default
+
+VENV  ?= .venv
+BIN   := $(VENV)/bin
+STAMP := $(VENV)/.installed
+ARGS  ?=
+# The newest supported interpreter that runs and can make virtual environments: a pyenv shim may be found, yet not run.
+FIND_PYTHON = for python in $(PYTHON) $(if $(PYTHON),,python3.13 python3.12 python3.11 python3.10 python3 python); do \
+	$$python -c 'import ensurepip, sys, venv; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' \
+		2>/dev/null && echo $$python && break; done
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format clean
+
+help:  ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+demo: $(STAMP)  ## Run a real, small orchestration and show its rows; ARGS=--fail lets some of it fail
+	@mkdir -p .demo
+	@cd .demo && $(abspath $(BIN))/dbbtrace demo $(ARGS)
+	@cd .demo && for query in \
+		"SELECT table_name, status, rows_written, data_written, duration FROM meta.monitoring_integration ORDER BY timestamp DESC, table_name LIMIT 5" \
+		"SELECT unique_id, status, rows_affected, execution_time FROM meta.monitoring_transformation_dbt WHERE process_stage = 'execute' ORDER BY generated_at DESC, process_started_at LIMIT 5" \
+		"SELECT semantic_model_name, status, duration FROM meta.monitoring_semantic_model_refresh ORDER BY process_started_at DESC LIMIT 5"; \
+	do printf '\n%s\n' "$$query"; $(abspath $(BIN))/dbbtrace query "$$query"; done
+
+test: $(STAMP)  ## Run the tests in parallel; ARGS="-k word" picks some
+	@$(BIN)/python -m pytest -n logical --maxprocesses 8 --dist loadgroup $(ARGS)
+
+lint: $(STAMP)  ## Check style, format and types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: $(STAMP)  ## Put the code into the project's format
+	@$(BIN)/ruff check --fix-only --quiet .
+	@$(BIN)/ruff format .
+
+clean:  ## Remove the virtual environment and what the tools left
+	rm -rf $(VENV) .demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+$(BIN)/python:
+	@python=$$($(FIND_PYTHON)); \
+	if [ -z "$$python" ]; then \
+		echo "make: no Python 3.10 to 3.13 with venv found$(if $(PYTHON), under the name $(PYTHON))." \
+			"On Debian and Ubuntu: apt-get install python3 python3-venv. Elsewhere: make PYTHON=/path/to/python3.12" >&2; \
+		exit 1; fi; \
+	echo "Making $(VENV) with $$($$python --version)" && $$python -m venv $(VENV)
+
+# Installed again only when pyproject.toml changed: the code itself is linked (an editable install).
+$(STAMP): pyproject.toml | $(BIN)/python
+	@echo "Installing the packages of pyproject.toml into $(VENV) (once; a few minutes)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
