@@ -21,12 +21,12 @@ pytest_plugins = [
     f"tests.support.{path.stem}" for path in sorted(Path(__file__).parent.glob("support/[!_]*.py"))
 ]
 
-# The same examples each time, and no deadline: what decides is what the code does, not how busy the machine is.
+# The same examples each time and no deadline: the code decides, not how busy the machine is.
 hypothesis.settings.register_profile("dbbtrace", derandomize=True, deadline=None, database=None)
 hypothesis.settings.load_profile("dbbtrace")
 
 CANNOT_BE_HAD = ("DBBTRACE_TEST_MSSQL", "DBBTRACE_TEST_ODBC", "no Python")
-"""Words in a skip's reason that excuse it in CI too: a live server, an interpreter that nobody can install."""
+"""Words in a skip's reason that excuse it in CI too: a live server, an interpreter no package brings."""
 
 
 def _is_of_the_developer(name: str) -> bool:
