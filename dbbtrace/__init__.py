@@ -1,1 +1,90 @@
-"""dbbtrace."""
+"""dbbtrace: what happened inside every orchestration run, as one trace and three warehouse tables.
+
+    with dbbtrace.orchestration_run(run_id, data_product="Group-FinancialStatements"):
+        with dbbtrace.table_load("Customer", schema="mdm", source="MDS") as load:
+            load.rows_written = copy()
+
+The public names, nothing else. What a job may not need is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from dbbtrace.configure import configure, flush, shutdown
+from dbbtrace.errors import ConfigurationError, DbbtraceError, RefusedError, TransientError, UsageError
+from dbbtrace.runs import Run, begin_run, child_environment, join_run, orchestration_run
+from dbbtrace.spans import (
+    DbtNode,
+    ModelRefresh,
+    Step,
+    TableLoad,
+    Workload,
+    consumption,
+    dbt_node,
+    integration,
+    model_refresh,
+    step,
+    table_load,
+    transformation,
+)
+from dbbtrace.version import __version__
+
+if TYPE_CHECKING:
+    from dbbtrace.delivery import DurableSpanProcessor
+    from dbbtrace.records import record_load, record_refresh
+    from dbbtrace.sources.dbt import record_dbt
+
+__all__ = [
+    "ConfigurationError",
+    "DbbtraceError",
+    "DbtNode",
+    "DurableSpanProcessor",
+    "ModelRefresh",
+    "RefusedError",
+    "Run",
+    "Step",
+    "TableLoad",
+    "TransientError",
+    "UsageError",
+    "Workload",
+    "__version__",
+    "begin_run",
+    "child_environment",
+    "configure",
+    "consumption",
+    "dbt_node",
+    "flush",
+    "integration",
+    "join_run",
+    "model_refresh",
+    "orchestration_run",
+    "record_dbt",
+    "record_load",
+    "record_refresh",
+    "shutdown",
+    "step",
+    "table_load",
+    "transformation",
+]
+
+_ON_FIRST_USE = {
+    "DurableSpanProcessor": "dbbtrace.delivery",
+    "record_dbt": "dbbtrace.sources.dbt",
+    "record_load": "dbbtrace.records",
+    "record_refresh": "dbbtrace.records",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _ON_FIRST_USE:
+        raise AttributeError(f"module 'dbbtrace' has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(_ON_FIRST_USE[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -119,6 +119,7 @@ REFRESH_TYPE: Final = "dbb.refresh.type"
 # -- standard keys set beside ours --------------------------------------------------------------------------
 CICD_PIPELINE_NAME: Final = "cicd.pipeline.name"
 CICD_PIPELINE_RUN_ID: Final = "cicd.pipeline.run.id"
+CICD_PIPELINE_RESULT: Final = "cicd.pipeline.result"
 CICD_TASK_NAME: Final = "cicd.pipeline.task.name"
 CICD_TASK_RUN_RESULT: Final = "cicd.pipeline.task.run.result"
 """success, failure, error, timeout, cancellation or skip."""

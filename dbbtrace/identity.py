@@ -12,13 +12,16 @@ from hashlib import sha256
 from secrets import randbits
 
 __all__ = [
+    "dbt_identity",
     "identity_of_span",
+    "load_identity",
     "new_run_id",
     "new_span_id",
     "new_trace_id",
     "normalise_guid",
     "normalise_run_id",
     "record_id",
+    "refresh_identity",
     "root_span_id",
     "span_id_of",
     "trace_id_of",
@@ -87,6 +90,21 @@ def span_id_of(trace_id: int, identity: str) -> int:
 def identity_of_span(span_id: int) -> str:
     """Identity of live work, which has no other than its span."""
     return f"span:{span_id & _SPAN_BITS:016x}"
+
+
+def load_identity(source_run_id: str, source: str, schema: str, table: str, started_at: str) -> str:
+    """Identity of a load that was reported after the fact: what it loaded, for which pipeline run, and when."""
+    return "\n".join(("load", source_run_id, source, schema, table, started_at))
+
+
+def dbt_identity(invocation_id: str, unique_id: str, generated_at: str = "") -> str:
+    """Identity of a dbt node in an invocation; ``generated_at`` only where the invocation id is the trace's own."""
+    return "\n".join(("dbt", invocation_id.lower(), unique_id, generated_at))
+
+
+def refresh_identity(request_id: str) -> str:
+    """Identity of a refresh whose request id is known."""
+    return "\n".join(("refresh", request_id.strip().lower()))
 
 
 def record_id(run_id: str, identity: str, stage: str = "") -> str:

@@ -24,6 +24,7 @@ __all__ = [
     "config_file",
     "in_fabric",
     "masked",
+    "read",
     "resolve",
     "strict_by_environment",
     "traceparent",
@@ -85,6 +86,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("data_product", ("DBBTRACE_DATA_PRODUCT",), _text, None, "Data product of the run."),
     Setting("environment", ("DBBTRACE_ENVIRONMENT",), _text, None, "TST, ACC, QUAL or PRD."),
     Setting("workspace_id", ("DBBTRACE_WORKSPACE_ID",), _text, None, "Fabric workspace of the run."),
+    Setting("run_by_hand", ("DBBTRACE_RUN_BY_HAND",), _flag, False,
+            "1 where the run id was made up; dbbtrace hands it on to child processes itself."),
     Setting("rows_timeout", ("DBBTRACE_ROWS_TIMEOUT",), _seconds, 2.0,
             "Seconds that the end of a run waits for its rows; 120 for a warehouse that sleeps."),
     Setting("journal_dir", ("DBBTRACE_JOURNAL_DIR",), _text, None,
@@ -111,6 +114,7 @@ class Settings:
     data_product: str | None
     environment: str | None
     workspace_id: str | None
+    run_by_hand: bool
     rows_timeout: float
     journal_dir: str
     journal_fsync: bool
@@ -122,9 +126,21 @@ class Settings:
     sources: Mapping[str, str]
     """Setting → where its value comes from: ``argument``, a variable's name, a file's path, or ``default``."""
 
+    @property
+    def otlp_url(self) -> str | None:
+        """Where OTLP goes: with http/protobuf a general endpoint gets ``/v1/traces``, as the specification says."""
+        endpoint = self.otlp_endpoint
+        if endpoint is None or self.otlp_protocol == "grpc" or endpoint.rstrip("/").endswith("/v1/traces"):
+            return endpoint
+        if self.sources.get("otlp_endpoint") == "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT":
+            return endpoint
+        return endpoint.rstrip("/") + "/v1/traces"
+
     def __repr__(self) -> str:
         shown = ", ".join(
-            f"{field.name}={masked(str(getattr(self, field.name)))}" for field in fields(self) if field.name != "sources"
+            f"{field.name}={masked(str(getattr(self, field.name)))}"
+            for field in fields(self)
+            if field.name != "sources"
         )
         return f"Settings({shown})"
 
@@ -135,31 +151,39 @@ def resolve(**arguments: object) -> Settings:
     Raises:
         UsageError: one or more values make no sense; the message names every one of them.
     """
+    settings, faults = read(**arguments)
+    if faults:
+        raise UsageError("; ".join(faults))
+    return settings
+
+
+def read(**arguments: object) -> tuple[Settings, list[str]]:
+    """The settings in force, with the default where a value makes no sense, and what is wrong with those."""
     unknown = sorted(set(arguments) - {setting.name for setting in SETTINGS})
     faults = [f"{name}: no such setting" for name in unknown]
     values: dict[str, Any] = {}
     sources: dict[str, str] = {}
     path = config_file()
+    in_file: dict[str, object] = {}
     try:
         in_file = _read(path) if path else {}
     except UsageError as error:
-        in_file, faults = {}, [*faults, str(error)]
+        faults.append(str(error))
     for setting in SETTINGS:
         raw, source = _find(setting, arguments, in_file, path)
-        sources[setting.name] = source
         try:
             values[setting.name] = setting.default if raw is None else setting.parse(raw)
         except ValueError as error:
             faults.append(f"{source} says {setting.name} = {masked(str(raw))}: {error}")
-    if faults:
-        raise UsageError("; ".join(faults))
+            values[setting.name], source = setting.default, "default"
+        sources[setting.name] = source
     if values["warehouse"] is None and not in_fabric():
         values["warehouse"] = DEFAULT_WAREHOUSE
     if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         values["forward"] = False  # the specification's switch: it stops forwarding, never rows
     if values["journal_dir"] is None:
         values["journal_dir"] = str(_state_dir())
-    return Settings(**values, sources=sources)
+    return Settings(**values, sources=sources), faults
 
 
 def _find(
@@ -234,7 +258,9 @@ def _state_dir() -> Path:
     return Path(base) / "dbbtrace" / "journal"
 
 
-_SECRET_PAIR = re.compile(r"(?i)\b(pwd|password|secret|accesskey|access_token|token|authorization|api[-_]?key)(\s*=\s*)(\{(?:[^}]|\}\})*\}|[^;&\s]*)")
+_SECRET_PAIR = re.compile(
+    r"(?i)\b(pwd|password|secret|accesskey|access_token|token|authorization|api[-_]?key)(\s*=\s*)(\{(?:[^}]|\}\})*\}|[^;&\s]*)"
+)
 _SECRET_USERINFO = re.compile(r"(?<=://)([^/@\s:]*):([^/@\s]*)@")
 
 

@@ -69,7 +69,13 @@ def _parse(text: str) -> int:
         raise ValueError(f"{text!r} is no point in time; write it as 2026-11-24T16:45:00.123456Z")
     try:
         moment = datetime(
-            int(year), int(month), int(day), int(hour or 0), int(minute or 0), int(second or 0), tzinfo=timezone.utc
+            int(year),
+            int(month),
+            int(day),
+            int(hour or 0),
+            int(minute or 0),
+            int(second or 0),
+            tzinfo=timezone.utc,
         )
     except ValueError as error:
         raise ValueError(f"{text!r} is no point in time: {error}") from None

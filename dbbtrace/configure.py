@@ -1,0 +1,262 @@
+"""Puts provider, delivery and exporters together, once a process.
+
+``configure()`` says where rows and spans go; whoever needs them asks ``runtime()``, which configures from the
+environment if nobody has. A backend that is down, or settings that make no sense, never raise into the job: spans
+wait in the journal. Exporters are reached by OpenTelemetry entry point, never by import.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry.sdk.trace import ReadableSpan, Span
+
+from dbbtrace import attributes as key
+from dbbtrace.destinations import UNRESOLVED, otlp_name, warehouse_name
+from dbbtrace.diagnostics import is_strict, log, set_strict
+from dbbtrace.errors import ConfigurationError, UsageError
+from dbbtrace.provider import Provider
+from dbbtrace.settings import Settings, masked, read
+
+if TYPE_CHECKING:
+    import os
+
+    from opentelemetry.sdk.trace.export import SpanExporter
+
+    from dbbtrace.delivery import Delivery, Destination
+
+__all__ = ["AccessToken", "Runtime", "configure", "destinations", "flush", "runtime", "shutdown"]
+
+AccessToken = str | Callable[[], str]
+"""A token for ``https://database.windows.net/.default``, or a function that gives a fresh one."""
+
+_EXPORTERS = "opentelemetry_traces_exporter"
+_lock = threading.RLock()
+_runtime: Runtime | None = None
+_provider: Provider | None = None
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """What is in force in this process."""
+
+    settings: Settings
+    provider: Provider
+    delivery: Delivery
+    arguments: dict[str, Any]
+    extras: tuple[object, ...] = field(default=(), repr=False)
+
+    def save(self, span: Span) -> None:
+        """Journal a running span's attributes again."""
+        self.delivery.save(span)
+
+    def emit(self, spans: Sequence[ReadableSpan]) -> None:
+        """Hand finished spans to the delivery."""
+        self.delivery.emit(spans)
+
+    def current_settings(self) -> Settings:
+        """The settings read again: a notebook may have set variables since."""
+        return read(**self.arguments)[0]
+
+    def flush_at_end_of_run(self) -> None:
+        """Wait for the rows until the deadline; one log line if some are left in the journal."""
+        timeout = self.settings.rows_timeout
+        if not self.delivery.flush(timeout):
+            log.warning(
+                "not all rows stand in the warehouse after %g s; they wait in the journal (%s) and are delivered by "
+                "the next job that uses it, or by `dbbtrace flush`",
+                timeout,
+                self.settings.journal_dir,
+            )
+
+
+def configure(
+    *,
+    warehouse: str | None = None,
+    access_token: AccessToken | None = None,
+    exporters: Sequence[SpanExporter] = (),
+    journal_dir: str | os.PathLike[str] | None = None,
+    rows_timeout: float | None = None,
+    strict: bool | None = None,
+    **settings: object,
+) -> None:
+    """Say where rows and spans go. All of it may come from the environment; calling it again is harmless.
+
+    Args:
+        warehouse: DBBTRACE_WAREHOUSE: ``sqlite:///file.db``, an ODBC connection string, ``mssql://server/database``,
+            or ``none``.
+        access_token: for ``mssql://``: a token, or a function that gives one for each new connection.
+        exporters: further OpenTelemetry span exporters that get every span.
+        journal_dir: DBBTRACE_JOURNAL_DIR.
+        rows_timeout: DBBTRACE_ROWS_TIMEOUT; seconds that the end of a run waits for its rows.
+        strict: DBBTRACE_STRICT; raise what is otherwise logged. For tests.
+        settings: any other of ``dbbtrace.settings.SETTINGS`` by name.
+
+    Never raises because a backend is down. With other arguments than before, later spans take the new road and open
+    ones end where they began.
+
+    Raises:
+        UsageError: a setting makes no sense, only when strict; otherwise it is passed by with a log line.
+    """
+    global _runtime
+    arguments = {
+        **settings,
+        "warehouse": warehouse,
+        "journal_dir": journal_dir,
+        "rows_timeout": rows_timeout,
+        "strict": strict,
+    }
+    if strict is not None:
+        set_strict(strict)
+    with _lock:
+        resolved = _read(arguments)
+        extras = (access_token, *exporters)
+        if _runtime is not None and (_runtime.settings, _runtime.extras) == (resolved, extras):
+            return
+        _runtime = _assemble(resolved, arguments, access_token, exporters)
+
+
+def _read(arguments: dict[str, Any]) -> Settings:
+    settings, faults = read(**arguments)
+    for fault in faults:
+        if is_strict():
+            raise UsageError(fault)
+        log.error("this dbbtrace setting makes no sense and is passed by: %s", fault)
+    return settings
+
+
+def _assemble(
+    settings: Settings,
+    arguments: dict[str, Any],
+    access_token: AccessToken | None,
+    exporters: Sequence[SpanExporter],
+) -> Runtime:
+    from dbbtrace.delivery import Delivery
+
+    global _provider
+    if _provider is None:
+        _provider = Provider(settings.service_name)
+        _provider.become_global()
+    targets = [*destinations(settings, access_token), *map(_given, exporters)]
+    delivery = Delivery(
+        targets, journal_dir=settings.journal_dir, fsync=settings.journal_fsync, resource=_provider.resource
+    )
+    _provider.processor = delivery
+    _say(settings, targets)
+    return Runtime(settings, _provider, delivery, arguments, (access_token, *exporters))
+
+
+def destinations(settings: Settings, access_token: AccessToken | None = None) -> list[Destination]:
+    """Where the settings send spans: the warehouse unless it is ``none``, and the OTLP backend if one is named."""
+    from dbbtrace.delivery import Destination
+
+    found = []
+    url = settings.warehouse
+    if url is None:
+        found.append(Destination(UNRESOLVED, _unresolved, rows=True, wants=gives_rows))
+    elif url.lower() != "none":
+        found.append(
+            Destination(
+                warehouse_name(url),
+                lambda: _exporter("dbb_warehouse", url=url, access_token=access_token),
+                rows=True,
+                wants=gives_rows,
+            )
+        )
+    endpoint, protocol = settings.otlp_url, settings.otlp_protocol
+    if endpoint and settings.forward:
+        found.append(
+            Destination(
+                otlp_name(endpoint, protocol),
+                lambda: _exporter("dbb_otlp", endpoint=endpoint, protocol=protocol),
+                rows=False,
+            )
+        )
+    return found
+
+
+def gives_rows(span: ReadableSpan) -> bool:
+    """Whether the span is an operation that may give rows."""
+    return (span.attributes or {}).get(key.OPERATION) in key.ROW_OPERATIONS
+
+
+def _given(exporter: SpanExporter) -> Destination:
+    from dbbtrace.delivery import Destination
+
+    kind = type(exporter)
+    return Destination(f"exporter:{kind.__module__}.{kind.__qualname__}", lambda: exporter, rows=False)
+
+
+def _unresolved() -> SpanExporter:
+    raise ConfigurationError(
+        "no warehouse is named; rows wait in the journal: set DBBTRACE_WAREHOUSE, e.g. to mssql://server/database"
+    )
+
+
+def _exporter(name: str, **arguments: Any) -> SpanExporter:
+    """The exporter registered under this OpenTelemetry entry point."""
+    from importlib.metadata import entry_points
+
+    for point in entry_points(group=_EXPORTERS, name=name):
+        exporter: SpanExporter = point.load()(**arguments)
+        return exporter
+    raise ConfigurationError(
+        f"no OpenTelemetry exporter {name!r} is installed; run: pip install --force-reinstall dbbtrace"
+    )
+
+
+def _say(settings: Settings, targets: Sequence[Destination]) -> None:
+    """One line that tells where rows and spans go, and by which setting."""
+    if settings.warehouse is None:
+        log.warning(
+            "no warehouse is named, as DBBTRACE_WAREHOUSE would: rows wait in the journal %s",
+            settings.journal_dir,
+        )
+    names = ", ".join(f"{'rows' if target.rows else 'spans'} → {masked(target.name)}" for target in targets)
+    log.info(
+        "dbbtrace: %s; journal %s; warehouse named by %s",
+        names or "nothing is recorded (warehouse none, no OTLP endpoint)",
+        settings.journal_dir,
+        settings.sources.get("warehouse"),
+    )
+
+
+def runtime() -> Runtime:
+    """What is in force; configured from the environment at first use."""
+    if _runtime is None:
+        configure()
+    assert _runtime is not None
+    return _runtime
+
+
+def flush(timeout: float | None = None) -> bool:
+    """Wait until all rows recorded so far stand in the warehouse.
+
+    Args:
+        timeout: seconds; None: the setting rows_timeout; negative waits for ever; 0 returns at once.
+
+    Returns False if rows remain in the journal.
+    """
+    if _runtime is None:
+        return True
+    return _runtime.delivery.flush(_runtime.settings.rows_timeout if timeout is None else timeout)
+
+
+def shutdown(timeout: float | None = None) -> None:
+    """Flush until the deadline and stop; what is left stays in the journal. The next use configures anew.
+
+    Args:
+        timeout: seconds; None: the setting rows_timeout.
+    """
+    global _runtime
+    with _lock:
+        current, _runtime = _runtime, None
+    if current is not None:
+        from dbbtrace.runs import forget_runs
+
+        forget_runs()
+        current.provider.processor = None
+        current.delivery.shutdown(current.settings.rows_timeout if timeout is None else timeout)

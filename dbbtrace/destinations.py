@@ -1,0 +1,44 @@
+"""Names of destinations: URLs without secrets, the same in every process, whatever the order of their parts.
+
+A journal names its destinations so, and is delivered to equal names only.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from urllib.parse import urlsplit
+
+__all__ = ["UNRESOLVED", "otlp_name", "warehouse_name"]
+
+UNRESOLVED = "warehouse:unresolved"
+"""The warehouse that nobody has named yet."""
+
+_PAIR = re.compile(r"\s*([^=;]+?)\s*=\s*(\{(?:[^}]|\}\})*\}|[^;]*)\s*(?:;|$)")
+
+
+def warehouse_name(url: str) -> str:
+    """``sqlite:////absolute/path.db`` or ``mssql://server/database``, server in lower case.
+
+    An ODBC connection string and an ``mssql://`` URL of one database have one name; login and options are no part.
+    """
+    url = url.strip()
+    if url.lower().startswith("sqlite:"):
+        path = url.split(":", 1)[1].removeprefix("//").removeprefix("/")
+        return "sqlite:///" + os.path.realpath(path or "dbb_warehouse.db")
+    if "://" in url:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        return f"mssql://{host}{f':{parts.port}' if parts.port not in (None, 1433) else ''}{parts.path}"
+    pairs = {name.lower(): value.strip("{}") for name, value in _PAIR.findall(url)}
+    server = next((pairs[name] for name in ("server", "address", "addr", "data source") if name in pairs), "")
+    server = re.sub(r"^tcp:", "", server.strip(), flags=re.I).lower().replace(",", ":").removesuffix(":1433")
+    database = pairs.get("database", "")
+    return f"mssql://{server or 'dsn=' + pairs.get('dsn', '')}/{database}"
+
+
+def otlp_name(endpoint: str, protocol: str) -> str:
+    """``otlp+grpc://host:4317`` or ``otlp+http/protobuf://host:4318/v1/traces``, without login or query."""
+    parts = urlsplit(endpoint if "://" in endpoint else f"//{endpoint}")
+    port = f":{parts.port}" if parts.port else ""
+    return f"otlp+{protocol}://{parts.hostname or ''}{port}{parts.path.rstrip('/')}"

@@ -1,0 +1,87 @@
+"""Facts: spans that arrive finished, because another tool did the work and told us afterwards.
+
+They take the same road as live spans, but no SDK span is started for them: one journal line each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags, get_current_span
+
+from dbbtrace import attributes as key
+from dbbtrace.configure import runtime
+from dbbtrace.diagnostics import guard
+from dbbtrace.identity import new_span_id, span_id_of
+from dbbtrace.scope import Scope
+from dbbtrace.version import __version__
+
+__all__ = ["emit", "fact", "parent_of_facts"]
+
+_SAMPLED = TraceFlags(TraceFlags.SAMPLED)
+_SCOPE = InstrumentationScope("dbbtrace", __version__)
+_UNSET = Status(StatusCode.UNSET)
+
+
+def parent_of_facts(scope: Scope) -> SpanContext:
+    """What facts hang on: the current span where it is of the run's trace, otherwise the scope's own parent."""
+    current = get_current_span().get_span_context()
+    return current if current.is_valid and current.trace_id == scope.trace_id else scope.parent
+
+
+def fact(
+    scope: Scope,
+    *,
+    name: str,
+    operation: str,
+    identity: str | None,
+    start: int,
+    end: int,
+    attributes: Mapping[str, Any],
+    parent: SpanContext | None = None,
+    error: tuple[str, str] | None = None,
+    span_id: int | None = None,
+) -> ReadableSpan:
+    """A finished span in the scope.
+
+    Args:
+        identity: identity of the fact in its run, which decides its span id and its row; None: it has none.
+        start, end: nanoseconds since the Unix epoch; an end before the start is taken as the start.
+        attributes: laid over what the scope gives; None values are dropped, there and here.
+        parent: context of the parent span; default see ``parent_of_facts``.
+        error: (error.type, message) of a fact that failed.
+        span_id: instead of the one that identity gives.
+    """
+    merged = scope.inherited()
+    merged[key.OPERATION] = operation
+    if identity is not None:
+        merged[key.IDENTITY] = identity
+    if error is not None:
+        merged[key.ERROR_TYPE], merged[key.ERROR_MESSAGE] = error
+    merged.update(attributes)
+    merged = {attribute: value for attribute, value in merged.items() if value is not None}
+    if span_id is None:
+        span_id = span_id_of(scope.trace_id, identity) if identity is not None else new_span_id()
+    return ReadableSpan(
+        name=name,
+        context=SpanContext(scope.trace_id, span_id, False, _SAMPLED),
+        parent=parent or parent_of_facts(scope),
+        resource=runtime().provider.resource,
+        attributes=merged,
+        links=scope.links,
+        kind=SpanKind.INTERNAL,
+        status=Status(StatusCode.ERROR, error[1]) if error is not None else _UNSET,
+        start_time=start,
+        end_time=max(start, end),
+        instrumentation_scope=_SCOPE,
+    )
+
+
+def emit(spans: Sequence[ReadableSpan]) -> None:
+    """Hand finished spans to the delivery. Never raises into the job."""
+    if spans:
+        with guard("record facts"):
+            runtime().emit(spans)

@@ -1,0 +1,196 @@
+"""Typed values of a handle: ``load.rows_written = 10`` is checked where it is written.
+
+A value that makes no sense is left out, with a warning that names it and the line; strict raises. Nothing here
+converts silently what could be a mistake: 10.5 rows is no count, and neither is True.
+"""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Callable
+from decimal import Decimal
+from operator import index
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+from uuid import UUID
+
+from dbbtrace.diagnostics import complain
+from dbbtrace.identity import normalise_guid
+from dbbtrace.times import iso_utc, to_unix_nanos
+
+if TYPE_CHECKING:
+    from dbbtrace.handle import Handle
+
+__all__ = [
+    "Count",
+    "Guid",
+    "Moment",
+    "Number",
+    "Text",
+    "Value",
+    "checked",
+    "count",
+    "guid",
+    "moment",
+    "number",
+    "text",
+]
+
+T = TypeVar("T")
+_BIGINT = 2**63
+
+
+def count(value: object) -> int:
+    """A whole number from 0 to 2**63 - 1: int, numpy integers, integral Decimal or float, or their digits as text.
+
+    Raises:
+        ValueError: anything else.
+    """
+    if isinstance(value, bool) or type(value).__name__ == "bool_":
+        raise ValueError("is no count")
+    if isinstance(value, str):
+        value = value.strip()
+        if not value.isdecimal():
+            raise ValueError("is no count")
+        whole = int(value)
+    elif isinstance(value, (float, Decimal)) or (isinstance(value, numbers.Real) and not hasattr(value, "__index__")):
+        if not math.isfinite(value) or value != math.floor(value):
+            raise ValueError("is no count")
+        whole = math.floor(value)
+    else:
+        try:
+            whole = index(value)  # type: ignore[arg-type]
+        except TypeError:
+            raise ValueError("is no count") from None
+    if not 0 <= whole < _BIGINT:
+        raise ValueError("is no count: it must lie between 0 and 2**63 - 1")
+    return whole
+
+
+def number(value: object) -> float:
+    """A finite number that is not negative.
+
+    Raises:
+        ValueError: anything else.
+    """
+    if isinstance(value, bool) or not isinstance(value, (numbers.Real, Decimal, str)):
+        raise ValueError("is no number")
+    try:
+        result = float(value)
+    except ValueError:
+        raise ValueError("is no number") from None
+    if not math.isfinite(result) or result < 0:
+        raise ValueError("is no number: it must be finite and not negative")
+    return result
+
+
+def text(value: object) -> str:
+    """Text; a number is written out, anything else is refused (a frame or an object pasted by mistake).
+
+    Raises:
+        ValueError: it is no text.
+    """
+    if isinstance(value, str):
+        return value
+    if isinstance(value, (UUID, numbers.Number)) and not isinstance(value, bool):
+        return str(value)
+    raise ValueError("is no text")
+
+
+def guid(value: object) -> str:
+    """A GUID in lower case, or the text as it is: Fabric's ids are joined by equality.
+
+    Raises:
+        ValueError: it is no text.
+    """
+    return normalise_guid(text(value))
+
+
+def moment(value: object) -> str:
+    """A point in time as attributes hold it; see ``times.to_unix_nanos`` for what is read.
+
+    Raises:
+        ValueError: it is no point in time.
+    """
+    return iso_utc(to_unix_nanos(value))
+
+
+def checked(name: str, convert: Callable[[Any], T], value: object) -> T | None:
+    """The value converted; None where it is None, or makes no sense (then said)."""
+    if value is None:
+        return None
+    try:
+        return convert(value)
+    except (ValueError, TypeError, OverflowError) as error:
+        reason = str(error)
+        shown = _shown(value)
+        complain(f"{name} = {shown} is left out: it {reason}" if reason.startswith("is ") else
+                 f"{name} = {shown} is left out: {reason}")  # fmt: skip
+        return None
+
+
+def _shown(value: object) -> str:
+    try:
+        shown = repr(value)
+    except Exception:
+        shown = f"<{type(value).__name__}>"
+    return shown if len(shown) <= 80 else shown[:77] + "..."
+
+
+class Value(Generic[T]):
+    """Descriptor of one attribute of a handle; None takes the value back."""
+
+    convert: Callable[[Any], Any]
+
+    def __init__(self, key: str, doc: str) -> None:
+        self.key = key
+        self.__doc__ = doc
+
+    def __set_name__(self, owner: type[Handle], name: str) -> None:
+        self.name = name
+
+    @overload
+    def __get__(self, handle: None, owner: type[Handle]) -> Value[T]: ...
+
+    @overload
+    def __get__(self, handle: Handle, owner: type[Handle]) -> T | None: ...
+
+    def __get__(self, handle: Handle | None, owner: type[Handle]) -> Value[T] | T | None:
+        if handle is None:
+            return self
+        return handle._values.get(self.key)
+
+    def __set__(self, handle: Handle, value: object) -> None:
+        converted = checked(self.name, type(self).convert, value)
+        if converted is not None or value is None:
+            handle._set(self.key, converted)
+
+
+class Count(Value[int]):
+    """A count: ``rows_written``."""
+
+    convert = staticmethod(count)
+
+
+class Number(Value[float]):
+    """A number: ``throughput``."""
+
+    convert = staticmethod(number)
+
+
+class Text(Value[str]):
+    """Text: ``source``."""
+
+    convert = staticmethod(text)
+
+
+class Guid(Value[str]):
+    """A Fabric id: ``pipeline_run_id``."""
+
+    convert = staticmethod(guid)
+
+
+class Moment(Value[str]):
+    """A point in time: ``started_at``; reads back as ISO 8601 text."""
+
+    convert = staticmethod(moment)
