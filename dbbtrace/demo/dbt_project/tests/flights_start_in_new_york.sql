@@ -1,0 +1,3 @@
+select *
+from {{ ref("stg_flights") }}
+where origin not in ('EWR', 'JFK', 'LGA')

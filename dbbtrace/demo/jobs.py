@@ -1,0 +1,129 @@
+"""The demo's orchestration run, written as a job author writes one: load five tables, build them with dbt, refresh.
+
+On the platform these are three pipelines in three processes; they share the run id and nothing else (see
+examples/). Here they follow one another in one process. Nothing below knows that it is a demo.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import NAMESPACE_URL, uuid4, uuid5
+
+import duckdb
+
+import dbbtrace
+from dbbtrace.demo.source import NAME, TABLES
+
+DATA_PRODUCT = "NYC-Flights"
+PROJECT = Path(__file__).parent / "dbt_project"
+BUILD_LOG = "dbt.log"
+"""What dbt printed."""
+# On the platform, Fabric gives these ids.
+WORKSPACE, MODEL, LOADING, BUILDING, REFRESHING = (
+    str(uuid5(NAMESPACE_URL, f"dbbtrace/demo/{name}"))
+    for name in ("workspace", "semantic model", "integration", "transformation", "consumption")
+)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How the run went."""
+
+    run_id: str
+    failed: bool
+
+
+def run(source: Path, directory: Path, run_id: str | None = None) -> Outcome:
+    """The orchestration: integration, whatever comes of it transformation, and a refresh if that went well."""
+    run_id, failed = run_id or str(uuid4()), False
+    try:
+        with dbbtrace.orchestration_run(
+            run_id, data_product=DATA_PRODUCT, environment="TST", workspace_id=WORKSPACE
+        ) as orchestration:
+            failed = integrate(source, directory / "flights.duckdb") > 0
+            transform(directory)
+            refresh(directory)
+            if failed:
+                orchestration.fail("not every table arrived")
+    except subprocess.CalledProcessError:  # dbt's; it stands in the rows with every node that failed
+        failed = True
+    return Outcome(run_id, failed)
+
+
+def integrate(source: Path, database: Path) -> int:
+    """Load every table of the source, each on its own account; returns how many could not be loaded."""
+    failures = 0
+    with dbbtrace.integration(pipeline_id=LOADING, pipeline_run_id=uuid4()), duckdb.connect(str(database)) as duck:
+        duck.execute("CREATE SCHEMA IF NOT EXISTS raw")
+        for table in TABLES:
+            try:
+                load(duck, table, source / f"{table}.csv")
+            except duckdb.Error:
+                failures += 1  # its row says why; the other tables are loaded all the same
+    return failures
+
+
+def load(duck: duckdb.DuckDBPyConnection, table: str, file: Path) -> None:
+    """Load one table in full: what stood there goes, what the file holds comes."""
+    with dbbtrace.table_load(table, schema="raw", source=NAME, source_type="FILE", load_type="FULL") as load:
+        duck.execute(f"DROP TABLE IF EXISTS raw.{table}")
+        size = bytes_used(duck)
+        duck.execute(f"CREATE TABLE raw.{table} AS FROM read_csv($1, header = true, nullstr = 'NA')", [str(file)])
+        load.data_read = file.stat().st_size
+        load.data_written = bytes_used(duck) - size
+        load.rows_read = count(duck, "read_csv($1, header = true, all_varchar = true)", [str(file)])
+        load.rows_written = count(duck, f"raw.{table}")
+
+
+def transform(directory: Path) -> None:
+    """Build the data product with dbt, and record what dbt says about every node."""
+    project = directory / "dbt_project"
+    shutil.copytree(PROJECT, project, dirs_exist_ok=True)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("DBT_")}
+    environment["DEMO_DATABASE"] = str(directory / "flights.duckdb")
+    select = f"+tag:{DATA_PRODUCT}"
+    with dbbtrace.transformation(select=select, pipeline_id=BUILDING, pipeline_run_id=uuid4()):
+        with (directory / BUILD_LOG).open("wb") as log:
+            dbt = subprocess.run(
+                [sys.executable, "-m", "dbt.cli.main", "build", "--select", select, "--profiles-dir", "."],
+                cwd=project,
+                env=environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                check=False,
+            )
+        dbbtrace.record_dbt(project / "target")
+        dbt.check_returncode()
+
+
+def refresh(directory: Path) -> None:
+    """Refresh what the report reads: here, a Parquet file with the punctuality of every airline by month."""
+    report = directory / "carrier_punctuality.parquet"
+    with dbbtrace.consumption(pipeline_id=REFRESHING, pipeline_run_id=uuid4()):
+        with dbbtrace.model_refresh(MODEL, name="Flight punctuality", workspace_id=WORKSPACE) as refresh:
+            with duckdb.connect(str(directory / "flights.duckdb"), read_only=True) as duck:
+                duck.execute(f"COPY flights.carrier_punctuality TO '{quoted(report)}' (FORMAT parquet)")
+            refresh.status = "Completed"
+
+
+def bytes_used(duck: duckdb.DuckDBPyConnection) -> int:
+    """Bytes that the database file holds."""
+    duck.execute("CHECKPOINT")
+    row = duck.execute("SELECT block_size * used_blocks FROM pragma_database_size()").fetchone()
+    return int(row[0]) if row else 0
+
+
+def count(duck: duckdb.DuckDBPyConnection, relation: str, parameters: list[str] | None = None) -> int:
+    """Rows of a table, or of a file that is read as one."""
+    row = duck.execute(f"SELECT count(*) FROM {relation}", parameters).fetchone()
+    return int(row[0]) if row else 0
+
+
+def quoted(path: Path) -> str:
+    """The path inside a quoted SQL string."""
+    return str(path).replace("'", "''")
