@@ -1,24 +1,25 @@
 """Puts provider, delivery and exporters together, once a process.
 
-``configure()`` says where rows and spans go; whoever needs them asks ``runtime()``, which configures from the
-environment if nobody has. A backend that is down, or settings that make no sense, never raise into the job: spans
-wait in the journal. Exporters are reached by OpenTelemetry entry point, never by import.
+``configure()`` says where rows and spans go; what is in force stands in ``runtime``. A backend that is down, or
+settings that make no sense, never raise into the job: spans wait in the journal. Exporters are reached by
+OpenTelemetry entry point, never by import.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry.sdk.trace import ReadableSpan, Span
+from opentelemetry.sdk.trace import ReadableSpan
 
 from dbbtrace import attributes as key
+from dbbtrace import runtime
 from dbbtrace.destinations import UNRESOLVED, otlp_name, warehouse_name
 from dbbtrace.diagnostics import is_strict, log, set_strict
 from dbbtrace.errors import ConfigurationError, UsageError
 from dbbtrace.provider import Provider
+from dbbtrace.runtime import Runtime
 from dbbtrace.settings import Settings, masked, read
 
 if TYPE_CHECKING:
@@ -26,51 +27,16 @@ if TYPE_CHECKING:
 
     from opentelemetry.sdk.trace.export import SpanExporter
 
-    from dbbtrace.delivery import Delivery, Destination
+    from dbbtrace.delivery import Destination
 
-__all__ = ["AccessToken", "Runtime", "configure", "destinations", "flush", "runtime", "shutdown"]
+__all__ = ["AccessToken", "configure", "destinations", "flush", "gives_rows", "shutdown"]
 
 AccessToken = str | Callable[[], str]
 """A token for ``https://database.windows.net/.default``, or a function that gives a fresh one."""
 
 _EXPORTERS = "opentelemetry_traces_exporter"
 _lock = threading.RLock()
-_runtime: Runtime | None = None
 _provider: Provider | None = None
-
-
-@dataclass(frozen=True)
-class Runtime:
-    """What is in force in this process."""
-
-    settings: Settings
-    provider: Provider
-    delivery: Delivery
-    arguments: dict[str, Any]
-    extras: tuple[object, ...] = field(default=(), repr=False)
-
-    def save(self, span: Span) -> None:
-        """Journal a running span's attributes again."""
-        self.delivery.save(span)
-
-    def emit(self, spans: Sequence[ReadableSpan]) -> None:
-        """Hand finished spans to the delivery."""
-        self.delivery.emit(spans)
-
-    def current_settings(self) -> Settings:
-        """The settings read again: a notebook may have set variables since."""
-        return read(**self.arguments)[0]
-
-    def flush_at_end_of_run(self) -> None:
-        """Wait for the rows until the deadline; one log line if some are left in the journal."""
-        timeout = self.settings.rows_timeout
-        if not self.delivery.flush(timeout):
-            log.warning(
-                "not all rows stand in the warehouse after %g s; they wait in the journal (%s) and are delivered by "
-                "the next job that uses it, or by `dbbtrace flush`",
-                timeout,
-                self.settings.journal_dir,
-            )
 
 
 def configure(
@@ -101,7 +67,6 @@ def configure(
     Raises:
         UsageError: a setting makes no sense, only when strict; otherwise it is passed by with a log line.
     """
-    global _runtime
     arguments = {
         **settings,
         "warehouse": warehouse,
@@ -114,9 +79,9 @@ def configure(
     with _lock:
         resolved = _read(arguments)
         extras = (access_token, *exporters)
-        if _runtime is not None and (_runtime.settings, _runtime.extras) == (resolved, extras):
-            return
-        _runtime = _assemble(resolved, arguments, access_token, exporters)
+        current = runtime.installed()
+        if current is None or (current.settings, current.extras) != (resolved, extras):
+            runtime.install(_assemble(resolved, arguments, access_token, exporters))
 
 
 def _read(arguments: dict[str, Any]) -> Settings:
@@ -224,14 +189,6 @@ def _say(settings: Settings, targets: Sequence[Destination]) -> None:
     )
 
 
-def runtime() -> Runtime:
-    """What is in force; configured from the environment at first use."""
-    if _runtime is None:
-        configure()
-    assert _runtime is not None
-    return _runtime
-
-
 def flush(timeout: float | None = None) -> bool:
     """Wait until all rows recorded so far stand in the warehouse.
 
@@ -240,9 +197,10 @@ def flush(timeout: float | None = None) -> bool:
 
     Returns False if rows remain in the journal.
     """
-    if _runtime is None:
+    current = runtime.installed()
+    if current is None:
         return True
-    return _runtime.delivery.flush(_runtime.settings.rows_timeout if timeout is None else timeout)
+    return current.delivery.flush(current.settings.rows_timeout if timeout is None else timeout)
 
 
 def shutdown(timeout: float | None = None) -> None:
@@ -251,12 +209,11 @@ def shutdown(timeout: float | None = None) -> None:
     Args:
         timeout: seconds; None: the setting rows_timeout.
     """
-    global _runtime
-    with _lock:
-        current, _runtime = _runtime, None
+    current = runtime.installed()
     if current is not None:
         from dbbtrace.runs import forget_runs
 
         forget_runs()
+        runtime.install(None)
         current.provider.processor = None
         current.delivery.shutdown(current.settings.rows_timeout if timeout is None else timeout)

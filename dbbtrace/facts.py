@@ -13,7 +13,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags, get_current_span
 
 from dbbtrace import attributes as key
-from dbbtrace.configure import runtime
+from dbbtrace import runtime
 from dbbtrace.diagnostics import guard
 from dbbtrace.identity import new_span_id, span_id_of
 from dbbtrace.scope import Scope
@@ -69,7 +69,7 @@ def fact(
         name=name,
         context=SpanContext(scope.trace_id, span_id, False, _SAMPLED),
         parent=parent or parent_of_facts(scope),
-        resource=runtime().provider.resource,
+        resource=runtime.current().provider.resource,
         attributes=merged,
         links=scope.links,
         kind=SpanKind.INTERNAL,
@@ -84,4 +84,4 @@ def emit(spans: Sequence[ReadableSpan]) -> None:
     """Hand finished spans to the delivery. Never raises into the job."""
     if spans:
         with guard("record facts"):
-            runtime().emit(spans)
+            runtime.current().emit(spans)

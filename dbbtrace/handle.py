@@ -21,7 +21,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Status, StatusCode, get_current_span, set_span_in_context
 
 from dbbtrace import attributes as key
-from dbbtrace.configure import runtime
+from dbbtrace import runtime
 from dbbtrace.diagnostics import complain, guard
 from dbbtrace.provider import now
 from dbbtrace.scope import Scope, close_scope, current_scope, open_scope, parent_in, with_scope
@@ -87,7 +87,7 @@ class Handle:
         if span is not None and self._open and self._pid == os.getpid():
             with guard("save a span"):
                 span.set_attributes(self._values)
-                runtime().save(span)
+                runtime.current().save(span)
 
     @property
     def failed(self) -> bool:
@@ -184,7 +184,7 @@ class Handle:
 
     def _start_span(self, scope: Scope) -> None:
         """Start the span in the scope and make the inner scope."""
-        span = runtime().provider.start_span(
+        span = runtime.current().provider.start_span(
             self._name,
             parent_in(scope),
             self._attributes(scope),

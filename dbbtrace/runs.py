@@ -16,8 +16,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Link, SpanContext, TraceFlags, get_current_span
 
 from dbbtrace import attributes as key
-from dbbtrace import identity
-from dbbtrace.configure import runtime
+from dbbtrace import identity, runtime
 from dbbtrace.diagnostics import complain, guard, log
 from dbbtrace.handle import Handle
 from dbbtrace.parameters import pick
@@ -98,11 +97,11 @@ class Run(Handle):
 
     def _start_span(self, scope: Scope) -> None:
         opens = self._opens or scope.manual
-        self._root = opens and runtime().delivery.claim(f"root-{scope.trace_id:032x}")
+        self._root = opens and runtime.current().delivery.claim(f"root-{scope.trace_id:032x}")
         if self._root:
             self._name = f"orchestration_run {scope.data_product or scope.run_id}"
             root = identity.root_span_id(scope.trace_id)
-            self._span = runtime().provider.start_span(
+            self._span = runtime.current().provider.start_span(
                 self._name,
                 Context(),  # no parent: this is the root
                 self._attributes(scope),
@@ -141,14 +140,14 @@ class Run(Handle):
 
     def _after(self, *, wait: bool) -> None:
         if self._outermost and wait:
-            runtime().flush_at_end_of_run()
+            runtime.current().flush_at_end_of_run()
 
     async def __aexit__(self, kind: Any, error: BaseException | None, trace: Any) -> bool | None:
         import asyncio
 
         self._finish(error, wait=False)
         if self._outermost:
-            await asyncio.get_running_loop().run_in_executor(None, runtime().flush_at_end_of_run)
+            await asyncio.get_running_loop().run_in_executor(None, runtime.current().flush_at_end_of_run)
         return None
 
 
@@ -330,7 +329,7 @@ def make_scope(
 
 
 def _settings() -> Settings:
-    return runtime().current_settings()
+    return runtime.current().current_settings()
 
 
 def _options(data_product: object, environment: object, workspace_id: object) -> dict[str, Any]:

@@ -1,0 +1,77 @@
+"""What is in force in this process: settings, provider and delivery; configured from the environment at first use."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry.sdk.trace import ReadableSpan, Span
+
+from dbbtrace.diagnostics import log
+from dbbtrace.provider import Provider
+from dbbtrace.settings import Settings, read
+
+if TYPE_CHECKING:
+    from dbbtrace.delivery import Delivery
+
+__all__ = ["Runtime", "current", "install", "installed"]
+
+_installed: Runtime | None = None
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """What is in force."""
+
+    settings: Settings
+    provider: Provider
+    delivery: Delivery
+    arguments: dict[str, Any]
+    """What ``configure()`` was told, None where it was told nothing."""
+    extras: tuple[object, ...] = field(default=(), repr=False)
+    """What it was told that is no setting: access token and exporters."""
+
+    def save(self, span: Span) -> None:
+        """Journal a running span's attributes again."""
+        self.delivery.save(span)
+
+    def emit(self, spans: Sequence[ReadableSpan]) -> None:
+        """Hand finished spans to the delivery."""
+        self.delivery.emit(spans)
+
+    def current_settings(self) -> Settings:
+        """The settings read again: a notebook may have set variables since."""
+        return read(**self.arguments)[0]
+
+    def flush_at_end_of_run(self) -> None:
+        """Wait for the rows until the deadline; one log line if some are left in the journal."""
+        timeout = self.settings.rows_timeout
+        if not self.delivery.flush(timeout):
+            log.warning(
+                "not all rows stand in the warehouse after %g s; they wait in the journal (%s) and are delivered by "
+                "the next job that uses it, or by `dbbtrace flush`",
+                timeout,
+                self.settings.journal_dir,
+            )
+
+
+def current() -> Runtime:
+    """What is in force; configured from the environment if nobody has configured."""
+    if _installed is None:
+        from dbbtrace.configure import configure
+
+        configure()
+    assert _installed is not None
+    return _installed
+
+
+def installed() -> Runtime | None:
+    """What is in force; None before anybody configured."""
+    return _installed
+
+
+def install(runtime: Runtime | None) -> None:
+    """Put this in force; None: the next use configures anew."""
+    global _installed
+    _installed = runtime
