@@ -1,0 +1,67 @@
+"""The reference pages say what the code says."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from dbbtrace import attributes
+from dbbtrace.settings import SETTINGS
+from dbbtrace.warehouse.schema import TABLES
+from tests.docs.pages import PAGES, REPOSITORY
+from tests.docs.reference import DOCS, GENERATED, regenerated
+
+ATTRIBUTES = {
+    value for value in vars(attributes).values() if isinstance(value, str) and re.fullmatch(r"[a-z_]+(\.[a-z_]+)+", value)
+}
+
+
+@pytest.mark.parametrize("page", GENERATED)
+def test_the_generated_tables_are_up_to_date(page: str) -> None:
+    """What ``python -m tests.docs.reference`` writes stands in the page."""
+    assert (DOCS / page).read_text(encoding="utf-8") == regenerated(page)
+
+
+def test_every_attribute_is_documented() -> None:
+    """attributes.md has a row for each attribute, and for no other."""
+    rows = re.findall(r"^\| `([a-z_.]+)` \|", (DOCS / "attributes.md").read_text(encoding="utf-8"), re.M)
+    assert sorted(rows) == sorted(ATTRIBUTES)
+
+
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
+def test_the_table_is_documented_column_by_column(table) -> None:
+    """tables.md names the table's columns and types in their order, the additions after a line that says so."""
+    page = (DOCS / "tables.md").read_text(encoding="utf-8")
+    section = page.split(f"## meta.{table.name}\n")[1].split("\n## ")[0]
+    platform, added = section.split("Added by dbbtrace")
+    for rows, is_added in ((platform, False), (added, True)):
+        documented = re.findall(r"^\| `(\w+)` \| ([^|]+?) \|", rows, re.M)
+        assert documented == [
+            (column.name, column.sql_type + ("" if column.nullable else " NOT NULL"))
+            for column in table.columns
+            if column.added == is_added
+        ]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
+def test_links_lead_somewhere(page) -> None:
+    """Every relative link of the page names a file that is there, and a heading that is in it."""
+    text = page.read_text(encoding="utf-8")
+    for target in re.findall(r"\]\((?!https?:|mailto:)([^)\s]*)\)", text):
+        name, _, anchor = target.partition("#")
+        file = (page.parent / name).resolve() if name else page
+        assert file.exists(), target
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", file.read_text(encoding="utf-8"), re.M)
+            assert anchor in {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}, target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
+def test_names_in_the_pages_exist(page) -> None:
+    """Every DBBTRACE_* variable and dbb.* attribute that a page names is one that dbbtrace knows."""
+    text = page.read_text(encoding="utf-8")
+    variables = {variable for setting in SETTINGS for variable in setting.variables} | {"DBBTRACE_CONFIG"}
+    assert {name for name in re.findall(r"\bDBBTRACE_[A-Z_]+\b", text) if "_TEST_" not in name} <= variables
+    named = {name.rstrip(".") for name in re.findall(r"(?<![\w/])dbb\.[a-z_.]+", text)}
+    assert named <= ATTRIBUTES
