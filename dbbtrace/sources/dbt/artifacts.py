@@ -1,0 +1,281 @@
+"""Reads dbt's artifacts: only the fields that rows and spans hold, whatever else stands in the file.
+
+Unknown keys are passed by, missing ones are None, and a value of the wrong kind costs only itself. ``args.vars``,
+``args.invocation_command`` and ``metadata.env`` can hold passwords: no field here takes them in, and no message
+quotes what a file holds. Needs pydantic, so it is imported only when an artifact is read.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, Field, GetCoreSchemaHandler, ValidationError
+from pydantic_core import CoreSchema, core_schema
+
+from dbbtrace.diagnostics import log
+from dbbtrace.errors import UsageError
+
+__all__ = ["ManifestNode", "Metadata", "NodeResult", "Results", "read_manifest", "read_results", "results_file"]
+
+OLDEST, NEWEST = 4, 6
+"""Schema versions of run_results.json that are known: dbt 1.5 writes 4, dbt 1.8 and newer 6."""
+
+_SCHEMA = re.compile(r"/dbt/([a-z-]+)/v(\d+)\.json$")
+_VERSION = re.compile(r"(\d+)\.(\d+)")
+_KINDS = ("run-results", "sources")
+
+
+class _OrNone:
+    """Annotation: a value that can't be read is None, and spoils nothing beside it."""
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.with_default_schema(handler(source), default=None, on_error="default")
+
+
+class _OrOmitted:
+    """Annotation: an item that can't be read is left out of its list."""
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.with_default_schema(handler(source), on_error="omit")
+
+
+Text = Annotated[str | None, _OrNone]
+Count = Annotated[int | None, Field(ge=0, lt=2**63), _OrNone]
+Seconds = Annotated[float | None, Field(ge=0, lt=1e9, allow_inf_nan=False), _OrNone]
+UniqueId = Annotated[str, Field(min_length=1)]
+
+
+class Metadata(BaseModel):
+    """Who wrote the artifact, and when."""
+
+    dbt_schema_version: Text = None
+    dbt_version: Text = None
+    generated_at: Text = None
+    invocation_id: Text = None
+    invocation_started_at: Text = None
+
+    @property
+    def artifact(self) -> tuple[str, int] | None:
+        """Kind and version of the artifact, e.g. ("run-results", 6)."""
+        match = _SCHEMA.search(self.dbt_schema_version or "")
+        return (match[1], int(match[2])) if match else None
+
+    @property
+    def version(self) -> tuple[int, int] | None:
+        """Version of dbt, e.g. (1, 11)."""
+        match = _VERSION.match(self.dbt_version or "")
+        return (int(match[1]), int(match[2])) if match else None
+
+
+class Arguments(BaseModel):
+    """What dbt was asked to do; of the arguments these alone are read."""
+
+    which: Text = None
+    select: Annotated[list[str] | str | None, _OrNone] = None
+    selector: Text = None
+
+
+class Timing(BaseModel):
+    """One stage of a node."""
+
+    name: Text = None
+    started_at: Text = None
+    completed_at: Text = None
+
+
+class AdapterResponse(BaseModel):
+    """What the database said."""
+
+    message: Text = Field(None, alias="_message")
+    rows_affected: Count = None
+
+
+class Threshold(BaseModel):
+    """How old a source may be."""
+
+    count: Count = None
+    period: Text = None
+
+
+class Criteria(BaseModel):
+    """From when on a source is too old."""
+
+    warn_after: Annotated[Threshold | None, _OrNone] = None
+    error_after: Annotated[Threshold | None, _OrNone] = None
+
+
+class NodeResult(BaseModel):
+    """One node of run_results.json, or one source of sources.json."""
+
+    unique_id: UniqueId
+    status: Text = None
+    timing: Annotated[list[Annotated[Timing, _OrOmitted]] | None, _OrNone] = None
+    thread_id: Text = None
+    execution_time: Seconds = None
+    adapter_response: Annotated[AdapterResponse | None, _OrNone] = None
+    message: Text = None
+    failures: Count = None
+    compiled: Annotated[bool | None, _OrNone] = None
+    relation_name: Text = None
+    # sources.json only
+    error: Text = None
+    snapshotted_at: Text = None
+    max_loaded_at: Text = None
+    criteria: Annotated[Criteria | None, _OrNone] = None
+
+
+class Results(BaseModel):
+    """run_results.json or sources.json."""
+
+    metadata: Annotated[Metadata | None, _OrNone] = None
+    args: Annotated[Arguments | None, _OrNone] = None
+    elapsed_time: Seconds = None
+    results: Annotated[list[Annotated[NodeResult | None, _OrNone]] | None, _OrNone] = None
+
+    @cached_property
+    def nodes(self) -> list[NodeResult]:
+        """The results that could be read, in dbt's order: that in which they ended."""
+        return [node for node in self.results or () if node is not None]
+
+    @property
+    def about(self) -> Metadata:
+        """The metadata, empty where the file has none."""
+        return self.metadata or Metadata()
+
+    @property
+    def freshness(self) -> bool:
+        """Whether this is sources.json."""
+        return self.about.artifact is not None and self.about.artifact[0] == "sources"
+
+
+class DependsOn(BaseModel):
+    """What a node selects from."""
+
+    nodes: Annotated[list[Annotated[str, _OrOmitted]] | None, _OrNone] = None
+
+
+class ManifestNode(BaseModel):
+    """One node of manifest.json."""
+
+    resource_type: Text = None
+    depends_on: Annotated[DependsOn | None, _OrNone] = None
+
+    @property
+    def parents(self) -> list[str]:
+        """unique_ids that the node selects from."""
+        return (self.depends_on and self.depends_on.nodes) or []
+
+
+_Section = Annotated[dict[str, Annotated[ManifestNode, _OrOmitted]] | None, _OrNone]
+
+
+class _Manifest(BaseModel):
+    metadata: Annotated[Metadata | None, _OrNone] = None
+    nodes: _Section = None
+    unit_tests: _Section = None
+    exposures: _Section = None
+    saved_queries: _Section = None
+    functions: _Section = None
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def results_file(path: Path) -> Path:
+    """The artifact that a path means: the file itself, or run_results.json of a target folder."""
+    return path / "run_results.json" if path.is_dir() else path
+
+
+def read_results(file: Path) -> Results:
+    """The results that stand in the file.
+
+    Raises:
+        UsageError: there are none; the message names the file, and what to do.
+    """
+    try:
+        data = file.read_bytes()
+    except FileNotFoundError:
+        raise UsageError(
+            f"there is no {file}: name dbt's target folder or its run_results.json; dbt writes none after a parse "
+            "error, a bad target, an unreachable database, or with --no-write-json"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{file} can't be read: {getattr(error, 'strerror', None) or error}") from None
+    results = _parse(Results, data, file, "run dbt again, or name another file")
+    _check_schema(results, file)
+    assert results.results is not None
+    if unreadable := len(results.results) - len(results.nodes):
+        log.warning("%s: %s of %s results have no unique_id and are left out", file, unreadable, len(results.results))
+    return results
+
+
+def read_manifest(file: Path, invocation_id: str | None) -> dict[str, ManifestNode]:
+    """The nodes of the manifest by unique_id; none, with a log line, where it is of no use.
+
+    Args:
+        invocation_id: of the results; a manifest that another invocation wrote is passed by. None: take any.
+    """
+    try:  # UsageError is a ValueError, and so is a path with a NUL
+        manifest = _parse(_Manifest, file.read_bytes(), file, "the results are recorded without it")
+        about = manifest.metadata or Metadata()
+        if (about.artifact or ("",))[0] != "manifest":
+            raise UsageError(f"{file} is no manifest of dbt; the results are recorded without it")
+        if invocation_id is not None and about.invocation_id != invocation_id:
+            raise UsageError(
+                f"{file} is of another dbt invocation ({about.invocation_id}) than the results ({invocation_id}): "
+                "they are recorded without it"
+            )
+    except (OSError, ValueError) as error:
+        log.warning("%s", error)
+        return {}
+    sections = (manifest.nodes, manifest.unit_tests, manifest.exposures, manifest.saved_queries, manifest.functions)
+    return {unique_id: node for section in sections if section for unique_id, node in section.items()}
+
+
+def _parse(model: type[Model], data: bytes, file: Path, advice: str) -> Model:
+    """The model that stands in the bytes; never quotes them."""
+    try:
+        return model.model_validate_json(data)
+    except ValidationError:
+        pass  # Python's reader takes more: UTF-16, a byte order mark, escapes of half a character
+    try:
+        document = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        why = "is empty" if not data.strip() else f"is no JSON, or was cut off: {error}"
+        raise UsageError(f"{file} {why}; {advice}") from None
+    try:
+        return model.model_validate(document)
+    except ValidationError:
+        raise UsageError(f"{file} is no artifact of dbt; {advice}") from None
+
+
+def _check_schema(results: Results, file: Path) -> None:
+    about, schema = results.about, results.about.artifact
+    if schema is None:
+        raise UsageError(f"{file} is no artifact of dbt: it has no dbt_schema_version; name dbt's run_results.json")
+    kind, version = schema
+    if kind not in _KINDS:
+        raise UsageError(f"{file} holds dbt's {kind}, not its results: name the run_results.json beside it")
+    if results.results is None:
+        raise UsageError(f"{file} holds no list of results; run dbt again, or name another file")
+    if kind != "run-results":
+        return
+    if version < OLDEST:
+        raise UsageError(
+            f"{file} is of schema v{version}: dbbtrace reads what dbt 1.5 and newer write, v{OLDEST} on; upgrade dbt"
+        )
+    if version > NEWEST:
+        log.warning(
+            "%s is of schema v%s; dbbtrace knows up to v%s and records what it understands: upgrade dbbtrace",
+            file, version, NEWEST,
+        )  # fmt: skip
+    elif about.version is not None and about.version < (1, 5):
+        log.warning(
+            "%s was written by dbt %s; dbbtrace is made for 1.5 and newer: upgrade dbt", file, about.dbt_version
+        )

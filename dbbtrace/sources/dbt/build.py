@@ -1,0 +1,315 @@
+"""dbt's results → finished spans: one for the invocation, one a node, one a stage. Pure but for ``facts.fact``.
+
+Times are dbt's own. What never ran has none: its row shows empty times, its span is a point where dbt ended.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry.sdk.trace import ReadableSpan
+
+from dbbtrace import attributes as key
+from dbbtrace.facts import fact
+from dbbtrace.identity import dbt_identity
+from dbbtrace.scope import Scope
+from dbbtrace.sources.dbt.causes import FAILURES, skip_causes
+from dbbtrace.times import NANOS, iso_utc, to_unix_nanos
+
+if TYPE_CHECKING:
+    from dbbtrace.sources.dbt.artifacts import Criteria, ManifestNode, NodeResult, Results
+
+__all__ = ["build_spans", "command_of", "moment", "selection_of", "status_of"]
+
+_ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
+_COMMAND = re.compile(r"[a-z][a-z-]{0,30}")
+_RELATION_PART = re.compile(r'"((?:[^"]|"")*)"|\[((?:[^\]]|\]\])*)\]|`((?:[^`]|``)*)`|([^.]+)')
+_UPSTREAM = "Skipped due to upstream failure"
+"""What Fusion says of every skipped node, and dbt-core leaves unsaid."""
+_STAGE_KEYS = {
+    "compile": (key.DBT_COMPILE_STARTED_AT, key.DBT_COMPILE_COMPLETED_AT),
+    "execute": (key.DBT_EXECUTE_STARTED_AT, key.DBT_EXECUTE_COMPLETED_AT),
+}
+
+Stages = dict[str, tuple[int, int | None]]
+"""Start and, if known, end of each stage that dbt timed."""
+
+
+def moment(text: str | None) -> int | None:
+    """A point in time as nanoseconds since the Unix epoch; None where there is none that a span can hold."""
+    if text is None:
+        return None
+    try:
+        nanos = to_unix_nanos(text)
+    except ValueError:
+        return None
+    return nanos if 0 < nanos < 2**63 else None
+
+
+def command_of(results: Results) -> str:
+    """dbt's command, e.g. ``build``; '' when unknown. After ``dbt retry`` it is the original one."""
+    if results.freshness:
+        return "source freshness"
+    which = ((results.args and results.args.which) or "").strip().lower()
+    return which if _COMMAND.fullmatch(which) else ""
+
+
+def selection_of(results: Results) -> str:
+    """What dbt was told to select: the selectors joined with spaces, or ``selector:name``; '' for everything."""
+    if results.args is None:
+        return ""
+    select = results.args.select or []
+    text = select if isinstance(select, str) else " ".join(select)
+    return text or (f"selector:{results.args.selector}" if results.args.selector else "")
+
+
+def status_of(node: NodeResult) -> str:
+    """dbt's own word. In lower case, since Fusion capitalises what it says of freshness."""
+    return (node.status or "").strip().lower()
+
+
+def build_spans(
+    scope: Scope,
+    results: Results,
+    manifest: Mapping[str, ManifestNode],
+    *,
+    written_at: int,
+    with_stages: bool = True,
+) -> list[ReadableSpan]:
+    """The invocation's span first, then each node's, followed by its stages'.
+
+    Args:
+        manifest: the run's nodes by unique_id; may be empty.
+        written_at: when the artifact was written, for one that does not say.
+        with_stages: stage spans are for the eye alone; rows come from the nodes' spans.
+    """
+    return _Build(scope, results, manifest, written_at).spans(with_stages)
+
+
+@dataclass(frozen=True)
+class _Build:
+    scope: Scope
+    results: Results
+    manifest: Mapping[str, ManifestNode]
+    written_at: int
+
+    def spans(self, with_stages: bool) -> list[ReadableSpan]:
+        nodes = self.results.nodes
+        stages = [self._stages(node) for node in nodes]
+        periods = [self._period(node, timed) for node, timed in zip(nodes, stages, strict=True)]
+        invocation = self._invocation(periods)
+        assert invocation.context is not None
+        found = [invocation]
+        for node, timed, period, identity in zip(nodes, stages, periods, self._identities(), strict=True):
+            span = self._node(node, timed, period, identity, invocation)
+            found.append(span)
+            if with_stages:
+                found += self._stage_spans(node, timed, period, identity, span)
+        return found
+
+    # -- what is the same for all nodes ---------------------------------------------------------------------
+
+    @cached_property
+    def generated_at(self) -> int:
+        return moment(self.results.about.generated_at) or self.written_at
+
+    @cached_property
+    def distinction(self) -> str:
+        """generated_at, where the invocation id tells nothing: Fusion, joined to our trace, has the trace's own id
+        in each of its invocations."""
+        invocation_id = self.results.about.invocation_id
+        if invocation_id and invocation_id.replace("-", "").lower() != f"{self.scope.trace_id:032x}":
+            return ""
+        return iso_utc(self.generated_at)
+
+    @cached_property
+    def fusion(self) -> bool:
+        return (self.results.about.version or (1, 0)) >= (2, 0)
+
+    @cached_property
+    def shared(self) -> dict[str, Any]:
+        return {
+            key.WORKLOAD: "transformation",
+            key.DBT_INVOCATION_ID: self.results.about.invocation_id,
+            key.DBT_GENERATED_AT: self.generated_at,
+            key.DBT_SELECT: self.scope.select or selection_of(self.results),
+        }
+
+    @cached_property
+    def statuses(self) -> dict[str, str]:
+        return {node.unique_id: status_of(node) for node in self.results.nodes}
+
+    @cached_property
+    def causes(self) -> dict[str, str]:
+        return skip_causes(self.statuses, self.manifest)
+
+    def _identity(self, unique_id: str) -> str:
+        return dbt_identity(self.results.about.invocation_id or "", unique_id, self.distinction)
+
+    def _identities(self) -> Iterable[str]:
+        """Identity of each node, in the file's order. dbt writes no unique_id twice; if it does, both are kept."""
+        seen: Counter[str] = Counter()
+        for node in self.results.nodes:
+            seen[node.unique_id] += 1
+            times = seen[node.unique_id]
+            yield self._identity(node.unique_id if times == 1 else f"{node.unique_id}#{times}")
+
+    # -- times ----------------------------------------------------------------------------------------------
+
+    def _stages(self, node: NodeResult) -> Stages:
+        """The stages that dbt timed. A run-operation's only stage may be named after its macro: it is its execution."""
+        if status_of(node) == "skipped":
+            return {}  # Fusion invents times for what never ran
+        stages: Stages = {}
+        for timing in node.timing or ():
+            start = moment(timing.started_at)
+            if start is not None:
+                name = timing.name if timing.name in _STAGE_KEYS else "execute"
+                stages.setdefault(name or "execute", (start, moment(timing.completed_at)))
+        unmeasured = self.fusion and status_of(node) == "error" and not node.execution_time
+        if unmeasured and all(start == end for start, end in stages.values()):
+            return {}  # Fusion gave up before any node ran, and stamped them all with one moment
+        return stages
+
+    def _period(self, node: NodeResult, stages: Stages) -> tuple[int, int]:
+        """Start and end of the node's span. A node takes longer than its stages together."""
+        took = int((node.execution_time or 0.0) * NANOS)
+        if not stages:
+            end = moment(node.snapshotted_at) or self.generated_at
+            return (end, end) if status_of(node) == "skipped" else (max(end - took, 0), end)
+        start = min(start for start, _ in stages.values())
+        return start, max(start + took, *(end or start for start, end in stages.values()))
+
+    # -- spans ----------------------------------------------------------------------------------------------
+
+    def _invocation(self, periods: list[tuple[int, int]]) -> ReadableSpan:
+        about, command = self.results.about, command_of(self.results)
+        end = max([self.generated_at, *(end for _, end in periods)])
+        start = min([self.generated_at - int((self.results.elapsed_time or 0.0) * NANOS), *(s for s, _ in periods)])
+        started = moment(about.invocation_started_at)
+        name = f"dbt {command}" if command else "dbt"
+        error = self._invocation_error()
+        return fact(
+            self.scope,
+            name=name,
+            operation=key.OPERATION_STEP,
+            identity=self._identity(""),
+            start=max(start if started is None else min(start, started), 0),
+            end=end,
+            attributes={
+                **self.shared,
+                key.DBT_VERSION: about.dbt_version,
+                key.DBT_COMMAND: command or None,
+                key.CICD_TASK_NAME: name,
+                key.CICD_TASK_RUN_RESULT: "failure" if error else "success",
+            },
+            error=error,
+        )
+
+    def _invocation_error(self) -> tuple[str, str] | None:
+        failed = [unique_id for unique_id, word in self.statuses.items() if word in FAILURES]
+        if not failed:
+            return None
+        kind = "dbt.fail" if all(self.statuses[unique_id] == "fail" for unique_id in failed) else "dbt.error"
+        more = ", ..." if len(failed) > 3 else ""
+        return kind, f"{len(failed)} of {len(self.statuses)} nodes failed: {', '.join(failed[:3])}{more}"
+
+    def _node(
+        self,
+        node: NodeResult,
+        stages: Stages,
+        period: tuple[int, int],
+        identity: str,
+        invocation: ReadableSpan,
+    ) -> ReadableSpan:
+        unique_id, word = node.unique_id, status_of(node)
+        name = unique_id.rsplit(".", 1)[-1]
+        response, known = node.adapter_response, self.manifest.get(unique_id)
+        message = self._message(node, word)
+        never_ran = word == "skipped"
+        attributes = {
+            **self.shared,
+            key.STATUS: word or None,
+            key.CICD_TASK_NAME: name,
+            key.CICD_TASK_RUN_RESULT: "skip" if never_ran else "failure" if word in FAILURES else "success",
+            key.DBT_UNIQUE_ID: unique_id,
+            key.DBT_RESOURCE_TYPE: (known and known.resource_type) or unique_id.split(".", 1)[0],
+            key.DBT_THREAD_ID: node.thread_id,
+            key.DBT_EXECUTION_TIME: 0.0 if never_ran else node.execution_time,
+            key.DBT_FAILURES: node.failures,
+            key.DBT_COMPILED: node.compiled,
+            key.DBT_RELATION_NAME: node.relation_name,
+            key.DBT_ADAPTER_MESSAGE: response.message if response is not None else None,
+            key.DBT_ROWS_AFFECTED: response.rows_affected if response is not None else None,
+            key.DBT_MESSAGE: message,
+            key.DBT_DEPENDS_ON: (known and known.parents) or None,
+        }
+        if node.relation_name:
+            attributes[key.DB_NAMESPACE], attributes[key.DB_COLLECTION_NAME] = _relation(node.relation_name)
+        for stage, (start, end) in stages.items():
+            started_at, completed_at = _STAGE_KEYS[stage]
+            attributes[started_at], attributes[completed_at] = start, end
+        return fact(
+            self.scope,
+            name=name,
+            operation=key.OPERATION_DBT_NODE,
+            identity=identity,
+            start=period[0],
+            end=period[1],
+            attributes=attributes,
+            parent=invocation.context,
+            error=(f"dbt.{word.replace(' ', '_')}", message or word) if word in FAILURES else None,
+        )
+
+    def _stage_spans(
+        self, node: NodeResult, stages: Stages, period: tuple[int, int], identity: str, parent: ReadableSpan
+    ) -> Iterable[ReadableSpan]:
+        for stage, (start, end) in stages.items():
+            yield fact(
+                self.scope,
+                name=stage,
+                operation=key.OPERATION_DBT_STAGE,
+                identity=f"{identity}\n{stage}",
+                start=start,
+                end=period[1] if end is None else end,
+                attributes={
+                    key.WORKLOAD: "transformation",
+                    key.DBT_INVOCATION_ID: self.results.about.invocation_id,
+                    key.DBT_UNIQUE_ID: node.unique_id,
+                },
+                parent=parent.context,
+            )
+
+    def _message(self, node: NodeResult, word: str) -> str | None:
+        """dbt's message, or ours where it leaves unsaid why: the failure above a skipped node, the age of a source."""
+        message = node.message if node.message is not None else node.error
+        if message is None and self.results.freshness and word in ("warn", "error"):
+            return _staleness(node, word)
+        if word == "skipped" and (message is None or message.startswith(_UPSTREAM)):
+            cause = self.causes.get(node.unique_id)
+            if cause is not None:
+                return f"{_UPSTREAM}: {cause} ({self.statuses[cause]})"
+        return _ANSI.sub("", message) if message is not None and "\x1b" in message else message
+
+
+def _relation(relation_name: str) -> tuple[str | None, str]:
+    """``"db"."schema"."table"`` → ``db.schema`` and ``table``, whatever the quotes."""
+    parts = ["".join(groups) for groups in _RELATION_PART.findall(relation_name)]
+    return (".".join(parts[:-1]) or None, parts[-1]) if parts else (None, relation_name)
+
+
+def _staleness(node: NodeResult, word: str) -> str | None:
+    """Why a source is not fresh, in dbt's own terms."""
+    criteria: Criteria | None = node.criteria
+    if criteria is None or node.max_loaded_at is None:
+        return None
+    limit = criteria.error_after if word == "error" else criteria.warn_after
+    if limit is None or limit.count is None:
+        return None
+    plural = "" if limit.count == 1 else "s"
+    return f"last loaded {node.max_loaded_at}, allowed is {limit.count} {limit.period}{plural} ({word}_after)"

@@ -1,0 +1,216 @@
+"""``record_dbt``: the front door for dbt's artifacts. Never raises into the job, unless strict.
+
+Light to import: pydantic comes with ``artifacts``, when a file is read.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from dbbtrace.diagnostics import complain, guard, log
+from dbbtrace.errors import UsageError
+from dbbtrace.identity import normalise_run_id
+from dbbtrace.scope import current_scope
+from dbbtrace.sources.dbt.causes import FAILURES
+from dbbtrace.times import iso_utc, to_datetime, to_unix_nanos
+from dbbtrace.values import checked
+
+if TYPE_CHECKING:
+    from dbbtrace.sources.dbt.artifacts import ManifestNode, Results
+
+__all__ = ["DbtInvocation", "record_dbt"]
+
+_WITHOUT_ROWS = frozenset({"clone", "compile", "docs", "generate", "list", "ls", "parse", "show"})
+"""Commands (args.which) whose artifact is no build: they only look at nodes, and overwrite the file all the same."""
+_FRACTION = re.compile(r":\d\d[.,](\d{1,9})")
+
+
+@dataclass(frozen=True)
+class DbtInvocation:
+    """What ``record_dbt`` found in an artifact."""
+
+    file: str
+    """The artifact."""
+    invocation_id: str | None = None
+    """dbt's own id of the invocation."""
+    dbt_version: str | None = None
+    """E.g. ``1.11.2``."""
+    command: str | None = None
+    """E.g. ``build``."""
+    generated_at: datetime | None = None
+    """When dbt wrote the artifact; UTC."""
+    nodes: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    """How many nodes ended with each of dbt's words."""
+    reason: str | None = None
+    """Why no node was recorded; None when some were."""
+
+    @property
+    def recorded(self) -> bool:
+        """Whether nodes were recorded."""
+        return self.reason is None
+
+    @property
+    def failed(self) -> int:
+        """How many nodes failed: error, fail, runtime error, partial success."""
+        return sum(count for word, count in self.nodes.items() if word in FAILURES)
+
+    def __str__(self) -> str:
+        name = f"dbt {self.command or ''}".strip()
+        if self.reason is not None:
+            return f"{name}: nothing recorded: {self.reason}"
+        words = ", ".join(f"{count} {word or 'without status'}" for word, count in self.nodes.items())
+        when = f", {iso_utc(to_unix_nanos(self.generated_at))}" if self.generated_at else ""
+        who = f"invocation {self.invocation_id or 'unknown'}, dbt {self.dbt_version or 'unknown'}{when}"
+        return f"{name}: {sum(self.nodes.values())} nodes ({words}); {who}"
+
+
+def record_dbt(
+    path: str | os.PathLike[str] = "target",
+    *,
+    manifest: str | os.PathLike[str] | None = None,
+    select: str | None = None,
+    not_before: object = None,
+    allow_old: bool = False,
+    run_id: object = None,
+    data_product: str | None = None,
+    environment: str | None = None,
+    workspace_id: object = None,
+    pipeline_id: object = None,
+    pipeline_run_id: object = None,
+) -> DbtInvocation:
+    """Record what dbt did, from its artifact: rows of ``meta.monitoring_transformation_dbt`` for each node.
+
+    Recorded twice, each node is still one span and its rows stand once. Never raises into the job.
+
+    Args:
+        path: dbt's target folder, or its run_results.json; sources.json for ``dbt source freshness``.
+        manifest: manifest.json; default the one beside the results, if the same invocation wrote it. Gives
+            resource types, what a node depends on, and why it was skipped.
+        select: what was built (build_models); default that of the enclosing ``transformation``, else dbt's own
+            selection.
+        not_before: an artifact that was written earlier is refused: dbt leaves the old file where it fails early.
+            Default: when this job opened, joined or began the run it is in; outside of a run, no limit.
+        allow_old: take the artifact however old it is.
+        run_id, data_product, environment, workspace_id: where no run is open; see ``join_run``.
+        pipeline_id, pipeline_run_id: instead of those of the enclosing ``transformation``.
+    """
+    with guard("record dbt's results"):
+        try:
+            found = _find(path, None if allow_old else _limit(not_before, run_id))
+        except UsageError as error:
+            complain(str(error))
+            return DbtInvocation(str(path), reason=str(error))
+        invocation = found.describe()
+        if invocation.reason is not None:
+            log.warning("%s", invocation)
+        if invocation.command in _WITHOUT_ROWS:
+            return invocation
+        from dbbtrace.facts import emit
+        from dbbtrace.runs import scope_for
+        from dbbtrace.sources.dbt.build import build_spans
+
+        scope = scope_for(
+            run_id,
+            data_product=data_product,
+            environment=environment,
+            workspace_id=workspace_id,
+            pipeline_id=pipeline_id,
+            pipeline_run_id=pipeline_run_id,
+            select=select,
+        )
+        emit(build_spans(scope, found.results, found.manifest(manifest), written_at=found.written_at))
+        return invocation
+    return DbtInvocation(str(path), reason="dbbtrace failed to record it; its log says why")
+
+
+@dataclass(frozen=True)
+class _Found:
+    """An artifact as it was read."""
+
+    file: Path
+    results: Results
+    written_at: int
+    """generated_at, or when the file was last changed; nanoseconds since the Unix epoch."""
+
+    def describe(self) -> DbtInvocation:
+        from dbbtrace.sources.dbt.build import command_of, status_of
+
+        about, command = self.results.about, command_of(self.results)
+        reason = None
+        if command in _WITHOUT_ROWS:
+            reason = f"{self.file} was written by dbt {command}, which builds nothing: record dbt before that runs"
+        elif not self.results.nodes:
+            reason = f"{self.file} holds no results: dbt selected no node, check its selection"
+        return DbtInvocation(
+            file=str(self.file),
+            invocation_id=about.invocation_id,
+            dbt_version=about.dbt_version,
+            command=command or None,
+            generated_at=to_datetime(self.written_at),
+            nodes=MappingProxyType(Counter(status_of(node) for node in self.results.nodes) if not reason else {}),
+            reason=reason,
+        )
+
+    def manifest(self, given: str | os.PathLike[str] | None) -> Mapping[str, ManifestNode]:
+        """The nodes of the manifest: of the one given, which the caller vouches for, or of the one beside."""
+        from dbbtrace.sources.dbt.artifacts import read_manifest
+
+        if given is not None:
+            return read_manifest(Path(given), None)
+        beside = self.file.with_name("manifest.json")
+        if self.results.freshness or not beside.exists():
+            return {}
+        return read_manifest(beside, self.results.about.invocation_id)
+
+
+def _find(path: str | os.PathLike[str], limit: int | None) -> _Found:
+    """The artifact that the path means.
+
+    Raises:
+        UsageError: there is none, it can't be read, or it was written before the limit.
+    """
+    from dbbtrace.sources.dbt.artifacts import read_results, results_file
+    from dbbtrace.sources.dbt.build import moment
+
+    try:
+        file = results_file(Path(path))
+    except TypeError:
+        raise UsageError(f"{path!r} is no path: name dbt's target folder or its run_results.json") from None
+    results = read_results(file)
+    generated_at = results.about.generated_at
+    written_at = moment(generated_at)
+    precision = 1
+    if written_at is None:
+        written_at = file.stat().st_mtime_ns
+    elif generated_at is not None:
+        fraction = _FRACTION.search(generated_at)
+        precision = 10 ** (9 - len(fraction[1]) if fraction else 9)
+    # Exactly, but for the digits that dbt left out: a second's grace would let in the file of a job just before.
+    if limit is not None and written_at < limit // precision * precision:
+        raise UsageError(
+            f"{file} was written {iso_utc(written_at)}, before {iso_utc(limit)}: it holds what an earlier dbt did, and "
+            "this one has written none; not_before= sets another limit, allow_old=True takes it all the same"
+        )
+    return _Found(file, results, written_at)
+
+
+def _limit(not_before: object, run_id: object) -> int | None:
+    """What an artifact must not be older than; None: no limit."""
+    given = checked("not_before", to_unix_nanos, not_before)
+    if given is not None:
+        return given
+    scope = current_scope()
+    if scope is None or (run_id is not None and normalise_run_id(run_id) not in ("", scope.run_id)):
+        return None
+    from dbbtrace import runs
+
+    on_the_fly = any(run._scope is scope for run in runs._implicit.values())  # by an earlier record: nobody began it
+    return None if on_the_fly else scope.began_at
