@@ -102,9 +102,9 @@ def _assemble(
     from dbbtrace.delivery import Delivery
 
     global _provider
-    if _provider is None:
+    if _provider is None or _provider.service_name != settings.service_name:
         _provider = Provider(settings.service_name)
-        _provider.become_global()
+    _provider.become_global()
     targets = [*destinations(settings, access_token), *map(_given, exporters)]
     delivery = Delivery(
         targets, journal_dir=settings.journal_dir, fsync=settings.journal_fsync, resource=_provider.resource

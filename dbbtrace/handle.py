@@ -7,7 +7,6 @@ into the job, never swallows or alters the job's own exception. What each kind o
 
 from __future__ import annotations
 
-import asyncio
 import copy
 import functools
 import inspect
@@ -249,7 +248,7 @@ class Handle:
 
 
 def _result(error: BaseException | None, failed: bool) -> str:
-    if isinstance(error, (KeyboardInterrupt, asyncio.CancelledError)):
+    if isinstance(error, KeyboardInterrupt) or type(error).__name__ == "CancelledError":  # asyncio's, or trio's like
         return "cancellation"
     if error is not None:
         return "error"

@@ -113,6 +113,7 @@ class Provider:
     """The provider with what hangs on it: ids, tracer and the processor in force."""
 
     def __init__(self, service_name: str) -> None:
+        self.service_name = service_name
         self.ids = Ids()
         self.resource = Resource.create({"service.name": service_name})
         self._switch = _Switch()

@@ -1,0 +1,158 @@
+"""Settings: one declaration each, argument before environment before file before default; secrets never shown."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from opentelemetry import trace
+
+import dbbtrace
+from dbbtrace.destinations import otlp_name, warehouse_name
+from dbbtrace.errors import UsageError
+from dbbtrace.settings import SETTINGS, masked, resolve
+
+
+def test_argument_beats_environment_beats_file_beats_default(tmp_path, monkeypatch):
+    """The order that docs promise."""
+    assert resolve().rows_timeout == 2.0
+    Path("dbbtrace.toml").write_text("rows_timeout = 3\n")
+    assert resolve().rows_timeout == 3.0
+    monkeypatch.setenv("DBBTRACE_ROWS_TIMEOUT", "4")
+    assert resolve().rows_timeout == 4.0
+    settings = resolve(rows_timeout=5)
+    assert settings.rows_timeout == 5.0
+    assert settings.sources["rows_timeout"] == "argument"
+
+
+def test_all_faults_are_reported_at_once(monkeypatch):
+    """Nobody likes to mend them one by one."""
+    monkeypatch.setenv("DBBTRACE_ROWS_TIMEOUT", "soon")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "carrier pigeon")
+    with pytest.raises(UsageError) as error:
+        resolve(nonsense=1)
+    for word in ("soon", "carrier pigeon", "nonsense", "DBBTRACE_ROWS_TIMEOUT"):
+        assert word in str(error.value)
+
+
+def test_an_unknown_key_in_the_file_names_those_that_exist():
+    """A misspelt setting must not be silently without effect."""
+    Path("dbbtrace.toml").write_text("warehose = 'x'\n")
+    with pytest.raises(UsageError, match=r"warehose.*there are.*warehouse"):
+        resolve()
+
+
+def test_a_setting_that_makes_no_sense_never_breaks_the_job(monkeypatch, caplog):
+    """It is passed by with a log line, and everything else holds."""
+    monkeypatch.setenv("DBBTRACE_ROWS_TIMEOUT", "soon")
+    dbbtrace.configure(warehouse="none")
+    with dbbtrace.join_run("r"), dbbtrace.step("work"):
+        pass
+    assert "soon" in caplog.text
+
+
+@pytest.mark.parametrize("name", [variable for setting in SETTINGS for variable in setting.variables])
+def test_every_variable_is_read(name, monkeypatch):
+    """A declared variable has an effect."""
+    values = {
+        "DBBTRACE_ROWS_TIMEOUT": "7",
+        "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc",
+        "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "grpc",
+    }
+    setting = next(setting for setting in SETTINGS if name in setting.variables)
+    before = getattr(resolve(), setting.name)
+    monkeypatch.setenv(name, values.get(name, "0" if before is True else "1"))
+    assert getattr(resolve(), setting.name) != before
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Driver={ODBC Driver 18 for SQL Server};Server=x;UID=me;PWD=hunter2;Encrypt=yes",
+        "Server=x;Pwd = {hunter2;}}x};UID=me",
+        "mssql://me:hunter2@server/database",
+        "https://host/v1?api_key=hunter2&x=1",
+    ],
+)
+def test_secrets_are_masked(text):
+    """In repr, logs and errors."""
+    assert "hunter2" not in masked(text)
+    assert "hunter2" not in repr(resolve(warehouse=text))
+    assert "hunter2" not in warehouse_name(text)
+
+
+def test_one_database_has_one_name_however_it_is_written():
+    """A journal is delivered to equal names only."""
+    names = {
+        warehouse_name("mssql://Host.example.com/dbb"),
+        warehouse_name(
+            "Driver={ODBC Driver 18 for SQL Server};Server=tcp:host.EXAMPLE.com,1433;Database=dbb;UID=a;PWD=b"
+        ),
+        warehouse_name("database=dbb;server=host.example.com;"),
+    }
+    assert names == {"mssql://host.example.com/dbb"}
+    assert warehouse_name("sqlite:///x.db") == f"sqlite:///{Path.cwd() / 'x.db'}"
+    assert warehouse_name(f"sqlite:///{Path.cwd() / 'x.db'}") == warehouse_name("sqlite:///x.db")
+    assert (
+        otlp_name("http://user:pw@host:4318/v1/traces?token=x", "http/protobuf")
+        == "otlp+http/protobuf://host:4318/v1/traces"
+    )
+
+
+@pytest.mark.parametrize(
+    ("variables", "url"),
+    [
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318"}, "http://c:4318/v1/traces"),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318/base/"}, "http://c:4318/base/v1/traces"),
+        ({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://c:4318/mine"}, "http://c:4318/mine"),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4317", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, "http://c:4317"),
+    ],
+)
+def test_endpoints_are_read_as_the_specification_says(variables, url, monkeypatch):
+    """A general endpoint gets /v1/traces, one for traces stands as it is, grpc has no path."""
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert resolve().otlp_url == url
+
+
+def test_the_sdk_switch_stops_forwarding_and_nothing_else(monkeypatch):
+    """OTEL_SDK_DISABLED and samplers affect forwarding at most, never rows."""
+    monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER", "always_off")
+    monkeypatch.setenv("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "1")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://localhost:4318")
+    assert not resolve().forward
+    with dbbtrace.testing.capture() as captured, dbbtrace.join_run("r"), dbbtrace.table_load("Customer", source="MDS"):
+        pass
+    assert captured.named("load Customer").attributes["dbb.source.name"] == "MDS"
+
+
+def test_configure_becomes_global_only_where_no_provider_is_set():
+    """Spans of other instrumentation join the trace; a host's own provider is left alone."""
+    dbbtrace.configure(warehouse="none")
+    with dbbtrace.join_run("r") as run:
+        other = trace.get_tracer("other").start_span("other")
+    if f"{other.get_span_context().trace_id:032x}" != run.trace_id:  # an earlier test's provider may be the global one
+        pytest.fail("a span of other instrumentation did not join the trace")
+
+
+def test_a_host_that_set_a_provider_keeps_it():
+    """Fabric notebooks may have one; run in a process of its own, where nothing was set before."""
+    code = (
+        "from opentelemetry import trace; from opentelemetry.sdk.trace import TracerProvider\n"
+        "host = TracerProvider(); trace.set_tracer_provider(host)\n"
+        "import dbbtrace; dbbtrace.configure(warehouse='none')\n"
+        "assert trace.get_tracer_provider() is host\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_configure_twice_is_harmless_and_says_once_where_rows_go(caplog):
+    """A notebook cell that runs again."""
+    caplog.set_level(logging.INFO, logger="dbbtrace")
+    dbbtrace.configure(warehouse="sqlite:///w.db")
+    dbbtrace.configure(warehouse="sqlite:///w.db")
+    assert caplog.text.count("w.db") == 1
