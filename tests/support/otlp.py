@@ -226,11 +226,7 @@ class _Handler(BaseHTTPRequestHandler):
             return self._respond(Answer(413, message="too large"))
         encoding = headers.get("content-encoding")
         plain = (
-            gzip.decompress(body)
-            if encoding == "gzip"
-            else zlib.decompress(body)
-            if encoding == "deflate"
-            else body
+            gzip.decompress(body) if encoding == "gzip" else zlib.decompress(body) if encoding == "deflate" else body
         )
         from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
@@ -268,6 +264,23 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
 
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.connections: list[socket.socket] = []
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self.connections.append(request)
+        super().process_request(request, client_address)
+
+    def server_close(self) -> None:
+        """Cut open connections too, as the end of a process would."""
+        super().server_close()
+        for connection in self.connections:
+            try:
+                connection.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass  # gone before
+
     def handle_error(self, *_: object) -> None:
         pass  # a sender that hung up is no news
 
@@ -275,9 +288,7 @@ class _Server(ThreadingHTTPServer):
 class HttpReceiver(Receiver):
     """OTLP/HTTP with protobuf, on a free port of the loopback."""
 
-    def __init__(
-        self, *, port: int = 0, path: str = "/v1/traces", max_bytes: int = 20 << 20, ssl: Any = None
-    ) -> None:
+    def __init__(self, *, port: int = 0, path: str = "/v1/traces", max_bytes: int = 20 << 20, ssl: Any = None) -> None:
         super().__init__()
         self.path, self.max_bytes = path, max_bytes
         self._server = _Server(("127.0.0.1", port), type("Handler", (_Handler,), {"receiver": self}))

@@ -1,0 +1,138 @@
+"""What an OTLP backend answered, as the three errors that delivery knows: later, a person must act, refused.
+
+After the OTLP specification, with one difference: it wants every failure but a few thrown away. Here only what says
+"this payload" is a refusal; what says "this address" or "this login" waits for a person, and the rest is tried again.
+A redirect is never followed, since it would carry the headers, secrets among them, to somewhere else.
+Pure: no network, no clock but for dates in Retry-After.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from datetime import timezone
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from dbbtrace.errors import ConfigurationError, DbbtraceError, RefusedError, TransientError
+from dbbtrace.settings import masked
+
+__all__ = ["grpc_error", "http_error", "no_answer", "partial_success_error", "retry_after_seconds", "transport_error"]
+
+_REFUSED = frozenset({400, 413, 422})
+_LATER = frozenset({408, 425, 429})
+_NEVER_OF_5XX = frozenset({501, 505, 511})
+
+_GRPC_CONFIGURATION = frozenset(
+    {"UNAUTHENTICATED", "PERMISSION_DENIED", "UNIMPLEMENTED", "NOT_FOUND", "FAILED_PRECONDITION"}
+)
+_TOO_LARGE = ("larger than max", "exceeds maximum", "too large", "message length")
+_TLS_FAULTS = ("certificate", "ssl_error", "handshake", "wrong_version")
+
+
+def http_error(status: int, headers: Mapping[str, str], body: str, destination: str) -> DbbtraceError | None:
+    """The error that an HTTP answer means; None: success, as far as the status tells."""
+    said = f"{destination} answered {status}{_quoted(body)}"
+    if 200 <= status < 300:
+        if "text/html" in headers.get("content-type", "").lower():
+            return ConfigurationError(f"{destination} answered with a web page: this is no OTLP endpoint")
+        return None
+    if 300 <= status < 400:
+        to = masked(headers.get("location", "elsewhere").partition("?")[0])
+        return ConfigurationError(
+            f"{destination} answered {status}, a redirect to {to}, which is not followed: name that address in "
+            "OTEL_EXPORTER_OTLP_ENDPOINT if it is the right one"
+        )
+    if status in _REFUSED:
+        return RefusedError(said)
+    if status in _LATER or (status >= 500 and status not in _NEVER_OF_5XX):
+        return TransientError(said, retry_after=retry_after_seconds(headers.get("retry-after")))
+    return ConfigurationError(f"{said}: check {_advice(status)}")
+
+
+def _advice(status: int) -> str:
+    if status in (401, 403):
+        return "OTEL_EXPORTER_OTLP_HEADERS and the rights of its token"
+    if status == 407:
+        return "the login of the proxy"
+    return "OTEL_EXPORTER_OTLP_ENDPOINT and its path"
+
+
+def grpc_error(code: str, details: str, retry_after: float | None, destination: str) -> DbbtraceError:
+    """The error that a gRPC status means; ``code`` is its name, e.g. UNAVAILABLE."""
+    said = f"{destination} answered {code}{_quoted(details)}"
+    lower = details.lower()
+    if code == "INVALID_ARGUMENT":
+        return RefusedError(said)
+    if code in ("RESOURCE_EXHAUSTED", "OUT_OF_RANGE") and any(word in lower for word in _TOO_LARGE):
+        return RefusedError(said)
+    if code == "INTERNAL" and "invalid metadata" in lower:
+        return ConfigurationError(f"{said}: check OTEL_EXPORTER_OTLP_HEADERS")
+    if code in _GRPC_CONFIGURATION:
+        return ConfigurationError(f"{said}: check OTEL_EXPORTER_OTLP_ENDPOINT and OTEL_EXPORTER_OTLP_HEADERS")
+    if code == "UNAVAILABLE" and any(word in lower for word in _TLS_FAULTS):
+        return ConfigurationError(f"{said}: check OTEL_EXPORTER_OTLP_CERTIFICATE, and http:// or https://")
+    return TransientError(said, retry_after=retry_after, ambiguous=code in ("DEADLINE_EXCEEDED", "CANCELLED"))
+
+
+def partial_success_error(rejected: int, message: str, destination: str) -> RefusedError:
+    """A success that names rejected spans is a refusal: which ones, only halving the batch can tell."""
+    return RefusedError(f"{destination} rejected {rejected} of the spans{_quoted(message)}")
+
+
+def transport_error(error: BaseException, destination: str) -> DbbtraceError:
+    """The error that a failed HTTP exchange means: there was no answer at all."""
+    from requests import exceptions as failures
+    from urllib3.exceptions import NewConnectionError
+
+    if isinstance(error, failures.InvalidHeader):  # its text holds the value
+        return ConfigurationError("OTEL_EXPORTER_OTLP_HEADERS holds a header that can't be sent")
+    said = f"{destination}: {_innermost(error)}"
+    if isinstance(error, (failures.InvalidURL, failures.InvalidSchema, failures.MissingSchema)):
+        return ConfigurationError(f"{destination} is no URL to send to: begin it with http:// or https://")
+    if isinstance(error, failures.SSLError) and any(word in said.lower() for word in _TLS_FAULTS):
+        return ConfigurationError(f"{said}: check OTEL_EXPORTER_OTLP_CERTIFICATE, and http:// or https://")
+    if isinstance(error, failures.ProxyError) and "407" in str(error):
+        return ConfigurationError(f"{said}: check the login of the proxy")
+    if isinstance(error, failures.ConnectTimeout):
+        return TransientError(f"{destination}: no connection in time")
+    if isinstance(error, (failures.Timeout, TimeoutError)):
+        return no_answer(destination)
+    if isinstance(error, failures.RequestException):
+        reason = getattr(error.args[0], "reason", None) if error.args else None
+        return TransientError(said, ambiguous=not isinstance(reason, NewConnectionError))
+    return ConfigurationError(f"{said}: check the OTEL_EXPORTER_OTLP_* variables")
+
+
+def no_answer(destination: str) -> TransientError:
+    """The time-out passed, or we were shut down, while the backend had the request."""
+    return TransientError(f"{destination}: no answer in time (OTEL_EXPORTER_OTLP_TIMEOUT)", ambiguous=True)
+
+
+def retry_after_seconds(value: str | None) -> float | None:
+    """Seconds to wait, from Retry-After in either form: a number, or an HTTP date; None where it says nothing."""
+    if not value:
+        return None
+    value = value.strip()
+    if value.isascii() and value.replace(".", "", 1).isdigit():
+        return float(value)
+    try:
+        moment = parsedate_to_datetime(value)
+    except (TypeError, ValueError):
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=timezone.utc)
+    return max(0.0, moment.timestamp() - time.time())
+
+
+def _quoted(text: Any) -> str:
+    """What a backend says, short enough for one log line and without secrets."""
+    words = masked(" ".join(str(text).split()))
+    return f": {words[:200]}{'...' if len(words) > 200 else ''}" if words else ""
+
+
+def _innermost(error: BaseException) -> str:
+    """The fault at the bottom, e.g. ``[Errno 111] Connection refused``; the outer texts hold URLs with queries."""
+    while (inner := error.__cause__ or error.__context__) is not None:
+        error = inner
+    return masked(f"{type(error).__name__}: {error}".rstrip(": "))
