@@ -28,7 +28,7 @@ WORKLOAD: Final = "dbb.workload"
 
 # -- any operation ------------------------------------------------------------------------------------------
 OPERATION: Final = "dbb.operation"
-"""What the span is; string, one of the OPERATION_* values below."""
+"""What the span is; string: ``table_load``, ``dbt_node``, ``model_refresh``, or one that gives no row."""
 PIPELINE_ID: Final = "dbb.pipeline.id"
 """Fabric pipeline that the row names; string, a lower-case GUID."""
 PIPELINE_RUN_ID: Final = "dbb.pipeline.run_id"

@@ -1,6 +1,8 @@
 """For tests of jobs: what was recorded, with a clock and ids that repeat.
 
-    with dbbtrace.testing.capture() as captured:
+    from dbbtrace.testing import capture
+
+    with capture() as captured:
         run_my_job()
     assert captured.operations("table_load")[0].attributes["dbb.rows.written"] == 10
 

@@ -17,9 +17,7 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.util._once import Once
 
-pytest_plugins = [
-    f"tests.support.{path.stem}" for path in sorted(Path(__file__).parent.glob("support/[!_]*.py"))
-]
+pytest_plugins = [f"tests.support.{path.stem}" for path in sorted(Path(__file__).parent.glob("support/[!_]*.py"))]
 
 # The same examples each time and no deadline: the code decides, not how busy the machine is.
 hypothesis.settings.register_profile("dbbtrace", derandomize=True, deadline=None, database=None)
@@ -61,7 +59,7 @@ def isolated(tmp_path: Path) -> Iterator[None]:
 def _end_dbbtrace() -> None:
     """Stop what the test configured, and forget what a process only says or sets once."""
     if configure := sys.modules.get("dbbtrace.configure"):
-        configure.shutdown()
+        configure.shutdown(0)
     if scope := sys.modules.get("dbbtrace.scope"):
         scope._opened.clear()
     if diagnostics := sys.modules.get("dbbtrace.diagnostics"):

@@ -10,6 +10,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -45,7 +47,7 @@ class Block:
 def blocks(page: str, markdown: str) -> Iterator[Block]:
     """The page's fenced blocks in order, those inside HTML comments (set-up that readers needn't see) too."""
     for fence in _FENCE.finditer(markdown):
-        language, *options = fence["info"].split() or [""]
+        language, *options = shlex.split(fence["info"]) or [""]
         yield Block(
             page=page,
             line=markdown.count("\n", 0, fence.start()) + 2,
@@ -58,8 +60,10 @@ def blocks(page: str, markdown: str) -> Iterator[Block]:
 class Reader:
     """Does what a page says, in the current directory."""
 
-    def __init__(self) -> None:
-        self.namespace: dict[str, Any] = {"__name__": "__main__"}
+    def __init__(self, **namespace: Any) -> None:
+        self.namespace: dict[str, Any] = {"__name__": "__main__", **namespace}
+        os.environ["PATH"] = os.pathsep.join([str(_tools()), os.environ["PATH"]])
+        os.environ["COLUMNS"] = "100"
 
     def follow(self, block: Block) -> None:
         """Run the block, save it, or parse it; raises if it is wrong."""
@@ -154,11 +158,9 @@ def _comparable(line: str) -> str:
 
 
 def _shell(where: str, script: str) -> str:
-    """What the script printed, with our commands first in the path, and ``make`` that of the repository."""
-    environment = {**os.environ, "PATH": os.pathsep.join([str(_tools()), os.environ["PATH"]]), "COLUMNS": "100"}
+    """What the script printed."""
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", script],
-        env=environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -172,12 +174,11 @@ def _shell(where: str, script: str) -> str:
 def _tools() -> Path:
     """A folder with this environment's commands, and a ``make`` that works in the repository as it is installed."""
     folder = Path(".tools").absolute()
-    if not folder.exists():
-        folder.mkdir()
-        for command in Path(sys.executable).parent.iterdir():
-            (folder / command.name).symlink_to(command)
-        make = folder / "make"
-        installed = f"VENV={sys.prefix} -o {sys.prefix}/.installed"
-        make.write_text(f'#!/bin/sh\nexec /usr/bin/make -s -C {REPOSITORY} {installed} "$@"\n')
-        make.chmod(0o755)
+    folder.mkdir()
+    for command in Path(sys.executable).parent.iterdir():
+        (folder / command.name).symlink_to(command)
+    make = folder / "make"
+    installed = f"VENV={sys.prefix} -o {sys.prefix}/.installed"
+    make.write_text(f'#!/bin/sh\nexec {shutil.which("make")} -s -C {REPOSITORY} {installed} "$@"\n')
+    make.chmod(0o755)
     return folder

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 from dbbtrace import attributes
@@ -30,7 +31,7 @@ def attributes_table() -> str:
 def _constants(section: str) -> Iterator[tuple[str, str]]:
     """Value and docstring of the keys in a section; constants without docstring are values, not keys."""
     body = ast.parse(section).body
-    for statement, following in zip(body, body[1:], strict=False):
+    for statement, following in pairwise(body):
         match statement, following:
             case (
                 ast.AnnAssign(value=ast.Constant(value=str(value))),
