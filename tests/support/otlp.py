@@ -19,7 +19,7 @@ import zlib
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -276,10 +276,8 @@ class _Server(ThreadingHTTPServer):
         """Cut open connections too, as the end of a process would."""
         super().server_close()
         for connection in self.connections:
-            try:
+            with suppress(OSError):  # gone before
                 connection.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass  # gone before
 
     def handle_error(self, *_: object) -> None:
         pass  # a sender that hung up is no news
