@@ -1,0 +1,311 @@
+"""Connections to the two kinds of warehouse: the only module that imports a database driver, and only when used.
+
+A connector opens connections, says what tables look like, inserts a batch and turns its driver's exceptions into
+typed errors. It keeps no connection and retries nothing: ``warehouse.Warehouse`` does.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from dbbtrace.errors import ConfigurationError, DbbtraceError, TransientError, UsageError
+from dbbtrace.warehouse import faults
+from dbbtrace.warehouse.addresses import OdbcAddress, SqliteAddress
+from dbbtrace.warehouse.dialects import FABRIC, SQLITE, TSQL, Dialect, as_json
+from dbbtrace.warehouse.schema import SCHEMA, TABLES, Kind, Table
+from dbbtrace.warehouse.statements import Found, Insert, Shape
+from dbbtrace.warehouse.tokens import SQL_COPT_SS_ACCESS_TOKEN, TokenSource, packed
+
+__all__ = ["LOGIN_TIMEOUT", "STATEMENT_TIMEOUT", "Connector", "OdbcConnector", "SqliteConnector"]
+
+LOGIN_TIMEOUT = 120
+"""Seconds; a Fabric Warehouse that sleeps takes 60 to 90 to answer first."""
+STATEMENT_TIMEOUT = 120
+"""Seconds after which a statement is given up; one whose connection was lost may go on that long."""
+_BUSY_TIMEOUT = 10.0
+"""Seconds that a SQLite writer waits for the others."""
+
+
+class Connector(Protocol):
+    """One warehouse."""
+
+    name: str
+    """Its URL without secrets."""
+
+    def connect(self) -> Any:
+        """A new DB-API connection in autocommit; raises typed errors."""
+
+    def connect_bare(self, *, dry_run: bool) -> Any:
+        """The same, but nothing is created on the way; with ``dry_run`` not even a file."""
+
+    def dialect(self, connection: Any) -> Dialect:
+        """What the server speaks."""
+
+    def still_there(self, connection: Any, idle: float) -> bool:
+        """Whether the connection, unused for so many seconds, is worth using."""
+
+    def shapes(self, connection: Any) -> dict[str, Shape]:
+        """What the tables of schema meta look like, by name; absent ones are absent."""
+
+    def indexed(self, connection: Any, table: str) -> bool:
+        """Whether the index on the table's record_id stands."""
+
+    def insert(self, connection: Any, insert: Insert, rows: Sequence[Sequence[Any]]) -> int:
+        """Write the bound rows; answers how many were new. All or nothing."""
+
+    def fault(self, error: BaseException, *, writing: bool = False) -> DbbtraceError:
+        """The typed error for the driver's exception."""
+
+
+def shape_of(table: Table, columns: Sequence[Found]) -> Shape:
+    """Which of the schema's columns these are: by exact name, else ignoring case."""
+    exact = {found.name: found for found in columns}
+    loose = {found.name.lower(): found for found in reversed(columns)}
+    pairs = ((column, exact.get(column.name) or loose.get(column.name.lower())) for column in table.columns)
+    return Shape(
+        tuple(
+            (column.name, Found(found.name, _narrower(column.kind, column.size, found.length), found.collation))
+            for column, found in pairs
+            if found is not None
+        )
+    )
+
+
+def _narrower(kind: Kind, size: int, length: int | None) -> int | None:
+    return length if kind is Kind.TEXT and length is not None and 0 < length < size else None
+
+
+# -- SQLite -------------------------------------------------------------------------------------------------
+
+
+class SqliteConnector:
+    """The embedded warehouse: a file, attached to an empty main database under the name ``meta``."""
+
+    def __init__(self, address: SqliteAddress, *, create: bool) -> None:
+        self.name = address.name
+        self._path = address.path
+        self._create = create
+        self._file: tuple[int, int] | None = None
+
+    def connect(self) -> Any:
+        connection = self._attached(self._path)
+        try:
+            if self._create:
+                self._create_missing(connection)
+        except Exception as error:
+            connection.close()
+            raise self.fault(error) from error
+        self._file = _identity(self._path)
+        return connection
+
+    def connect_bare(self, *, dry_run: bool) -> Any:
+        return self._attached(":memory:" if dry_run and not os.path.exists(self._path) else self._path)
+
+    def _attached(self, path: str) -> Any:
+        import sqlite3
+
+        if path != ":memory:" and not os.path.exists(path):
+            if not self._create:
+                raise ConfigurationError(f"{self.name}: no such file; the first row makes it, or `dbbtrace migrate`")
+            self._make_directory()
+        connection = sqlite3.connect(":memory:", timeout=_BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
+        try:
+            connection.execute(f"ATTACH ? AS {SCHEMA}", (path,))
+            _persistently(lambda: connection.execute(f"PRAGMA {SCHEMA}.journal_mode=WAL").fetchone())
+        except sqlite3.Error as error:
+            connection.close()
+            raise self.fault(error) from error
+        return connection
+
+    def _make_directory(self) -> None:
+        try:
+            os.makedirs(os.path.dirname(self._path), exist_ok=True)
+        except OSError as error:
+            raise ConfigurationError(f"{self.name}: can't make its directory: {error}") from error
+
+    def _create_missing(self, connection: Any) -> None:
+        """The file is created on first use; a table that stands is left as it is."""
+        if all(table.name in self.shapes(connection) for table in TABLES):
+            return
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            standing = self.shapes(connection)
+            for table in TABLES:
+                if table.name not in standing:
+                    connection.execute(SQLITE.create_table(table))
+                    connection.execute(SQLITE.create_index(table))
+            connection.execute("COMMIT")
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+
+    def dialect(self, connection: Any) -> Dialect:
+        return SQLITE
+
+    def still_there(self, connection: Any, idle: float) -> bool:
+        # A file that was deleted or replaced would take our rows with it.
+        return self._file == _identity(self._path)
+
+    def shapes(self, connection: Any) -> dict[str, Shape]:
+        result = {}
+        for table in TABLES:
+            rows = connection.execute(f'PRAGMA {SCHEMA}.table_info("{table.name}")').fetchall()
+            if rows:
+                result[table.name] = shape_of(table, [Found(str(row[1])) for row in rows])
+        return result
+
+    def indexed(self, connection: Any, table: str) -> bool:
+        rows = connection.execute(f'PRAGMA {SCHEMA}.index_list("{table}")').fetchall()
+        names = {str(row[1]) for row in rows}
+        return any(SQLITE.index_name(known) in names for known in TABLES if known.name == table)
+
+    def insert(self, connection: Any, insert: Insert, rows: Sequence[Sequence[Any]]) -> int:
+        # IMMEDIATE: looking and writing in one, so that two processes can't both find a record missing.
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            written = connection.executemany(insert.sql, rows).rowcount
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+        return int(written)
+
+    def fault(self, error: BaseException, *, writing: bool = False) -> DbbtraceError:
+        return faults.of_sqlite(error)
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _persistently(attempt: Callable[[], object]) -> None:
+    """Switching a new file to WAL does not wait for other processes that do the same: ask again for a while."""
+    deadline = time.monotonic() + _BUSY_TIMEOUT
+    while not _done(attempt, final=time.monotonic() > deadline):
+        time.sleep(0.02)
+
+
+def _done(attempt: Callable[[], object], *, final: bool) -> bool:
+    import sqlite3
+
+    try:
+        attempt()
+    except sqlite3.OperationalError as error:
+        if final or "locked" not in str(error):
+            raise
+        return False
+    return True
+
+
+# -- T-SQL --------------------------------------------------------------------------------------------------
+
+_COLUMNS = f"""\
+SELECT TABLE_NAME, COLUMN_NAME, CHARACTER_MAXIMUM_LENGTH, COLLATION_NAME,
+       CONVERT(varchar(128), DATABASEPROPERTYEX(DB_NAME(), 'Collation'))
+FROM INFORMATION_SCHEMA.COLUMNS
+WHERE TABLE_SCHEMA = '{SCHEMA}'"""
+_EDITION = "SELECT CONVERT(int, SERVERPROPERTY('EngineEdition'))"
+_FABRIC_EDITION = 11
+_INDEX = "SELECT COUNT(*) FROM sys.indexes WHERE name = ? AND object_id = OBJECT_ID(?)"
+_IDLE = 30.0
+"""Seconds after which a connection is asked whether it still lives: gateways cut idle ones."""
+
+
+class OdbcConnector:
+    """SQL Server, Azure SQL or Fabric Warehouse through pyodbc."""
+
+    def __init__(self, address: OdbcAddress, token: TokenSource | None) -> None:
+        self.name = address.name
+        self._address = address
+        self._token = token
+        self._dialect = FABRIC if address.in_fabric else None
+
+    def connect(self) -> Any:
+        pyodbc = _pyodbc()
+        # The token first: asking for one may take long, and needs no connection.
+        before = {SQL_COPT_SS_ACCESS_TOKEN: packed(self._token)} if self._token else {}
+        try:
+            connection = pyodbc.connect(
+                self._address.connection_string, autocommit=True, timeout=LOGIN_TIMEOUT, attrs_before=before
+            )
+        except Exception as error:
+            raise self.fault(error) from error
+        connection.timeout = STATEMENT_TIMEOUT
+        return connection
+
+    def connect_bare(self, *, dry_run: bool) -> Any:
+        return self.connect()
+
+    def dialect(self, connection: Any) -> Dialect:
+        if self._dialect is None:
+            edition = connection.cursor().execute(_EDITION).fetchone()
+            self._dialect = FABRIC if edition and edition[0] == _FABRIC_EDITION else TSQL
+        return self._dialect
+
+    def still_there(self, connection: Any, idle: float) -> bool:
+        if idle < _IDLE:
+            return True
+        try:
+            connection.cursor().execute("SELECT 1").fetchone()
+        except Exception:
+            return False
+        return True
+
+    def shapes(self, connection: Any) -> dict[str, Shape]:
+        columns: dict[str, list[Found]] = {}
+        for table, name, length, collation, default in connection.cursor().execute(_COLUMNS).fetchall():
+            differs = collation if collation and default and collation != default else None
+            columns.setdefault(str(table), []).append(Found(str(name), length, differs))
+        return {table.name: shape_of(table, columns[table.name]) for table in TABLES if table.name in columns}
+
+    def indexed(self, connection: Any, table: str) -> bool:
+        dialect = self.dialect(connection)
+        names = [dialect.index_name(known) for known in TABLES if known.name == table]
+        found = connection.cursor().execute(_INDEX, (names[0], dialect.target(table))).fetchone()
+        return bool(found and found[0])
+
+    def insert(self, connection: Any, insert: Insert, rows: Sequence[Sequence[Any]]) -> int:
+        cursor = connection.cursor()
+        try:
+            return max(int(cursor.execute(insert.sql, (as_json(rows),)).rowcount), 0)
+        finally:
+            cursor.close()
+
+    def fault(self, error: BaseException, *, writing: bool = False) -> DbbtraceError:
+        fault = faults.of_odbc(error, writing=writing)
+        if isinstance(fault, TransientError) and fault.ambiguous and self._dialect is FABRIC:
+            # Nothing there stops a statement that still runs and its repetition from both committing.
+            fault.retry_after = STATEMENT_TIMEOUT
+        return fault
+
+
+def _pyodbc() -> Any:
+    try:
+        import pyodbc
+    except ModuleNotFoundError:
+        raise ConfigurationError("T-SQL warehouses need pyodbc: pip install pyodbc") from None
+    except ImportError as error:
+        raise ConfigurationError(
+            f"pyodbc needs the system's unixODBC ({error}): apt-get install unixodbc, or brew install unixodbc;"
+            " then the driver: https://learn.microsoft.com/sql/connect/odbc/download-odbc-driver-for-sql-server"
+        ) from None
+    return pyodbc
+
+
+def connector_for(
+    address: SqliteAddress | OdbcAddress, token: TokenSource | None, *, create: bool
+) -> SqliteConnector | OdbcConnector:
+    """The connector for an address."""
+    if isinstance(address, SqliteAddress):
+        if token is not None:
+            raise UsageError(f"{address.name} is a file: it takes no access token")
+        return SqliteConnector(address, create=create)
+    return OdbcConnector(address, token)

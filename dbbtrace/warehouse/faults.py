@@ -1,0 +1,110 @@
+"""What a driver's exception means: try again, call a person, or never. Reads their shapes; imports no driver.
+
+pyodbc raises ``Error(sqlstate, "[SQLSTATE] [Microsoft][ODBC Driver 18 for SQL Server][SQL Server]text (native)
+(SQLExecDirectW)")``, several of them in one text where the driver has several things to say.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from dbbtrace.errors import ConfigurationError, DbbtraceError, RefusedError, TransientError
+from dbbtrace.settings import masked
+
+__all__ = ["RETRIABLE_ERRORS", "RETRIABLE_STATES", "of_odbc", "of_sqlite"]
+
+RETRIABLE_STATES: Final = frozenset({"08S01", "08001", "08003", "08007", "HYT00", "40001"})
+RETRIABLE_ERRORS: Final = frozenset({
+    926, 4060, 4221, 615, 40197, 40501, 40613, 49918, 49919, 49920, 10928, 10929, 10053, 10054, 10060, 1205, 1222,
+    3961, 24556, 24706, 24804, 6005,
+})  # fmt: skip
+"""https://learn.microsoft.com/azure/azure-sql/database/troubleshoot-common-errors-issues, and Fabric's own."""
+
+_DOUBLED = frozenset({2601, 2627})
+"""Another writer of the same record was first; the next look finds its row."""
+_CONNECTION_LOST = frozenset({10053, 10054, 10060, 40197, 6005})
+_LOST_STATES = frozenset({"08S01", "08003", "08007", "HYT01"})
+
+_REFUSED_STATES = ("22",)
+_REFUSED_ERRORS = frozenset({
+    220, 232, 235, 241, 242, 244, 245, 248, 295, 517, 535, 547, 2628, 8114, 8115, 8152, 8169, 9420, 13608, 13609,
+})  # fmt: skip
+
+_ADVICE = {
+    18456: "check the login and its secret",
+    229: "the login lacks a right: GRANT SELECT, INSERT ON SCHEMA::meta TO it",
+    230: "the login lacks a right: GRANT SELECT, INSERT ON SCHEMA::meta TO it",
+    262: "the login may not do that in this database; have its owner run the SQL of `dbbtrace migrate --dry-run`",
+    916: "the login is no user of this database: CREATE USER for it",
+    208: "the table is missing: run `dbbtrace migrate`",
+    207: "a column is missing: run `dbbtrace migrate`",
+    515: "the table asks for a value that rows don't have: make that column nullable",
+}
+_NATIVE = re.compile(r"\((-?\d+)\)(?= \(SQL|;|\Z)")
+_STATE = re.compile(r"\[([0-9A-Z]{5})\]")
+_DRIVER = "ODBC Driver 18 for SQL Server"
+_GET_DRIVER = "https://learn.microsoft.com/sql/connect/odbc/download-odbc-driver-for-sql-server"
+
+
+def of_odbc(error: BaseException, *, writing: bool = False) -> DbbtraceError:
+    """The typed error for an exception of pyodbc.
+
+    Args:
+        error: what pyodbc raised.
+        writing: whether a statement that writes was under way, so that a lost connection leaves its fate open.
+    """
+    text = " ".join(str(part) for part in error.args) or str(error)
+    states = set(_STATE.findall(text)) | ({str(error.args[0])} if error.args else set())
+    natives = {int(number) for number in _NATIVE.findall(text)}
+    message = _short(text)
+    if natives & RETRIABLE_ERRORS or states & RETRIABLE_STATES or natives & _DOUBLED or "HYT01" in states:
+        lost = bool(states & _LOST_STATES or natives & _CONNECTION_LOST)
+        return TransientError(message, ambiguous=writing and lost)
+    for number, advice in _ADVICE.items():
+        if number in natives:
+            return ConfigurationError(f"{message}: {advice}")
+    if natives & _REFUSED_ERRORS or any(state.startswith(_REFUSED_STATES) for state in states):
+        return RefusedError(message)
+    if states & {"IM002", "IM003"} or "Can't open lib" in text:
+        return ConfigurationError(
+            f"{message}: install {_DRIVER!r} ({_GET_DRIVER}), or name an installed one as Driver= in the warehouse's"
+            " connection string"
+        )
+    if _of_binding(error):
+        return RefusedError(message)
+    return ConfigurationError(message)
+
+
+def _of_binding(error: BaseException) -> bool:
+    """A value that never reached the server: the driver could not turn it into a parameter."""
+    return isinstance(error, (OverflowError, UnicodeError, TypeError, ValueError))
+
+
+_TRANSIENT_SQLITE = ("locked", "busy", "disk i/o error", "disk is full", "interrupted")
+
+
+def of_sqlite(error: BaseException) -> DbbtraceError:
+    """The typed error for an exception of sqlite3."""
+    message = f"SQLite: {error}"
+    lowered = str(error).lower()
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    if "OperationalError" in kinds and any(word in lowered for word in _TRANSIENT_SQLITE):
+        return TransientError(message)
+    if "IntegrityError" in kinds:
+        if lowered.startswith("unique"):
+            return TransientError(message)  # another writer of the same record was first
+        if lowered.startswith("not null"):
+            return ConfigurationError(f"{message}: {_ADVICE[515]}")
+        return RefusedError(message)
+    if kinds & {"DataError", "InterfaceError"} or "binding" in lowered or "too big" in lowered or _of_binding(error):
+        return RefusedError(message)
+    if "no such table" in lowered or "no such column" in lowered:
+        return ConfigurationError(f"{message}: run `dbbtrace migrate`")
+    return ConfigurationError(message)
+
+
+def _short(text: str) -> str:
+    """One line, without secrets."""
+    line = masked(" ".join(text.split()))
+    return line if len(line) <= 1000 else line[:999] + "…"

@@ -1,0 +1,217 @@
+"""The SQL that writes rows once only: the same sentence in every dialect, but for where the batch comes from.
+
+    INSERT INTO meta.t (columns) SELECT j.columns FROM <the batch> AS j WHERE NOT EXISTS (<the row stands already>)
+
+A row stands already when its record_id stands in that run. On a table without that column, and for facts that a
+hand-made writer may have written already, the natural key decides, by count (``j.nth``: the how-manieth row of that
+key this is in the batch). An interrupted row yields to the ended one of its operation; it never keeps one out.
+Values are always bound; nothing here touches a connection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from dbbtrace.warehouse.dialects import Dialect
+from dbbtrace.warehouse.schema import LOADS, Column, Kind, Row, Table
+from dbbtrace.warehouse.values import cut
+
+__all__ = ["Found", "Insert", "Shape", "insert", "once"]
+
+
+@dataclass(frozen=True)
+class Found:
+    """A column that the table really has."""
+
+    name: str
+    """As the table spells it."""
+    length: int | None = None
+    """Bytes of text that fit, where that is less than the schema's own; else None."""
+    collation: str | None = None
+    """Where it differs from the database's: comparing needs it said."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a table really looks like: looked up once for each connection."""
+
+    found: tuple[tuple[str, Found], ...]
+    """Schema's column name → what stands for it; columns that the table lacks are absent."""
+
+    def __contains__(self, name: object) -> bool:
+        return any(name == here for here, _ in self.found)
+
+    def __getitem__(self, name: str) -> Found:
+        return dict(self.found)[name]
+
+
+@dataclass(frozen=True)
+class Insert:
+    """A statement and how to bind rows to it."""
+
+    sql: str
+    places: tuple[int, ...]
+    """The row's values that are bound, in order; then come the controls."""
+    controls: tuple[str, ...]
+    cuts: tuple[tuple[int, int], ...]
+    """(place among the bound, bytes): columns narrower than the schema's."""
+
+    def bind(self, rows: Sequence[Row]) -> list[list[Any]]:
+        """The rows' values in the order of the statement."""
+        nth = _nth(rows) if "nth" in self.controls else [1] * len(rows)
+        bound = []
+        for row, which in zip(rows, nth, strict=True):
+            values = [row.values[place] for place in self.places]
+            for place, size in self.cuts:
+                if values[place] is not None:
+                    values[place] = cut(str(values[place]), size)
+            own = {"own": int(row.fact or row.ended_id is not None), "nth": which, "ended_id": row.ended_id}
+            own["interrupted"] = int(row.ended_id is not None)
+            values += [own[control] for control in self.controls]
+            bound.append(values)
+        return bound
+
+
+def _nth(rows: Sequence[Row]) -> list[int]:
+    """For each row the how-manieth of its natural key it is in this batch, from 1."""
+    seen: dict[tuple[Any, ...], int] = {}
+    result = []
+    for row in rows:
+        position, natural = row.table.position, row.table.natural_key
+        names = (*natural.texts, natural.status, *([natural.moment] if natural.moment else []))
+        which = tuple([row.values[position[name]] or "" for name in names])
+        seen[which] = seen.get(which, 0) + 1
+        result.append(seen[which])
+    return result
+
+
+def once(rows: Sequence[Row]) -> list[Row]:
+    """The batch without doubles: of one record_id the first stands; an interrupted row yields to its ended one."""
+    unique: dict[str, Row] = {}
+    for row in rows:
+        unique.setdefault(row.record_id, row)
+    if not any(row.ended_id for row in unique.values()):
+        return list(unique.values())
+    loaded = {_load_of(row) for row in unique.values() if _succeeded(row)}
+    return [
+        row
+        for row in unique.values()
+        if row.ended_id is None or not (row.ended_id in unique or (row.table is LOADS and _load_of(row) in loaded))
+    ]
+
+
+_OWN = Column("own", Kind.BIGINT, 0, "1: a row without record_id may be this row")
+_NTH = Column("nth", Kind.BIGINT, 0, "the how-manieth row of its natural key in the batch")
+_INTERRUPTED = Column("interrupted", Kind.BIGINT, 0, "1: of an interrupted operation")
+_ENDED_ID = Column("ended_id", Kind.TEXT, 32, "record_id of the row that an interrupted operation lacks")
+
+_LOAD = ("orchestration_run_id", "source_name", "schema_name", "table_name")
+
+
+def _load_of(row: Row) -> tuple[Any, ...]:
+    return tuple([row.values[LOADS.position[name]] or "" for name in _LOAD])
+
+
+def _succeeded(row: Row) -> bool:
+    return row.table is LOADS and row.values[LOADS.position["status"]] == "Succeeded"
+
+
+@lru_cache(maxsize=256)
+def insert(dialect: Dialect, table: Table, shape: Shape, facts: bool, interrupted: bool) -> Insert:
+    """The statement for a batch.
+
+    Args:
+        dialect: how the database spells things.
+        table: the table.
+        shape: what it really looks like.
+        facts: whether rows of the batch may stand already without record_id.
+        interrupted: whether some rows of the batch are of interrupted operations.
+    """
+    columns = [column for column in table.columns if column.name in shape]
+    tracked = "record_id" in shape
+    natural = facts or not tracked
+    controls = (*((_OWN, _NTH) if natural else ()), *((_INTERRUPTED, _ENDED_ID) if interrupted else ()))
+    writer = _Writer(dialect, table, shape)
+    conditions = []
+    if tracked:
+        conditions.append(writer.no_record("record_id"))
+    if tracked and interrupted:
+        conditions.append(writer.no_record("ended_id"))
+    if natural:
+        conditions.append(writer.no_natural(tracked, interrupted))
+    if interrupted and table is LOADS:
+        conditions.append(writer.no_success())
+    target = ", ".join(dialect.quote(shape[column.name].name) for column in columns)
+    chosen = ", ".join(f"j.{dialect.quote(column.name)}" for column in columns)
+    where = "\n  AND ".join(conditions)
+    sql = (
+        f"INSERT INTO {writer.target} ({target})\nSELECT {chosen}\n"
+        f"FROM {dialect.batch((*columns, *controls))} AS j\nWHERE {where}"
+    )
+    cuts = [(place, shape[column.name].length) for place, column in enumerate(columns)]
+    return Insert(
+        sql,
+        tuple(table.position[column.name] for column in columns),
+        tuple(control.name for control in controls),
+        tuple((place, size) for place, size in cuts if size is not None),
+    )
+
+
+class _Writer:
+    """Writes the conditions under which a row of the batch (j) does not stand in the table (t)."""
+
+    def __init__(self, dialect: Dialect, table: Table, shape: Shape) -> None:
+        self.dialect = dialect
+        self.table = table
+        self.shape = shape
+        self.target = dialect.target(table.name)
+
+    def here(self, name: str) -> str:
+        return f"t.{self.dialect.quote(self.shape[name].name)}"
+
+    def given(self, name: str) -> str:
+        """The batch's value; comparing texts of two collations is an error unless one is said."""
+        collation = self.shape[name].collation if name in self.shape else None
+        value = f"j.{self.dialect.quote(name)}"
+        return f"{value} COLLATE {collation}" if collation else value
+
+    def same(self, name: str) -> str:
+        """Equal, where NULL and '' are the same."""
+        return f"COALESCE({self.here(name)}, '') = COALESCE({self.given(name)}, '')"
+
+    def no_record(self, control: str) -> str:
+        # The run first: it is what a reader's statistics and a writer's index know best.
+        collation = self.shape["record_id"].collation
+        wanted = f"j.{self.dialect.quote(control)}" + (f" COLLATE {collation}" if collation else "")
+        return (
+            f"NOT EXISTS (SELECT 1 FROM {self.target} AS t WHERE {self.here('record_id')} = {wanted}"
+            f" AND {self.here('orchestration_run_id')} = {self.given('orchestration_run_id')})"
+        )
+
+    def no_natural(self, tracked: bool, interrupted: bool) -> str:
+        """Fewer rows of this key stand than the batch says there are up to this one."""
+        natural = self.table.natural_key
+        matches = [self.same(name) for name in natural.texts]
+        if natural.moment:
+            low, high = self.dialect.within_a_second(f"j.{self.dialect.quote(natural.moment)}")
+            matches.append(f"{self.dialect.moment(self.here(natural.moment))} BETWEEN {low} AND {high}")
+        status = f"LOWER({self.here(natural.status)}) = LOWER({self.given(natural.status)})"
+        if self.table is LOADS:  # its readers tell 'Success' from 'Succeeded', and case matters to them
+            status = self.same(natural.status)
+        matches.append(f"(j.{self.dialect.quote('interrupted')} = 1 OR {status})" if interrupted else status)
+        if tracked:
+            matches.append(f"{self.here('record_id')} IS NULL")
+        count = f"(SELECT COUNT(*) FROM {self.target} AS t WHERE {' AND '.join(matches)})"
+        fewer = f"j.{self.dialect.quote('nth')} > {count}"
+        return f"(j.{self.dialect.quote('own')} = 0 OR {fewer})" if tracked else fewer
+
+    def no_success(self) -> str:
+        """An interrupted load must not undo one that succeeded in the same run."""
+        matches = [self.same(name) for name in _LOAD]
+        return (
+            f"(j.{self.dialect.quote('interrupted')} = 0 OR NOT EXISTS (SELECT 1 FROM {self.target} AS t"
+            f" WHERE {' AND '.join(matches)} AND {self.here('status')} = 'Succeeded'))"
+        )

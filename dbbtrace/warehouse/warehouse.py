@@ -1,0 +1,235 @@
+"""One warehouse, opened: ask it, migrate it, write rows to it once only.
+
+Opens its connection when first used and again after it was lost; safe from several threads and after a fork. Raises
+typed errors (see ``dbbtrace.errors``); patience is the caller's.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from dbbtrace.errors import ConfigurationError, DbbtraceError, RefusedError, TransientError
+from dbbtrace.warehouse.connection import Connector
+from dbbtrace.warehouse.dialects import Dialect
+from dbbtrace.warehouse.schema import SCHEMA, TABLES, Row, Table
+from dbbtrace.warehouse.statements import Shape, insert, once
+
+__all__ = ["Result", "Warehouse"]
+
+T = TypeVar("T")
+
+_ORPHANS: list[Any] = []
+"""Connections of a parent process. Never closed: closing them here would do it to the parent's files."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a query answered."""
+
+    columns: tuple[str, ...]
+    rows: list[tuple[Any, ...]]
+
+
+class Warehouse:
+    """A database that holds schema ``meta``; ``open_warehouse`` makes it."""
+
+    def __init__(self, connector: Connector) -> None:
+        self.name = connector.name
+        """Its URL without secrets."""
+        self._connector = connector
+        self._forget()
+
+    def _forget(self) -> None:
+        self._pid = os.getpid()
+        self._lock = threading.RLock()
+        self._connection: Any = None
+        self._shapes: dict[str, Shape] | None = None
+        self._used_at = 0.0
+
+    def _after_fork(self) -> None:
+        if self._pid != os.getpid():
+            if self._connection is not None:
+                _ORPHANS.append(self._connection)
+            self._forget()
+
+    # -- asking ---------------------------------------------------------------------------------------------
+
+    @property
+    def dialect(self) -> Dialect:
+        """What the server speaks; connects."""
+        return self._run(lambda connection: self._connector.dialect(connection))
+
+    def query(self, sql: str, parameters: Sequence[Any] = ()) -> Result:
+        """Run one statement with its values bound (``?``)."""
+
+        def ask(connection: Any) -> Result:
+            cursor = connection.cursor()
+            cursor.execute(sql, tuple(parameters)) if parameters else cursor.execute(sql)
+            if cursor.description is None:
+                return Result((), [])
+            columns = tuple(str(column[0]) for column in cursor.description)
+            return Result(columns, [tuple(row) for row in cursor.fetchall()])
+
+        return self._run(ask)
+
+    def columns(self) -> dict[str, frozenset[str]]:
+        """Table of schema meta → the schema's columns that it really has; a missing table is absent."""
+        return {name: frozenset(column for column, _ in shape.found) for name, shape in self.shapes().items()}
+
+    def shapes(self) -> dict[str, Shape]:
+        """What the tables really look like: looked up once for each connection."""
+        return self._run(self._look)
+
+    def _look(self, connection: Any) -> dict[str, Shape]:
+        if self._shapes is None:
+            self._shapes = self._connector.shapes(connection)
+        return self._shapes
+
+    # -- writing --------------------------------------------------------------------------------------------
+
+    def write(self, rows: Iterable[Row]) -> int:
+        """Write the rows that do not stand yet; answers how many were new.
+
+        One statement for each table. Returns only when every row stands. What the database refuses is bisected,
+        and what is wrong with one table does not stop the others.
+
+        Raises:
+            TransientError: try again later; what has been written by then is found, not written twice.
+            ConfigurationError: a person must act; rows of other tables may stand.
+            RefusedError: some rows are refused for good; all others stand.
+        """
+        by_table: dict[str, list[Row]] = {}
+        for row in rows:
+            by_table.setdefault(row.table.name, []).append(row)
+        written, refused, misconfigured = 0, list[tuple[Row, RefusedError]](), list[ConfigurationError]()
+        for table in TABLES:
+            batch = once(by_table.get(table.name, ()))
+            if batch:
+                shape = self.shapes()
+                try:
+                    written += self._write(table, batch, shape.get(table.name), refused)
+                except ConfigurationError as error:
+                    misconfigured.append(error)
+        if misconfigured:
+            raise misconfigured[0]
+        if refused:
+            row, why = refused[0]
+            raise RefusedError(
+                f"{len(refused)} rows refused, all others stand; {SCHEMA}.{row.table.name} {row.record_id}: {why}"
+            )
+        return written
+
+    def _write(
+        self, table: Table, rows: list[Row], shape: Shape | None, refused: list[tuple[Row, RefusedError]]
+    ) -> int:
+        _check(table, shape)
+        assert shape is not None
+        try:
+            return self._run(lambda connection: self._insert(connection, table, shape, rows), writing=True)
+        except RefusedError as error:
+            if len(rows) == 1:
+                refused.append((rows[0], error))
+                return 0
+        middle = len(rows) // 2
+        return sum(self._write(table, half, shape, refused) for half in (rows[:middle], rows[middle:]))
+
+    def _insert(self, connection: Any, table: Table, shape: Shape, rows: list[Row]) -> int:
+        interrupted = any(row.ended_id is not None for row in rows)
+        facts = interrupted or any(row.fact for row in rows)
+        statement = insert(self._connector.dialect(connection), table, shape, facts, interrupted)
+        return self._connector.insert(connection, statement, statement.bind(rows))
+
+    # -- changing -------------------------------------------------------------------------------------------
+
+    def migrate(self, *, dry_run: bool = False) -> list[str]:
+        """Create what is missing and add nullable columns; never drop or alter. Safe to repeat.
+
+        Args:
+            dry_run: change nothing.
+
+        Returns:
+            What was done, in words; with ``dry_run`` the SQL alone.
+        """
+        from dbbtrace.warehouse.migrate import plan
+
+        with self._lock:
+            self.close()
+            try:
+                connection = self._connector.connect_bare(dry_run=dry_run)
+                try:
+                    steps = plan(self._connector, connection)
+                    for step in () if dry_run else steps:
+                        connection.cursor().execute(step.sql)
+                finally:
+                    connection.close()
+            except DbbtraceError:
+                raise
+            except Exception as error:
+                raise self._connector.fault(error) from error
+        return [step.sql if dry_run else step.done for step in steps]
+
+    # -- the connection -------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Close the connection; the next use opens another."""
+        self._after_fork()
+        with self._lock:
+            self._drop()
+
+    def _drop(self) -> None:
+        connection, self._connection, self._shapes = self._connection, None, None
+        if connection is not None:
+            with suppress(Exception):  # it may be gone already
+                connection.close()
+
+    def _run(self, work: Callable[[Any], T], *, writing: bool = False) -> T:
+        """Do the work on a connection; once more on a new one when an old one failed without doubt."""
+        self._after_fork()
+        with self._lock:
+            fresh = self._connect()
+            try:
+                return self._attempt(work, writing)
+            except TransientError as error:
+                if fresh or error.ambiguous:
+                    raise
+            self._connect()
+            return self._attempt(work, writing)
+
+    def _connect(self) -> bool:
+        """Make sure of a connection; True when it is new."""
+        if self._connection is not None:
+            if self._connector.still_there(self._connection, time.monotonic() - self._used_at):
+                return False
+            self._drop()
+        self._connection = self._connector.connect()
+        return True
+
+    def _attempt(self, work: Callable[[Any], T], writing: bool) -> T:
+        try:
+            result = work(self._connection)
+        except DbbtraceError:
+            raise
+        except Exception as error:
+            fault = self._connector.fault(error, writing=writing)
+            if not isinstance(fault, RefusedError):
+                self._drop()
+            raise fault from error
+        self._used_at = time.monotonic()
+        return result
+
+
+def _check(table: Table, shape: Shape | None) -> None:
+    """The table must be there, with the columns that tell rows apart."""
+    if shape is None:
+        raise ConfigurationError(f"{SCHEMA}.{table.name} is missing, or may not be read: run `dbbtrace migrate`")
+    natural = table.natural_key
+    needed = {"orchestration_run_id", natural.status, *natural.texts} | ({natural.moment} if natural.moment else set())
+    lacking = sorted(name for name in needed if name not in shape)
+    if lacking:
+        raise ConfigurationError(f"{SCHEMA}.{table.name} lacks {', '.join(lacking)}: run `dbbtrace migrate`")

@@ -1,0 +1,253 @@
+"""Turn a finished span into its rows. Pure: no clock, no network, no driver.
+
+A span gives rows when it carries ``dbb.operation`` and what that operation needs; every other span is passed by. What
+still runs gives none. No attribute value makes it raise: see ``dbbtrace.warehouse.values``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.trace import StatusCode
+
+from dbbtrace import attributes as key
+from dbbtrace.identity import identity_of_span, normalise_run_id, record_id
+from dbbtrace.warehouse.schema import DBT_NODES, LOADS, REFRESHES, TABLES, Row, Table
+from dbbtrace.warehouse.values import cleaner, count, moment, number, text
+
+__all__ = ["lacks", "rows_of"]
+
+Values = dict[str, Any]
+
+_NEEDS = {
+    key.OPERATION_LOAD: (key.RUN_ID, key.TABLE_NAME),
+    key.OPERATION_DBT_NODE: (key.RUN_ID, key.DBT_UNIQUE_ID),
+    key.OPERATION_REFRESH: (key.RUN_ID, key.MODEL_ID),
+}
+_RUNNING = frozenset({"unknown", "inprogress", "notstarted", "running", "queued", "started", "compiling", "executing"})
+_SUCCEEDED = frozenset({"succeeded", "success", "completed", "ok"})
+_REFRESH_WORDS = {word.lower(): word for word in ("Completed", "Failed", "Cancelled", "Disabled", "Unknown")}
+_REFRESH_WORDS |= {"succeeded": "Completed", "success": "Completed"}
+_KB = 1024
+
+
+def rows_of(span: ReadableSpan) -> list[Row]:
+    """The rows of a finished span: one, for a dbt node up to two, for most spans none."""
+    attributes = span.attributes
+    if not attributes or (operation := attributes.get(key.OPERATION)) not in _NEEDS:
+        return []
+    if lacks(span):
+        return []
+    return _FLATTEN[str(operation)](_Operation(span, attributes))
+
+
+def lacks(span: ReadableSpan) -> tuple[str, ...]:
+    """The attributes without which a span that claims an operation can't give its rows; () when it has them all."""
+    attributes = span.attributes or {}
+    needs = _NEEDS.get(str(attributes.get(key.OPERATION)), ())
+    return tuple([name for name in needs if not _stands(attributes.get(name))])
+
+
+def _stands(value: object) -> bool:
+    return value is not None and bool((text(value) or "").strip())
+
+
+class _Operation:
+    """What all operations share: who it is, in which run, from when to when, and how it ended."""
+
+    __slots__ = ("cleaned", "ended_at", "error", "identity", "interrupted", "run_id", "started_at", "values")
+
+    def __init__(self, span: ReadableSpan, attributes: Mapping[str, Any]) -> None:
+        values: Values = dict(attributes)
+        context = span.get_span_context()
+        trace_id, span_id = (context.trace_id, context.span_id) if context else (0, 0)
+        identity = values.get(key.IDENTITY)
+        self.identity = text(identity) if _stands(identity) else None
+        self.run_id = _run_id(values[key.RUN_ID])
+        self.interrupted = values.get(key.ERROR_TYPE) == key.INTERRUPTED
+        self.error = span.status.status_code is StatusCode.ERROR or values.get(key.ERROR_TYPE) is not None
+        self.started_at = _either(values.get(key.STARTED_AT), span.start_time)
+        self.ended_at = _either(values.get(key.ENDED_AT), span.end_time)
+        values["run_id"] = self.run_id
+        values["trace_id"] = f"{trace_id:032x}"
+        values["span_id"] = f"{span_id:016x}"
+        values["identity"] = self.identity or identity_of_span(span_id)
+        values["data_product"] = None if _true(values.get(key.MANUAL)) else values.get(key.DATA_PRODUCT)
+        values["error_message"] = values.get(key.ERROR_MESSAGE) or (span.status.description if self.error else None)
+        self.values = values
+        self.cleaned: list[Any] | None = None
+
+    def at(self, started_at: datetime | None, ended_at: datetime | None) -> None:
+        """Say from when to when the next row is."""
+        self.values["started_at"] = started_at
+        self.values["ended_at"] = ended_at
+        self.values["seconds"] = _seconds(started_at, ended_at)
+
+    def row(self, table: Table, stage: str = "") -> Row:
+        """The row of these values."""
+        values = self.values
+        identity = values["identity"]
+        ended_id = None
+        if self.interrupted:
+            ended_id = record_id(self.run_id, identity, stage)
+            identity += ":interrupted"
+        id_ = values["record_id"] = record_id(self.run_id, identity, stage)
+        get = values.get
+        if self.cleaned is None:
+            self.cleaned = [clean(get(source)) for source, clean in _EXTRACTORS[table.name]]
+        else:  # the second row of a dbt node
+            for place, source, clean in _VARYING:
+                self.cleaned[place] = clean(get(source))
+        return Row(table, tuple(self.cleaned), id_, self.identity is not None, ended_id)
+
+
+_EXTRACTORS = {table.name: [(column.source, cleaner(column)) for column in table.columns] for table in TABLES}
+_VARYING = [
+    (place, column.source, cleaner(column))
+    for place, column in enumerate(DBT_NODES.columns)
+    if column.source in ("record_id", "stage", "started_at", "ended_at", "seconds")
+]
+
+
+# -- table load ---------------------------------------------------------------------------------------------
+
+
+def _load(operation: _Operation) -> list[Row]:
+    word = _word(operation.values)
+    if word is None:
+        status = "Failed" if operation.error else "Succeeded"
+    elif _plain(word) in _RUNNING and not operation.interrupted:
+        return []
+    else:  # A word nobody knows must not move the watermark.
+        status = "Succeeded" if _plain(word) in _SUCCEEDED and not operation.interrupted else "Failed"
+    operation.at(operation.started_at, operation.ended_at)
+    operation.values["status"] = status
+    operation.values["throughput"] = _throughput(operation)
+    return [operation.row(LOADS)]
+
+
+def _throughput(operation: _Operation) -> float | None:
+    """KB/s as the source reports it, else from bytes and seconds."""
+    values = operation.values
+    reported = number(values.get(key.THROUGHPUT))
+    if reported is not None or not operation.started_at or not operation.ended_at:
+        return reported
+    size = count(values.get(key.DATA_READ))
+    size = count(values.get(key.DATA_WRITTEN)) if size is None else size
+    seconds = (operation.ended_at - operation.started_at).total_seconds()
+    return size / _KB / seconds if size is not None and seconds > 0 else None
+
+
+# -- dbt node -----------------------------------------------------------------------------------------------
+
+
+def _dbt_node(operation: _Operation) -> list[Row]:
+    values = operation.values
+    word = _word(values)
+    if word is not None and _plain(word) in _RUNNING and not operation.interrupted:
+        return []
+    unique_id = text(values[key.DBT_UNIQUE_ID]) or ""
+    values["item_name"] = unique_id.rsplit(".", 1)[-1] or unique_id
+    invocation = values.get(key.DBT_INVOCATION_ID)
+    values["invocation_id"] = invocation if _stands(invocation) else values["trace_id"]
+    values["status"] = "error" if operation.interrupted else word or ("error" if operation.error else "success")
+    values["rows_affected"] = _rows_affected(values.get(key.DBT_ROWS_AFFECTED))
+    values[key.DBT_FAILURES] = _failures(values.get(key.DBT_FAILURES))
+    rows = []
+    compiled = _stage(values, key.DBT_COMPILE_STARTED_AT, key.DBT_COMPILE_COMPLETED_AT)
+    if any(compiled) and not operation.interrupted:
+        operation.at(*compiled)
+        values["stage"] = "compile"
+        rows.append(operation.row(DBT_NODES, "compile"))
+    operation.at(*_executed(operation))
+    values["stage"] = "execute"
+    rows.append(operation.row(DBT_NODES, "execute"))
+    return rows
+
+
+def _stage(values: Values, started: str, completed: str) -> tuple[datetime | None, datetime | None]:
+    return moment(values.get(started)), moment(values.get(completed))
+
+
+def _executed(operation: _Operation) -> tuple[datetime | None, datetime | None]:
+    """When the node executed: as dbt timed it; live work without dbt's timing as its span says; else unknown."""
+    values = operation.values
+    timed = _stage(values, key.DBT_EXECUTE_STARTED_AT, key.DBT_EXECUTE_COMPLETED_AT)
+    if any(timed):
+        return timed
+    live = operation.identity is None or operation.interrupted or key.STARTED_AT in values
+    ran = _plain(text(values["status"]) or "") != "skipped"
+    return (operation.started_at, operation.ended_at) if live and ran else (None, None)
+
+
+def _rows_affected(value: Any) -> int | None:
+    """-1 is how adapters say that they don't know."""
+    affected = count(value)
+    return affected if affected is not None and affected >= 0 else None
+
+
+def _failures(value: Any) -> Any:
+    """The count without a decimal point, where it is one."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+# -- model refresh ------------------------------------------------------------------------------------------
+
+
+def _refresh(operation: _Operation) -> list[Row]:
+    word = _word(operation.values)
+    if operation.interrupted:
+        status = word or "Unknown"
+    elif word is None:
+        status = "Failed" if operation.error else "Completed"
+    elif _plain(word) in _RUNNING:
+        return []
+    else:
+        status = word
+    operation.at(operation.started_at, operation.ended_at)
+    operation.values["status"] = _REFRESH_WORDS.get(status.lower(), status)
+    return [operation.row(REFRESHES)]
+
+
+# -- shared -------------------------------------------------------------------------------------------------
+
+
+def _run_id(value: Any) -> str:
+    return normalise_run_id(value) or normalise_run_id(text(value))
+
+
+def _word(values: Values) -> str | None:
+    """The status as the span spells it; None when it says none."""
+    word = text(values.get(key.STATUS))
+    return (word.strip() or None) if word else None
+
+
+def _plain(word: str) -> str:
+    return word.lower().replace(" ", "").replace("_", "")
+
+
+def _true(value: Any) -> bool:
+    return value is True or (value is not None and (text(value) or "").strip().lower() in ("true", "1"))
+
+
+def _either(attribute: Any, unix_nanos: int | None) -> datetime | None:
+    at = moment(attribute)
+    return moment(unix_nanos) if at is None else at
+
+
+_SECOND = timedelta(seconds=1)
+
+
+def _seconds(started_at: datetime | None, ended_at: datetime | None) -> int | None:
+    """Whole seconds, floored; a clock that was set back makes none."""
+    return max((ended_at - started_at) // _SECOND, 0) if started_at and ended_at else None
+
+
+_FLATTEN: dict[str, Callable[[_Operation], list[Row]]] = {
+    key.OPERATION_LOAD: _load,
+    key.OPERATION_DBT_NODE: _dbt_node,
+    key.OPERATION_REFRESH: _refresh,
+}
