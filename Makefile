@@ -20,14 +20,16 @@ FIND_PYTHON = for python in $(PYTHON) $(if $(PYTHON),,python3.13 python3.12 pyth
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
-demo: export DBBTRACE_WAREHOUSE ?= sqlite:///.demo/dbb_warehouse.db
 demo: $(STAMP)  ## Run a real, small orchestration and show its rows; ARGS=--fail lets some of it fail
 	@$(BIN)/dbbtrace demo $(ARGS)
 	@for query in \
 		"SELECT table_name, status, rows_written, data_written, duration FROM meta.monitoring_integration ORDER BY timestamp DESC, table_name LIMIT 5" \
 		"SELECT unique_id, status, rows_affected, execution_time FROM meta.monitoring_transformation_dbt WHERE process_stage = 'execute' ORDER BY generated_at DESC, process_started_at LIMIT 5" \
 		"SELECT semantic_model_name, status, duration FROM meta.monitoring_semantic_model_refresh ORDER BY process_started_at DESC LIMIT 5"; \
-	do printf '\n%s\n' "$$query"; $(BIN)/dbbtrace query "$$query"; done
+	do \
+		printf '\n%s\n' "$$query"; \
+		DBBTRACE_WAREHOUSE="$${DBBTRACE_WAREHOUSE:-sqlite:///.demo/dbb_warehouse.db}" $(BIN)/dbbtrace query "$$query"; \
+	done
 
 test: $(STAMP)  ## Run the tests in parallel; ARGS="-k word" picks some
 	@$(BIN)/python -m pytest -n logical --maxprocesses 8 --dist loadgroup $(ARGS)

@@ -13,9 +13,7 @@ from tests.docs.pages import PAGES, REPOSITORY
 from tests.docs.reference import DOCS, GENERATED, regenerated
 
 ATTRIBUTES = {
-    value
-    for value in vars(attributes).values()
-    if isinstance(value, str) and re.fullmatch(r"[a-z_]+(\.[a-z_]+)+", value)
+    value for name, value in vars(attributes).items() if name.isupper() and isinstance(value, str) and "." in value
 }
 
 
