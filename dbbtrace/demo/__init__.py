@@ -26,13 +26,16 @@ class DemoRun:
     """A demo that ran."""
 
     run_id: str
-    failed: bool
-    """The run failed: with ``fail`` it is meant to."""
+    succeeded: bool
+    """The run succeeded; with ``fail`` it is not meant to."""
     stored: bool
     """All its rows stand in the warehouse."""
     warehouse: str
     """URL of the warehouse that has them."""
-    directory: Path
+    own_warehouse: bool
+    """That warehouse is the demo's own: nobody named another."""
+    log: Path
+    """What dbt printed."""
 
 
 def run_demo(
@@ -58,12 +61,14 @@ def run_demo(
     directory = _own(Path(directory).absolute())
     from dbbtrace.demo import jobs, source
 
-    url = _configure(directory, warehouse)
+    url, own_warehouse = _configure(directory, warehouse)
     files = source.deliver(directory / "source", broken=fail)
     outcome = jobs.run(files, directory, run_id)
     import dbbtrace
 
-    return DemoRun(outcome.run_id, outcome.failed, dbbtrace.flush(60), url, directory)
+    stored = dbbtrace.flush(60)
+    dbbtrace.shutdown()
+    return DemoRun(outcome.run_id, outcome.succeeded, stored, url, own_warehouse, directory / jobs.BUILD_LOG)
 
 
 def _check_packages() -> None:
@@ -91,15 +96,19 @@ def _own(directory: Path) -> Path:
     return directory
 
 
-def _configure(directory: Path, warehouse: str | None) -> str:
-    """Configure this process, with warehouse and journal in the directory unless somebody named others."""
+def _configure(directory: Path, warehouse: str | None) -> tuple[str, bool]:
+    """Configure this process: warehouse and journal are in the directory unless somebody named others.
+
+    Returns the warehouse's URL and whether it is the demo's own.
+    """
     import dbbtrace
     from dbbtrace.settings import resolve
 
     settings = resolve(warehouse=warehouse)
-    named = settings.sources["warehouse"] != "default" and settings.warehouse
-    url = settings.warehouse if named else f"sqlite:///{directory / 'dbb_warehouse.db'}"
+    url = settings.warehouse if settings.sources["warehouse"] != "default" else None
+    if url is not None and url.lower() == "none":
+        raise UsageError("the demo shows what is in the warehouse: name one, or none at all for one of its own")
     journal = None if settings.sources["journal_dir"] != "default" else str(directory / "journal")
-    dbbtrace.configure(warehouse=url, journal_dir=journal)
-    assert url is not None
-    return url
+    named = url or f"sqlite:///{(directory / 'dbb_warehouse.db').as_posix()}"
+    dbbtrace.configure(warehouse=named, journal_dir=journal)
+    return named, url is None

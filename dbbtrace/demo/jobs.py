@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import NAMESPACE_URL, uuid4, uuid5
@@ -35,37 +36,37 @@ class Outcome:
     """How the run went."""
 
     run_id: str
-    failed: bool
+    succeeded: bool
 
 
 def run(source: Path, directory: Path, run_id: str | None = None) -> Outcome:
     """The orchestration: integration, whatever comes of it transformation, and a refresh if that went well."""
-    run_id, failed = run_id or str(uuid4()), False
-    try:
-        with dbbtrace.orchestration_run(
+    run_id, succeeded = run_id or str(uuid4()), False
+    with (
+        suppress(subprocess.CalledProcessError),  # dbt's, on its way out: the rows name every node that failed
+        dbbtrace.orchestration_run(
             run_id, data_product=DATA_PRODUCT, environment="TST", workspace_id=WORKSPACE
-        ) as orchestration:
-            failed = integrate(source, directory / "flights.duckdb") > 0
-            transform(directory)
-            refresh(directory)
-            if failed:
-                orchestration.fail("not every table arrived")
-    except subprocess.CalledProcessError:  # dbt's; it stands in the rows with every node that failed
-        failed = True
-    return Outcome(run_id, failed)
+        ) as orchestration,
+    ):
+        all_arrived = integrate(source, directory / "flights.duckdb")
+        transform(directory)
+        refresh(directory)
+        if not all_arrived:
+            orchestration.fail("not every table arrived")
+        succeeded = all_arrived
+    return Outcome(run_id, succeeded)
 
 
-def integrate(source: Path, database: Path) -> int:
-    """Load every table of the source, each on its own account; returns how many could not be loaded."""
-    failures = 0
+def integrate(source: Path, database: Path) -> bool:
+    """Load every table of the source, each on its own account. Returns whether all arrived."""
+    arrived = 0
     with dbbtrace.integration(pipeline_id=LOADING, pipeline_run_id=uuid4()), duckdb.connect(str(database)) as duck:
         duck.execute("CREATE SCHEMA IF NOT EXISTS raw")
         for table in TABLES:
-            try:
+            with suppress(duckdb.Error):  # the load's row says why; the other tables are loaded all the same
                 load(duck, table, source / f"{table}.csv")
-            except duckdb.Error:
-                failures += 1  # its row says why; the other tables are loaded all the same
-    return failures
+                arrived += 1
+    return arrived == len(TABLES)
 
 
 def load(duck: duckdb.DuckDBPyConnection, table: str, file: Path) -> None:

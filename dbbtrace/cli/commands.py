@@ -1,0 +1,87 @@
+"""The command group ``dbbtrace``, and the one place where faults become one line on stderr and an exit code.
+
+0: done. 1: it could not be done now, or something needs a person. 2: the input makes no sense; the line says what
+to do.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from dbbtrace.cli import dbt, demo, query, runs, version, warehouse
+from dbbtrace.cli.common import warehouse_option
+from dbbtrace.cli.text import one_line
+from dbbtrace.diagnostics import is_strict
+from dbbtrace.errors import ConfigurationError, DbbtraceError, UsageError
+
+__all__ = ["dbbtrace", "main"]
+
+FAILED, MISUSED, INTERRUPTED = 1, 2, 130
+
+
+class _OneLineFaults(click.Group):
+    """A group that never shows a traceback, and whose every fault is one line."""
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        **extra: Any,
+    ) -> Any:
+        if not standalone_mode:
+            return super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
+        for stream in (sys.stdout, sys.stderr):
+            if hasattr(stream, "reconfigure"):
+                stream.reconfigure(errors="backslashreplace")  # a console that can't show a letter shows its number
+        arguments = list(sys.argv[1:] if args is None else args)
+        try:
+            outcome = super().main(arguments or ["--help"], "dbbtrace", complete_var, standalone_mode=False, **extra)
+        except Exception as error:
+            if is_strict() and not isinstance(error, (click.ClickException, click.Abort, DbbtraceError)):
+                raise
+            message, outcome = _explained(error)
+            click.echo(one_line(f"dbbtrace: {message}"), err=True)
+        sys.exit(outcome if isinstance(outcome, int) else 0)
+
+
+def _explained(error: Exception) -> tuple[str, int]:
+    """What to say about the fault, and the exit code."""
+    if isinstance(error, click.UsageError):
+        asked = f"; see {error.ctx.command_path} --help" if error.ctx else ""
+        return error.format_message().rstrip(".") + asked, MISUSED
+    if isinstance(error, click.ClickException):
+        return error.format_message(), error.exit_code
+    if isinstance(error, click.Abort):
+        return "interrupted", INTERRUPTED
+    if isinstance(error, (UsageError, ConfigurationError)):
+        return str(error), MISUSED
+    if isinstance(error, DbbtraceError):
+        return str(error), FAILED
+    return f"{type(error).__name__}: {error} (DBBTRACE_STRICT=1 shows where)", FAILED
+
+
+@click.group(cls=_OneLineFaults, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@warehouse_option
+@click.version_option(package_name="dbbtrace", message="%(version)s")
+def dbbtrace() -> None:
+    """What happened inside every orchestration run.
+
+    Rows are read from the warehouse that DBBTRACE_WAREHOUSE or --warehouse names: sqlite:///file.db (the default is
+    dbb_warehouse.db in this directory), an ODBC connection string, or mssql://server/database.
+    """
+
+
+for _module in (demo, runs, query, dbt, warehouse, version):
+    for _command in _module.COMMANDS:
+        dbbtrace.add_command(_command)
+
+
+def main() -> None:
+    """Entry point of the program ``dbbtrace``."""
+    dbbtrace()

@@ -1,0 +1,105 @@
+"""What commands share: the option that names the warehouse, opening it, the console to print to."""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import date, datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from dbbtrace.errors import UsageError
+from dbbtrace.settings import Settings, resolve
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from dbbtrace.warehouse import Warehouse
+
+__all__ = ["chosen_warehouse", "console", "opened_warehouse", "plain", "print_json", "settings", "warehouse_option"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+_WAREHOUSE = "dbbtrace.cli.warehouse"
+
+
+def _remember(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        context.meta[_WAREHOUSE] = value
+
+
+def warehouse_option(command: F) -> F:
+    """``--warehouse URL``, before the command's name or after it."""
+    return click.option(
+        "--warehouse",
+        metavar="URL",
+        callback=_remember,
+        expose_value=False,
+        help="The warehouse; beats DBBTRACE_WAREHOUSE.",
+    )(command)
+
+
+def chosen_warehouse() -> str | None:
+    """What --warehouse names; None: it was not given."""
+    url: str | None = click.get_current_context().meta.get(_WAREHOUSE)
+    return url
+
+
+def settings() -> Settings:
+    """The settings in force, with the command line's warehouse."""
+    return resolve(warehouse=chosen_warehouse())
+
+
+@contextmanager
+def opened_warehouse(*, create: bool = False) -> Iterator[Warehouse]:
+    """The warehouse that the command line or the settings name."""
+    from dbbtrace.warehouse import open_warehouse
+
+    url = settings().warehouse
+    if url is None or url.lower() == "none":
+        raise UsageError("no warehouse is named: pass --warehouse URL or set DBBTRACE_WAREHOUSE")
+    warehouse = open_warehouse(url, create=create)
+    try:
+        yield warehouse
+    finally:
+        warehouse.close()
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Where text goes: no markup, no guessing at numbers and paths, no colour where none is wanted."""
+    from rich.console import Console
+
+    return Console(stderr=stderr, markup=False, highlight=False, emoji=False)
+
+
+def print_json(value: Any) -> None:
+    """The value as indented JSON that is safe on any terminal: nothing in it is a control or format character."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, default=plain)
+    click.echo(_UNSAFE.sub(_escaped, text))
+
+
+_UNSAFE = re.compile(r"[^\n\x20-\x7e]")
+
+
+def _escaped(match: re.Match[str]) -> str:
+    letter = match.group()
+    if unicodedata.category(letter) not in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"):
+        return letter
+    return json.dumps(letter)[1:-1]
+
+
+def plain(value: object) -> Any:
+    """What JSON has no word for: times as ISO 8601 in UTC, decimals as numbers, bytes as hex digits."""
+    if isinstance(value, datetime):
+        return value.isoformat(timespec="microseconds").replace("+00:00", "Z")
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return bytes(value).hex()
+    return str(value)

@@ -1,0 +1,66 @@
+"""``dbbtrace record-dbt``: what dbt wrote about a build, as rows of a run."""
+
+from __future__ import annotations
+
+import click
+
+from dbbtrace.cli.common import settings, warehouse_option
+from dbbtrace.cli.text import one_line
+from dbbtrace.errors import TransientError
+
+__all__ = ["COMMANDS"]
+
+_PATIENCE = 120
+"""Seconds that the command waits for its rows: a warehouse that sleeps takes a minute to answer."""
+
+
+@click.command("record-dbt")
+@warehouse_option
+@click.argument("path", type=click.Path(exists=True))
+@click.option("--run", "run_id", metavar="ID", required=True, help="The orchestration run that the build belongs to.")
+@click.option("--data-product", metavar="P", help="Data product of the run.")
+@click.option("--environment", metavar="E", help="TST, ACC, QUAL or PRD.")
+@click.option("--select", metavar="S", help="Selector of the build; otherwise what the file says.")
+@click.option("--pipeline-id", metavar="I", help="Transformation pipeline.")
+@click.option("--pipeline-run-id", metavar="R", help="Run of that pipeline.")
+@click.option("--workspace-id", metavar="W", help="Fabric workspace.")
+def record_dbt(
+    path: str,
+    run_id: str,
+    data_product: str | None,
+    environment: str | None,
+    select: str | None,
+    pipeline_id: str | None,
+    pipeline_run_id: str | None,
+    workspace_id: str | None,
+) -> None:
+    """Record a dbt build as rows of a run.
+
+    PATH is a run_results.json, of whatever age, or the target folder that holds one. Recorded twice, each node still
+    has its rows once.
+    """
+    import dbbtrace
+
+    if not run_id.strip():
+        raise click.BadParameter("it is empty; the run has an id", param_hint="'--run'")
+    configured = settings()
+    dbbtrace.configure(warehouse=configured.warehouse, strict=True)
+    invocation = dbbtrace.record_dbt(
+        path,
+        allow_old=True,
+        select=select,
+        run_id=run_id,
+        data_product=data_product,
+        environment=environment,
+        workspace_id=workspace_id,
+        pipeline_id=pipeline_id,
+        pipeline_run_id=pipeline_run_id,
+    )
+    stored = dbbtrace.flush(max(configured.rows_timeout, _PATIENCE))
+    dbbtrace.shutdown()
+    click.echo(one_line(invocation))
+    if not stored:
+        raise TransientError(f"the rows wait in the journal {configured.journal_dir}: `dbbtrace flush` delivers them")
+
+
+COMMANDS = (record_dbt,)

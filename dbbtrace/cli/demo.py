@@ -1,0 +1,81 @@
+"""``dbbtrace demo``: a real orchestration run to look at."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from dbbtrace.cli.common import chosen_warehouse, warehouse_option
+from dbbtrace.errors import DbbtraceError, TransientError
+
+if TYPE_CHECKING:
+    from dbbtrace.demo import DemoRun
+
+__all__ = ["COMMANDS"]
+
+
+@click.command()
+@warehouse_option
+@click.option("--fail", is_flag=True, help="Let one load and one dbt test fail, so that errors and skipped nodes show.")
+@click.option(
+    "--dir",
+    "directory",
+    metavar="DIR",
+    default=".demo",
+    show_default=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Everything the demo writes goes here.",
+)
+@click.option("--run-id", metavar="ID", help="Run id, a GUID; otherwise a fresh one.")
+def demo(fail: bool, directory: Path, run_id: str | None) -> None:
+    """Run a real, small orchestration and show it.
+
+    Loads a year of flights, builds them with dbt and refreshes a report.
+    Takes about ten seconds and no network. Exit code 0: the run went as asked, with --fail that is: it failed.
+    """
+    from dbbtrace.demo import run_demo
+
+    click.echo(f"Loading, building and refreshing in {directory} ...", err=True)
+    done = run_demo(directory, fail=fail, run_id=run_id, warehouse=chosen_warehouse())
+    if not done.stored:
+        raise TransientError(f"not all rows stand yet in {done.warehouse}: `dbbtrace doctor` tells why")
+    _show(done)
+    if done.succeeded == fail:
+        raise DbbtraceError("the run went otherwise than asked; see " + str(done.log))
+
+
+def _show(done: DemoRun) -> None:
+    """The run as a tree, and where to look further."""
+    from dbbtrace.cli.runs import show_run
+    from dbbtrace.warehouse import open_warehouse
+    from dbbtrace.warehouse.questions import operations
+
+    warehouse = open_warehouse(done.warehouse, create=False)
+    try:
+        show_run(done.run_id, operations(warehouse, done.run_id))
+    finally:
+        warehouse.close()
+    click.echo("\nLook further:")
+    if done.own_warehouse:
+        click.echo(f"  export DBBTRACE_WAREHOUSE={shlex.quote(_shortest(done.warehouse))}")
+    for command in (
+        "dbbtrace runs",
+        f"dbbtrace show {done.run_id[:8]} --json",
+        'dbbtrace query "SELECT table_name, status, rows_written, error_message\n    FROM meta.monitoring_integration"',
+    ):
+        click.echo(f"  {command}")
+
+
+def _shortest(url: str) -> str:
+    """The URL, relative where the file is below the working directory."""
+    path = Path(url.removeprefix("sqlite:///"))
+    try:
+        return f"sqlite:///{path.relative_to(Path.cwd()).as_posix()}"
+    except ValueError:
+        return url
+
+
+COMMANDS = (demo,)

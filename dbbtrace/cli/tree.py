@@ -1,0 +1,295 @@
+"""A run as a tree: its workloads, their operations with bars on one time axis, and why what failed or was skipped.
+
+Text for any terminal: every status is a word, colour only repeats it; hostile names show as text. Asks no warehouse.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from dbbtrace.cli.explain import label_of, reasons
+from dbbtrace.cli.text import bytes_of, count_of, duration_of, middle_cut, moment_of, safe, wrapped
+from dbbtrace.identity import trace_id_of
+
+if TYPE_CHECKING:
+    from dbbtrace.warehouse.questions import Operation
+
+__all__ = ["Glyphs", "glyphs", "run_tree"]
+
+WORKLOADS = ("integration", "transformation", "consumption")
+STYLES = {"Succeeded": "green", "Failed": "bold red", "Skipped": "yellow", "Warned": "yellow", "Running": "cyan"}
+SHOWN = 40
+"""Operations of a workload that are shown before those that merely succeeded are summed up."""
+MESSAGE_LINES = 4
+
+
+@dataclass(frozen=True)
+class Glyphs:
+    """What the tree is drawn with."""
+
+    branch: str
+    last: str
+    trunk: str
+    bar: str
+    tick: str
+    signs: dict[str, str]
+
+
+_DRAWN = Glyphs(
+    "├─ ", "└─ ", "│  ", "█", "▏", {"Succeeded": "✓", "Failed": "✗", "Skipped": "○", "Warned": "!", "Running": "…"}
+)
+_TYPED = Glyphs("|- ", "`- ", "|  ", "#", "|", {"Succeeded": "+", "Failed": "x", "Skipped": "o", "Warned": "!"})
+
+
+def glyphs(*, ascii_only: bool) -> Glyphs:
+    """What a terminal can draw: line characters, or ASCII where its encoding has no more."""
+    return _TYPED if ascii_only else _DRAWN
+
+
+@dataclass(frozen=True)
+class _Line:
+    """One line of the tree, its values not yet laid out."""
+
+    lead: str
+    label: str
+    status: str
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    duration: float | None = None
+    rows: int | None = None
+    size: int | None = None
+    notes: tuple[str, ...] = ()
+    note_lead: str = ""
+    bold: bool = False
+
+
+def run_tree(
+    run_id: str, operations: Sequence[Operation], *, width: int = 80, ascii_only: bool = False, whole: bool = False
+) -> list[Text]:
+    """The lines of the tree.
+
+    Args:
+        operations: all of the run's, as ``warehouse.questions.operations`` gives them.
+        width: columns; at least 60 are used.
+        whole: every operation and every message in full, however many.
+    """
+    drawn, width = glyphs(ascii_only=ascii_only), max(width, 60)
+    lines, left_out = _lines(operations, drawn, whole)
+    axis = _Axis(operations)
+    columns = _Columns(lines, axis, width, drawn)
+    shown = [*_head(run_id, operations, axis, drawn), columns.head()]
+    for line in lines:
+        shown.append(columns.row(line))
+        limit = None if whole else MESSAGE_LINES
+        for note in line.notes:
+            lead = safe(line.note_lead)
+            shown += [
+                Text(lead, "dim").append(part, STYLES.get(line.status, "").replace("bold ", ""))
+                for part in wrapped(note, width - len(lead), limit)
+            ]
+    shown.append(Text(_total(operations)))
+    if left_out:
+        shown.append(Text(f"{left_out} that succeeded are summed up; --all shows every one", "dim"))
+    return shown
+
+
+# -- which lines --------------------------------------------------------------------------------------------
+
+
+def _lines(operations: Sequence[Operation], drawn: Glyphs, whole: bool) -> tuple[list[_Line], int]:
+    """The lines in order, and how many operations have none."""
+    lines: list[_Line] = []
+    left_out = 0
+    notes = {id(operation): said for operation, said in zip(operations, reasons(operations), strict=True)}
+    for name, group in _by_workload(operations).items():
+        lines.append(_workload_line(name, group))
+        shown = group if whole else _worth_showing(group)
+        hidden = len(group) - len(shown)
+        for place, operation in enumerate(shown):
+            last = place == len(shown) - 1 and not hidden
+            lines.append(_operation_line(operation, notes[id(operation)], drawn, last))
+        if hidden:
+            lines.append(_Line(drawn.last, f"{hidden} more", "Succeeded"))
+            left_out += hidden
+    return lines, left_out
+
+
+def _by_workload(operations: Iterable[Operation]) -> dict[str, list[Operation]]:
+    groups: dict[str, list[Operation]] = {name: [] for name in WORKLOADS}
+    for operation in operations:
+        groups.setdefault(operation.workload, []).append(operation)
+    return {name: group for name, group in groups.items() if group}
+
+
+def _worth_showing(group: list[Operation]) -> list[Operation]:
+    """All if they are few; otherwise what did not simply succeed, and the slowest of the rest."""
+    if len(group) <= SHOWN:
+        return group
+    plain = [operation for operation in group if operation.status == "Succeeded"]
+    others = len(group) - len(plain)
+    slowest = sorted(plain, key=lambda operation: -(operation.duration or 0))[: max(SHOWN - others, 10)]
+    kept = {id(operation) for operation in slowest}
+    return [operation for operation in group if operation.status != "Succeeded" or id(operation) in kept]
+
+
+def _workload_line(name: str, group: Sequence[Operation]) -> _Line:
+    started, ended = _extent(group)
+    return _Line(
+        "",
+        name,
+        overall(operation.status for operation in group),
+        started,
+        ended,
+        (ended - started).total_seconds() if started and ended else None,
+        _sum(operation.rows_written for operation in group) if name == "integration" else None,
+        _sum(operation.bytes_written for operation in group),
+        bold=True,
+    )
+
+
+def _operation_line(operation: Operation, notes: tuple[str, ...], drawn: Glyphs, last: bool) -> _Line:
+    return _Line(
+        drawn.last if last else drawn.branch,
+        label_of(operation),
+        operation.status,
+        operation.started_at,
+        operation.ended_at,
+        operation.duration,
+        operation.rows_written,
+        operation.bytes_written,
+        notes,
+        ("   " if last else drawn.trunk) + "  ",
+    )
+
+
+def overall(statuses: Iterable[str]) -> str:
+    """One status for many: the one that needs most attention."""
+    present = set(statuses)
+    for status in ("Failed", "Running", "Warned", "Succeeded"):
+        if status in present:
+            return status
+    return next(iter(sorted(present)), "Succeeded")
+
+
+def _sum(values: Iterable[int | None]) -> int | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None
+
+
+def _extent(operations: Iterable[Operation]) -> tuple[datetime | None, datetime | None]:
+    """From the first start to the last end."""
+    operations = list(operations)
+    started = [operation.started_at for operation in operations if operation.started_at]
+    ended = [operation.ended_at for operation in operations if operation.ended_at]
+    return (min(started) if started else None, max(ended + started) if ended or started else None)
+
+
+# -- how they are laid out ----------------------------------------------------------------------------------
+
+
+class _Axis:
+    """The time that all bars share."""
+
+    def __init__(self, operations: Sequence[Operation]) -> None:
+        self.start, self.end = _extent(operations)
+        self.seconds = (self.end - self.start).total_seconds() if self.start and self.end else 0.0
+
+    def bar(self, line: _Line, width: int, drawn: Glyphs) -> str:
+        """The line's bar in ``width`` cells: where it ran, at least one cell."""
+        if self.start is None or line.started_at is None:
+            return " " * width
+        begin = (line.started_at - self.start).total_seconds()
+        end = (line.ended_at - self.start).total_seconds() if line.ended_at else begin
+        scale = width / self.seconds if self.seconds > 0 else 0.0
+        first = min(max(int(begin * scale), 0), width - 1)
+        cells = min(max(round(end * scale) - first, 1), width - first)
+        return (" " * first + drawn.bar * cells).ljust(width)
+
+    def ruler(self, width: int) -> str:
+        """``0 s … 12.4 s`` over the bars."""
+        end = duration_of(self.seconds)
+        return f"0{end:>{max(width - 1, len(end) + 1)}}"[:width] if self.start else " " * width
+
+
+class _Columns:
+    """The width of each column, so that all lines fit."""
+
+    def __init__(self, lines: Sequence[_Line], axis: _Axis, width: int, drawn: Glyphs) -> None:
+        self.axis, self.drawn = axis, drawn
+        self.status = max((len(line.status) for line in lines), default=0) + 2
+        self.duration = max((len(duration_of(line.duration)) for line in lines), default=0)
+        self.rows = max((len(count_of(line.rows)) for line in lines), default=0)
+        self.size = max((len(bytes_of(line.size)) for line in lines), default=0)
+        self.rows = max(self.rows, len("rows")) if self.rows else 0
+        self.size = max(self.size, len("bytes")) if self.size else 0
+        taken = sum(column + 1 for column in (self.status, self.duration, self.rows, self.size) if column)
+        longest = max((len(line.lead) + len(safe(line.label)) for line in lines), default=0)
+        left = width - taken - 1
+        self.bar = max(min(left - longest, 60), 12, min(left // 3, 24))
+        self.name = max(min(longest, left - self.bar), 8)
+
+    def head(self) -> Text:
+        """What the columns are."""
+        text = f"{'':{self.name}} {'':{self.status}} {self.axis.ruler(self.bar)}"
+        for title, column in (("time", self.duration), ("rows", self.rows), ("bytes", self.size)):
+            text += f" {title:>{column}}" if column else ""
+        return Text(text.rstrip(), "dim")
+
+    def row(self, line: _Line) -> Text:
+        """One line of the tree."""
+        from rich.cells import set_cell_size
+
+        style = STYLES.get(line.status, "")
+        label = middle_cut(safe(line.label), self.name - len(line.lead))
+        text = Text(line.lead, "dim")
+        text.append(set_cell_size(label, self.name - len(line.lead)), "bold" if line.bold else "")
+        sign = self.drawn.signs.get(line.status, " ")
+        text.append(f" {f'{sign} {safe(line.status)}':{self.status}}", style)
+        text.append(" " + self.axis.bar(line, self.bar, self.drawn), style)
+        for value, column in (
+            (duration_of(line.duration), self.duration),
+            (count_of(line.rows), self.rows),
+            (bytes_of(line.size), self.size),
+        ):
+            text.append(f" {value:>{column}}" if column else "")
+        text.rstrip()
+        return text
+
+
+def _head(run_id: str, operations: Sequence[Operation], axis: _Axis, drawn: Glyphs) -> list[Text]:
+    """Which run this is and how it went."""
+    status = overall(operation.status for operation in operations)
+    product = next((operation.data_product for operation in operations if operation.data_product), None)
+    environment = next((operation.environment for operation in operations if operation.environment), None)
+    facts = [
+        *(safe(fact) for fact in (product, environment) if fact),
+        f"{moment_of(axis.start)} UTC" if axis.start else "",
+        duration_of(axis.seconds) if axis.start else "",
+    ]
+    line = (
+        Text("run   ")
+        .append(safe(run_id), "bold")
+        .append(f"  {drawn.signs.get(status, ' ')} {status}", STYLES.get(status, ""))
+    )
+    return [
+        line,
+        Text(f"trace {trace_id_of(run_id):032x}"),
+        Text("      " + ", ".join(fact for fact in facts if fact)),
+        Text(),
+    ]
+
+
+def _total(operations: Sequence[Operation]) -> str:
+    counts = Counter(operation.status for operation in operations)
+    order = {status: place for place, status in enumerate(("Succeeded", "Warned", "Skipped", "Failed", "Running"))}
+    parts = [
+        f"{counts[status]} {safe(status).lower()}" for status in sorted(counts, key=lambda name: order.get(name, 9))
+    ]
+    noun = "operation" if len(operations) == 1 else "operations"
+    return f"{len(operations)} {noun}: {', '.join(parts)}"
