@@ -130,7 +130,9 @@ class Settings:
     def otlp_url(self) -> str | None:
         """Where OTLP goes: with http/protobuf a general endpoint gets ``/v1/traces``, as the specification says."""
         endpoint = self.otlp_endpoint
-        if endpoint is None or self.otlp_protocol == "grpc" or endpoint.rstrip("/").endswith("/v1/traces"):
+        if endpoint is None or self.otlp_protocol == "grpc":
+            return endpoint
+        if endpoint.partition("?")[0].rstrip("/").endswith("/v1/traces"):
             return endpoint
         if self.sources.get("otlp_endpoint") == "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT":
             return endpoint

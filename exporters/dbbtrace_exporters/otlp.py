@@ -10,12 +10,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from urllib.parse import urlsplit
 
 from opentelemetry import context as otel_context
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
+from dbbtrace.destinations import otlp_name
 from dbbtrace.diagnostics import warn_once
 from dbbtrace.errors import DbbtraceError, TransientError
 from dbbtrace.settings import resolve
@@ -27,9 +27,7 @@ __all__ = ["MAX_REQUEST_BYTES", "ForwardingSpanExporter"]
 MAX_REQUEST_BYTES = 4_000_000
 """Bytes of a request before compression: below the 4 MiB that gRPC servers take unless told otherwise."""
 
-_TRACES_ENDPOINT = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
-_TRACES_PATH = "/v1/traces"
-_DEFAULT_ENDPOINTS = {"http/protobuf": "http://localhost:4318", "grpc": "http://localhost:4317"}
+_DEFAULT_URLS = {"http/protobuf": "http://localhost:4318/v1/traces", "grpc": "http://localhost:4317"}
 _WIRES: dict[str, type[Wire]] = {"http/protobuf": HttpWire, "grpc": GrpcWire}
 
 
@@ -53,7 +51,7 @@ class ForwardingSpanExporter(SpanExporter):
         max_request_bytes: int = MAX_REQUEST_BYTES,
     ) -> None:
         self.endpoint, self.protocol = _target(endpoint, protocol)
-        self.destination = _without_secrets(self.endpoint, self.protocol)
+        self.destination = otlp_name(self.endpoint, self.protocol)
         """Where the spans go, without login and query: what a journal is addressed to."""
         self._max_request_bytes = max_request_bytes
         self._wire = _WIRES[self.protocol](self.endpoint, self.destination)
@@ -102,22 +100,11 @@ class ForwardingSpanExporter(SpanExporter):
 
 
 def _target(endpoint: str | None, protocol: str | None) -> tuple[str, str]:
-    """The URL to send to, whole, and the protocol. Only the traces' own variable holds a whole URL by definition."""
+    """The URL to send to, whole, and the protocol."""
     settings = resolve(otlp_protocol=protocol)
-    protocol = settings.otlp_protocol
-    named = settings.otlp_endpoint
-    if endpoint is None:
-        endpoint = named or _DEFAULT_ENDPOINTS[protocol]
-    whole = endpoint == named and settings.sources["otlp_endpoint"] == _TRACES_ENDPOINT
-    if protocol == "grpc" or whole or urlsplit(endpoint).path.endswith(_TRACES_PATH):
-        return endpoint, protocol
-    return endpoint.rstrip("/") + _TRACES_PATH, protocol
-
-
-def _without_secrets(endpoint: str, protocol: str) -> str:
-    parts = urlsplit(endpoint if "://" in endpoint else f"//{endpoint}")
-    host = parts.netloc.rpartition("@")[2]
-    return f"otlp+{protocol}://{host}{'' if protocol == 'grpc' else parts.path}"
+    if endpoint is not None and endpoint not in (settings.otlp_endpoint, settings.otlp_url):
+        settings = resolve(otlp_protocol=protocol, otlp_endpoint=endpoint)
+    return settings.otlp_url or _DEFAULT_URLS[settings.otlp_protocol], settings.otlp_protocol
 
 
 @contextmanager
