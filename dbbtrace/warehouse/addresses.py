@@ -10,7 +10,9 @@ import re
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
+from dbbtrace.destinations import warehouse_name
 from dbbtrace.errors import UsageError
+from dbbtrace.settings import masked
 
 __all__ = ["OdbcAddress", "SqliteAddress", "address_of"]
 
@@ -32,11 +34,8 @@ class SqliteAddress:
 
     path: str
     """Absolute."""
-
-    @property
-    def name(self) -> str:
-        """``sqlite:////abs/file.db``."""
-        return f"sqlite:///{self.path}"
+    name: str
+    """``sqlite:////abs/file.db``: what journals call it."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -45,14 +44,10 @@ class OdbcAddress:
 
     connection_string: str
     server: str
-    database: str
     wants_token: bool
     """No way to log in is written in it."""
-
-    @property
-    def name(self) -> str:
-        """``mssql://server/database``."""
-        return f"mssql://{self.server}/{self.database}"
+    name: str
+    """``mssql://server/database``: what journals call it."""
 
     @property
     def in_fabric(self) -> bool:
@@ -79,13 +74,7 @@ def address_of(url: str) -> SqliteAddress | OdbcAddress:
         return _odbc(url)
     if url.lower() == "none":
         raise UsageError(f"the warehouse is none: there is none to open; {_FORMS}")
-    raise UsageError(f"{_shown(url)!r} names no warehouse: {_FORMS}")
-
-
-def _shown(url: str) -> str:
-    from dbbtrace.settings import masked
-
-    return masked(url)
+    raise UsageError(f"{masked(url)!r} names no warehouse: {_FORMS}")
 
 
 # -- SQLite -------------------------------------------------------------------------------------------------
@@ -102,9 +91,10 @@ def _sqlite(url: str) -> SqliteAddress:
         raise UsageError(f"{url!r} is a network share: SQLite needs a local disk (WAL); {_FORMS}")
     absolute = os.path.abspath(os.path.expanduser(path))
     _refuse_remote(absolute)
+    absolute = os.path.realpath(absolute)
     if os.path.isdir(absolute):
         raise UsageError(f"{url!r} is a directory: name a file in it")
-    return SqliteAddress(absolute)
+    return SqliteAddress(absolute, warehouse_name(url))
 
 
 def _refuse_remote(path: str) -> None:
@@ -143,16 +133,16 @@ def _mssql(url: str) -> OdbcAddress:
     parts = urlsplit(url)
     database = unquote(parts.path.strip("/"))
     if not parts.hostname or not database or "/" in database:
-        raise UsageError(f"{_shown(url)!r}: write mssql://server/database")
+        raise UsageError(f"{masked(url)!r}: write mssql://server/database")
     if parts.username or parts.password or parts.query:
         raise UsageError(
-            f"{_shown(url)!r}: mssql:// logs in with an access token; for anything else write an ODBC connection"
+            f"{masked(url)!r}: mssql:// logs in with an access token; for anything else write an ODBC connection"
             " string (Server=...;Database=...;UID=...;PWD=...)"
         )
     try:
         port = parts.port
     except ValueError:
-        raise UsageError(f"{_shown(url)!r}: the port is no number") from None
+        raise UsageError(f"{masked(url)!r}: the port is no number") from None
     server = f"{parts.hostname},{port}" if port else parts.hostname
     return _odbc(f"Server={_braced(server)};Database={_braced(database)}")
 
@@ -160,13 +150,13 @@ def _mssql(url: str) -> OdbcAddress:
 def _odbc(text: str) -> OdbcAddress:
     pairs = _pairs(text)
     keys = {name.lower(): value for name, value in pairs}
-    server = keys.get("server") or keys.get("address") or keys.get("addr") or ""
+    server = next((keys[name] for name in ("server", "address", "addr", "data source") if name in keys), "")
     database = keys.get("database") or ""
     own_driver = any(name in keys for name in ("driver", "dsn", "filedsn"))
     if not server and not own_driver:
-        raise UsageError(f"{_shown(text)!r} names no server: {_FORMS}")
+        raise UsageError(f"{masked(text)!r} names no server: {_FORMS}")
     if not database:
-        raise UsageError(f"{_shown(text)!r} names no database: add Database=...")
+        raise UsageError(f"{masked(text)!r} names no database: add Database=...")
     if not own_driver:
         pairs.insert(0, ("Driver", f"{{{_DEFAULT_DRIVER}}}"))
     for name, value in (("Encrypt", "yes"), ("APP", "dbbtrace")):
@@ -176,8 +166,8 @@ def _odbc(text: str) -> OdbcAddress:
     return OdbcAddress(
         ";".join(f"{name}={value}" for name, value in pairs) + ";",
         _unbraced(server).removeprefix("tcp:") or _unbraced(keys.get("dsn", "local")),
-        _unbraced(database),
         wants_token=not any(name in keys for name in login),
+        name=warehouse_name(text),
     )
 
 
@@ -187,7 +177,7 @@ def _pairs(text: str) -> list[tuple[str, str]]:
     while at < len(text):
         match = _PAIR.match(text, at)
         if match is None:
-            raise UsageError(f"{_shown(text)!r} is no ODBC connection string: write Name=value;Name=value")
+            raise UsageError(f"{masked(text)!r} is no ODBC connection string: write Name=value;Name=value")
         pairs.append((match[1], match[2].strip()))
         at = match.end()
     return pairs
