@@ -233,6 +233,12 @@ def implicit_run() -> Scope:
     return run._scope
 
 
+def joined_on_the_fly(scope: Scope) -> bool:
+    """Whether the scope is that of an implicit run itself: nobody began it, so its begin tells nothing."""
+    with _lock:
+        return any(run._scope is scope for run in _implicit.values())
+
+
 def forget_runs() -> None:
     """End what was begun for the whole process; for ``shutdown()``."""
     global _begun

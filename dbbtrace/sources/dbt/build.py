@@ -263,7 +263,7 @@ class _Build:
             end=period[1],
             attributes=attributes,
             parent=invocation.context,
-            error=(f"dbt.{word.replace(' ', '_')}", message or word) if word in FAILURES else None,
+            error=_error(word, message),
         )
 
     def _stage_spans(
@@ -295,6 +295,13 @@ class _Build:
             if cause is not None:
                 return f"{_UPSTREAM}: {cause} ({self.statuses[cause]})"
         return _ANSI.sub("", message) if message is not None and "\x1b" in message else message
+
+
+def _error(word: str, message: str | None) -> tuple[str, str] | None:
+    """error.type and message of a node that failed; a node without a status must not pass for a success."""
+    if word in FAILURES:
+        return f"dbt.{word.replace(' ', '_')}", message or word
+    return None if word else ("dbt.unknown", "the artifact gives no status")
 
 
 def _relation(relation_name: str) -> tuple[str | None, str]:

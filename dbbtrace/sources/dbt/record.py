@@ -127,6 +127,7 @@ def record_dbt(
             select=select,
         )
         emit(build_spans(scope, found.results, found.manifest(manifest), written_at=found.written_at))
+        log.info("recorded %s", invocation)
         return invocation
     return DbtInvocation(str(path), reason="dbbtrace failed to record it; its log says why")
 
@@ -210,7 +211,6 @@ def _limit(not_before: object, run_id: object) -> int | None:
     scope = current_scope()
     if scope is None or (run_id is not None and normalise_run_id(run_id) not in ("", scope.run_id)):
         return None
-    from dbbtrace import runs
+    from dbbtrace.runs import joined_on_the_fly
 
-    on_the_fly = any(run._scope is scope for run in runs._implicit.values())  # by an earlier record: nobody began it
-    return None if on_the_fly else scope.began_at
+    return None if joined_on_the_fly(scope) else scope.began_at
