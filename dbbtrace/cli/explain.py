@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,9 @@ if TYPE_CHECKING:
     from dbbtrace.warehouse.questions import Operation
 
 __all__ = ["label_of", "reasons"]
+
+_UNIQUE_ID = re.compile(r"[a-z_]+(?:\.[\w-]+)+")
+"""What may be the unique_id of a dbt node."""
 
 
 def label_of(operation: Operation) -> str:
@@ -27,19 +31,22 @@ def reasons(operations: Sequence[Operation]) -> list[tuple[str, ...]]:
         for operation in operations
         if operation.workload == "integration" and operation.status == "Failed"
     }
+    labels = {operation.unique_id: label_of(operation) for operation in operations if operation.unique_id}
     return [
-        (*_own_words(operation), *_missing_sources(operation, failed_loads), *_lost_rows(operation))
+        (*_own_words(operation, labels), *_missing_sources(operation, failed_loads), *_lost_rows(operation))
         for operation in operations
     ]
 
 
-def _own_words(operation: Operation) -> Iterable[str]:
+def _own_words(operation: Operation, labels: Mapping[str, str]) -> Iterable[str]:
     if operation.status == "Succeeded":
         return
     message, kind = operation.error_message or "", operation.error_type or ""
     short = kind.rpartition(".")[2]
     if operation.unique_id or not short or message.startswith(short):
         short = ""  # dbt's messages say what went wrong; its error types only repeat the status
+    if operation.status == "Skipped":
+        message = _UNIQUE_ID.sub(lambda match: labels.get(match.group(), match.group()), message)
     if said := f"{short}: {message}".strip(": "):
         yield said
     elif operation.status in ("Failed", "Skipped"):

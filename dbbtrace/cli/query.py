@@ -13,12 +13,9 @@ from typing import Any
 import click
 
 from dbbtrace.cli.common import console, opened_warehouse, plain, print_json, warehouse_option
-from dbbtrace.cli.text import middle_cut, safe
+from dbbtrace.cli.text import safe
 
 __all__ = ["COMMANDS"]
-
-_NARROWEST = 8
-"""Columns that a column of a table gets at least; where that is too much, each row becomes a block of lines."""
 
 
 @click.command()
@@ -45,9 +42,9 @@ def query(sql: str, form: str) -> None:
     if form == "json":
         print_json([dict(zip(_distinct(result.columns), map(_finite, row), strict=True)) for row in result.rows])
     elif form == "csv":
-        click.echo(_csv(result.columns, result.rows), nl=False)
+        click.echo(_csv(result.columns, result.rows), nl=False, color=True)  # color: click leaves escape codes alone
     else:
-        _print_table(result.columns, [[_cell(value) for value in row] for row in result.rows], result.rows)
+        _print_table(result.columns, result.rows)
 
 
 def _distinct(columns: Sequence[str]) -> list[str]:
@@ -88,59 +85,19 @@ def _cell(value: Any) -> str:
     return safe(value if isinstance(value, (str, int, float)) else plain(value))
 
 
-def _print_table(columns: Sequence[str], cells: Sequence[Sequence[str]], rows: Sequence[Sequence[Any]]) -> None:
-    from rich.cells import cell_len
+def _print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    from dbbtrace.cli.table import block_lines, table_lines
 
-    names = [safe(column) for column in columns]
-    wanted = [max(map(cell_len, column)) for column in zip(names, *cells, strict=True)]
-    width = console().width
-    widths = _fitted(wanted, width - 2 * (len(names) - 1))
-    if not names:
+    if not columns:
         click.echo("done")
         return
-    if widths is None:
-        _print_blocks(names, cells, width)
-    else:
-        right = [any(isinstance(row[place], (int, float)) for row in rows) for place in range(len(names))]
-        _print_line(names, widths, right)
-        _print_line(["-" * column for column in widths], widths, right)
-        for row in cells:
-            _print_line(row, widths, right)
+    names, cells = [safe(column) for column in columns], [[_cell(value) for value in row] for row in rows]
+    right = [any(isinstance(row[place], (int, float)) for row in rows) for place in range(len(names))]
+    width = console().width
+    lines = table_lines(names, cells, right, width) or block_lines(names, cells, width)
+    for line in lines:
+        click.echo(line)
     click.echo(f"({len(rows)} row{'' if len(rows) == 1 else 's'})")
-
-
-def _fitted(wanted: Sequence[int], width: int) -> list[int] | None:
-    """The widths, the widest narrowed until all fit; None if they can't."""
-    if sum(min(column, _NARROWEST) for column in wanted) > width:
-        return None
-    limit = max(wanted, default=0)
-    while sum(min(column, limit) for column in wanted) > width:
-        limit -= 1
-    widths = [min(column, limit) for column in wanted]
-    for place, column in enumerate(wanted):  # what is left over goes to those that were narrowed, from the left
-        extra = min(column - widths[place], width - sum(widths))
-        widths[place] += extra
-    return widths
-
-
-def _print_line(cells: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -> None:
-    from rich.cells import cell_len
-
-    parts = []
-    for cell, width, to_right in zip(cells, widths, right, strict=True):
-        text = middle_cut(cell, width)
-        space = " " * (width - cell_len(text))
-        parts.append(space + text if to_right else text + space)
-    click.echo("  ".join(parts).rstrip())
-
-
-def _print_blocks(names: Sequence[str], cells: Sequence[Sequence[str]], width: int) -> None:
-    """Each row as lines ``name  value``."""
-    label = max(map(len, names))
-    for number, row in enumerate(cells, 1):
-        click.echo(f"-- row {number} ".ljust(min(width, 40), "-"))
-        for name, cell in zip(names, row, strict=True):
-            click.echo(f"{name:{label}}  {middle_cut(cell, max(width - label - 2, 20))}".rstrip())
 
 
 COMMANDS = (query,)

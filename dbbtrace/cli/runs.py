@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,19 +17,45 @@ if TYPE_CHECKING:
 
 __all__ = ["COMMANDS", "show_run"]
 
+_BESIDE = 62
+"""Columns that a list of runs takes beside run and product."""
+_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def _moment(context: click.Context, parameter: click.Parameter, value: str | None) -> datetime | None:
+    """A point in time, or how long ago it was."""
+    from dbbtrace.times import to_datetime, to_unix_nanos
+
+    if value is None:
+        return None
+    ago = re.fullmatch(r"(\d{1,6})\s*([mhdw])", value.strip().lower())
+    try:
+        if ago:
+            return datetime.now(timezone.utc) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
+        return to_datetime(to_unix_nanos(value))
+    except (ValueError, OverflowError):
+        raise click.BadParameter(f"{value!r} is no time: write 2026-11-24, 2026-11-24T16:45:00Z, 36h or 7d") from None
+
 
 @click.command()
 @warehouse_option
 @click.option("--data-product", metavar="P", help="Only runs of this data product.")
 @click.option("--environment", metavar="E", help="Only runs in this environment: TST, ACC, QUAL or PRD.")
 @click.option("--status", metavar="S", help="Only runs with this status: Succeeded, Failed, ...")
-@click.option("--since", metavar="TIME", help="Only runs that started then or later: 2026-11-24, 36h, 7d.")
+@click.option(
+    "--since", metavar="TIME", callback=_moment, help="Only runs that started then or later: 2026-11-24, 36h, 7d."
+)
 @click.option(
     "--limit", metavar="N", type=click.IntRange(min=1), default=20, show_default=True, help="At most so many."
 )
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def runs(
-    data_product: str | None, environment: str | None, status: str | None, since: str | None, limit: int, as_json: bool
+    data_product: str | None,
+    environment: str | None,
+    status: str | None,
+    since: datetime | None,
+    limit: int,
+    as_json: bool,
 ) -> None:
     """List the runs, newest first."""
     from dbbtrace.warehouse.questions import runs as ask
@@ -40,7 +67,7 @@ def runs(
             data_product=data_product,
             environment=environment,
             status=status,
-            since=_since(since),
+            since=since,
         )
     if as_json:
         print_json([asdict(run) for run in found])
@@ -82,14 +109,48 @@ def show_run(run_id: str, operations: Sequence[Any], *, whole: bool = False) -> 
         out.print(line, no_wrap=True, overflow="ignore", crop=False)
 
 
-def _print_runs(found: Sequence[RunSummary]) -> None: ...
+def _print_runs(found: Sequence[RunSummary]) -> None:
+    from dbbtrace.cli.table import table_lines
+    from dbbtrace.cli.text import count_of, duration_of, middle_cut, moment_of, safe
+    from dbbtrace.cli.tree import glyphs
+
+    out = console()
+    signs = glyphs(ascii_only=out.options.ascii_only).signs
+    names = ["run", "started (UTC)", "status", "time", "failed", "product", "env"]
+    right = [name in ("time", "failed") for name in names]
+    for length in (_longest(found), _telling_apart(found)):  # whole ids where there is room for them
+        room = max(out.width - length - _BESIDE, 12)
+        cells = [
+            [
+                safe(run.run_id[:length]),
+                moment_of(run.started_at)[:16],
+                f"{signs.get(run.status, ' ')} {safe(run.status)}",
+                duration_of(run.duration),
+                f"{count_of(run.failed)} of {count_of(run.loads + run.nodes + run.refreshes)}",
+                middle_cut(safe(run.data_product or ""), room),
+                safe(run.environment or ""),
+            ]
+            for run in found
+        ]
+        lines = table_lines(names, cells, right, out.width) or []
+        if lines and not any(line.count("…") for line in lines):
+            break
+    for line in lines:
+        click.echo(line)
 
 
-def _since(text: str | None) -> datetime | None: ...
+def _longest(found: Sequence[RunSummary]) -> int:
+    return max(len(run.run_id) for run in found)
+
+
+def _telling_apart(found: Sequence[RunSummary]) -> int:
+    """How many letters of the run ids tell them apart; `dbbtrace show` takes as many."""
+    ids = {run.run_id for run in found}
+    return next(length for length in range(8, _longest(found) + 9) if len({id_[:length] for id_ in ids}) == len(ids))
 
 
 def _as_dict(operation: Operation) -> dict[str, Any]:
-    return asdict(operation)
+    return {**asdict(operation), "depends_on": list(operation.depends_on)}
 
 
 COMMANDS = (runs, show)

@@ -87,13 +87,14 @@ def count_of(number: int | None) -> str:
 
 
 def bytes_of(number: int | None) -> str:
-    """``386 B``, ``31.1 MB``, decimal units; '' when unknown."""
+    """``386 B``, ``9.2 MB``, ``31 MB``, decimal units; '' when unknown."""
     if number is None:
         return ""
     if abs(number) < 1000:
         return f"{number} B"
     power = min((len(str(abs(number))) - 1) // 3, len(_UNITS) - 1)
-    return f"{number / 1000**power:.1f} {_UNITS[power]}"
+    size = number / 1000**power
+    return f"{size:.1f} {_UNITS[power]}" if abs(size) < 9.95 else f"{size:.0f} {_UNITS[power]}"
 
 
 def moment_of(moment: datetime | None) -> str:

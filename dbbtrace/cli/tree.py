@@ -24,6 +24,7 @@ __all__ = ["Glyphs", "glyphs", "run_tree"]
 
 WORKLOADS = ("integration", "transformation", "consumption")
 STYLES = {"Succeeded": "green", "Failed": "bold red", "Skipped": "yellow", "Warned": "yellow", "Running": "cyan"}
+NOTE_STYLES = {**STYLES, "Failed": "red", "Succeeded": "yellow"}
 SHOWN = 40
 """Operations of a workload that are shown before those that merely succeeded are summed up."""
 MESSAGE_LINES = 4
@@ -83,17 +84,17 @@ def run_tree(
     lines, left_out = _lines(operations, drawn, whole)
     axis = _Axis(operations)
     columns = _Columns(lines, axis, width, drawn)
-    shown = [*_head(run_id, operations, axis, drawn), columns.head()]
+    shown = [*_head(run_id, operations, axis, width, drawn), columns.head()]
     for line in lines:
         shown.append(columns.row(line))
         limit = None if whole else MESSAGE_LINES
         for note in line.notes:
             lead = safe(line.note_lead)
             shown += [
-                Text(lead, "dim").append(part, STYLES.get(line.status, "").replace("bold ", ""))
+                Text().append(lead, "dim").append(part, NOTE_STYLES.get(line.status, ""))
                 for part in wrapped(note, width - len(lead), limit)
             ]
-    shown.append(Text(_total(operations)))
+    shown += map(Text, wrapped(_total(operations), width, None))
     if left_out:
         shown.append(Text(f"{left_out} that succeeded are summed up; --all shows every one", "dim"))
     return shown
@@ -143,7 +144,7 @@ def _workload_line(name: str, group: Sequence[Operation]) -> _Line:
     return _Line(
         "",
         name,
-        overall(operation.status for operation in group),
+        overall(group),
         started,
         ended,
         (ended - started).total_seconds() if started and ended else None,
@@ -160,7 +161,7 @@ def _operation_line(operation: Operation, notes: tuple[str, ...], drawn: Glyphs,
         operation.status,
         operation.started_at,
         operation.ended_at,
-        operation.duration,
+        None if operation.status == "Skipped" else operation.duration,
         operation.rows_written,
         operation.bytes_written,
         notes,
@@ -168,13 +169,13 @@ def _operation_line(operation: Operation, notes: tuple[str, ...], drawn: Glyphs,
     )
 
 
-def overall(statuses: Iterable[str]) -> str:
-    """One status for many: the one that needs most attention."""
-    present = set(statuses)
-    for status in ("Failed", "Running", "Warned", "Succeeded"):
-        if status in present:
-            return status
-    return next(iter(sorted(present)), "Succeeded")
+def overall(operations: Iterable[Operation]) -> str:
+    """One status for many: the one that needs most attention. Of a table loaded twice, the later load counts."""
+    present = {
+        operation.name if operation.kind == "table_load" else id(operation): operation.status
+        for operation in operations  # ordered by start
+    }.values()
+    return next((status for status in ("Failed", "Running", "Warned", "Succeeded") if status in present), "Skipped")
 
 
 def _sum(values: Iterable[int | None]) -> int | None:
@@ -247,7 +248,7 @@ class _Columns:
 
         style = STYLES.get(line.status, "")
         label = middle_cut(safe(line.label), self.name - len(line.lead))
-        text = Text(line.lead, "dim")
+        text = Text().append(line.lead, "dim")
         text.append(set_cell_size(label, self.name - len(line.lead)), "bold" if line.bold else "")
         sign = self.drawn.signs.get(line.status, " ")
         text.append(f" {f'{sign} {safe(line.status)}':{self.status}}", style)
@@ -262,25 +263,20 @@ class _Columns:
         return text
 
 
-def _head(run_id: str, operations: Sequence[Operation], axis: _Axis, drawn: Glyphs) -> list[Text]:
+def _head(run_id: str, operations: Sequence[Operation], axis: _Axis, width: int, drawn: Glyphs) -> list[Text]:
     """Which run this is and how it went."""
-    status = overall(operation.status for operation in operations)
-    product = next((operation.data_product for operation in operations if operation.data_product), None)
-    environment = next((operation.environment for operation in operations if operation.environment), None)
+    status = overall(operations)
     facts = [
-        *(safe(fact) for fact in (product, environment) if fact),
-        f"{moment_of(axis.start)} UTC" if axis.start else "",
-        duration_of(axis.seconds) if axis.start else "",
+        next((operation.data_product for operation in operations if operation.data_product), None),
+        next((operation.environment for operation in operations if operation.environment), None),
+        f"{moment_of(axis.start)} UTC" if axis.start else None,
+        duration_of(axis.seconds) if axis.start else None,
     ]
-    line = (
-        Text("run   ")
-        .append(safe(run_id), "bold")
-        .append(f"  {drawn.signs.get(status, ' ')} {status}", STYLES.get(status, ""))
-    )
+    name = middle_cut(safe(run_id), width - 20)
     return [
-        line,
+        Text("run   ").append(name, "bold").append(f"  {drawn.signs[status]} {status}", STYLES[status]),
         Text(f"trace {trace_id_of(run_id):032x}"),
-        Text("      " + ", ".join(fact for fact in facts if fact)),
+        *(Text("      " + line) for line in wrapped(", ".join(fact for fact in facts if fact), width - 6, None)),
         Text(),
     ]
 
@@ -292,4 +288,4 @@ def _total(operations: Sequence[Operation]) -> str:
         f"{counts[status]} {safe(status).lower()}" for status in sorted(counts, key=lambda name: order.get(name, 9))
     ]
     noun = "operation" if len(operations) == 1 else "operations"
-    return f"{len(operations)} {noun}: {', '.join(parts)}"
+    return f"{len(operations)} {noun}" + (f": {', '.join(parts)}" if parts else "")

@@ -108,7 +108,7 @@ def refresh(directory: Path) -> None:
     with dbbtrace.consumption(pipeline_id=REFRESHING, pipeline_run_id=uuid4()):
         with dbbtrace.model_refresh(MODEL, name="Flight punctuality", workspace_id=WORKSPACE) as refresh:
             with duckdb.connect(str(directory / "flights.duckdb"), read_only=True) as duck:
-                duck.execute(f"COPY flights.carrier_punctuality TO '{quoted(report)}' (FORMAT parquet)")
+                duck.execute(f"COPY analytics.carrier_punctuality TO '{quoted(report)}' (FORMAT parquet)")
             refresh.status = "Completed"
 
 

@@ -1,7 +1,7 @@
 {% snapshot planes_history %}
 {{
     config(
-        target_schema="flights",
+        target_schema="analytics",
         unique_key="tailnum",
         strategy="check",
         check_cols=["manufacturer", "model", "engine", "seats"],

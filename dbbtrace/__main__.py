@@ -1,0 +1,5 @@
+"""``python -m dbbtrace``: the command line."""
+
+from dbbtrace.cli import main
+
+main()
