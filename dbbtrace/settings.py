@@ -10,7 +10,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,8 @@ class Setting:
     parse: Callable[[object], Any]
     default: Any
     doc: str
+    secret: bool = False
+    """Never shown."""
 
 
 def _text(value: object) -> str:
@@ -102,6 +104,11 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("otlp_protocol", ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"), _protocol,
             "http/protobuf", "http/protobuf or grpc."),
     Setting("forward", ("DBBTRACE_FORWARD",), _flag, True, "0 to keep spans from the OTLP backend."),
+    Setting("receiver_token", ("DBBTRACE_RECEIVER_TOKEN",), _text, None,
+            "Bearer token that senders to `dbbtrace serve` must show.", secret=True),
+    Setting("receiver_certificate", ("DBBTRACE_RECEIVER_CERTIFICATE",), _text, None,
+            "Certificate file (PEM) of `dbbtrace serve`."),
+    Setting("receiver_key", ("DBBTRACE_RECEIVER_KEY",), _text, None, "Key file (PEM) of that certificate."),
 )  # fmt: skip
 
 
@@ -123,6 +130,9 @@ class Settings:
     otlp_endpoint: str | None
     otlp_protocol: str
     forward: bool
+    receiver_token: str | None
+    receiver_certificate: str | None
+    receiver_key: str | None
     sources: Mapping[str, str]
     """Setting → where its value comes from: ``argument``, a variable's name, a file's path, or ``default``."""
 
@@ -139,12 +149,12 @@ class Settings:
         return endpoint.rstrip("/") + "/v1/traces"
 
     def __repr__(self) -> str:
-        shown = ", ".join(
-            f"{field.name}={masked(str(getattr(self, field.name)))}"
-            for field in fields(self)
-            if field.name != "sources"
-        )
-        return f"Settings({shown})"
+        return f"Settings({', '.join(f'{setting.name}={self.shown(setting)}' for setting in SETTINGS)})"
+
+    def shown(self, setting: Setting) -> str:
+        """The value as it may be shown."""
+        value = getattr(self, setting.name)
+        return "***" if setting.secret and value else masked(str(value))
 
 
 def resolve(**arguments: object) -> Settings:
@@ -176,7 +186,8 @@ def read(**arguments: object) -> tuple[Settings, list[str]]:
         try:
             values[setting.name] = setting.default if raw is None else setting.parse(raw)
         except ValueError as error:
-            faults.append(f"{source} says {setting.name} = {masked(str(raw))}: {error}")
+            shown = "***" if setting.secret else masked(str(raw))
+            faults.append(f"{source} says {setting.name} = {shown}: {error}")
             values[setting.name], source = setting.default, "default"
         sources[setting.name] = source
     if values["warehouse"] is None and not in_fabric():
