@@ -84,10 +84,6 @@ class Dialect:
             f" ON {self.quote(table.name)} ({self.quote('record_id')})"
         )
 
-    def limit(self, select: str, rows: int) -> str:
-        """A SELECT (beginning with that word) that answers at most so many rows."""
-        return f"{select}\nLIMIT {int(rows)}"
-
 
 @dataclass(frozen=True)
 class _TSql(Dialect):
@@ -112,9 +108,6 @@ class _TSql(Dialect):
             f"CREATE UNIQUE INDEX {self.quote(self.index_name(table))} ON {self.target(table.name)} ({record_id})"
             f" WHERE {record_id} IS NOT NULL"
         )
-
-    def limit(self, select: str, rows: int) -> str:
-        return select.replace("SELECT", f"SELECT TOP ({int(rows)})", 1)
 
 
 SQLITE: Final = Dialect("sqlite")

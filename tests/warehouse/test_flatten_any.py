@@ -1,0 +1,84 @@
+"""Whatever the attributes hold: flattening never raises, and what it gives can be stored."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from datetime import datetime
+
+from dbbtrace_exporters.flatten import rows_of
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dbbtrace import attributes as key
+from dbbtrace.warehouse.dialects import SQLITE, as_json
+from dbbtrace.warehouse.schema import TABLES, Kind
+from tests.warehouse.spans import RUN, span
+
+KEYS = sorted(value for name, value in vars(key).items() if name.isupper() and isinstance(value, str) and "." in value)
+# Surrogates too: nothing says that an attribute is well-formed text.
+TEXT = st.text(st.characters(), max_size=300) | st.sampled_from(["", " ", "\0", "\ud800", "é" * 5000, "-1", "nan"])
+SCALARS = st.one_of(
+    TEXT,
+    st.integers(),
+    st.floats(),
+    st.booleans(),
+    st.binary(max_size=20),
+    st.datetimes().map(lambda at: at.isoformat() + "Z"),
+    st.sampled_from(["Succeeded", "Failed", "skipped", "Interrupted", "2026-11-24T02:15:07.987654Z", 10**18, 2**63]),
+)
+VALUES = SCALARS | st.lists(SCALARS, max_size=5) | st.dictionaries(TEXT, SCALARS, max_size=3)
+NEEDED = {key.RUN_ID: RUN, key.TABLE_NAME: "t", key.DBT_UNIQUE_ID: "model.a.b", key.MODEL_ID: "m"}
+ATTRIBUTES = st.dictionaries(st.sampled_from(KEYS), VALUES, max_size=25)
+OPERATIONS = st.sampled_from(sorted(key.ROW_OPERATIONS))
+
+
+@given(ATTRIBUTES, OPERATIONS)
+def test_any_attributes_flatten(attributes, operation):
+    """Never an exception, whether or not the attributes suffice for a row."""
+    rows_of(span({**attributes, key.OPERATION: operation}))
+
+
+@given(ATTRIBUTES, OPERATIONS)
+def test_any_row_can_be_stored(attributes, operation):
+    """SQLite takes it, JSON takes it, every text fits its column in UTF-8 bytes, NOT NULL columns hold something."""
+    with sqlite3.connect(":memory:") as database:
+        database.execute("ATTACH ':memory:' AS meta")
+        for table in TABLES:
+            database.execute(SQLITE.create_table(table))
+        for row in rows_of(span({**NEEDED, **attributes, key.OPERATION: operation})):
+            marks = ", ".join("?" * len(row.values))
+            database.execute(f"INSERT INTO {SQLITE.target(row.table.name)} VALUES ({marks})", row.values)
+            assert json.loads(as_json([row.values])) == [list(row.values)]
+            for column, value in zip(row.table.columns, row.values, strict=True):
+                _fits(column, value)
+
+
+def _fits(column, value):
+    if value is None:
+        assert column.nullable, column.name
+    elif column.kind is Kind.TEXT:
+        assert isinstance(value, str)
+        assert len(value.encode()) <= column.size
+        assert "\0" not in value
+    elif column.kind is Kind.TIME:
+        assert value == datetime.fromisoformat(value).isoformat(" ", _SPECS[column.size])
+    elif column.kind is Kind.BIGINT:
+        assert isinstance(value, int)
+        assert -(2**63) <= value < 2**63
+    elif column.kind is Kind.DECIMAL:
+        assert abs(value) < 1e16
+        assert "e" not in repr(value)
+
+
+_SPECS = {0: "seconds", 3: "milliseconds", 6: "microseconds"}
+
+
+@given(st.lists(st.lists(TEXT.filter(lambda text: text.isprintable()) | st.text(max_size=20), max_size=4), max_size=4))
+def test_json_has_one_kind_of_escape(rows):
+    r"""No ``\"``, ``\\`` or ``\n``: only \uXXXX, in ASCII, and it reads back the same."""
+    text = as_json(rows)
+    assert text.isascii()
+    assert json.loads(text) == rows
+    assert all(text[at + 1] == "u" for at, letter in enumerate(text) if letter == "\\")
+    assert not any(ord(letter) < 32 for letter in text)
