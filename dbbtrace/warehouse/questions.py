@@ -19,9 +19,9 @@ from dbbtrace.times import to_datetime, to_unix_nanos
 from dbbtrace.warehouse.schema import DBT_NODES, LOADS, REFRESHES, SCHEMA, Kind, Table
 from dbbtrace.warehouse.warehouse import Warehouse
 
-__all__ = ["Operation", "RunSummary", "find_run", "operations", "runs"]
+__all__ = ["STATUSES", "Operation", "RunSummary", "find_run", "operations", "runs"]
 
-_STATUSES = {
+STATUSES = {
     "succeeded": "Succeeded", "success": "Succeeded", "completed": "Succeeded", "pass": "Succeeded",
     "no-op": "Succeeded", "reused": "Succeeded", "ok": "Succeeded",
     "failed": "Failed", "error": "Failed", "fail": "Failed", "runtime error": "Failed", "partial success": "Failed",
@@ -30,6 +30,7 @@ _STATUSES = {
     "warn": "Warned", "warned": "Warned",
     "unknown": "Running", "inprogress": "Running", "notstarted": "Running",
 }  # fmt: skip
+"""Stored word, in lower case → status. The views' SQL comes from it too."""
 _START = {LOADS.name: "timestamp", DBT_NODES.name: "process_started_at", REFRESHES.name: "process_started_at"}
 _PAGE = 50
 """Runs whose operations are read at once."""
@@ -330,7 +331,7 @@ def _common(row: dict[str, Any], started: datetime | None, ended: datetime | Non
     word = str(row["status"] or "")
     return {
         "run_id": row["orchestration_run_id"],
-        "status": _STATUSES.get(word.lower(), word),
+        "status": STATUSES.get(word.lower(), word),
         "word": word,
         "started_at": started,
         "ended_at": ended,
