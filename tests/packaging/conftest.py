@@ -42,9 +42,7 @@ class Venv:
             [program, *map(str, command[1:])], cwd=cwd, env=environment, text=True, capture_output=True
         )
         if done.returncode:
-            pytest.fail(
-                f"{command} exited with {done.returncode}\n{done.stdout}\n{done.stderr}", pytrace=False
-            )
+            pytest.fail(f"{command} exited with {done.returncode}\n{done.stdout}\n{done.stderr}", pytrace=False)
         return done.stdout
 
     def install(self, *requirements: str | Path) -> None:
@@ -90,10 +88,7 @@ def _python(newest: tuple[int, int]) -> str:
         return sys.executable
     for minor in range(newest[1], 9, -1):
         name = f"python3.{minor}"
-        if (
-            shutil.which(name)
-            and not subprocess.run([name, "-m", "venv", "-h"], capture_output=True).returncode
-        ):
+        if shutil.which(name) and not subprocess.run([name, "-m", "venv", "-h"], capture_output=True).returncode:
             return name
     pytest.skip(f"no Python {newest[0]}.{newest[1]} or older on this machine")
 

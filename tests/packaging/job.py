@@ -15,9 +15,7 @@ os.environ["DBBTRACE_WAREHOUSE"] = "sqlite:///rows.db"
 dbbtrace.configure(rows_timeout=30)
 with dbbtrace.orchestration_run(RUN, data_product="Shop", environment="TST"):
     with dbbtrace.integration(pipeline_id="p1", pipeline_run_id="r1"):
-        with dbbtrace.table_load(
-            "Customer", schema="mdm", source="MDS", source_type="SQL", load_type="FULL"
-        ) as load:
+        with dbbtrace.table_load("Customer", schema="mdm", source="MDS", source_type="SQL", load_type="FULL") as load:
             load.rows_read = load.rows_written = 10
         try:
             with dbbtrace.table_load("Order", schema="mdm", source="MDS"):
@@ -37,9 +35,7 @@ def query(sql: str) -> list[dict[str, object]]:
     return json.loads(done.stdout)
 
 
-loads = query(
-    "SELECT table_name, status, rows_written, error_message FROM meta.monitoring_integration ORDER BY 1"
-)
+loads = query("SELECT table_name, status, rows_written, error_message FROM meta.monitoring_integration ORDER BY 1")
 assert [tuple(row.values()) for row in loads] == [
     ("Customer", "Succeeded", 10, None),
     ("Order", "Failed", None, "no such table"),

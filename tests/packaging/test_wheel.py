@@ -74,9 +74,7 @@ LEFT_OUT = (
 def _imported(code: str, cwd: Path) -> list[str]:
     """Modules of LEFT_OUT that the code imports, in an environment that has them all."""
     check = f"\nimport sys\nfor name in {LEFT_OUT!r}:\n    if name in sys.modules: print(name)"
-    done = subprocess.run(
-        [sys.executable, "-c", code + check], cwd=cwd, text=True, capture_output=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", code + check], cwd=cwd, text=True, capture_output=True, check=True)
     return done.stdout.split()
 
 
