@@ -55,7 +55,11 @@ def test_a_warning_is_no_cause():
     assert causes(graph(a=[], b=["a"]), a="warn", b="skipped") == {}
 
 
-@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9))), st.lists(st.sampled_from(["error", "skipped", "success"]), min_size=10, max_size=10))  # fmt: skip
+EDGES = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)))
+WORDS = st.lists(st.sampled_from(["error", "skipped", "success"]), min_size=10, max_size=10)
+
+
+@given(EDGES, WORDS)
 def test_any_graph_ends_and_blames_only_what_failed(edges, words):
     """Circles too, which no dbt writes: only skipped nodes have a cause, only failed ones are one."""
     manifest = graph(**{str(node): [str(above) for above, below in edges if below == node] for node in range(10)})
