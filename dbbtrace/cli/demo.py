@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dbbtrace.cli.common import chosen_warehouse, warehouse_option
+from dbbtrace.cli.text import safe
 from dbbtrace.errors import DbbtraceError, TransientError
 
 if TYPE_CHECKING:
@@ -36,9 +37,10 @@ def demo(fail: bool, directory: Path, run_id: str | None) -> None:
     Loads a year of flights, builds them with dbt and refreshes a report.
     Takes about ten seconds and no network. Exit code 0: the run went as asked, with --fail that is: it failed.
     """
-    from dbbtrace.demo import run_demo
+    from dbbtrace.demo import prepare, run_demo
 
-    click.echo(f"Loading, building and refreshing in {directory} ...", err=True)
+    prepare(directory)
+    click.echo(f"Loading, building and refreshing in {safe(directory)} ...", err=True)
     done = run_demo(directory, fail=fail, run_id=run_id, warehouse=chosen_warehouse())
     if not done.stored:
         raise TransientError(f"not all rows stand yet in {done.warehouse}: `dbbtrace doctor` tells why")

