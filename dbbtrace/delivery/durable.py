@@ -1,0 +1,49 @@
+"""The delivery for anyone who uses OpenTelemetry: one exporter, whichever, with a journal in front of it."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+
+from opentelemetry.sdk.trace.export import SpanExporter
+
+from dbbtrace.delivery.delivery import Delivery
+from dbbtrace.delivery.lane import Destination
+
+__all__ = ["DurableSpanProcessor"]
+
+
+def _exporter_name(exporter: SpanExporter) -> str:
+    name = getattr(exporter, "destination", None)
+    if isinstance(name, str) and name:
+        return name
+    kind = f"{type(exporter).__module__}.{type(exporter).__qualname__}"
+    endpoint = getattr(exporter, "_endpoint", None)
+    return f"{kind}:{endpoint}" if isinstance(endpoint, str) else kind
+
+
+class DurableSpanProcessor(Delivery):
+    """Puts a journal in front of any exporter: what ended is delivered, whatever happens to backend or process.
+
+    Args:
+        exporter: any SpanExporter.
+        journal_dir: directory of the journals.
+        name: what the journal calls the exporter; the next process must name it the same to deliver the rest.
+        options: see ``Delivery``.
+    """
+
+    def __init__(
+        self,
+        exporter: SpanExporter,
+        journal_dir: str | os.PathLike[str],
+        *,
+        name: str | None = None,
+        fsync: bool = False,
+        exit_timeout: float = 2.0,
+    ) -> None:
+        destination = Destination(name or _exporter_name(exporter), partial(_itself, exporter), rows=True)
+        super().__init__([destination], journal_dir=journal_dir, fsync=fsync, exit_timeout=exit_timeout)
+
+
+def _itself(exporter: SpanExporter) -> SpanExporter:
+    return exporter

@@ -1,0 +1,51 @@
+"""What becomes of a span whose process died while it ran: an error, said as such, in the words of its table.
+
+Pure: the same start line always gives the same span, whoever closes it.
+"""
+
+from __future__ import annotations
+
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.trace import Status, StatusCode
+
+from dbbtrace import attributes as key
+from dbbtrace.delivery.owner import Owner
+from dbbtrace.times import iso_utc
+
+__all__ = ["interrupted"]
+
+_STATUS = {
+    key.OPERATION_LOAD: "Failed",  # so that the watermark stays
+    key.OPERATION_DBT_NODE: "error",
+    key.OPERATION_REFRESH: "Unknown",  # the service may well have gone on
+}
+
+
+def interrupted(span: ReadableSpan, owner: str, last_sign: int) -> ReadableSpan:
+    """The span, ended at its owner's last sign of life (nanoseconds since the Unix epoch)."""
+    end = max(last_sign, span.start_time or 0)
+    who = Owner.parse(owner)
+    process = f"process {who.pid} on {who.host}" if who else "its process"
+    message = f"{process} went away while this ran; it was last seen at {iso_utc(end)}"
+    attributes = dict(span.attributes or {})
+    status = _STATUS.get(str(attributes.get(key.OPERATION)))
+    if status is not None:
+        attributes[key.STATUS] = status
+    if key.CICD_TASK_RUN_RESULT in attributes or status is not None:
+        attributes[key.CICD_TASK_RUN_RESULT] = "error"
+    attributes[key.ERROR_TYPE] = key.INTERRUPTED
+    attributes[key.ERROR_MESSAGE] = message
+    return ReadableSpan(
+        name=span.name,
+        context=span.context,
+        parent=span.parent,
+        resource=span.resource,
+        attributes=attributes,
+        events=span.events,
+        links=span.links,
+        kind=span.kind,
+        status=Status(StatusCode.ERROR, message),
+        start_time=span.start_time,
+        end_time=end,
+        instrumentation_scope=span.instrumentation_scope,
+    )

@@ -1,0 +1,281 @@
+"""The journal, written: a directory of one process, in it segments of lines (docs/journal.md).
+
+Append-only, one writer, one ``os.write`` an event, so that what returned has reached the operating system and
+outlives the process. Never reads, never waits for a backend. Not for several threads at once: the caller holds
+the gate.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from hashlib import sha256
+from typing import Any
+
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+
+from dbbtrace.delivery import codec
+from dbbtrace.delivery.owner import this_process
+from dbbtrace.times import iso_utc
+from dbbtrace.version import __version__
+
+__all__ = [
+    "FORMAT",
+    "NOBODY",
+    "SEGMENT",
+    "SEGMENT_BYTES",
+    "Journal",
+    "Position",
+    "Span",
+    "claim_key",
+    "now_text",
+    "span_key",
+]
+
+FORMAT = 1
+"""Version of the format; a reader leaves journals of a higher one alone."""
+SEGMENT = "{:06d}.jsonl"
+NOBODY = "nobody"
+"""Holder of a journal that its adopter gave back."""
+
+Position = tuple[int, int]
+"""Number of a segment and an offset in it: everything before has been read, or acknowledged."""
+Span = tuple[int, int]
+"""Trace id and span id."""
+
+SEGMENT_BYTES = 16 * 1024 * 1024
+_MOST_DEFINITIONS = 1000
+_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0)
+
+
+def now_text() -> str:
+    """The time, as lines tell it."""
+    return iso_utc(time.time_ns())
+
+
+def claim_key(destination: str) -> str:
+    """File-name-safe key of a destination's name."""
+    return sha256(destination.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+
+
+def span_key(span: ReadableSpan) -> Span:
+    """What tells the span apart."""
+    context = span.context
+    return (context.trace_id, context.span_id)
+
+
+class Journal:
+    """This process's journal under ``root``; made, with its first segment, when constructed.
+
+    Raises:
+        OSError: from any method that writes: the line may then be torn or missing. Writing may go on after it.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        destinations: Sequence[tuple[str, bool]],
+        *,
+        fsync: bool = False,
+        segment_bytes: int = SEGMENT_BYTES,
+        continues: Journal | None = None,
+    ) -> None:
+        owner = this_process()
+        self.owner = owner.id
+        self.path = os.path.join(root, owner.id)
+        self.definitions: dict[int, Any] = dict(continues.definitions) if continues else {}
+        """Number → resource or scope, for reading lines back."""
+        self.open: dict[Span, bytes] = dict(continues.open) if continues else {}
+        """Start line, or last saved one, of every span that runs."""
+        self._destinations = destinations
+        self._fsync = fsync
+        self._segment_bytes = segment_bytes
+        self._numbers: dict[str, int] = dict(continues._numbers) if continues else {}
+        self._defined: list[bytes] = list(continues._defined) if continues else []
+        self._known: dict[int, tuple[object, str]] = {}
+        self._file = (-1, 0)
+        """Descriptor and number of the segment that is written; replaced as a whole."""
+        self._limit = self._oldest = 0
+        self._torn = False
+        self.position: Position = (0, 0)
+        """Behind the last line. Replaced as a whole: other threads read it."""
+        os.makedirs(root, mode=0o700, exist_ok=True)
+        os.mkdir(self.path, mode=0o700)
+        try:
+            self._rotate()
+        except BaseException:
+            self.delete()
+            raise
+
+    def start(self, span: ReadableSpan, kind: str = "start") -> None:
+        """A span started, or (``save``) is still running with other attributes."""
+        line = self._encode(kind, span)
+        self.open[span_key(span)] = line  # first: what can't be written now is carried into the next segment
+        self._append(line)
+
+    def end(self, spans: Sequence[ReadableSpan]) -> list[Position]:
+        """Spans ended: one line each, one write. The position behind each."""
+        lines = [self._encode("end", span) for span in spans]
+        try:
+            self._append(lines[0] if len(lines) == 1 else b"".join(lines))
+        finally:
+            for span in spans:
+                self.open.pop(span_key(span), None)
+        segment, behind = self.position
+        positions = []
+        for line in reversed(lines):
+            positions.append((segment, behind))
+            behind -= len(line)
+        return positions[::-1]
+
+    def beat(self) -> None:
+        """Show that the owner lives."""
+        self._append(f'{{"alive":"{now_text()}"}}\n'.encode("ascii"))
+
+    def release(self) -> None:
+        """Leave the directory to whoever wants it. Spans that still run go on in a journal that ``continues`` this
+        one; here they are marked as moved, so that nobody takes them for interrupted."""
+        if self.open:
+            moved = [[f"{span:016x}", f"{trace:032x}"] for trace, span in self.open]
+            self._append(codec.to_json({"moved": moved}).encode("ascii") + b"\n")
+        self.close()
+        os.rename(self.path, f"{self.path}@{NOBODY}")
+
+    def trim(self, acknowledged: Position) -> None:
+        """Delete the segments that every destination has acknowledged."""
+        while self._oldest < min(acknowledged[0], self.position[0]):
+            with suppress(OSError):
+                os.unlink(os.path.join(self.path, SEGMENT.format(self._oldest)))
+            self._oldest += 1
+
+    @property
+    def is_deleted(self) -> bool:
+        """Whether somebody removed the files, rather than adopting them."""
+        try:
+            return os.fstat(self._file[0]).st_nlink == 0
+        except OSError:
+            return True
+
+    def is_ours(self) -> bool:
+        """Whether the directory still stands where it was made: adoption is by rename."""
+        return os.path.exists(os.path.join(self.path, SEGMENT.format(self.position[0])))
+
+    def resynchronise(self) -> None:
+        """After an interruption amid a write: believe the file, not the books."""
+        self._torn = True
+        fd, segment = self._file
+        with suppress(OSError):
+            self.position = (segment, os.fstat(fd).st_size)
+
+    def close(self) -> None:
+        """Let go of the file; the directory stays."""
+        fd, segment = self._file
+        self._file = (-1, segment)
+        if fd >= 0:
+            with suppress(OSError):
+                os.close(fd)
+
+    def delete(self) -> None:
+        """Close, and remove the directory."""
+        self.close()
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    # -- writing ----------------------------------------------------------------------------------------------
+
+    def _encode(self, kind: str, span: ReadableSpan) -> bytes:
+        return codec.encode(kind, span, self._number(span.resource), self._number(span.instrumentation_scope))
+
+    def _number(self, shared: Resource | InstrumentationScope | None) -> str:
+        """How lines refer to a resource or scope; writes its definition when it is new."""
+        known = self._known.get(id(shared))
+        if known is not None:
+            return known[1]
+        definition = codec.definition_of(shared)
+        kind = "resource" if isinstance(shared, Resource) else "scope"
+        number = self._numbers.get(kind + definition)
+        if number is None:
+            if len(self._numbers) >= _MOST_DEFINITIONS:
+                return definition
+            number = len(self._numbers) + 1
+            line = f'{{"define":{number},"{kind}":{definition}}}\n'.encode("ascii")
+            self._append(line)
+            self._numbers[kind + definition] = number
+            self._defined.append(line)
+            self.definitions[number] = shared
+        if len(self._known) > 64:
+            self._known.clear()
+        self._known[id(shared)] = (shared, str(number))  # held, so that the id can't be another's
+        return str(number)
+
+    def _append(self, data: bytes) -> None:
+        if self.position[1] >= self._limit:
+            try:
+                self._rotate()
+            except OSError:  # no room for a new file: the old one may still have some
+                self._limit += self._segment_bytes
+        if self._torn:
+            data = b"\n" + data
+        fd = self._file[0]
+        try:
+            _write(fd, data)
+            if self._fsync:
+                os.fsync(fd)
+        except OSError:
+            self.resynchronise()
+            raise
+        self._torn = False
+        self.position = (self.position[0], self.position[1] + len(data))
+
+    def _rotate(self) -> None:
+        """Begin the next segment: header, definitions, and the start lines of spans that still run."""
+        segment = self.position[0] + 1
+        head = {
+            "dbbtrace_journal": FORMAT,
+            "segment": segment,
+            "owner": self.owner,
+            "parent": os.getppid(),
+            "by": f"dbbtrace {__version__}",
+            "at": now_text(),
+            "destinations": [{"key": claim_key(name), "name": name, "rows": rows} for name, rows in self._destinations],
+        }
+        data = b"".join([codec.to_json(head).encode("ascii"), b"\n", *self._defined, *self.open.values()])
+        path = os.path.join(self.path, SEGMENT.format(segment))
+        fd = os.open(path, _FLAGS, 0o600)
+        try:
+            _write(fd, data)
+            if self._fsync:
+                os.fsync(fd)
+                _sync_directory(self.path)
+        except BaseException:
+            os.close(fd)
+            with suppress(OSError):
+                os.unlink(path)
+            raise
+        last = self._file[0]
+        self._file = (fd, segment)
+        self.position = (segment, len(data))
+        self._limit = len(data) + self._segment_bytes
+        self._oldest = self._oldest or 1
+        self._torn = False
+        if last >= 0:
+            os.close(last)
+
+
+def _write(fd: int, data: bytes) -> None:
+    written = os.write(fd, data)
+    while written < len(data):  # a disk that is all but full takes a part, and says so the next time
+        written += os.write(fd, data[written:])
+
+
+def _sync_directory(path: str) -> None:
+    with suppress(OSError):  # Windows has no such thing
+        fd = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)

@@ -1,0 +1,47 @@
+"""The housekeeper of a delivery: shows that the owner lives, and looks for journals whose owner does not.
+
+One thread, idle between heartbeats. Delivers nothing itself.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+
+from dbbtrace.delivery.worker import OUR_THREADS, quietly
+from dbbtrace.diagnostics import guard
+
+__all__ = ["HEARTBEAT", "Keeper"]
+
+HEARTBEAT = 30.0
+"""Seconds between two heartbeats."""
+
+
+class Keeper:
+    """Runs ``chores`` at once and then at every heartbeat, until told to stop."""
+
+    def __init__(self, chores: Callable[[], None], every: float) -> None:
+        self._chores = chores
+        self._every = every
+        self._stop: SimpleQueue[None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="dbbtrace keeper", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after the chore in hand."""
+        self._stop.put(None)
+
+    def _run(self) -> None:
+        quietly()
+        try:
+            while True:
+                with guard("keep its journal"):
+                    self._chores()
+                try:
+                    self._stop.get(timeout=self._every)
+                    return
+                except Empty:
+                    pass
+        finally:
+            OUR_THREADS.discard(threading.get_ident())

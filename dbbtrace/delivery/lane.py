@@ -1,0 +1,88 @@
+"""A destination, and what this process holds for it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SpanExporter
+
+from dbbtrace.delivery.adoption import AdoptedSource
+from dbbtrace.delivery.backlog import Backlog, Memory
+from dbbtrace.delivery.source import Source
+from dbbtrace.delivery.worker import Worker
+from dbbtrace.diagnostics import warn_once
+
+__all__ = ["Destination", "Lane"]
+
+
+@dataclass(frozen=True)
+class Destination:
+    """Where spans go."""
+
+    name: str
+    """URL without secrets, absolute path. A journal is delivered to destinations of exactly its names."""
+    make: Callable[[], SpanExporter]
+    """Makes the exporter, in the destination's own thread; may raise ConfigurationError or TransientError."""
+    rows: bool
+    """The warehouse: ``flush()`` and the end of a run wait for it."""
+    wants: Callable[[ReadableSpan], bool] | None = None
+    """Which spans it gets; None: every span."""
+
+
+class Lane:
+    """A destination with what this process holds for it."""
+
+    def __init__(self, destination: Destination, worker: Worker) -> None:
+        self.destination = destination
+        self.worker = worker
+        self.memory = Memory()
+        self.backlog: Backlog | None = None
+        self.put = 0
+        """Spans that were ever put in."""
+        self.children: list[Source] = []
+        """What child processes left."""
+
+    def wants(self, span: ReadableSpan) -> bool:
+        """Whether the span goes there; where that can't be told, it does."""
+        wants = self.destination.wants
+        if wants is None:
+            return True
+        try:
+            return wants(span)
+        except Exception as error:
+            warn_once(f"wants:{self.destination.name}", "%s: could not filter: %r", self.destination.name, error)
+            return True
+
+    @property
+    def left(self) -> int:
+        """Spans of this process that are not settled."""
+        return 0 if self.is_idle else self.put - self.worker.own_settled - self.memory.dropped
+
+    @property
+    def lost(self) -> int:
+        """Spans of this process that will not be stored: refused, or dropped for want of room."""
+        return self.worker.own_refused + self.memory.dropped
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing of this process waits or is on its way."""
+        return self.backlog is None or self.backlog.is_idle
+
+    def adopt(self, source: AdoptedSource) -> None:
+        """Deliver what another process left; first, if that was a child of this one."""
+        if source.journal.parent == os.getpid():
+            self.worker.adopted.appendleft(source)
+            self.children.append(source)
+        else:
+            self.worker.adopted.append(source)
+        self.worker.start()
+        self.worker.wake()
+
+    def give_up(self) -> None:
+        """The journal is no longer ours; what is in memory only still is."""
+        if self.backlog is not None:
+            self.backlog.give_up()
+            self.put = self.worker.own_settled + self.memory.dropped + len(self.memory)

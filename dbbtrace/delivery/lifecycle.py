@@ -1,0 +1,93 @@
+"""The ends of a process, and its copies: exit, SIGTERM, fork, multiprocessing's own way out.
+
+Each delivery that has something to lose is known here. The host's own handlers are never replaced: SIGTERM is
+only handled where nobody handles it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import signal
+import sys
+import threading
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from dbbtrace.delivery.worker import OUR_THREADS
+from dbbtrace.diagnostics import guard
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from dbbtrace.delivery.delivery import Delivery
+
+__all__ = ["at_work", "watch"]
+
+at_work: set[Delivery] = set()
+"""Deliveries of this process that may hold something."""
+
+_watching_exit = False
+_finalizer_pid = 0
+
+
+def watch(delivery: Delivery) -> None:
+    """From now on this delivery has something to lose."""
+    global _watching_exit
+    at_work.add(delivery)
+    if not _watching_exit:
+        _watching_exit = True
+        atexit.register(_exit)
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=_after_fork)
+    _watch_multiprocessing()
+    watch_sigterm()
+
+
+def watch_sigterm() -> None:
+    """Deliver before SIGTERM ends the process, if nobody else has plans for it; main thread only."""
+    if threading.current_thread() is threading.main_thread():
+        with suppress(ValueError, OSError):  # a subinterpreter, a host that forbids it
+            if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+                signal.signal(signal.SIGTERM, _on_sigterm)
+
+
+def _watch_multiprocessing() -> None:
+    """A child of multiprocessing leaves by ``os._exit``, past atexit, but runs finalizers of its own."""
+    global _finalizer_pid
+    process = sys.modules.get("multiprocessing.process")
+    if process is None or _finalizer_pid == os.getpid() or process.parent_process() is None:
+        return
+    from multiprocessing.util import Finalize
+
+    _finalizer_pid = os.getpid()
+    Finalize(None, _exit, exitpriority=100)
+
+
+def _exit() -> None:
+    """Deliver what waits until the deadline; what is left stays in the journal."""
+    deliveries = list(at_work)
+    deadline = time.monotonic() + max((delivery.exit_timeout for delivery in deliveries), default=0.0)
+    for delivery in deliveries:
+        with guard("finish delivering"):
+            delivery.leave(max(0.0, deadline - time.monotonic()))
+
+
+def _on_sigterm(signum: int, frame: FrameType | None) -> None:
+    # Amid journalling (this is the very thread) first finish that: the line, then the exit.
+    if not any(delivery.gate.after(_terminate) for delivery in list(at_work)):
+        _terminate()
+
+
+def _terminate() -> None:
+    _exit()
+    if signal.getsignal(signal.SIGTERM) is _on_sigterm:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _after_fork() -> None:
+    OUR_THREADS.clear()  # none of them lives here, and a thread of the child may get the number of one
+    for delivery in list(at_work):
+        delivery.after_fork()

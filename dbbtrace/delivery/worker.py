@@ -1,0 +1,312 @@
+"""One destination: a thread that takes what waits and delivers it, in batches, as long as it takes.
+
+Destinations know nothing of each other: a dead one delays nobody. Work of the exporter is kept from other
+instrumentation, so that delivering spans makes no spans. Never raises, never reads settings.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from queue import Empty, SimpleQueue
+from typing import NamedTuple
+
+from opentelemetry import context as otel_context
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+
+from dbbtrace.delivery.journal import Position
+from dbbtrace.delivery.settle import Outcome, UnexplainedError, settle
+from dbbtrace.delivery.source import Item, Source
+from dbbtrace.diagnostics import is_strict, log
+from dbbtrace.errors import ConfigurationError, DbbtraceError, TransientError
+
+__all__ = ["BATCH", "LINGER", "OUR_THREADS", "Request", "Worker", "quietly"]
+
+BATCH = 1_000
+LINGER = 5.0
+"""Seconds that spans wait for company; a flush ends the wait at once."""
+OUR_THREADS: set[int] = set()
+"""Threads whose own spans are never journalled."""
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 60.0
+_SUSPICIOUS = 3
+"""UnexplainedError failures in a row before a span is suspected."""
+
+
+def quietly() -> None:
+    """Mark this thread as ours: other instrumentation leaves it alone, and what it spans is not journalled."""
+    OUR_THREADS.add(threading.get_ident())
+    for name in (otel_context._SUPPRESS_INSTRUMENTATION_KEY, "suppress_instrumentation"):
+        otel_context.attach(otel_context.set_value(name, True))
+
+
+class Request(NamedTuple):
+    """Somebody waits until all that had ended by then is settled."""
+
+    source: Source
+    position: Position
+    answer: SimpleQueue[bool]
+
+
+class Worker:
+    """Delivers to one destination.
+
+    Args:
+        name: of the destination, for log lines.
+        make: makes the exporter, in the destination's own thread.
+        set_aside: keeps what the destination refuses; raises OSError where it can't.
+        settled: called in the destination's thread when more is settled.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        make: Callable[[], SpanExporter],
+        set_aside: Callable[[Sequence[tuple[ReadableSpan, str]]], None],
+        settled: Callable[[Source], None] = lambda source: None,
+    ) -> None:
+        self.name = name
+        self.source: Source | None = None
+        """What this process journals itself: always first."""
+        self.adopted: deque[Source] = deque()
+        """Sources of others, one after the other."""
+        self.stopped: str | None = None
+        """Why nothing will be delivered in this process any more."""
+        self.stored = self.refused = self.own_settled = self.own_refused = 0
+        self.error: str | None = None
+        """Why delivery waits."""
+        self.running = False
+        self._make = make
+        self._set_aside = set_aside
+        self._settled = settled
+        self.exporter: SpanExporter | None = None
+        self._wake: SimpleQueue[None] = SimpleQueue()  # re-entrant, unlike Event: a signal handler may flush
+        self._requests: deque[Request] = deque()
+        self._thread: threading.Thread | None = None
+        self._closing = False
+        self._failures = self._unexplained = 0
+        self._pause_until = 0.0
+        self._pause_is_theirs = False
+        self._waiting_since: float | None = None
+        self._hurry = False
+        """Somebody has just begun to wait: try at once, unless the backend named a time."""
+
+    # -- any thread ---------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Have a thread. Late in the interpreter's exit there can be none: then spans stay in the journal."""
+        if self.running or self.stopped:
+            return
+        self.running = True
+        self._closing = False
+        self._thread = threading.Thread(target=self._run, name=f"dbbtrace {self.name}", daemon=True)
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            self.running = False
+            self.error = str(error)
+
+    def wake(self) -> None:
+        """There is something to do."""
+        self._wake.put(None)
+
+    def ask(self, source: Source, position: Position) -> SimpleQueue[bool]:
+        """Deliver without delay; where the answer will be, once all up to the position is settled, or can't be."""
+        request = Request(source, position, SimpleQueue())
+        self._requests.append(request)
+        self._hurry = True
+        self.start()
+        if not self.running:
+            request.answer.put(False)
+        self.wake()
+        return request.answer
+
+    def close(self, timeout: float) -> None:
+        """Shut the exporter down once nothing waits; wait for it at most so long."""
+        self._closing = True
+        self.wake()
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread() and timeout > 0:
+            thread.join(timeout)
+
+    # -- the destination's thread -----------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        quietly()
+        try:
+            while not self.stopped:
+                if self._is_idle() and self._closing:
+                    break
+                self._wait()
+                try:
+                    self._round()
+                except Exception as error:  # ours: a fault here must not end delivery
+                    log.exception("dbbtrace stumbled while delivering to %s", self.name)
+                    self._pause(TransientError(repr(error)))
+            self._shut_down()
+        finally:
+            OUR_THREADS.discard(threading.get_ident())
+            self.running = False
+            self._answer()
+            if not self._is_idle():  # put in at the last moment
+                self.start()
+
+    def _sources(self) -> list[Source]:
+        own = [self.source] if self.source is not None else []
+        return [*own, *list(self.adopted)]
+
+    def _is_idle(self) -> bool:
+        return all(source.is_empty for source in self._sources())
+
+    def _wait(self) -> None:
+        """Until there is enough to deliver, or somebody asks, or it has waited long enough."""
+        while True:
+            timeout = self._patience()
+            if timeout is not None and timeout <= 0:
+                return
+            try:
+                self._wake.get(timeout=timeout)
+            except Empty:
+                return
+            if self._closing and self._is_idle():
+                return
+
+    def _patience(self) -> float | None:
+        now = time.monotonic()
+        asked = bool(self._requests)
+        if self._hurry:
+            self._hurry = False
+            self._failures = 0
+            if not self._pause_is_theirs:
+                self._pause_until = 0.0
+        if self._pause_until > now:
+            return self._pause_until - now
+        if asked or self.adopted:
+            return 0
+        own = self.source
+        if own is None or own.is_empty:
+            self._waiting_since = None
+            return None
+        if self._closing or own.left or own.waiting >= BATCH:
+            return 0
+        self._waiting_since = self._waiting_since or now
+        return self._waiting_since + LINGER - now
+
+    def _round(self) -> None:
+        """One batch, own spans first."""
+        self._waiting_since = None
+        source = next((each for each in self._sources() if not each.is_empty), None)
+        if source is not None:
+            self._deliver(source)
+        self._answer()
+
+    def _deliver(self, source: Source) -> None:
+        source.in_hand = True
+        items = [*source.left, *source.take(BATCH - len(source.left))]
+        outcome: Outcome[Item] = Outcome()
+        if items:
+            outcome = settle(self._send, items, suspect=self._unexplained >= _SUSPICIOUS)
+            self._bury(outcome)
+        self.stored += outcome.stored
+        self.refused += len(outcome.refused)
+        if source is self.source:
+            self.own_settled += outcome.stored + len(outcome.refused)
+            self.own_refused += len(outcome.refused)
+        source.settle(outcome.left)
+        source.in_hand = False
+        self._settled(source)
+        if isinstance(outcome.error, ConfigurationError):
+            self._stop(outcome.error)
+        elif outcome.error is not None:
+            self._pause(outcome.error)
+        else:
+            if self.error is not None:
+                log.info("%s takes spans again", self.name)
+            self._failures = self._unexplained = 0
+            self.error = None
+        if source is not self.source and source.is_empty:
+            self.adopted.remove(source)
+
+    def _bury(self, outcome: Outcome[Item]) -> None:
+        if not outcome.refused:
+            return
+        try:
+            self._set_aside([(item.span, reason) for item, reason in outcome.refused])
+        except OSError as error:  # nowhere to put it: better tried again than lost
+            outcome.left = [*outcome.left, *(item for item, _ in outcome.refused)]
+            outcome.refused = []
+            outcome.error = outcome.error or TransientError(f"the dead-letter file can't be written: {error}")
+
+    def _send(self, items: Sequence[Item]) -> None:
+        spans = [item.span for item in items]
+        try:
+            if self.exporter is None:
+                self.exporter = self._make()
+            deliver = getattr(self.exporter, "deliver", None)
+            if deliver is not None:
+                deliver(spans)
+                return
+            result = self.exporter.export(spans)
+        except DbbtraceError:
+            raise
+        except Exception as error:
+            if is_strict():
+                log.exception("%s failed", self.name)
+            raise UnexplainedError(f"{type(error).__name__}: {error}") from error
+        if result is not SpanExportResult.SUCCESS:
+            raise UnexplainedError(f"{type(self.exporter).__name__}.export answered {result}")
+
+    def _pause(self, error: TransientError) -> None:
+        if self.error is None:
+            log.warning("%s does not take spans now (%s); they wait", self.name, error)
+        self.error = str(error)
+        self._unexplained = self._unexplained + 1 if isinstance(error, UnexplainedError) else 0
+        longest = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** min(self._failures, 16))
+        self._failures += 1
+        pause = longest * random.uniform(0.5, 1.0)  # many jobs must not come back in step
+        self._pause_is_theirs = error.retry_after is not None or error.ambiguous
+        self._pause_until = time.monotonic() + max(pause, error.retry_after or 0)
+
+    def _stop(self, error: ConfigurationError) -> None:
+        self.stopped = self.error = str(error)
+        log.log(
+            logging.ERROR,
+            "dbbtrace stops delivering to %s in this process: %s; spans stay in the journal",
+            self.name,
+            error,
+        )
+        for source in self._sources():
+            source.forget()
+        self.adopted.clear()
+
+    def _answer(self) -> bool:
+        """Answer whoever waited for what is now settled; whether there was anybody."""
+        answered = False
+        for request in list(self._requests):
+            verdict = self._verdict(request)
+            if verdict is not None:
+                self._requests.remove(request)
+                request.answer.put(verdict)
+                answered = True
+        return answered
+
+    def _verdict(self, request: Request) -> bool | None:
+        source = request.source
+        if source.given_up:
+            return False
+        if source.is_empty or (source.settled >= request.position and not source.left):
+            return True
+        return False if self.stopped or not self.running else None
+
+    def _shut_down(self) -> None:
+        exporter, self.exporter = self.exporter, None
+        if exporter is not None:
+            try:
+                exporter.shutdown()
+            except Exception as error:
+                log.debug("%s: shutdown failed: %s", self.name, error)
