@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 from opentelemetry.trace import StatusCode
@@ -322,3 +324,9 @@ def test_the_result_reads_like_a_sentence():
         "e6f3ce57-0700-4cad-9061-2a0ee0ee7551, dbt 1.12.6, 2026-11-24T15:19:41.710311Z"
     )
     assert invocation.failed == 6
+
+
+def test_pydantic_is_imported_only_when_an_artifact_is_read():
+    """A job that records no dbt does not pay for it."""
+    code = "import sys, dbbtrace.sources.dbt as dbt; dbt.record_dbt; sys.exit('pydantic' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

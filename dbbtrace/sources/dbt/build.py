@@ -5,7 +5,6 @@ Times are dbt's own. What never ran has none: its row shows empty times, its spa
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -19,16 +18,23 @@ from dbbtrace.facts import fact
 from dbbtrace.identity import dbt_identity
 from dbbtrace.scope import Scope
 from dbbtrace.sources.dbt.causes import FAILURES, skip_causes
-from dbbtrace.times import NANOS, iso_utc, to_unix_nanos
+from dbbtrace.sources.dbt.terms import (
+    age_of,
+    command_of,
+    error_of,
+    moment,
+    relation_parts,
+    selection_of,
+    status_of,
+    without_colours,
+)
+from dbbtrace.times import NANOS, iso_utc
 
 if TYPE_CHECKING:
-    from dbbtrace.sources.dbt.artifacts import Criteria, ManifestNode, NodeResult, Results
+    from dbbtrace.sources.dbt.artifacts import ManifestNode, NodeResult, Results
 
-__all__ = ["build_spans", "command_of", "moment", "selection_of", "status_of"]
+__all__ = ["build_spans"]
 
-_ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
-_COMMAND = re.compile(r"[a-z][a-z-]{0,30}")
-_RELATION_PART = re.compile(r'"((?:[^"]|"")*)"|\[((?:[^\]]|\]\])*)\]|`((?:[^`]|``)*)`|([^.]+)')
 _UPSTREAM = "Skipped due to upstream failure"
 """What Fusion says of every skipped node, and dbt-core leaves unsaid."""
 _STAGE_KEYS = {
@@ -38,39 +44,6 @@ _STAGE_KEYS = {
 
 Stages = dict[str, tuple[int, int | None]]
 """Start and, if known, end of each stage that dbt timed."""
-
-
-def moment(text: str | None) -> int | None:
-    """A point in time as nanoseconds since the Unix epoch; None where there is none that a span can hold."""
-    if text is None:
-        return None
-    try:
-        nanos = to_unix_nanos(text)
-    except ValueError:
-        return None
-    return nanos if 0 < nanos < 2**63 else None
-
-
-def command_of(results: Results) -> str:
-    """dbt's command, e.g. ``build``; '' when unknown. After ``dbt retry`` it is the original one."""
-    if results.freshness:
-        return "source freshness"
-    which = ((results.args and results.args.which) or "").strip().lower()
-    return which if _COMMAND.fullmatch(which) else ""
-
-
-def selection_of(results: Results) -> str:
-    """What dbt was told to select: the selectors joined with spaces, or ``selector:name``; '' for everything."""
-    if results.args is None:
-        return ""
-    select = results.args.select or []
-    text = select if isinstance(select, str) else " ".join(select)
-    return text or (f"selector:{results.args.selector}" if results.args.selector else "")
-
-
-def status_of(node: NodeResult) -> str:
-    """dbt's own word. In lower case, since Fusion capitalises what it says of freshness."""
-    return (node.status or "").strip().lower()
 
 
 def build_spans(
@@ -250,7 +223,7 @@ class _Build:
             key.DBT_DEPENDS_ON: (known and known.parents) or None,
         }
         if node.relation_name:
-            attributes[key.DB_NAMESPACE], attributes[key.DB_COLLECTION_NAME] = _relation(node.relation_name)
+            attributes[key.DB_NAMESPACE], attributes[key.DB_COLLECTION_NAME] = relation_parts(node.relation_name)
         for stage, (start, end) in stages.items():
             started_at, completed_at = _STAGE_KEYS[stage]
             attributes[started_at], attributes[completed_at] = start, end
@@ -263,7 +236,7 @@ class _Build:
             end=period[1],
             attributes=attributes,
             parent=invocation.context,
-            error=_error(word, message),
+            error=error_of(word, message),
         )
 
     def _stage_spans(
@@ -289,34 +262,9 @@ class _Build:
         """dbt's message, or ours where it leaves unsaid why: the failure above a skipped node, the age of a source."""
         message = node.message if node.message is not None else node.error
         if message is None and self.results.freshness and word in ("warn", "error"):
-            return _staleness(node, word)
+            return age_of(node, word)
         if word == "skipped" and (message is None or message.startswith(_UPSTREAM)):
             cause = self.causes.get(node.unique_id)
             if cause is not None:
                 return f"{_UPSTREAM}: {cause} ({self.statuses[cause]})"
-        return _ANSI.sub("", message) if message is not None and "\x1b" in message else message
-
-
-def _error(word: str, message: str | None) -> tuple[str, str] | None:
-    """error.type and message of a node that failed; a node without a status must not pass for a success."""
-    if word in FAILURES:
-        return f"dbt.{word.replace(' ', '_')}", message or word
-    return None if word else ("dbt.unknown", "the artifact gives no status")
-
-
-def _relation(relation_name: str) -> tuple[str | None, str]:
-    """``"db"."schema"."table"`` → ``db.schema`` and ``table``, whatever the quotes."""
-    parts = ["".join(groups) for groups in _RELATION_PART.findall(relation_name)]
-    return (".".join(parts[:-1]) or None, parts[-1]) if parts else (None, relation_name)
-
-
-def _staleness(node: NodeResult, word: str) -> str | None:
-    """Why a source is not fresh, in dbt's own terms."""
-    criteria: Criteria | None = node.criteria
-    if criteria is None or node.max_loaded_at is None:
-        return None
-    limit = criteria.error_after if word == "error" else criteria.warn_after
-    if limit is None or limit.count is None:
-        return None
-    plural = "" if limit.count == 1 else "s"
-    return f"last loaded {node.max_loaded_at}, allowed is {limit.count} {limit.period}{plural} ({word}_after)"
+        return without_colours(message) if message is not None else None

@@ -142,7 +142,7 @@ class _Found:
     """generated_at, or when the file was last changed; nanoseconds since the Unix epoch."""
 
     def describe(self) -> DbtInvocation:
-        from dbbtrace.sources.dbt.build import command_of, status_of
+        from dbbtrace.sources.dbt.terms import command_of, status_of
 
         about, command = self.results.about, command_of(self.results)
         reason = None
@@ -179,7 +179,7 @@ def _find(path: str | os.PathLike[str], limit: int | None) -> _Found:
         UsageError: there is none, it can't be read, or it was written before the limit.
     """
     from dbbtrace.sources.dbt.artifacts import read_results, results_file
-    from dbbtrace.sources.dbt.build import moment
+    from dbbtrace.sources.dbt.terms import moment
 
     try:
         file = results_file(Path(path))

@@ -1,0 +1,90 @@
+"""Single values of dbt's artifacts in our terms. Pure."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from dbbtrace.sources.dbt.causes import FAILURES
+from dbbtrace.times import to_unix_nanos
+
+if TYPE_CHECKING:
+    from dbbtrace.sources.dbt.artifacts import Criteria, NodeResult, Results
+
+__all__ = [
+    "age_of",
+    "command_of",
+    "error_of",
+    "moment",
+    "relation_parts",
+    "selection_of",
+    "status_of",
+    "without_colours",
+]
+
+_ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
+_COMMAND = re.compile(r"[a-z][a-z-]{0,30}")
+_RELATION_PART = re.compile(r'"((?:[^"]|"")*)"|\[((?:[^\]]|\]\])*)\]|`((?:[^`]|``)*)`|([^.]+)')
+
+
+def moment(text: str | None) -> int | None:
+    """A point in time as nanoseconds since the Unix epoch; None where there is none that a span can hold."""
+    if text is None:
+        return None
+    try:
+        nanos = to_unix_nanos(text)
+    except ValueError:
+        return None
+    return nanos if 0 < nanos < 2**63 else None
+
+
+def command_of(results: Results) -> str:
+    """dbt's command, e.g. ``build``; '' when unknown. After ``dbt retry`` it is the original one."""
+    if results.freshness:
+        return "source freshness"
+    which = ((results.args and results.args.which) or "").strip().lower()
+    return which if _COMMAND.fullmatch(which) else ""
+
+
+def selection_of(results: Results) -> str:
+    """What dbt was told to select: the selectors joined with spaces, or ``selector:name``; '' for everything."""
+    if results.args is None:
+        return ""
+    select = results.args.select or []
+    text = select if isinstance(select, str) else " ".join(select)
+    return text or (f"selector:{results.args.selector}" if results.args.selector else "")
+
+
+def status_of(node: NodeResult) -> str:
+    """dbt's own word. In lower case, since Fusion capitalises what it says of freshness."""
+    return (node.status or "").strip().lower()
+
+
+def without_colours(message: str) -> str:
+    """The message without what only a terminal understands; its lines are kept."""
+    return _ANSI.sub("", message) if "\x1b" in message else message
+
+
+def error_of(word: str, message: str | None) -> tuple[str, str] | None:
+    """error.type and message of a node that failed; a node without a status must not pass for a success."""
+    if word in FAILURES:
+        return f"dbt.{word.replace(' ', '_')}", message or word
+    return None if word else ("dbt.unknown", "the artifact gives no status")
+
+
+def relation_parts(relation_name: str) -> tuple[str | None, str]:
+    """``"db"."schema"."table"`` → ``db.schema`` and ``table``, whatever the quotes."""
+    parts = ["".join(groups) for groups in _RELATION_PART.findall(relation_name)]
+    return (".".join(parts[:-1]) or None, parts[-1]) if parts else (None, relation_name)
+
+
+def age_of(node: NodeResult, word: str) -> str | None:
+    """Why a source is not fresh, in dbt's own terms."""
+    criteria: Criteria | None = node.criteria
+    if criteria is None or node.max_loaded_at is None:
+        return None
+    limit = criteria.error_after if word == "error" else criteria.warn_after
+    if limit is None or limit.count is None:
+        return None
+    plural = "" if limit.count == 1 else "s"
+    return f"last loaded {node.max_loaded_at}, allowed is {limit.count} {limit.period}{plural} ({word}_after)"
