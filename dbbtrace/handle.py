@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 from opentelemetry import context as otel_context
 from opentelemetry.context import Context
-from opentelemetry.trace import Status, StatusCode, get_current_span, set_span_in_context
+from opentelemetry.trace import NonRecordingSpan, Status, StatusCode, set_span_in_context
 
 from dbbtrace import attributes as key
 from dbbtrace import runtime
@@ -188,7 +188,7 @@ class Handle:
             parent_in(scope),
             self._attributes(scope),
             start=now(),
-            links=scope.links if get_current_span().get_span_context().trace_id != scope.trace_id else (),
+            links=scope.links,
             **self._ids(scope),
         )
         self._span = span
@@ -198,9 +198,8 @@ class Handle:
         """Make the span and the scope current: for this context, and for the process where asked."""
         scope, span = self._scope, self._span
         assert scope is not None
-        context = with_scope(scope)
-        if span is not None:
-            context = set_span_in_context(span, context)
+        # A joined run has no span of its own; other instrumentation joins the trace all the same.
+        context = set_span_in_context(span or NonRecordingSpan(scope.parent), with_scope(scope))
         if process_wide:
             open_scope(scope)
             self._outer = otel_context.get_current()
