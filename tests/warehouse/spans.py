@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanContext, Status, StatusCode, TraceFlags
 
@@ -15,6 +16,7 @@ RUN = "6f1c1e0a-54c8-4b0e-9d5c-2f7a9d3a1b77"
 START = "2026-11-24T02:15:07.987654Z"
 END = "2026-11-24T02:15:19.500000Z"
 
+_RESOURCE = Resource.get_empty()
 _RUN = {
     key.RUN_ID: RUN,
     key.DATA_PRODUCT: "Group-FinancialStatements",
@@ -39,6 +41,7 @@ def span(
     return ReadableSpan(
         "work",
         context=SpanContext(trace_id_of(RUN), span_id, False, TraceFlags(1)),
+        resource=_RESOURCE,
         attributes={name: value for name, value in merged.items() if value is not None},
         status=Status(StatusCode.ERROR, error) if error else Status(),
         start_time=to_unix_nanos(start),

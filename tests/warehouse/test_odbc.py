@@ -1,0 +1,334 @@
+"""T-SQL through pyodbc: how it connects, what its errors mean, when it tries again."""
+
+from __future__ import annotations
+
+import struct
+import sys
+import types
+
+import pytest
+from dbbtrace_exporters.flatten import rows_of
+
+from dbbtrace.errors import ConfigurationError, DbbtraceError, RefusedError, TransientError, UsageError
+from dbbtrace.warehouse import faults, open_warehouse, tokens
+from tests.warehouse.spans import load, node
+from tests.warehouse.sql_server import Error, Server, fault
+
+DW = "Server=dw;Database=dbb;UID=u;PWD=p"
+COUNT = "SELECT COUNT(*) FROM meta.monitoring_integration"
+
+
+@pytest.fixture
+def warehouse(server: Server):
+    """The tables, on the server."""
+    warehouse = open_warehouse(DW)
+    warehouse.migrate()
+    warehouse.query(COUNT)
+    return warehouse
+
+
+def pairs(connection_string: str) -> dict[str, str]:
+    return dict(pair.split("=", 1) for pair in connection_string.strip(";").split(";"))
+
+
+# -- addresses ----------------------------------------------------------------------------------------------
+
+
+def test_what_is_missing_is_added(server):
+    """Driver 18, encryption and our name; autocommit, with time limits."""
+    open_warehouse(DW).query("SELECT 1")
+    said, arguments = server.connect_arguments[0]
+    assert pairs(said) == {
+        "Driver": "{ODBC Driver 18 for SQL Server}",
+        "Server": "dw",
+        "Database": "dbb",
+        "UID": "u",
+        "PWD": "p",
+        "Encrypt": "yes",
+        "APP": "dbbtrace",
+    }
+    assert arguments["autocommit"] is True
+    assert arguments["timeout"] >= 90
+    assert server.connections[0].timeout >= 60
+
+
+def test_what_is_given_stays(server):
+    """Whatever the case of its name; braces and the semicolons in them too."""
+    given = "driver={My Driver};SERVER=tcp:h,1433;database=d;encrypt=optional;app=x;uid=u;pwd={a;b}}c}"
+    open_warehouse(given).query("SELECT 1")
+    assert server.connect_arguments[0][0] == given + ";"
+
+
+def test_an_mssql_url_logs_in_with_a_token(server):
+    """UTF-16-LE after its length, as attribute 1256; a fresh one for each new connection."""
+    given = iter(["first", "second"])
+    warehouse = open_warehouse(
+        "mssql://x.datawarehouse.fabric.microsoft.com/dbb_warehouse", access_token=lambda: next(given)
+    )
+    warehouse.query("SELECT 1")
+    warehouse.close()
+    warehouse.query("SELECT 1")
+    packed = [arguments["attrs_before"][1256] for _, arguments in server.connect_arguments]
+    assert packed == [struct.pack("<I", len(t) * 2) + t.encode("utf-16-le") for t in ("first", "second")]
+    said = pairs(server.connect_arguments[0][0])
+    assert (said["Server"], said["Database"]) == ("x.datawarehouse.fabric.microsoft.com", "dbb_warehouse")
+
+
+def test_without_a_token_the_notebook_gives_one(server, monkeypatch):
+    """Where there is a notebook."""
+    utils = types.ModuleType("notebookutils")
+    utils.credentials = types.SimpleNamespace(getToken=lambda audience: f"for {audience}")
+    monkeypatch.setitem(sys.modules, "notebookutils", utils)
+    open_warehouse("mssql://h/d").query("SELECT 1")
+    assert "for pbi".encode("utf-16-le") in server.connect_arguments[0][1]["attrs_before"][1256]
+
+
+def test_else_azure_identity_asked_once_who_it_is(server, monkeypatch):
+    """A cell that sets AZURE_CLIENT_* later changes nothing: the credential is made once in the process."""
+    made = []
+
+    class DefaultAzureCredential:
+        def __init__(self):
+            made.append(self)
+
+        def get_token(self, scope):
+            assert scope == "https://database.windows.net/.default"
+            return types.SimpleNamespace(token=f"token {len(made)}")
+
+    identity = types.ModuleType("azure.identity")
+    identity.DefaultAzureCredential = DefaultAzureCredential
+    monkeypatch.setitem(sys.modules, "azure", types.ModuleType("azure"))
+    monkeypatch.setitem(sys.modules, "azure.identity", identity)
+    monkeypatch.setitem(sys.modules, "notebookutils", None)
+    tokens._from_azure_identity.cache_clear()
+    try:
+        first, second = open_warehouse("mssql://h/d"), open_warehouse("mssql://h/other")
+        assert len(made) == 1
+        first.query("SELECT 1")
+        second.query("SELECT 1")
+    finally:
+        tokens._from_azure_identity.cache_clear()
+    assert len(made) == 1
+
+
+def test_without_azure_identity_the_error_says_what_to_install(monkeypatch):
+    """And what else would do."""
+    monkeypatch.setitem(sys.modules, "notebookutils", None)
+    monkeypatch.setitem(sys.modules, "azure.identity", None)
+    tokens._from_azure_identity.cache_clear()
+    with pytest.raises(ConfigurationError, match=r"pip install 'dbbtrace\[fabric\]'.*access_token="):
+        open_warehouse("mssql://h/d")
+
+
+@pytest.mark.parametrize(
+    "url", [DW, "Server=h;Database=d;Authentication=ActiveDirectoryMsi", "Server=h;Database=d;Trusted_Connection=yes"]
+)
+def test_a_string_that_says_how_to_log_in_needs_no_token(server, url):
+    """None is asked for."""
+    open_warehouse(url).query("SELECT 1")
+    assert server.connect_arguments[0][1]["attrs_before"] == {}
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("mssql://h", "mssql://server/database"),
+        ("mssql:///d", "mssql://server/database"),
+        ("mssql://u:geheim@h/d", "ODBC connection string"),
+        ("mssql://h:port/d", "port"),
+        ("Server=h;UID=u;PWD=geheim", "names no database"),
+        ("Database=d;UID=u;PWD=geheim", "names no server"),
+        ("Server=h;what is this;PWD=geheim", "no ODBC connection string"),
+    ],
+)
+def test_an_address_that_makes_no_sense_says_what_to_write(url, says):
+    """Without the secrets in it."""
+    with pytest.raises(UsageError, match=says) as raised:
+        open_warehouse(url)
+    assert "geheim" not in str(raised.value)
+
+
+def test_names_hold_no_secret():
+    """Not the name, not a repr, not an error of the server that repeats it."""
+    warehouse = open_warehouse("Server=tcp:H,1433;Database=d;UID=u;PWD={ge;heim}")
+    assert warehouse.name == "mssql://h/d"
+    assert "heim" not in repr(vars(warehouse))
+    error = faults.of_odbc(Error("28000", "[28000] [M]Login failed; PWD=geheim; (18456) (SQLDriverConnect)"))
+    assert "geheim" not in str(error)
+
+
+# -- what is missing ----------------------------------------------------------------------------------------
+
+
+def test_without_pyodbc_the_error_says_what_to_install(monkeypatch):
+    """Opening is fine; connecting is not."""
+    monkeypatch.setitem(sys.modules, "pyodbc", None)
+    with pytest.raises(ConfigurationError, match="pip install pyodbc"):
+        open_warehouse(DW).query("SELECT 1")
+
+
+def test_without_unixodbc_the_error_says_what_to_install(monkeypatch, tmp_path):
+    """pyodbc is there, its shared library is not."""
+    (tmp_path / "pyodbc.py").write_text(
+        "raise ImportError('libodbc.so.2: cannot open shared object file: No such file or directory')"
+    )
+    monkeypatch.delitem(sys.modules, "pyodbc", raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ConfigurationError, match="apt-get install unixodbc"):
+        open_warehouse(DW).query("SELECT 1")
+
+
+@pytest.mark.parametrize(
+    ("state", "text"),
+    [
+        ("01000", ("[01000] [unixODBC][Driver Manager]Can't open lib 'ODBC Driver 18 for SQL Server' : file not found"
+            " (SQLDriverConnect)")),
+        ("IM002", ("[IM002] [Microsoft][ODBC Driver Manager] Data source name not found and no default driver"
+            " (SQLDriverConnect)")),
+    ],
+)  # fmt: skip
+def test_without_the_driver_the_error_says_what_to_install(server, state, text):
+    """And where it is."""
+    server.connect_faults = [Error(state, text)]
+    with pytest.raises(ConfigurationError, match=r"install 'ODBC Driver 18 for SQL Server' \(https://learn"):
+        open_warehouse(DW).query("SELECT 1")
+
+
+# -- what errors mean ---------------------------------------------------------------------------------------
+
+RETRIABLE = [926, 4060, 4221, 615, 40197, 40501, 40613, 49918, 49919, 49920, 10928, 10929, 10053, 10054, 10060, 1205,
+             1222, 3961, 24556, 24706, 24804, 6005, 2601, 2627]  # fmt: skip
+FOR_A_PERSON = [18456, 229, 230, 262, 916, 208, 207, 515, 102, 156, 99999]
+REFUSED = [2628, 8152, 8115, 8114, 241, 245, 547, 13609]
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        *[(fault(native, state="42000"), TransientError) for native in RETRIABLE],
+        *[(fault(0, state=state), TransientError) for state in ("08S01", "08001", "08003", "08007", "HYT00", "40001")],
+        *[(fault(native), ConfigurationError) for native in FOR_A_PERSON],
+        *[(fault(native), RefusedError) for native in REFUSED],
+        (fault(0, state="22018"), RefusedError),
+        (OverflowError("int too big to convert"), RefusedError),
+        (UnicodeEncodeError("utf-16", "\ud800", 0, 1, "surrogates not allowed"), RefusedError),
+    ],
+    ids=lambda value: str(value)[:60] if isinstance(value, Exception) else value.__name__,
+)
+def test_an_error_means_again_or_a_person_or_never(error, kind):
+    """Exactly the platform's list is tried again; what is unknown dead-letters nothing."""
+    assert type(faults.of_odbc(error)) is kind
+
+
+def test_several_errors_in_one_message_are_all_read():
+    """A database that wakes up says 4060, and that the login failed because of it."""
+    text = (
+        "[42000] [Microsoft][ODBC Driver 18 for SQL Server][SQL Server]Cannot open database (4060) (SQLDriverConnect);"
+        " [28000] [Microsoft][ODBC Driver 18 for SQL Server][SQL Server]Login failed for user 'u'. (18456)"
+    )
+    assert isinstance(faults.of_odbc(Error("42000", text)), TransientError)
+
+
+def test_numbers_in_the_text_are_no_error_numbers():
+    """A table called x(4060) is missing, not busy."""
+    assert isinstance(faults.of_odbc(fault(208, "Invalid object name 'x (4060)'.")), ConfigurationError)
+
+
+@pytest.mark.parametrize(
+    ("native", "says"),
+    [(18456, "login"), (229, "GRANT SELECT, INSERT"), (208, "dbbtrace migrate"), (916, "CREATE USER")],
+)
+def test_a_fault_for_a_person_says_what_to_do(native, says):
+    """In the same line."""
+    assert says in str(faults.of_odbc(fault(native)))
+
+
+# -- trying again -------------------------------------------------------------------------------------------
+
+
+def test_a_connection_that_went_stale_is_replaced(server, warehouse):
+    """A deadlock on an old connection: once more, on a new one."""
+    before = len(server.connections)
+    server.fail("INSERT", fault(1205))
+    assert warehouse.write(rows_of(load())) == 1
+    assert len(server.connections) == before + 1
+    assert server.connections[-2].closed
+
+
+def test_an_idle_connection_is_asked_before_it_is_used(server, warehouse, monkeypatch):
+    """Gateways cut idle connections; a write on one would leave its fate open."""
+    monkeypatch.setattr("dbbtrace.warehouse.connection._IDLE", 0.0)
+    server.fail("^SELECT 1$", fault(10054))
+    assert warehouse.write(rows_of(load())) == 1
+
+
+@pytest.mark.parametrize("after", [True, False], ids=["had committed", "had not"])
+def test_a_connection_lost_during_a_write_leaves_its_fate_open(server, warehouse, after):
+    """It is said so; the look before the second write makes it once, however it went."""
+    server.fail("INSERT", fault(10054), after=after)
+    with pytest.raises(TransientError) as raised:
+        warehouse.write(rows_of(load()))
+    assert raised.value.ambiguous
+    assert warehouse.write(rows_of(load())) == (0 if after else 1)
+    assert warehouse.query(COUNT).rows == [(1,)]
+
+
+def test_on_fabric_an_open_fate_is_waited_out(server):
+    """Nothing there stops the statement that still runs and its repetition from both committing."""
+    server.edition = 11
+    warehouse = open_warehouse(DW)
+    warehouse.migrate()
+    server.fail("INSERT", fault(10054))
+    with pytest.raises(TransientError) as raised:
+        warehouse.write(rows_of(load()))
+    assert raised.value.retry_after >= server.connections[-1].timeout
+
+
+def test_a_lost_connection_while_reading_is_just_tried_again(server, warehouse):
+    """Reading twice does no harm."""
+    server.fail("COUNT", fault(10054))
+    assert warehouse.query(COUNT).rows == [(0,)]
+
+
+def test_another_writer_of_the_same_record_may_be_first(server, warehouse):
+    """The unique index stops the second; the next look finds the row."""
+    server.fail("INSERT", fault(2601), after=True)
+    assert warehouse.write(rows_of(load())) == 0
+    assert warehouse.query(COUNT).rows == [(1,)]
+
+
+@pytest.mark.parametrize("native", [18456, 4060, 40613])
+def test_connecting_fails_with_a_typed_error(server, native):
+    """It is not tried again here: patience is the caller's."""
+    server.connect_faults = [fault(native)]
+    with pytest.raises(DbbtraceError):
+        open_warehouse(DW).query("SELECT 1")
+    assert len(server.connect_arguments) == 1
+
+
+def test_what_the_server_refuses_costs_itself_alone(server, warehouse):
+    """The batch is bisected: the poisoned row is refused, and named; all others stand."""
+    server.poison = "m7"
+    rows = [row for place in range(20) for row in rows_of(node(f"model.shop.m{place}"))]
+    with pytest.raises(RefusedError, match=r"2 rows refused, all others stand; meta\.monitoring_transformation_dbt"):
+        warehouse.write(rows)
+    assert server.sql("SELECT COUNT(*) FROM meta.monitoring_transformation_dbt") == [(38,)]
+
+
+# -- the real pyodbc ----------------------------------------------------------------------------------------
+
+
+def test_the_real_pyodbc_connects_asks_and_fails_as_thought(tmp_path):
+    """Through unixODBC and SQLite's driver: parameters, results, time limits, and errors of the real shape."""
+    pyodbc = pytest.importorskip("pyodbc", reason="DBBTRACE_TEST_ODBC: unixODBC is not installed", exc_type=ImportError)
+    if "SQLite3" not in pyodbc.drivers():
+        pytest.skip("DBBTRACE_TEST_ODBC: apt-get install libsqliteodbc brings the driver this test needs")
+    warehouse = open_warehouse(f"Driver=SQLite3;Database={tmp_path}/odbc.db;UID=u")
+    warehouse.query("CREATE TABLE t (a varchar(20), b bigint)")
+    warehouse.query("INSERT INTO t VALUES (?, ?)", ("it's λ", 2**62))
+    assert warehouse.query("SELECT a, b FROM t").rows == [("it's λ", 2**62)]
+    assert warehouse.query("SELECT a, b FROM t").columns == ("a", "b")
+    with pytest.raises(ConfigurationError, match="no such table"):
+        warehouse.query("SELECT * FROM nowhere")
+    with pytest.raises(ConfigurationError, match="install 'ODBC Driver 18 for SQL Server'"):
+        open_warehouse("Driver={No Such Driver};Server=h;Database=d;UID=u").query("SELECT 1")
