@@ -203,15 +203,14 @@ class _Writer:
             status = self.same(natural.status)
         matches.append(f"(j.{self.dialect.quote('interrupted')} = 1 OR {status})" if interrupted else status)
         if tracked:
-            matches.append(f"{self.here('record_id')} IS NULL")
+            matches += [f"{self.here('record_id')} IS NULL", f"j.{self.dialect.quote('own')} = 1"]
         count = f"(SELECT COUNT(*) FROM {self.target} AS t WHERE {' AND '.join(matches)})"
-        fewer = f"j.{self.dialect.quote('nth')} > {count}"
-        return f"(j.{self.dialect.quote('own')} = 0 OR {fewer})" if tracked else fewer
+        return f"j.{self.dialect.quote('nth')} > {count}"
 
     def no_success(self) -> str:
         """An interrupted load must not undo one that succeeded in the same run."""
         matches = [self.same(name) for name in _LOAD]
         return (
-            f"(j.{self.dialect.quote('interrupted')} = 0 OR NOT EXISTS (SELECT 1 FROM {self.target} AS t"
-            f" WHERE {' AND '.join(matches)} AND {self.here('status')} = 'Succeeded'))"
+            f"NOT EXISTS (SELECT 1 FROM {self.target} AS t WHERE j.{self.dialect.quote('interrupted')} = 1"
+            f" AND {' AND '.join(matches)} AND {self.here('status')} = 'Succeeded')"
         )

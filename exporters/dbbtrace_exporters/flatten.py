@@ -37,11 +37,20 @@ _KB = 1024
 def rows_of(span: ReadableSpan) -> list[Row]:
     """The rows of a finished span: one, for a dbt node up to two, for most spans none."""
     attributes = span.attributes
-    if not attributes or (operation := attributes.get(key.OPERATION)) not in _NEEDS:
+    operation = attributes.get(key.OPERATION) if attributes else None
+    if not attributes or not isinstance(operation, str) or operation not in _NEEDS:
         return []
-    if lacks(span):
-        return []
-    return _FLATTEN[str(operation)](_Operation(span, attributes))
+    values = _copied(attributes)
+    for name in _NEEDS[operation]:
+        if not _stands(values.get(name)):
+            return []
+    return _FLATTEN[operation](_Operation(span, values))
+
+
+def _copied(attributes: Mapping[str, Any]) -> Values:
+    # Behind an SDK span's attributes is a dict that copies itself ten times faster than dict() reads it.
+    copied = attributes.copy() if hasattr(attributes, "copy") else dict(attributes)
+    return copied if type(copied) is dict else dict(copied)
 
 
 def lacks(span: ReadableSpan) -> tuple[str, ...]:
@@ -52,6 +61,8 @@ def lacks(span: ReadableSpan) -> tuple[str, ...]:
 
 
 def _stands(value: object) -> bool:
+    if type(value) is str:
+        return bool(value.strip())
     return value is not None and bool((text(value) or "").strip())
 
 
@@ -60,8 +71,7 @@ class _Operation:
 
     __slots__ = ("cleaned", "ended_at", "error", "identity", "interrupted", "run_id", "started_at", "values")
 
-    def __init__(self, span: ReadableSpan, attributes: Mapping[str, Any]) -> None:
-        values: Values = dict(attributes)
+    def __init__(self, span: ReadableSpan, values: Values) -> None:
         context = span.get_span_context()
         trace_id, span_id = (context.trace_id, context.span_id) if context else (0, 0)
         identity = values.get(key.IDENTITY)
@@ -97,14 +107,19 @@ class _Operation:
         id_ = values["record_id"] = record_id(self.run_id, identity, stage)
         get = values.get
         if self.cleaned is None:
-            self.cleaned = [clean(get(source)) for source, clean in _EXTRACTORS[table.name]]
+            self.cleaned = [
+                clean(value) if (value := get(source)) is not None else missing
+                for source, clean, missing in _EXTRACTORS[table.name]
+            ]
         else:  # the second row of a dbt node
             for place, source, clean in _VARYING:
                 self.cleaned[place] = clean(get(source))
         return Row(table, tuple(self.cleaned), id_, self.identity is not None, ended_id)
 
 
-_EXTRACTORS = {table.name: [(column.source, cleaner(column)) for column in table.columns] for table in TABLES}
+_EXTRACTORS = {
+    table.name: [(column.source, cleaner(column), column.missing) for column in table.columns] for table in TABLES
+}
 _VARYING = [
     (place, column.source, cleaner(column))
     for place, column in enumerate(DBT_NODES.columns)
@@ -200,7 +215,7 @@ def _failures(value: Any) -> Any:
 def _refresh(operation: _Operation) -> list[Row]:
     word = _word(operation.values)
     if operation.interrupted:
-        status = word or "Unknown"
+        status = word if word is not None and _plain(word) not in _RUNNING else "Unknown"
     elif word is None:
         status = "Failed" if operation.error else "Completed"
     elif _plain(word) in _RUNNING:
