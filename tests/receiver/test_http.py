@@ -145,16 +145,16 @@ def test_spans_that_give_no_rows_are_passed_by(running, store: Store) -> None:
 @pytest.mark.parametrize(
     ("body", "headers", "status"),
     [
-        (b"{", {}, 400),
-        (b"[" * 100_000, {}, 400),
-        (b"[]", {}, 400),
-        (b'{"resourceMetrics": []}', {}, 400),
-        (b"no gzip", {"content_encoding": "gzip"}, 400),
-        (gzip.compress(b"{}")[:-4], {"content_encoding": "gzip"}, 400),
-        (b"{}", {"content_encoding": "br"}, 415),
-        (b"{}", {"content_type": "text/plain"}, 415),
-        (b"{}", {"content_type": "application/json; charset=utf-8"}, 200),
-        (gzip.compress(b"{") + gzip.compress(b"}"), {"content_encoding": "GZIP"}, 200),
+        pytest.param(b"{", {}, 400, id="torn JSON"),
+        pytest.param(b"[" * 100_000, {}, 400, id="deep JSON"),
+        pytest.param(b"[]", {}, 400, id="list"),
+        pytest.param(b'{"resourceMetrics": []}', {}, 400, id="metrics"),
+        pytest.param(b"no gzip", {"content_encoding": "gzip"}, 400, id="no gzip"),
+        pytest.param(gzip.compress(b"{}")[:-4], {"content_encoding": "gzip"}, 400, id="torn gzip"),
+        pytest.param(b"{}", {"content_encoding": "br"}, 415, id="brotli"),
+        pytest.param(b"{}", {"content_type": "text/plain"}, 415, id="text"),
+        pytest.param(b"{}", {"content_type": "application/json; charset=utf-8"}, 200, id="charset"),
+        pytest.param(gzip.compress(b"{") + gzip.compress(b"}"), {"content_encoding": "GZIP"}, 200, id="two members"),
     ],
 )
 def test_bodies(running, store: Store, body: bytes, headers: dict[str, str], status: int) -> None:
