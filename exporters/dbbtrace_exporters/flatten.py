@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from opentelemetry.sdk.trace import ReadableSpan
@@ -231,7 +232,11 @@ def _refresh(operation: _Operation) -> list[Row]:
 
 
 def _run_id(value: Any) -> str:
-    return normalise_run_id(value) or normalise_run_id(text(value))
+    return _normalised(value) if type(value) is str else normalise_run_id(text(value))
+
+
+_normalised = lru_cache(maxsize=1024)(normalise_run_id)
+"""A run's spans all name the same one."""
 
 
 def _word(values: Values) -> str | None:
