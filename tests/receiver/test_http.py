@@ -8,6 +8,7 @@ import logging
 import socket
 import threading
 import time
+import tracemalloc
 from urllib.parse import urlsplit
 
 import pytest
@@ -194,8 +195,12 @@ def test_gzip_bomb(running, store: Store) -> None:
     url = running(limits=Limits(max_bytes=1 << 20)) + TRACES
     bomb = gzip.compress(b" " * 100_000_000)
     assert len(bomb) < 1 << 20
+    tracemalloc.start()
     answered = call(url, bomb, content_encoding="gzip")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
     assert answered.status == 413
+    assert peak < 10_000_000
     assert "gunzip" in answered.json["message"]
 
 
@@ -222,6 +227,13 @@ def test_head_that_does_not_come(running, monkeypatch) -> None:
         sender.sendall(b"POST /v1/tra")
         time.sleep(0.2)
         sender.sendall(b"ces HTTP/1.1\r\nHo")
+        assert sender.recv(100) == b""
+
+
+def test_connection_that_says_nothing(running, monkeypatch) -> None:
+    """Nor is a connection kept on which nothing ever comes."""
+    monkeypatch.setattr("dbbtrace_exporters.receiver._HEADER_SECONDS", 0.5)
+    with _connected(running()) as sender:
         assert sender.recv(100) == b""
 
 
