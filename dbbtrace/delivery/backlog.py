@@ -7,7 +7,7 @@ apart without a lock. Without a journal memory is all there is, and it is bounde
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 from opentelemetry.sdk.trace import ReadableSpan
@@ -15,7 +15,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from dbbtrace import attributes as key
 from dbbtrace.delivery import reader, source
 from dbbtrace.delivery.journal import Journal, Position
-from dbbtrace.delivery.source import Item, Source
+from dbbtrace.delivery.source import BATCH, Item, Source
 
 __all__ = ["IN_MEMORY", "WITHOUT_JOURNAL", "Backlog", "Memory"]
 
@@ -93,16 +93,22 @@ class Backlog(Source):
 
     # -- inside the gate ----------------------------------------------------------------------------------------
 
-    def put(self, items: Sequence[Item]) -> int:
-        """Spans have ended, together: all of them stand in the journal, or none. Answers how many wait."""
-        if items[0].position is None:
-            for item in items:
-                self.memory.put(item.span)
-        elif self.behind or len(self._recent) >= IN_MEMORY:
-            self.behind = True
+    def put(self, position: Position | None, span: ReadableSpan) -> bool:
+        """A span has ended; it stands in the journal before the position, if any. Answers whether its thread should
+        look: it is the first to wait, or another batch is full."""
+        if position is None:
+            self.memory.put(span)
+            waiting = len(self.memory)
+        elif self.behind:
+            return False
         else:
-            self._recent.extend(items)
-        return self.waiting
+            recent = self._recent
+            waiting = len(recent) + 1
+            if waiting > IN_MEMORY:
+                self.behind = True
+            else:
+                recent.append(Item(position, span))
+        return waiting == 1 or not waiting % BATCH
 
     def catch_up(self) -> None:
         """If all that stands in the journal has been taken, spans come by memory again. Not while any is taken and

@@ -10,7 +10,6 @@ import os
 import threading
 import time
 from collections.abc import Sequence
-from itertools import compress
 from queue import Empty, SimpleQueue
 
 from opentelemetry.context import Context
@@ -26,8 +25,8 @@ from dbbtrace.delivery.journal import Span as SpanKey
 from dbbtrace.delivery.keeper import HEARTBEAT, Keeper
 from dbbtrace.delivery.lane import Destination, Lane
 from dbbtrace.delivery.markers import Markers
-from dbbtrace.delivery.source import FINISHED, Item, Source
-from dbbtrace.delivery.worker import BATCH, OUR_THREADS, Worker
+from dbbtrace.delivery.source import BATCH, FINISHED, Source
+from dbbtrace.delivery.worker import OUR_THREADS, Worker
 from dbbtrace.diagnostics import is_strict, log, warn_once
 
 __all__ = ["Delivery"]
@@ -77,6 +76,7 @@ class Delivery(SpanProcessor):
         self._markers = Markers(self._journal_dir)
         self._foreign: set[SpanKey] = set()
         """Spans that a parent process started: they are the parent's to end."""
+        self._all_want_all = all(each.wants is None for each in destinations)
         self._begin()
         lifecycle.watch_sigterm()
 
@@ -110,11 +110,11 @@ class Delivery(SpanProcessor):
         if not self._lanes or threading.get_ident() in OUR_THREADS:
             return
         try:
-            self.gate(self._end, (span,))
+            self.gate(self._end, span)
         except Exception as error:
             self._fault("journal an ended span", error)
         except BaseException:  # Ctrl-C, or a handler of the host that raises: the span has ended all the same
-            self.gate(self._end, (span,))
+            self.gate(self._end, span)
             raise
 
     def save(self, span: ReadableSpan) -> None:
@@ -130,7 +130,7 @@ class Delivery(SpanProcessor):
             return
         try:
             for first in range(0, len(spans), BATCH):
-                self.gate(self._end, spans[first : first + BATCH])
+                self.gate(self._emit, spans[first : first + BATCH])
         except Exception as error:
             self._fault("journal finished spans", error)
 
@@ -139,39 +139,51 @@ class Delivery(SpanProcessor):
     def _start(self, span: ReadableSpan, kind: str) -> None:
         if kind == "save" and (self._journal is None or span_key(span) not in self._journal.open):
             return
-        if not any(lane.wants(span) for lane in self._lanes):
-            return
         journal = self._journal or self._open()
-        if journal is not None:
+        if journal is not None and self._wanting(span):
             try:
                 journal.start(span, kind)
             except OSError as error:
                 self._cannot_write(error)
 
-    def _end(self, spans: Sequence[ReadableSpan]) -> None:
-        if self._foreign:
-            spans = [span for span in spans if span_key(span) not in self._foreign]
-        wanted = [(lane, [lane.wants(span) for span in spans]) for lane in self._lanes]
+    def _end(self, span: ReadableSpan) -> None:
+        if self._foreign and span_key(span) in self._foreign:
+            return
+        lanes = self._wanting(span)
         journal = self._journal or self._open()
-        positions: Sequence[Position | None] = [None] * len(spans)
-        if journal is not None and (
-            any(any(wants) for _, wants in wanted) or any(span_key(span) in journal.open for span in spans)
-        ):
+        position = None
+        if journal is not None and (lanes or span_key(span) in journal.open):
             try:
-                positions = journal.end(spans)
+                position = journal.end(span)
             except OSError as error:
                 self._cannot_write(error)
-        for lane, wants in wanted:
-            if any(wants):
-                self._put(lane, [Item(*pair) for pair in compress(zip(positions, spans, strict=True), wants)])
+        for lane in lanes:
+            self._put(lane, position, span)
 
-    def _put(self, lane: Lane, items: Sequence[Item]) -> None:
+    def _emit(self, spans: Sequence[ReadableSpan]) -> None:
+        wanted = [(span, lanes) for span in spans if (lanes := self._wanting(span))]
+        positions: Sequence[Position | None] = [None] * len(wanted)
+        journal = self._journal or self._open()
+        if journal is not None and wanted:
+            try:
+                positions = journal.emit([span for span, _ in wanted])
+            except OSError as error:
+                self._cannot_write(error)
+        for position, (span, lanes) in zip(positions, wanted, strict=True):
+            for lane in lanes:
+                self._put(lane, position, span)
+
+    def _wanting(self, span: ReadableSpan) -> Sequence[Lane]:
+        """The lanes that the span is for."""
+        return self._lanes if self._all_want_all else [lane for lane in self._lanes if lane.wants(span)]
+
+    def _put(self, lane: Lane, position: Position | None, span: ReadableSpan) -> None:
         backlog, worker = lane.backlog or self._new_backlog(lane), lane.worker
-        lane.put += len(items)
-        waiting = backlog.put(items)
+        lane.put += 1
+        due = backlog.put(position, span)
         if not worker.running:
             worker.start()
-        if waiting <= len(items) or waiting % BATCH < len(items):  # the first to wait, or another batch is full
+        if due:
             worker.wake()
 
     def _open(self) -> Journal | None:

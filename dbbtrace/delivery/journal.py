@@ -90,14 +90,14 @@ class Journal:
         self.path = os.path.join(root, owner.id)
         self.definitions: dict[int, Any] = dict(continues.definitions) if continues else {}
         """Number → resource or scope, for reading lines back."""
-        self.open: dict[Span, bytes] = dict(continues.open) if continues else {}
-        """Start line, or last saved one, of every span that runs."""
+        self.open: dict[Span, tuple[bytes, str]] = dict(continues.open) if continues else {}
+        """Start line, or last saved one, of every span that runs, and the part of it that the end line repeats."""
         self._destinations = destinations
         self._fsync = fsync
         self._segment_bytes = segment_bytes
         self._numbers: dict[str, int] = dict(continues._numbers) if continues else {}
         self._defined: list[bytes] = list(continues._defined) if continues else []
-        self._known: dict[int, tuple[object, str]] = {}
+        self._tails: dict[tuple[int, int], tuple[object, object, str]] = {}
         self._file = (-1, 0)
         """Descriptor and number of the segment that is written; replaced as a whole."""
         self._limit = self._oldest = 0
@@ -114,18 +114,22 @@ class Journal:
 
     def start(self, span: ReadableSpan, kind: str = "start") -> None:
         """A span started, or (``save``) is still running with other attributes."""
-        line = self._encode(kind, span)
-        self.open[span_key(span)] = line  # first: what can't be written now is carried into the next segment
+        head, tail = codec.head(span), self._tail(span)
+        line = f'{{"{kind}":{head}{codec.body(span)}{tail}'.encode("ascii")
+        self.open[span_key(span)] = (line, head)  # first: what can't be written now is carried into the next segment
         self._append(line)
 
-    def end(self, spans: Sequence[ReadableSpan]) -> list[Position]:
-        """Spans ended: one line each, one write. The position behind each."""
-        lines = [self._encode("end", span) for span in spans]
-        try:
-            self._append(lines[0] if len(lines) == 1 else b"".join(lines))
-        finally:
-            for span in spans:
-                self.open.pop(span_key(span), None)
+    def end(self, span: ReadableSpan) -> Position:
+        """A span ended; the position behind its line."""
+        opened = self.open.pop(span_key(span), None)
+        head = opened[1] if opened is not None else codec.head(span)
+        self._append(f'{{"end":{head}{codec.body(span)}{self._tail(span)}'.encode("ascii"))
+        return self.position
+
+    def emit(self, spans: Sequence[ReadableSpan]) -> list[Position]:
+        """Spans that arrive finished: one line each, one write. The position behind each."""
+        lines = [f'{{"end":{codec.head(span)}{codec.body(span)}{self._tail(span)}'.encode("ascii") for span in spans]
+        self._append(b"".join(lines))
         segment, behind = self.position
         positions = []
         for line in reversed(lines):
@@ -187,14 +191,20 @@ class Journal:
 
     # -- writing ----------------------------------------------------------------------------------------------
 
-    def _encode(self, kind: str, span: ReadableSpan) -> bytes:
-        return codec.encode(kind, span, self._number(span.resource), self._number(span.instrumentation_scope))
+    def _tail(self, span: ReadableSpan) -> str:
+        """How the span's line ends; made once for each pair of resource and scope."""
+        resource, scope = span.resource, span.instrumentation_scope
+        known = self._tails.get((id(resource), id(scope)))
+        if known is not None:
+            return known[2]
+        if len(self._tails) > 64:
+            self._tails.clear()
+        tail = codec.tail(self._number(resource), self._number(scope))
+        self._tails[(id(resource), id(scope))] = (resource, scope, tail)  # held, so that no id can be another's
+        return tail
 
     def _number(self, shared: Resource | InstrumentationScope | None) -> str:
         """How lines refer to a resource or scope; writes its definition when it is new."""
-        known = self._known.get(id(shared))
-        if known is not None:
-            return known[1]
         definition = codec.definition_of(shared)
         kind = "resource" if isinstance(shared, Resource) else "scope"
         number = self._numbers.get(kind + definition)
@@ -207,29 +217,35 @@ class Journal:
             self._numbers[kind + definition] = number
             self._defined.append(line)
             self.definitions[number] = shared
-        if len(self._known) > 64:
-            self._known.clear()
-        self._known[id(shared)] = (shared, str(number))  # held, so that the id can't be another's
         return str(number)
 
     def _append(self, data: bytes) -> None:
+        if self._torn or self.position[1] >= self._limit:
+            data = self._mend(data)
+        fd = self._file[0]
+        try:
+            written = os.write(fd, data)
+            if written < len(data):  # a disk that is all but full takes a part, and says so the next time
+                _write(fd, data[written:])
+            if self._fsync:
+                os.fsync(fd)
+        except OSError:
+            self.resynchronise()
+            raise
+        segment, offset = self.position
+        self.position = (segment, offset + len(data))
+
+    def _mend(self, data: bytes) -> bytes:
+        """Before a write: a new segment where one is due; after a torn line a fresh one."""
         if self.position[1] >= self._limit:
             try:
                 self._rotate()
             except OSError:  # no room for a new file: the old one may still have some
                 self._limit += self._segment_bytes
         if self._torn:
-            data = b"\n" + data
-        fd = self._file[0]
-        try:
-            _write(fd, data)
-            if self._fsync:
-                os.fsync(fd)
-        except OSError:
-            self.resynchronise()
-            raise
-        self._torn = False
-        self.position = (self.position[0], self.position[1] + len(data))
+            self._torn = False
+            return b"\n" + data
+        return data
 
     def _rotate(self) -> None:
         """Begin the next segment: header, definitions, and the start lines of spans that still run."""
@@ -243,7 +259,9 @@ class Journal:
             "at": now_text(),
             "destinations": [{"key": claim_key(name), "name": name, "rows": rows} for name, rows in self._destinations],
         }
-        data = b"".join([codec.to_json(head).encode("ascii"), b"\n", *self._defined, *self.open.values()])
+        data = b"".join(
+            [codec.to_json(head).encode("ascii"), b"\n", *self._defined, *(line for line, _ in self.open.values())]
+        )
         path = os.path.join(self.path, SEGMENT.format(segment))
         fd = os.open(path, _FLAGS, 0o600)
         try:
@@ -267,9 +285,8 @@ class Journal:
 
 
 def _write(fd: int, data: bytes) -> None:
-    written = os.write(fd, data)
-    while written < len(data):  # a disk that is all but full takes a part, and says so the next time
-        written += os.write(fd, data[written:])
+    while data:
+        data = data[os.write(fd, data) :]
 
 
 def _sync_directory(path: str) -> None:

@@ -17,9 +17,11 @@ from dbbtrace.delivery import codec
 from dbbtrace.delivery.journal import Position, now_text
 from dbbtrace.delivery.reader import lines, parse
 
-__all__ = ["BEGINNING", "FINISHED", "Item", "Source", "acknowledge", "acknowledged"]
+__all__ = ["BATCH", "BEGINNING", "FINISHED", "Item", "Source", "acknowledge", "acknowledged"]
 
 BEGINNING: Position = (0, 0)
+BATCH = 1_000
+"""Most spans that are delivered together."""
 FINISHED: Position = (1 << 62, 0)
 """Behind everything: what ended, and what was interrupted."""
 

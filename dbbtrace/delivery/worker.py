@@ -21,13 +21,12 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from dbbtrace.delivery.journal import Position
 from dbbtrace.delivery.settle import Outcome, UnexplainedError, settle
-from dbbtrace.delivery.source import Item, Source
+from dbbtrace.delivery.source import BATCH, Item, Source
 from dbbtrace.diagnostics import is_strict, log
 from dbbtrace.errors import ConfigurationError, DbbtraceError, TransientError
 
-__all__ = ["BATCH", "LINGER", "OUR_THREADS", "Request", "Worker", "quietly"]
+__all__ = ["LINGER", "OUR_THREADS", "Request", "Worker", "quietly"]
 
-BATCH = 1_000
 LINGER = 5.0
 """Seconds that spans wait for company; a flush ends the wait at once."""
 OUR_THREADS: set[int] = set()
