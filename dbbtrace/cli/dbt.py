@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import click
 
 from dbbtrace.cli.common import settings, warehouse_option
 from dbbtrace.cli.text import one_line
-from dbbtrace.errors import TransientError
+from dbbtrace.diagnostics import log
+from dbbtrace.errors import TransientError, UsageError
 
 __all__ = ["COMMANDS"]
 
@@ -45,22 +50,36 @@ def record_dbt(
         raise click.BadParameter("it is empty; the run has an id", param_hint="'--run'")
     configured = settings()
     dbbtrace.configure(warehouse=configured.warehouse, strict=True)
-    invocation = dbbtrace.record_dbt(
-        path,
-        allow_old=True,
-        select=select,
-        run_id=run_id,
-        data_product=data_product,
-        environment=environment,
-        workspace_id=workspace_id,
-        pipeline_id=pipeline_id,
-        pipeline_run_id=pipeline_run_id,
-    )
+    with _said_once():
+        invocation = dbbtrace.record_dbt(
+            path,
+            allow_old=True,
+            select=select,
+            run_id=run_id,
+            data_product=data_product,
+            environment=environment,
+            workspace_id=workspace_id,
+            pipeline_id=pipeline_id,
+            pipeline_run_id=pipeline_run_id,
+        )
     stored = dbbtrace.flush(max(configured.rows_timeout, _PATIENCE))
     dbbtrace.shutdown()
+    if invocation.reason is not None:
+        raise UsageError(invocation.reason)
     click.echo(one_line(invocation))
     if not stored:
         raise TransientError(f"the rows wait in the journal {configured.journal_dir}: `dbbtrace flush` delivers them")
+
+
+@contextmanager
+def _said_once() -> Iterator[None]:
+    """Keep the warning to the log about what the command itself is going to say."""
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
 
 
 COMMANDS = (record_dbt,)

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from dbbtrace.errors import RefusedError
 from tests.cli.support import Done, run, run_program
 from tests.support.otlp import closed_port, unauthorised
 
@@ -182,6 +183,21 @@ def test_the_dead_letter_file(tmp_path: Path) -> None:
     assert "1 span sent again" in done.out
     assert loads(f"{tmp_path}/rows.db") == [("Customer", "Succeeded", None)]
     assert run("doctor").code == 0
+
+
+def test_what_is_refused_is_said(blocked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A span that the warehouse refuses for good is set aside, and the exit code tells."""
+    job()
+    blocked.unlink()
+
+    def refuse(*_: object) -> None:
+        raise RefusedError("never")
+
+    monkeypatch.setattr("dbbtrace_exporters.warehouse.WarehouseSpanExporter.deliver", refuse)
+    done = run("flush")
+    assert done.code == 1
+    assert "3 refused for good" in done.err
+    assert findings(run("doctor", "--json"), "dead letters")[0]["text"].startswith("3 refused by sqlite:///")
 
 
 def test_rows_recorded_before_a_warehouse_was_named(tmp_path: Path) -> None:
