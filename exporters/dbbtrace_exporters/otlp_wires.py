@@ -13,8 +13,11 @@ import contextvars
 import os
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future, InvalidStateError
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from opentelemetry.sdk.trace import ReadableSpan
@@ -87,7 +90,11 @@ class Wire(ABC):
 
     def _made(self) -> Any:
         try:
-            return self._make()
+            try:
+                return self._make()
+            except RuntimeError:  # perhaps the interpreter is on its way out
+                with _without_pools():
+                    return self._make()
         except ImportError as error:
             raise ConfigurationError(f"Sending spans to {self.destination} needs {error.name}: {_PIP}") from error
         except DbbtraceError:
@@ -135,9 +142,9 @@ class HttpWire(Wire):
         options |= {"allow_redirects": False, "timeout": (min(CONNECT_TIMEOUT, total), total)}
         options.setdefault("verify", self._session.verify)  # said with the request, it beats REQUESTS_CA_BUNDLE
         try:
-            response = self._wait(_in_thread(lambda: self._request(method, url, **options)), total)
+            response = self._wait(_in_thread(partial(self._request, method, url, **options)), total)
             self._error = self._judge(response)
-        except (CancelledError, TimeoutError):
+        except (CancelledError, FutureTimeoutError):
             self._error = no_answer(self.destination)
         except Exception as error:
             self._error = transport_error(error, self.destination)
@@ -150,8 +157,8 @@ class HttpWire(Wire):
         error = http_error(response.status_code, headers, _readable(response, headers), self.destination)
         if error is not None:
             return error
-        partial = _partial_success(response.content, headers.get("content-type", ""))
-        return _partial(partial, self.destination) if partial else None
+        success = _partial_success(response.content, headers.get("content-type", ""))
+        return _rejection(success, self.destination) if success else None
 
 
 class GrpcWire(Wire):
@@ -190,15 +197,16 @@ class GrpcWire(Wire):
         self._sent = True
         total = min(timeout or LONGEST_TIMEOUT, LONGEST_TIMEOUT)
         try:
-            answer = self._wait(self._export.future(request, metadata=metadata, timeout=total), total + 1)
-        except (grpc.FutureCancelledError, grpc.FutureTimeoutError):
+            call = partial(self._export, request, metadata=metadata, timeout=total)
+            answer = self._wait(_in_thread(call), total + 1)
+        except (CancelledError, FutureTimeoutError):
             self._error = no_answer(self.destination)
         except grpc.RpcError as error:
             self._error = grpc_error(error.code().name, error.details() or "", _retry_delay(error), self.destination)
         except Exception:  # its text may hold the headers
             self._error = ConfigurationError("OTEL_EXPORTER_OTLP_HEADERS holds metadata that can't be sent by gRPC")
         else:
-            self._error = _partial(answer.partial_success, self.destination)
+            self._error = _rejection(answer.partial_success, self.destination)
         return None
 
 
@@ -222,6 +230,26 @@ def _session() -> Any:
     if not found:
         raise ConfigurationError(f"No OTLP credential provider {name!r} is installed")
     return found[0].load()()
+
+
+@contextmanager
+def _without_pools() -> Iterator[None]:
+    """Import the gRPC exporter while the interpreter exits, when a short job sends its first spans.
+
+    It imports the SDK's logs, which at import ask a thread pool for a resource, and no pool works any more by then.
+    """
+    from opentelemetry.sdk import resources
+
+    ask = resources.get_aggregated_resources
+
+    def known(_: Any, initial_resource: resources.Resource | None = None, timeout: int = 5) -> resources.Resource:
+        return initial_resource or resources.Resource.get_empty()
+
+    resources.get_aggregated_resources = known  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        resources.get_aggregated_resources = ask
 
 
 def _in_thread(call: Callable[[], Any]) -> Future[Any]:
@@ -282,9 +310,9 @@ def _partial_success(body: bytes, content_type: str) -> Any:
     return response.partial_success
 
 
-def _partial(partial: Any, destination: str) -> DbbtraceError | None:
-    if partial.rejected_spans > 0:
-        return partial_success_error(partial.rejected_spans, partial.error_message, destination)
+def _rejection(success: Any, destination: str) -> DbbtraceError | None:
+    if success.rejected_spans > 0:
+        return partial_success_error(success.rejected_spans, success.error_message, destination)
     return None
 
 

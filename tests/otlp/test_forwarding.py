@@ -16,6 +16,8 @@ from dbbtrace.errors import ConfigurationError, UsageError
 from tests.otlp.conftest import make_span, make_spans
 from tests.support.otlp import GrpcReceiver, HttpReceiver, Receiver
 
+ROOT = Path(__file__).parents[2]
+
 
 def test_spans_arrive_whole(receiver: Receiver, exporter_to) -> None:
     """Ids, parent, times, attributes, status and resource arrive as they were, over both protocols."""
@@ -206,6 +208,31 @@ def test_nothing_of_otlp_is_imported_before_the_first_span() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("threads", [True, False])
+def test_first_spans_at_exit(receiver: Receiver, threads: bool) -> None:
+    """A short job sends its first spans while the interpreter exits: no pool and, from 3.12, no thread starts."""
+    code = (
+        "import atexit, sys, threading\n"
+        "import concurrent.futures.thread\n"
+        "from dbbtrace_exporters.otlp import ForwardingSpanExporter\n"
+        "from tests.otlp.conftest import make_span\n"
+        "def refuse(*_):\n"
+        '    raise RuntimeError("can\'t create new thread at interpreter shutdown")\n'
+        "def send():\n"
+        "    if not threads: threading.Thread.start = refuse\n"
+        "    exporter.deliver([make_span()])\n"
+        f"threads = {threads}\n"
+        "exporter = ForwardingSpanExporter(sys.argv[1], protocol=sys.argv[2])\n"
+        "atexit.register(send)\n"
+    )
+    protocol = "grpc" if isinstance(receiver, GrpcReceiver) else "http/protobuf"
+    done = subprocess.run(
+        [sys.executable, "-c", code, receiver.endpoint, protocol], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.stderr == ""
+    assert len(receiver.spans) == 1
 
 
 @pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
