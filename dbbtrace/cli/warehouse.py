@@ -1,4 +1,4 @@
-"""``dbbtrace migrate``: the three tables, made or completed."""
+"""``dbbtrace migrate``: the three tables, made or completed, and the views over them."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ _END_OF_BATCH = "\nGO"
 @click.command()
 @warehouse_option
 @click.option("--dry-run", is_flag=True, help="Print the SQL alone, for someone who has the rights.")
-def migrate(dry_run: bool) -> None:
+@click.option("--views", is_flag=True, help="Make the views over them too, anew where they stand already.")
+def migrate(dry_run: bool, views: bool) -> None:
     """Create the tables, or add missing columns.
 
-    Schema meta too, and the indexes. Never drops or alters anything; safe to repeat.
+    Schema meta too, and the indexes. Never drops or alters a table; safe to repeat.
     """
     from dbbtrace.cli.text import safe
 
     with opened_warehouse(create=True) as warehouse:  # nothing is created by a dry run all the same
-        done = warehouse.migrate(dry_run=dry_run)
+        done = warehouse.migrate(dry_run=dry_run, views=views)
         batches = warehouse.name.startswith("mssql:")
     for line in done:
         click.echo(f"{line};{_END_OF_BATCH if batches else ''}" if dry_run else safe(line))

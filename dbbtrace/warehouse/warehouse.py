@@ -12,13 +12,16 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from dbbtrace.errors import ConfigurationError, DbbtraceError, RefusedError, TransientError
 from dbbtrace.warehouse.connection import Connector
 from dbbtrace.warehouse.dialects import Dialect
 from dbbtrace.warehouse.schema import SCHEMA, TABLES, Row, Table
 from dbbtrace.warehouse.statements import Shape, insert, once
+
+if TYPE_CHECKING:
+    from dbbtrace.warehouse.migrate import Step
 
 __all__ = ["Result", "Warehouse"]
 
@@ -147,11 +150,12 @@ class Warehouse:
 
     # -- changing -------------------------------------------------------------------------------------------
 
-    def migrate(self, *, dry_run: bool = False) -> list[str]:
-        """Create what is missing and add nullable columns; never drop or alter. Safe to repeat.
+    def migrate(self, *, dry_run: bool = False, views: bool = False) -> list[str]:
+        """Create what is missing and add nullable columns; never drop or alter a table. Safe to repeat.
 
         Args:
             dry_run: change nothing.
+            views: make the views too, anew where they stand already.
 
         Returns:
             What was done, in words; with ``dry_run`` the SQL alone.
@@ -166,6 +170,8 @@ class Warehouse:
                     steps = plan(self._connector, connection)
                     for step in () if dry_run else steps:
                         connection.cursor().execute(step.sql)
+                    if views:
+                        steps += self._make_views(connection, dry_run)
                 finally:
                     connection.close()
             except DbbtraceError:
@@ -173,6 +179,14 @@ class Warehouse:
             except Exception as error:
                 raise self._connector.fault(error) from error
         return [step.sql if dry_run else step.done for step in steps]
+
+    def _make_views(self, connection: Any, dry_run: bool) -> list[Step]:
+        from dbbtrace.warehouse.views import plan
+
+        steps = plan(self._connector, connection)
+        for step in () if dry_run else steps:
+            connection.cursor().execute(step.sql)
+        return steps
 
     # -- the connection -------------------------------------------------------------------------------------
 

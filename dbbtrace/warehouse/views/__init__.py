@@ -1,0 +1,265 @@
+"""The views of schema ``meta``: their SQL stands in the .sql files beside, this makes it one dialect's.
+
+    monitoring_operations     one uniform row per operation
+    monitoring_runs           one row per run
+    monitoring_lineage        lineage validation: each edge of a run's graph, with what became of both ends
+    monitoring_performance    performance: newest duration against the ones before
+    monitoring_failures       diagnostics: what failed, why, what it held up
+    monitoring_gaps           audit: what is missing
+    monitoring_reconciliation reconciliation results, where their table exists
+
+A base table is read as the columns it really has, NULL for those it lacks and no row where it is missing, so that
+tables which dbbtrace did not create can be read with their old rows. ``statements`` gives the DDL for ``migrate``;
+``ask`` puts the same SQL before a question as WITH clauses, for a warehouse on which nobody may create views.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any, Final
+
+from dbbtrace.warehouse.dialects import SQLITE, Dialect
+from dbbtrace.warehouse.migrate import Step
+from dbbtrace.warehouse.schema import SCHEMA, TABLES
+from dbbtrace.warehouse.views.spelling import spelled
+
+if TYPE_CHECKING:
+    from dbbtrace.warehouse.connection import Connector
+    from dbbtrace.warehouse.statements import Shape
+    from dbbtrace.warehouse.warehouse import Warehouse
+
+__all__ = ["VIEWS", "BaseTable", "ask", "base_tables", "look", "plan", "statements"]
+
+VIEWS: Final = (
+    "monitoring_operations",
+    "monitoring_runs",
+    "monitoring_lineage",
+    "monitoring_performance",
+    "monitoring_failures",
+    "monitoring_gaps",
+    "monitoring_reconciliation",
+)
+"""In the order in which they can be created: each reads only the tables and those before it."""
+
+RECONCILIATION: Final = "kpi_reconciliation_history"
+"""The platform's table of reconciliation results; many deployments have none."""
+_RECONCILIATION_COLUMNS = {
+    "orchestration_run_id": "varchar(255)",
+    "data_product": "varchar(255)",
+    "source_name": "varchar(255)",
+    "kpi_name": "varchar(255)",
+    "amount": "float",
+    "reconciliation_pipeline_run_id": "varchar(255)",
+}
+_COLUMNS: Final[Mapping[str, Mapping[str, str]]] = {
+    **{table.name: {column.name: column.sql_type for column in table.columns} for table in TABLES},
+    RECONCILIATION: _RECONCILIATION_COLUMNS,
+}
+_READ = re.compile(r"\b(?:meta\.)?(?P<name>monitoring_\w+|kpi_reconciliation_history) AS (?P<alias>\w+)")
+
+
+@dataclass(frozen=True)
+class BaseTable:
+    """A table as it really is."""
+
+    target: str
+    """How SQL names it, with its schema."""
+    columns: Mapping[str, str]
+    """The schema's column → the expression that reads it; columns that the table lacks are absent."""
+
+
+def base_tables(dialect: Dialect, shapes: Mapping[str, Shape]) -> dict[str, BaseTable]:
+    """The three tables, from what the connection found them to be."""
+    found = {}
+    for name, shape in shapes.items():
+        columns = {
+            column: dialect.quote(here.name) + (" COLLATE DATABASE_DEFAULT" if here.collation else "")
+            for column, here in shape.found
+        }
+        found[name] = BaseTable(dialect.target(name), columns)
+    return found
+
+
+def look(warehouse: Warehouse) -> dict[str, BaseTable]:
+    """The tables that the views read, as they are in this warehouse."""
+    tables = base_tables(warehouse.dialect, warehouse.shapes())
+    return tables | _reconciliation(warehouse.dialect, lambda sql: warehouse.query(sql).rows)
+
+
+def _reconciliation(dialect: Dialect, query: Callable[[str], Sequence[Sequence[Any]]]) -> dict[str, BaseTable]:
+    """The table of reconciliation results, in whichever schema it stands; nothing where it does not."""
+    if dialect is SQLITE:
+        found = query(f"SELECT '{SCHEMA}', name FROM pragma_table_info('{RECONCILIATION}', '{SCHEMA}')")
+    else:
+        found = query(
+            "SELECT TABLE_SCHEMA, COLUMN_NAME FROM INFORMATION_SCHEMA.COLUMNS"
+            f" WHERE LOWER(TABLE_NAME) = '{RECONCILIATION}'"
+            f" ORDER BY CASE WHEN TABLE_SCHEMA = '{SCHEMA}' THEN 0 ELSE 1 END, TABLE_SCHEMA"
+        )
+    if not found:
+        return {}
+    schema = str(found[0][0])
+    columns = {str(name).lower(): dialect.quote(str(name)) for where, name in found if str(where) == schema}
+    return {RECONCILIATION: BaseTable(f"{dialect.quote(schema)}.{dialect.quote(RECONCILIATION)}", columns)}
+
+
+def plan(connector: Connector, connection: Any) -> list[Step]:
+    """The steps of ``migrate`` that make the views, once its others have been taken: all columns are there then."""
+    dialect = connector.dialect(connection)
+
+    def query(sql: str) -> list[Any]:
+        return list(connection.cursor().execute(sql).fetchall())
+
+    tables = {}
+    shapes = base_tables(dialect, connector.shapes(connection))
+    for table in TABLES:
+        found = shapes[table.name].columns if table.name in shapes else {}
+        columns = {column.name: found.get(column.name, dialect.quote(column.name)) for column in table.columns}
+        tables[table.name] = BaseTable(dialect.target(table.name), columns)
+    standing = f"SELECT name FROM {SCHEMA}.sqlite_master WHERE type = 'view'"
+    if dialect is not SQLITE:
+        standing = f"SELECT TABLE_NAME FROM INFORMATION_SCHEMA.VIEWS WHERE TABLE_SCHEMA = '{SCHEMA}'"
+    existing = {str(row[0]) for row in query(standing)}
+    made = statements(dialect, tables | _reconciliation(dialect, query), existing)
+    return [Step(_in_words(name, statement), statement) for name, statement in made.items()]
+
+
+def _in_words(name: str, statement: str) -> str:
+    done = {"CREATE": "created", "ALTER": "renewed", "DROP": "dropped"}[statement.split(None, 1)[0]]
+    return f"{done} view {SCHEMA}.{name.removeprefix('DROP ')}"
+
+
+def statements(dialect: Dialect, tables: Mapping[str, BaseTable], existing: Collection[str] = ()) -> dict[str, str]:
+    """View → the statement that makes it what it should be, in the order to run them.
+
+    Args:
+        dialect: the warehouse's.
+        tables: what the tables are; see ``look``.
+        existing: views of schema meta that stand already. T-SQL alters those, which keeps the rights granted on
+            them; SQLite's must be dropped first, for which the name appears twice, as ``DROP name`` too.
+    """
+    made: dict[str, str] = {}
+    for name in VIEWS:
+        if name == "monitoring_reconciliation" and RECONCILIATION not in tables:
+            continue
+        verb = "CREATE"
+        if name in existing and dialect is SQLITE:
+            made[f"DROP {name}"] = f"DROP VIEW {dialect.target(name)}"
+        elif name in existing:
+            verb = "ALTER"
+        ctes, select = _parts(name)
+        body = _Rendering(dialect, tables, inside=True).sql((f"WITH {ctes}\n" if ctes else "") + select)
+        made[name] = f"{verb} VIEW {dialect.target(name)} AS\n{_head(name)}{body}"
+    return made
+
+
+def ask(
+    warehouse: Warehouse,
+    sql: str,
+    parameters: Sequence[Any] = (),
+    *,
+    runs: Iterable[str] | None = None,
+    tables: Mapping[str, BaseTable] | None = None,
+) -> list[tuple[Any, ...]]:
+    """Rows of a SELECT that reads the views, whether or not they were created.
+
+    Args:
+        warehouse: whom to ask.
+        sql: reads ``meta.monitoring_... AS alias`` and may use the words of ``spelling``; values are bound.
+        parameters: the values.
+        runs: only these runs' rows are read from the tables, which is what makes an answer fast; None: all.
+        tables: what ``look`` found, where it is asked more than once.
+    """
+    rendering = _Rendering(warehouse.dialect, tables or look(warehouse), inside=False, scoped=runs is not None)
+    ctes = [rendering.sql(part) for name in _needed(sql) for part in _as_ctes(name)]
+    text = (f"WITH {', '.join(ctes)}\n" if ctes else "") + rendering.sql(sql)
+    scope = [json.dumps(sorted(runs))] * rendering.scopes if runs is not None else []
+    return warehouse.query(text, [*scope, *parameters]).rows
+
+
+def _needed(sql: str) -> list[str]:
+    """The views that the SQL reads, and those that they read, in order."""
+    needed: set[str] = set()
+    waiting = [sql]
+    while waiting:
+        for match in _READ.finditer(waiting.pop()):
+            name = match["name"]
+            if name in VIEWS and name not in needed:
+                needed.add(name)
+                waiting.append(_source(name))
+    return [name for name in VIEWS if name in needed]
+
+
+def _as_ctes(name: str) -> list[str]:
+    ctes, select = _parts(name)
+    return [*([ctes] if ctes else []), f"{name} AS (\n{select}\n)"]
+
+
+@cache
+def _source(name: str) -> str:
+    return files(__name__).joinpath(f"{name}.sql").read_text(encoding="utf-8")
+
+
+def _head(name: str) -> str:
+    """The comment that a view's file begins with."""
+    return "".join(line for line in _source(name).splitlines(keepends=True) if line.startswith("--"))
+
+
+def _parts(name: str) -> tuple[str, str]:
+    """A view's own WITH clauses, without the word WITH, and its SELECT: in the files both begin at a line's start."""
+    text = _source(name).removeprefix(_head(name))
+    ctes, _, select = text.partition("\nSELECT\n")
+    return ctes.strip().removeprefix("WITH").strip(), f"SELECT\n{select.rstrip()}"
+
+
+class _Rendering:
+    """One dialect, one set of tables; counts how often a base table is read."""
+
+    def __init__(
+        self, dialect: Dialect, tables: Mapping[str, BaseTable], *, inside: bool, scoped: bool = False
+    ) -> None:
+        self.dialect = dialect
+        self.tables = tables
+        self.inside = inside
+        """Whether the SQL becomes a view: inside an SQLite file views name tables without the schema's name."""
+        self.scoped = scoped
+        self.scopes = 0
+
+    def sql(self, text: str) -> str:
+        text = _READ.sub(lambda match: f"{self._read(match['name'], match['alias'], text)} AS {match['alias']}", text)
+        return spelled(text, tsql=self.dialect is not SQLITE)
+
+    def _read(self, name: str, alias: str, text: str) -> str:
+        if name not in _COLUMNS:
+            return self._name(name) if self.inside else name
+        used = set(re.findall(rf"\b{alias}\.\[?(\w+)", text))
+        table = self.tables.get(name)
+        columns = [
+            self._column(column, sql_type, table) for column, sql_type in _COLUMNS[name].items() if column in used
+        ]
+        return f"(SELECT {', '.join(columns)}{self._rows(name, table)})"
+
+    def _column(self, name: str, sql_type: str, table: BaseTable | None) -> str:
+        here = table.columns.get(name) if table else None
+        null = "NULL" if self.dialect is SQLITE else f"CAST(NULL AS {sql_type})"
+        quoted = self.dialect.quote(name)
+        return here if here == quoted else f"{here or null} AS {quoted}"
+
+    def _rows(self, name: str, table: BaseTable | None) -> str:
+        if table is None:
+            return " WHERE 1 = 0"
+        source = f" FROM {self._name(name) if self.dialect is SQLITE else table.target}"
+        if not self.scoped or "orchestration_run_id" not in table.columns:
+            return source
+        self.scopes += 1
+        listed = "JSON_EACH(?)" if self.dialect is SQLITE else "OPENJSON(?)"
+        return f"{source} WHERE {table.columns['orchestration_run_id']} IN (SELECT value FROM {listed})"
+
+    def _name(self, name: str) -> str:
+        inside_file = self.inside and self.dialect is SQLITE
+        return self.dialect.quote(name) if inside_file else self.dialect.target(name)

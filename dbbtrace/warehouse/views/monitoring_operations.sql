@@ -1,0 +1,307 @@
+-- One row for each operation of a run, uniform over table loads, dbt nodes, model refreshes and, where their table
+-- exists, reconciliation results. Starts and ends are right, statuses normalised, doubles left out.
+-- operation_id names the same thing in every run. superseded = 1: the run did the same again later (a dbt retry, a second refresh); filter on 0 for outcomes.
+
+WITH load_rows AS (
+    SELECT
+        l.table_name, l.schema_name, l.source_name, l.workspace, l.status, l.duration, l.data_read, l.data_written,
+        l.rows_read, l.rows_written, l.data_product, l.environment, l.orchestration_run_id,
+        l.integration_pipeline_source_run_id, l.integration_pipeline_id, l.record_id, l.trace_id, l.span_id,
+        l.error_type, l.error_message,
+        COALESCE(MOMENT(l.process_started_at), MOMENT(l.[timestamp])) AS start_time,
+        MOMENT(l.process_completed_at) AS end_time,
+        -- A load has one row in a run: one that ended before an interrupted one, then the one that started last.
+        ROW_NUMBER() OVER (
+            PARTITION BY l.orchestration_run_id, l.source_name, l.schema_name, l.table_name
+            ORDER BY
+                CASE WHEN l.error_type = 'Interrupted' THEN 1 ELSE 0 END,
+                COALESCE(MOMENT(l.process_started_at), MOMENT(l.[timestamp])) DESC,
+                CASE WHEN l.record_id IS NULL THEN 1 ELSE 0 END,
+                l.record_id
+        ) AS place
+    FROM meta.monitoring_integration AS l
+    WHERE l.orchestration_run_id <> ''
+),
+own_nodes AS (
+    -- A hand-made row is left out where one of ours stands beside it.
+    SELECT
+        d.orchestration_run_id, d.invocation_id, d.item_name, COALESCE(d.relation_name, '') AS relation_name
+    FROM meta.monitoring_transformation_dbt AS d
+    WHERE
+        d.record_id IS NOT NULL
+        AND d.orchestration_run_id IN (
+            SELECT h.orchestration_run_id FROM meta.monitoring_transformation_dbt AS h WHERE h.record_id IS NULL
+        )
+    GROUP BY d.orchestration_run_id, d.invocation_id, d.item_name, COALESCE(d.relation_name, '')
+),
+ended_nodes AS (
+    -- A row that says Interrupted is left out where its operation ended all the same.
+    SELECT d.orchestration_run_id, d.span_id
+    FROM meta.monitoring_transformation_dbt AS d
+    WHERE
+        COALESCE(d.error_type, '') <> 'Interrupted'
+        AND d.orchestration_run_id IN (
+            SELECT h.orchestration_run_id
+            FROM meta.monitoring_transformation_dbt AS h
+            WHERE h.error_type = 'Interrupted'
+        )
+    GROUP BY d.orchestration_run_id, d.span_id
+),
+repeated_nodes AS (
+    SELECT
+        d.orchestration_run_id,
+        COALESCE(d.unique_id, d.relation_name, d.item_name) AS node
+    FROM meta.monitoring_transformation_dbt AS d
+    WHERE d.orchestration_run_id <> '' AND COALESCE(d.process_stage, 'execute') = 'execute'
+    GROUP BY d.orchestration_run_id, COALESCE(d.unique_id, d.relation_name, d.item_name)
+    HAVING COUNT(*) > 1
+),
+node_rows AS (
+    -- Most nodes have one row in a run. Only the others are worth ranking: that sorts, and so takes the time.
+    SELECT
+        d.item_name, d.invocation_id, d.status, d.execution_time, d.relation_name, d.rows_affected, d.duration,
+        d.environment, d.orchestration_run_id, d.data_product, d.transformation_pipeline_run_id, d.workspace_id,
+        d.transformation_pipeline_id, d.record_id, d.trace_id, d.span_id, d.error_type, d.error_message, d.unique_id,
+        d.resource_type, d.message, d.depends_on,
+        MOMENT(d.process_started_at) AS start_time,
+        MOMENT(d.process_completed_at) AS end_time,
+        1 AS place, NULL_TEXT AS mark, NULL_TEXT AS mark_before
+    FROM meta.monitoring_transformation_dbt AS d
+    LEFT JOIN repeated_nodes AS p
+        ON p.orchestration_run_id = d.orchestration_run_id
+        AND p.node = COALESCE(d.unique_id, d.relation_name, d.item_name)
+    LEFT JOIN own_nodes AS w
+        ON w.orchestration_run_id = d.orchestration_run_id
+        AND w.invocation_id = d.invocation_id
+        AND w.item_name = d.item_name
+        AND w.relation_name = COALESCE(d.relation_name, '')
+        AND d.record_id IS NULL
+    LEFT JOIN ended_nodes AS e
+        ON e.orchestration_run_id = d.orchestration_run_id
+        AND e.span_id = d.span_id
+        AND d.error_type = 'Interrupted'
+    WHERE
+        d.orchestration_run_id <> ''
+        AND COALESCE(d.process_stage, 'execute') = 'execute'
+        AND p.orchestration_run_id IS NULL
+        AND w.orchestration_run_id IS NULL
+        AND e.orchestration_run_id IS NULL
+    UNION ALL
+    SELECT
+        d.item_name, d.invocation_id, d.status, d.execution_time, d.relation_name, d.rows_affected, d.duration,
+        d.environment, d.orchestration_run_id, d.data_product, d.transformation_pipeline_run_id, d.workspace_id,
+        d.transformation_pipeline_id, d.record_id, d.trace_id, d.span_id, d.error_type, d.error_message, d.unique_id,
+        d.resource_type, d.message, d.depends_on,
+        MOMENT(d.process_started_at) AS start_time,
+        MOMENT(d.process_completed_at) AS end_time,
+        -- What became of the node last comes first; the same row twice stands in sequence.
+        ROW_NUMBER() OVER (
+            PARTITION BY d.orchestration_run_id, COALESCE(d.unique_id, d.relation_name, d.item_name)
+            ORDER BY
+                d.generated_at DESC, d.process_started_at DESC,
+                CASE WHEN d.error_type = 'Interrupted' THEN 1 ELSE 0 END, d.record_id
+        ) AS place,
+        COALESCE(d.record_id, SECOND_OF(d.generated_at), '') AS mark,
+        LAG(COALESCE(d.record_id, SECOND_OF(d.generated_at), '')) OVER (
+            PARTITION BY d.orchestration_run_id, COALESCE(d.unique_id, d.relation_name, d.item_name)
+            ORDER BY
+                d.generated_at DESC, d.process_started_at DESC,
+                CASE WHEN d.error_type = 'Interrupted' THEN 1 ELSE 0 END, d.record_id
+        ) AS mark_before
+    FROM meta.monitoring_transformation_dbt AS d
+    INNER JOIN repeated_nodes AS p
+        ON p.orchestration_run_id = d.orchestration_run_id
+        AND p.node = COALESCE(d.unique_id, d.relation_name, d.item_name)
+    LEFT JOIN own_nodes AS w
+        ON w.orchestration_run_id = d.orchestration_run_id
+        AND w.invocation_id = d.invocation_id
+        AND w.item_name = d.item_name
+        AND w.relation_name = COALESCE(d.relation_name, '')
+        AND d.record_id IS NULL
+    LEFT JOIN ended_nodes AS e
+        ON e.orchestration_run_id = d.orchestration_run_id
+        AND e.span_id = d.span_id
+        AND d.error_type = 'Interrupted'
+    WHERE
+        COALESCE(d.process_stage, 'execute') = 'execute'
+        AND w.orchestration_run_id IS NULL
+        AND e.orchestration_run_id IS NULL
+),
+ended_refreshes AS (
+    SELECT r.orchestration_run_id, r.span_id
+    FROM meta.monitoring_semantic_model_refresh AS r
+    WHERE r.span_id IS NOT NULL AND COALESCE(r.error_type, '') <> 'Interrupted'
+    GROUP BY r.orchestration_run_id, r.span_id
+),
+refresh_rows AS (
+    SELECT
+        r.workspace_id, r.semantic_model_id, r.semantic_model_name, r.data_product, r.environment,
+        r.orchestration_run_id, r.duration, r.status, r.data_product_refresh_pipeline_run_id,
+        r.data_product_refresh_pipeline_id, r.record_id, r.trace_id, r.span_id, r.error_type, r.error_message,
+        MOMENT(r.process_started_at) AS start_time,
+        MOMENT(r.process_completed_at) AS end_time,
+        -- A model is refreshed once at a time: a start in the same second is the same refresh, written twice.
+        ROW_NUMBER() OVER (
+            PARTITION BY
+                r.orchestration_run_id, r.semantic_model_id, COALESCE(SECOND_OF(r.process_started_at), r.record_id)
+            ORDER BY
+                CASE WHEN r.error_type = 'Interrupted' THEN 1 ELSE 0 END,
+                CASE WHEN r.record_id IS NULL THEN 1 ELSE 0 END,
+                r.record_id
+        ) AS place
+    FROM meta.monitoring_semantic_model_refresh AS r
+    LEFT JOIN ended_refreshes AS e
+        ON e.orchestration_run_id = r.orchestration_run_id
+        AND e.span_id = r.span_id
+        AND r.error_type = 'Interrupted'
+    WHERE r.orchestration_run_id <> '' AND e.orchestration_run_id IS NULL
+),
+refresh_outcomes AS (
+    SELECT
+        f.workspace_id, f.semantic_model_id, f.semantic_model_name, f.data_product, f.environment,
+        f.orchestration_run_id, f.duration, f.status, f.data_product_refresh_pipeline_run_id,
+        f.data_product_refresh_pipeline_id, f.record_id, f.trace_id, f.span_id, f.error_type, f.error_message,
+        f.start_time, f.end_time,
+        ROW_NUMBER() OVER (
+            PARTITION BY f.orchestration_run_id, f.semantic_model_id
+            ORDER BY f.start_time DESC, f.record_id
+        ) AS place
+    FROM refresh_rows AS f
+    WHERE f.place = 1
+)
+SELECT
+    l.orchestration_run_id,
+    l.data_product,
+    l.environment,
+    'integration' AS workload,
+    'table_load' AS kind,
+    CASE WHEN l.schema_name <> '' THEN CONCAT(l.schema_name, '.', l.table_name) ELSE l.table_name END AS operation,
+    CONCAT(COALESCE(l.source_name, ''), '/', COALESCE(l.schema_name, ''), '/', l.table_name) AS operation_id,
+    l.source_name,
+    NULL_TEXT AS resource_type,
+    STATUS(l.status, l.error_type) AS status,
+    l.status AS status_word,
+    l.start_time,
+    COALESCE(l.end_time, PLUS_SECONDS(l.start_time, l.duration)) AS end_time,
+    COALESCE(SECONDS_BETWEEN(l.start_time, l.end_time), FLOAT(l.duration)) AS seconds,
+    l.rows_read,
+    l.rows_written,
+    l.data_read AS bytes_read,
+    l.data_written AS bytes_written,
+    NULL_FLOAT AS amount,
+    l.error_type,
+    l.error_message,
+    l.integration_pipeline_id AS pipeline_id,
+    l.integration_pipeline_source_run_id AS pipeline_run_id,
+    l.workspace AS workspace_id,
+    NULL_TEXT AS invocation_id,
+    NULL_TEXT AS depends_on,
+    l.trace_id,
+    l.span_id,
+    l.record_id,
+    0 AS superseded
+FROM load_rows AS l
+WHERE l.place = 1
+UNION ALL
+SELECT
+    n.orchestration_run_id,
+    n.data_product,
+    CASE WHEN n.environment <> 'UNKNOWN' THEN n.environment END,
+    'transformation',
+    'dbt_node',
+    n.item_name,
+    COALESCE(n.unique_id, n.relation_name, n.item_name),
+    NULL_TEXT,
+    n.resource_type,
+    STATUS(n.status, n.error_type),
+    n.status,
+    n.start_time,
+    COALESCE(n.end_time, PLUS_SECONDS(n.start_time, n.duration)),
+    COALESCE(FLOAT(n.execution_time), SECONDS_BETWEEN(n.start_time, n.end_time), FLOAT(n.duration)),
+    NULL_COUNT,
+    CASE WHEN n.rows_affected >= 0 THEN n.rows_affected END,
+    NULL_COUNT,
+    NULL_COUNT,
+    NULL_FLOAT,
+    n.error_type,
+    -- dbt has a message on what succeeded, too.
+    CASE WHEN n.error_type IS NULL AND STATUS(n.status, NULL) = 'Succeeded' THEN NULL_TEXT
+        ELSE COALESCE(n.message, n.error_message) END,
+    n.transformation_pipeline_id,
+    n.transformation_pipeline_run_id,
+    n.workspace_id,
+    n.invocation_id,
+    n.depends_on,
+    n.trace_id,
+    n.span_id,
+    n.record_id,
+    CASE WHEN n.place = 1 THEN 0 ELSE 1 END
+FROM node_rows AS n
+WHERE n.mark_before IS NULL OR n.mark <> n.mark_before
+UNION ALL
+SELECT
+    f.orchestration_run_id,
+    f.data_product,
+    f.environment,
+    'consumption',
+    'model_refresh',
+    COALESCE(f.semantic_model_name, f.semantic_model_id),
+    f.semantic_model_id,
+    NULL_TEXT,
+    NULL_TEXT,
+    STATUS(f.status, f.error_type),
+    f.status,
+    f.start_time,
+    COALESCE(f.end_time, PLUS_SECONDS(f.start_time, f.duration)),
+    COALESCE(SECONDS_BETWEEN(f.start_time, f.end_time), FLOAT(f.duration)),
+    NULL_COUNT,
+    NULL_COUNT,
+    NULL_COUNT,
+    NULL_COUNT,
+    NULL_FLOAT,
+    f.error_type,
+    f.error_message,
+    f.data_product_refresh_pipeline_id,
+    f.data_product_refresh_pipeline_run_id,
+    f.workspace_id,
+    NULL_TEXT,
+    NULL_TEXT,
+    f.trace_id,
+    f.span_id,
+    f.record_id,
+    CASE WHEN f.place = 1 THEN 0 ELSE 1 END
+FROM refresh_outcomes AS f
+UNION ALL
+SELECT
+    k.orchestration_run_id,
+    k.data_product,
+    NULL_TEXT,
+    'reconciliation',
+    'reconciliation_result',
+    k.kpi_name,
+    CONCAT(COALESCE(k.source_name, ''), '/', k.kpi_name),
+    k.source_name,
+    NULL_TEXT,
+    'Succeeded',
+    NULL_TEXT,
+    NULL_MOMENT,
+    NULL_MOMENT,
+    NULL_FLOAT,
+    NULL_COUNT,
+    NULL_COUNT,
+    NULL_COUNT,
+    NULL_COUNT,
+    FLOAT(k.amount),
+    NULL_TEXT,
+    NULL_TEXT,
+    NULL_TEXT,
+    k.reconciliation_pipeline_run_id,
+    NULL_TEXT,
+    NULL_TEXT,
+    NULL_TEXT,
+    NULL_TEXT,
+    NULL_TEXT,
+    NULL_TEXT,
+    0
+FROM kpi_reconciliation_history AS k
+WHERE k.orchestration_run_id <> ''

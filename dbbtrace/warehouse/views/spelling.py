@@ -1,0 +1,131 @@
+"""How SQLite and T-SQL spell what the views need and standard SQL lacks: the one place where they differ.
+
+The views' SQL calls words in capitals, ``MOMENT(x)`` or ``NULL_TEXT``; here each becomes what the dialect says for
+it. Everything else in the views is the same SQL for both.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from dbbtrace.attributes import INTERRUPTED
+from dbbtrace.warehouse.questions import STATUSES
+
+__all__ = ["spelled"]
+
+Words = Mapping[str, Callable[..., str]]
+
+
+def _status(word: str, error_type: str) -> str:
+    """The outcome; the stored word where nobody knows it. How an interrupted refresh ended, nobody can say."""
+    by_status: dict[str, list[str]] = {}
+    for stored, status in STATUSES.items():
+        by_status.setdefault(status, []).append(f"'{stored}'")
+    cases = [f"WHEN LOWER({word}) IN ({', '.join(stored)}) THEN '{status}'" for status, stored in by_status.items()]
+    running = (
+        f"WHEN {error_type} = '{INTERRUPTED}' AND LOWER({word}) IN ({', '.join(by_status['Running'])}) THEN 'Unknown'"
+    )
+    unknown = "" if error_type == "NULL" else f"{running} "
+    return f"CASE {unknown}{' '.join(cases)} ELSE COALESCE({word}, 'Unknown') END"
+
+
+# -- SQLite: times are texts; MOMENT gives all of them one form, with six fraction digits -------------------------
+
+_SQLITE: Final[Words] = {
+    "NULL_TEXT": lambda: "NULL",
+    "NULL_COUNT": lambda: "NULL",
+    "NULL_FLOAT": lambda: "NULL",
+    "NULL_MOMENT": lambda: "NULL",
+    "FLOAT": lambda x: f"CAST({x} AS REAL)",
+    "TEXT": lambda x: f"CAST({x} AS TEXT)",
+    "CONCAT": lambda *parts: f"({' || '.join(parts)})",
+    "LAST_SEGMENT": lambda x: f"REPLACE({x}, RTRIM({x}, REPLACE({x}, '.', '')), '')",
+    "MOMENT": lambda x: (
+        f"SUBSTR(REPLACE(RTRIM({x}, 'Z'), 'T', ' ') ||"
+        f" CASE WHEN INSTR({x}, '.') > 0 THEN '000000' ELSE '.000000' END, 1, 26)"
+    ),
+    "SECOND_OF": lambda x: f"REPLACE(SUBSTR({x}, 1, 19), 'T', ' ')",
+    "DAY_OF": lambda x: f"SUBSTR({x}, 1, 10)",
+    "PLUS_SECONDS": lambda at, n: f"(STRFTIME('%Y-%m-%d %H:%M:%S', {at}, ({n}) || ' seconds') || SUBSTR({at}, 20, 7))",
+    "SECONDS_BETWEEN": lambda a, b: (
+        f"ROUND(STRFTIME('%s', {b}) - STRFTIME('%s', {a}) + SUBSTR({b}, 20, 7) - SUBSTR({a}, 20, 7), 6)"
+    ),
+    "SORTABLE_SECONDS": lambda x: f"PRINTF('%013d', {x} * 1000)",
+    "SUBSTRING": lambda x, start, length: f"SUBSTR({x}, {start}, {length})",
+    "EACH_OF": lambda x: f"JSON_EACH(CASE WHEN JSON_VALID({x}) THEN {x} END)",
+    "STATUS": _status,
+}
+
+# -- T-SQL, in words that Fabric Warehouse has ---------------------------------------------------------------
+
+_LONGEST: Final = 2_147_483_647
+"""Seconds: DATEADD takes an int; a duration beyond it is a mistake and must not break the view."""
+
+_TSQL: Final[Words] = {
+    "NULL_TEXT": lambda: "CAST(NULL AS varchar(8000))",
+    "NULL_COUNT": lambda: "CAST(NULL AS bigint)",
+    "NULL_FLOAT": lambda: "CAST(NULL AS float)",
+    "NULL_MOMENT": lambda: "CAST(NULL AS datetime2(6))",
+    "FLOAT": lambda x: f"CAST({x} AS float)",
+    "TEXT": lambda x: f"CAST({x} AS varchar(8000))",
+    "CONCAT": lambda *parts: f"CONCAT({', '.join(parts)})",
+    "LAST_SEGMENT": lambda x: f"RIGHT({x}, CHARINDEX('.', CONCAT(REVERSE({x}), '.')) - 1)",
+    "MOMENT": lambda x: f"CAST({x} AS datetime2(6))",
+    "SECOND_OF": lambda x: f"CONVERT(varchar(19), {x}, 120)",
+    "DAY_OF": lambda x: f"CONVERT(varchar(10), {x}, 120)",
+    "PLUS_SECONDS": lambda at, n: (
+        f"DATEADD(second, CASE WHEN {n} BETWEEN 0 AND {_LONGEST} THEN CAST({n} AS int) END, {at})"
+    ),
+    "SECONDS_BETWEEN": lambda a, b: f"DATEDIFF_BIG(microsecond, {a}, {b}) / 1E6",
+    "SORTABLE_SECONDS": lambda x: f"RIGHT(CONCAT('0000000000000', CAST({x} * 1000 AS bigint)), 13)",
+    "SUBSTRING": lambda x, start, length: f"SUBSTRING({x}, {start}, {length})",
+    "EACH_OF": lambda x: f"OPENJSON(CASE WHEN ISJSON({x}) = 1 THEN {x} END)",
+    "STATUS": _status,
+}
+
+_WORD = re.compile(r"\b(" + "|".join(sorted(_TSQL, key=len, reverse=True)) + r")\b")
+
+
+def spelled(sql: str, *, tsql: bool) -> str:
+    """The SQL with our words replaced by the dialect's."""
+    sql = sql.replace("CROSS JOIN EACH_OF", "CROSS APPLY EACH_OF") if tsql else sql
+    return _expand(sql, _TSQL if tsql else _SQLITE)
+
+
+def _expand(sql: str, words: Words) -> str:
+    """Each word with its arguments, expanded themselves."""
+    done, rest = "", sql
+    while match := _WORD.search(rest):
+        done += rest[: match.start()]
+        name, rest = match[1], rest[match.end() :]
+        if name.startswith("NULL_"):
+            done += words[name]()
+            continue
+        if not rest.startswith("("):  # the same word as a type: CAST(NULL AS float)
+            done += name
+            continue
+        arguments, rest = _arguments(rest)
+        done += words[name](*(_expand(argument, words) for argument in arguments))
+    return done + rest
+
+
+def _arguments(text: str) -> tuple[list[str], str]:
+    """What stands between the text's first parenthesis and its partner, split at commas; and what follows."""
+    depth, quoted, arguments, start = 0, False, list[str](), 1
+    for place, letter in enumerate(text):
+        if letter == "'":
+            quoted = not quoted
+        elif quoted:
+            continue
+        elif letter == "(":
+            depth += 1
+        elif letter == ")":
+            depth -= 1
+        if (letter == "," and depth == 1) or depth == 0:
+            arguments.append(" ".join(text[start:place].split()))
+            start = place + 1
+        if depth == 0:
+            return arguments, text[start:]
+    raise ValueError(f"no partner for the parenthesis of {text[:40]!r}")
