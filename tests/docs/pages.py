@@ -26,7 +26,7 @@ PAGES = sorted(
 )
 _FENCE = re.compile(r"^(?P<indent> *)```(?P<info>[^`\n]*)\n(?P<text>.*?)^(?P=indent)```[ ]*$", re.M | re.S)
 _NUMBER = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}|\b[0-9a-f]{8,32}\b|\d[\d:.,]*")
-_RULE = re.compile(r"[─━█▉▊▋▌▍▎▏]+|-{3,}|\s+")
+_RULE = re.compile(r"[│├└─━█▉▊▋▌▍▎▏]+|-{3,}|\s+")
 
 
 @dataclass(frozen=True)
