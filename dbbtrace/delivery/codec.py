@@ -36,7 +36,9 @@ def _unusual(value: object) -> object:
         return {"": b64encode(value).decode("ascii")}
     if isinstance(value, Mapping):
         return {str(name): inner for name, inner in value.items()}
-    if isinstance(value, Integral):  # numpy's, Decimal's relatives
+    if hasattr(value, "dtype") and hasattr(value, "tolist"):  # numpy's, without importing it
+        return value.tolist()
+    if isinstance(value, Integral):
         return int(value)
     if isinstance(value, Real):
         return float(value)

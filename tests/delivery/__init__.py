@@ -1,0 +1,1 @@
+"""Tests of the delivery: nothing is lost, nothing is slow, nothing breaks the job."""
