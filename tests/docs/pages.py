@@ -22,7 +22,8 @@ from typing import Any
 
 REPOSITORY = Path(__file__).parents[2]
 PAGES = sorted(
-    [*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/**/*.md")], key=lambda path: path.relative_to(REPOSITORY)
+    [path for pattern in ("*.md", "docs/**/*.md", "examples/**/*.md") for path in REPOSITORY.glob(pattern)],
+    key=lambda path: path.relative_to(REPOSITORY),
 )
 _FENCE = re.compile(r"^(?P<indent> *)```(?P<info>[^`\n]*)\n(?P<text>.*?)^(?P=indent)```[ ]*$", re.M | re.S)
 _NUMBER = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}|\b[0-9a-f]{8,32}\b|\d[\d:.,]*")
