@@ -98,3 +98,13 @@ def test_importing_it_imports_no_server() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_token_is_never_shown() -> None:
+    """Neither settings as text nor an error shows it."""
+    from dbbtrace.settings import resolve
+
+    assert TOKEN not in repr(resolve(receiver_token=TOKEN))
+    with pytest.raises(UsageError) as caught:
+        serve("127.0.0.1:0", warehouse=URL, token=f"{TOKEN}é")
+    assert TOKEN not in str(caught.value)
