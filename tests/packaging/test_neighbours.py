@@ -63,7 +63,7 @@ def test_a_job_runs_with_the_oldest_opentelemetry(oldest: Venv, tmp_path: Path) 
     assert "opentelemetry 1.27.0" in oldest.run("python", Path(__file__).with_name("job.py"), cwd=tmp_path)
 
 
-CORE_TESTS = ("tests/job", "tests/journey", "tests/otlp", "tests/warehouse")
+CORE_TESTS = ("tests/delivery", "tests/job", "tests/journey", "tests/otlp", "tests/warehouse")
 """Folders and files of tests/ that run against the oldest OpenTelemetry too."""
 
 
