@@ -178,7 +178,8 @@ def _tools() -> str:
     """Folders with this environment's commands, and a ``make`` that works in the repository as it is installed."""
     make = Path(".tools/make").absolute()
     make.parent.mkdir()
+    fresh = "env -u ARGS -u MAKEFLAGS -u MFLAGS -u MAKELEVEL"  # whatever make runs the tests
     installed = f"VENV={sys.prefix} -o {sys.prefix}/.installed"
-    make.write_text(f'#!/bin/sh\nexec {shutil.which("make")} -s -C {REPOSITORY} {installed} "$@"\n')
+    make.write_text(f'#!/bin/sh\nexec {fresh} {shutil.which("make")} -s -C {REPOSITORY} {installed} "$@"\n')
     make.chmod(0o755)
     return os.pathsep.join([str(make.parent), str(Path(sys.executable).parent)])
