@@ -46,7 +46,7 @@ def count(value: object) -> int:
     Raises:
         ValueError: anything else.
     """
-    if type(value).__name__ in ("bool", "bool_"):  # numpy's too, by either of its names
+    if isinstance(value, bool) or type(value).__name__ in ("bool", "bool_"):  # numpy's, by either of its names
         raise ValueError("is no count")
     if isinstance(value, str):
         value = value.strip()
