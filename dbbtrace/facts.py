@@ -42,6 +42,7 @@ def fact(
     end: int,
     attributes: Mapping[str, Any],
     parent: SpanContext | None = None,
+    is_root: bool = False,
     error: tuple[str, str] | None = None,
     span_id: int | None = None,
 ) -> ReadableSpan:
@@ -52,6 +53,7 @@ def fact(
         start, end: nanoseconds since the Unix epoch; an end before the start is taken as the start.
         attributes: laid over what the scope gives; None values are dropped, there and here.
         parent: context of the parent span; default see ``parent_of_facts``.
+        is_root: it has no parent.
         error: (error.type, message) of a fact that failed.
         span_id: instead of the one that identity gives.
     """
@@ -68,7 +70,7 @@ def fact(
     return ReadableSpan(
         name=name,
         context=SpanContext(scope.trace_id, span_id, False, _SAMPLED),
-        parent=parent or parent_of_facts(scope),
+        parent=None if is_root else parent or parent_of_facts(scope),
         resource=runtime.current().provider.resource,
         attributes=merged,
         links=scope.links,

@@ -19,6 +19,7 @@ from dbbtrace.errors import UsageError
 __all__ = [
     "DEFAULT_WAREHOUSE",
     "SETTINGS",
+    "VALUES_FILE",
     "Setting",
     "Settings",
     "config_file",
@@ -28,6 +29,7 @@ __all__ = [
     "resolve",
     "strict_by_environment",
     "traceparent",
+    "values_file",
 ]
 
 DEFAULT_WAREHOUSE = "sqlite:///dbb_warehouse.db"
@@ -80,6 +82,13 @@ def _protocol(value: object) -> str:
     return text
 
 
+def _webhook_format(value: object) -> str:
+    text = _text(value).lower()
+    if text not in ("teams", "json"):
+        raise ValueError("write teams or json")
+    return text
+
+
 SETTINGS: tuple[Setting, ...] = (
     Setting("warehouse", ("DBBTRACE_WAREHOUSE",), _text, None,
             "Where rows go: sqlite:///file.db, an ODBC connection string, mssql://server/database, or none."),
@@ -109,6 +118,12 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("receiver_certificate", ("DBBTRACE_RECEIVER_CERTIFICATE",), _text, None,
             "Certificate file (PEM) of `dbbtrace serve`."),
     Setting("receiver_key", ("DBBTRACE_RECEIVER_KEY",), _text, None, "Key file (PEM) of that certificate."),
+    Setting("jaeger_url", ("DBBTRACE_JAEGER_URL",), _text, None,
+            "Jaeger's pages, e.g. http://localhost:16686: reports link to the run's trace there."),
+    Setting("webhook_url", ("DBBTRACE_WEBHOOK_URL",), _text, None,
+            "Where `dbbtrace check` and `dbbtrace watch` send their alerts.", secret=True),
+    Setting("webhook_format", ("DBBTRACE_WEBHOOK_FORMAT",), _webhook_format, None,
+            "teams (an Adaptive Card) or json; default as the URL's host suggests."),
 )  # fmt: skip
 
 
@@ -133,6 +148,9 @@ class Settings:
     receiver_token: str | None
     receiver_certificate: str | None
     receiver_key: str | None
+    jaeger_url: str | None
+    webhook_url: str | None
+    webhook_format: str | None
     sources: Mapping[str, str]
     """Setting → where its value comes from: ``argument``, a variable's name, a file's path, or ``default``."""
 
@@ -247,6 +265,15 @@ def strict_by_environment() -> bool:
 def traceparent() -> str | None:
     """The W3C trace context that a parent process handed on, e.g. ``00-<trace id>-<span id>-01``; None without."""
     return os.environ.get("TRACEPARENT", "").strip() or None
+
+
+VALUES_FILE = "DBBTRACE_VALUES_FILE"
+"""Variable by which ``dbbtrace exec`` tells its command where ``dbbtrace set`` writes; not for people."""
+
+
+def values_file() -> str | None:
+    """The file for values of the command that we run in; None outside ``dbbtrace exec``."""
+    return os.environ.get(VALUES_FILE) or None
 
 
 def in_fabric() -> bool:

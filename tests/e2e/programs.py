@@ -207,19 +207,17 @@ class Programs:
 
     def agent(self, jaeger: Jaeger, receiver: Receiver) -> Collector:
         """A Collector with agent.yaml."""
-        return self.collector(
-            CONFIG / "agent.yaml", DBBTRACE_JAEGER_GRPC=jaeger.otlp, DBBTRACE_RECEIVER=receiver.url
-        )
+        return self.collector(CONFIG / "agent.yaml", JAEGER_OTLP_GRPC=jaeger.otlp, WAREHOUSE_RECEIVER=receiver.url)
 
     def gateway(self, jaeger: Jaeger, first: Receiver, second: Receiver) -> Collector:
         """A Collector with gateway.yaml."""
         return self.collector(
             CONFIG / "gateway.yaml",
-            DBBTRACE_JAEGER_GRPC=jaeger.otlp,
-            DBBTRACE_RECEIVER_1=first.url,
-            DBBTRACE_RECEIVER_2=second.url,
-            DBBTRACE_GATEWAY_1=f"127.0.0.1:{free_port()}",
-            DBBTRACE_GATEWAY_2=f"127.0.0.1:{free_port()}",
+            JAEGER_OTLP_GRPC=jaeger.otlp,
+            WAREHOUSE_RECEIVER_1=first.url,
+            WAREHOUSE_RECEIVER_2=second.url,
+            OTELCOL_TARGET_1=f"127.0.0.1:{free_port()}",
+            OTELCOL_TARGET_2=f"127.0.0.1:{free_port()}",
         )
 
     def collector(self, config: Path, **environment: str) -> Collector:
@@ -229,11 +227,11 @@ class Programs:
         collector = Collector(
             [self._binaries["otelcol"], "--config", str(config)],
             {
-                "DBBTRACE_COLLECTOR_GRPC": grpc,
-                "DBBTRACE_COLLECTOR_HTTP": http,
-                "DBBTRACE_COLLECTOR_HEALTH": health,
-                "DBBTRACE_COLLECTOR_METRICS_PORT": str(metrics),
-                "DBBTRACE_COLLECTOR_QUEUE": str(self._directory / "queue"),
+                "OTELCOL_GRPC": grpc,
+                "OTELCOL_HTTP": http,
+                "OTELCOL_HEALTH": health,
+                "OTELCOL_METRICS_PORT": str(metrics),
+                "OTELCOL_QUEUE": str(self._directory / "queue"),
                 "DBBTRACE_RECEIVER_TOKEN": TOKEN,
                 **environment,
             },

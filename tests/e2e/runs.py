@@ -37,7 +37,8 @@ class LoadingJob:
 
     def load(self, *tables: str) -> None:
         """Load each, and return when that is done."""
-        assert self._process.stdin and self._process.stdout
+        assert self._process.stdin
+        assert self._process.stdout
         for table in tables:
             self._process.stdin.write(table + "\n")
             self._process.stdin.flush()
@@ -125,7 +126,8 @@ def tree(spans: Mapping[str, Mapping[str, Any]]) -> str:
 
 def period(operation: Operation) -> tuple[int, int]:
     """Start and duration of an operation as Jaeger has them, in microseconds."""
-    assert operation.started_at and operation.ended_at
+    assert operation.started_at
+    assert operation.ended_at
     microsecond = timedelta(microseconds=1)
     start = round(operation.started_at.timestamp() * 1e6)
     return start, (operation.ended_at - operation.started_at) // microsecond

@@ -27,7 +27,9 @@ def test_ten_thousand_spans_of_parallel_senders_are_shared_out_by_run(programs: 
     for number in range(SENDERS):
         environment = job_environment(gateway, "grpc" if number % 2 else "http/protobuf")
         environment["DBBTRACE_JOURNAL_DIR"] = str(tmp_path / f"journal{number}")
-        senders.append(subprocess.Popen([sys.executable, JOBS / "many.py", str(number), str(RUNS), str(LOADS)], env=environment))
+        senders.append(
+            subprocess.Popen([sys.executable, JOBS / "many.py", str(number), str(RUNS), str(LOADS)], env=environment)
+        )
     try:
         assert [sender.wait(240) for sender in senders] == [0] * SENDERS
     finally:
@@ -45,5 +47,7 @@ def test_ten_thousand_spans_of_parallel_senders_are_shared_out_by_run(programs: 
 
     runs = [str(UUID(int=sender << 64 | run)) for sender in range(SENDERS) for run in range(1, RUNS + 1)]
     assert Counter(len(rows(warehouse, run_id)) for run_id in runs) == {LOADS: SENDERS * RUNS}
-    seen = eventually(lambda: {run: len(jaeger.spans(UUID(run).hex)) for run in runs}, lambda seen: min(seen.values()) == LOADS)
+    seen = eventually(
+        lambda: {run: len(jaeger.spans(UUID(run).hex)) for run in runs}, lambda seen: min(seen.values()) == LOADS
+    )
     assert {run: spans for run, spans in seen.items() if spans != LOADS} == {}

@@ -1,4 +1,6 @@
-"""A job of a run: loads the table that each line of its input names, and says so. ``!name`` fails, ``?name`` fails once.
+"""A job of a run: loads the table that each line of its input names, and says so.
+
+``!name`` fails, ``?name`` fails at the first attempt.
 
 Usage: loads.py RUN_ID. Knows only the Collector, and that by the environment.
 """

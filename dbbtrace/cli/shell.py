@@ -1,0 +1,138 @@
+"""``dbbtrace exec`` and ``dbbtrace set``: any command as a piece of the run. ``dbbtrace close``: the run's end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from dbbtrace.cli.common import settings, warehouse_option
+
+if TYPE_CHECKING:
+    from dbbtrace.handle import Handle
+
+__all__ = ["COMMANDS"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _of_the_run(command: F) -> F:
+    """Options that say which run, where the environment does not."""
+    for name, metavar, meaning in (
+        ("--workspace-id", "W", "Fabric workspace; else DBBTRACE_WORKSPACE_ID."),
+        ("--environment", "E", "TST, ACC, QUAL or PRD; else DBBTRACE_ENVIRONMENT."),
+        ("--data-product", "P", "Data product; else DBBTRACE_DATA_PRODUCT."),
+    ):
+        command = click.option(name, metavar=metavar, help=meaning)(command)
+    return command
+
+
+@click.command("exec", context_settings={"allow_interspersed_args": False})
+@warehouse_option
+@click.option("--load", metavar="TABLE", help="The command loads this table; schema.table, or --schema.")
+@click.option("--step", metavar="NAME", help="The command is work that gives no row.")
+@click.option("--schema", metavar="S", help="Schema of the table.")
+@click.option("--source", metavar="S", help="Source system, e.g. MDS.")
+@click.option("--source-type", metavar="T", help="SQL, API or FILE.")
+@click.option("--load-type", metavar="T", help="FULL or INCREMENTAL.")
+@click.option("--run", "run_id", metavar="ID", help="The run; else DBBTRACE_ORCHESTRATION_RUN_ID.")
+@_of_the_run
+@click.option("--pipeline-id", metavar="I", help="Pipeline that the row names.")
+@click.option("--pipeline-run-id", metavar="R", help="Run of that pipeline.")
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+def exec_(
+    load: str | None,
+    step: str | None,
+    schema: str | None,
+    source: str | None,
+    source_type: str | None,
+    load_type: str | None,
+    run_id: str | None,
+    command: tuple[str, ...],
+    pipeline_id: str | None,
+    pipeline_run_id: str | None,
+    **run: str | None,
+) -> int:
+    """Run a command as a table load or a step.
+
+    \b
+    dbbtrace exec --load mdm.Customer --source MDS -- ./copy.sh --full
+    dbbtrace exec --step "fetch rates" -- curl -fsS -o rates.json https://...
+
+    Input, output, signals and exit code are the command's own. In its environment it finds TRACEPARENT and the run id,
+    so what it runs joins the trace, and `dbbtrace set rows_read=10` adds values. Anything but exit code 0 is a
+    failure.
+    """
+    import dbbtrace
+    from dbbtrace.shell import execute
+
+    if (load is None) == (step is None):
+        raise click.UsageError("say what the command is: --load TABLE or --step NAME")
+    work: Handle
+    if load is not None:
+        named, _, table = load.partition(".") if schema is None else (schema, "", load)
+        work = dbbtrace.table_load(
+            table or load,
+            schema=named if table or schema else None,
+            source=source,
+            source_type=source_type,
+            load_type=load_type,
+            pipeline_id=pipeline_id,
+            pipeline_run_id=pipeline_run_id,
+        )
+    elif any((schema, source, source_type, load_type)):
+        raise click.UsageError("a step has no schema, source, source type or load type: those are a load's")
+    else:
+        work = dbbtrace.step(step or "")
+    dbbtrace.configure(warehouse=settings().warehouse)
+    with dbbtrace.join_run(run_id, pipeline_id=pipeline_id, pipeline_run_id=pipeline_run_id, **run):
+        code = execute(command, work)
+    dbbtrace.shutdown()
+    return code
+
+
+@click.command("set")
+@click.argument("values", metavar="NAME=VALUE...", nargs=-1, required=True)
+def set_(values: tuple[str, ...]) -> None:
+    """Say something about the command that `dbbtrace exec` runs.
+
+    Of a load: rows_read, rows_written, data_read, data_written, throughput, status, source, load_type, ... Of a step:
+    any attribute of its span.
+    """
+    from dbbtrace.shell import set_values
+
+    pairs = {}
+    for each in values:
+        name, equals, value = each.partition("=")
+        if not equals or not name.strip():
+            raise click.BadParameter(f"{each!r} is no NAME=VALUE, e.g. rows_read=10", param_hint="'NAME=VALUE...'")
+        pairs[name.strip()] = value
+    set_values(pairs)
+
+
+@click.command()
+@warehouse_option
+@click.argument("run", required=False)
+@click.option("--status", type=click.Choice(["Succeeded", "Failed"], case_sensitive=False), help="Else by its rows.")
+@click.option("--started-at", metavar="TIME", help="Start of the run; else that of its first row.")
+@click.option("--ended-at", metavar="TIME", help="End of the run; else that of its last row.")
+@_of_the_run
+def close(run: str | None, status: str | None, started_at: str | None, ended_at: str | None, **of_run: Any) -> None:
+    """End a run whose root no job emitted.
+
+    RUN is its run id; else DBBTRACE_ORCHESTRATION_RUN_ID. For orchestrators that are no job, such as a pipeline: make
+    it the last activity. Closing it again changes nothing.
+    """
+    import dbbtrace
+    from dbbtrace.closing import close_run
+
+    configured = settings()
+    dbbtrace.configure(warehouse=configured.warehouse)
+    closed = close_run(run, status=status, started_at=started_at, ended_at=ended_at, **of_run)
+    dbbtrace.shutdown()
+    name = run or configured.orchestration_run_id
+    click.echo(f"closed {name}" if closed else f"{name} has been closed before")
+
+
+COMMANDS = (exec_, set_, close)
