@@ -83,7 +83,8 @@ class Backlog(Source):
         """There is more in the journal than in memory."""
         self.journal = journal
         self.memory = memory
-        self._deleted = False
+        self._seen: Position = source.BEGINNING
+        """What whoever has the journal now will find in it for certain."""
         self._claim = claim
         self._wants = wants
         self._lost = lost
@@ -135,16 +136,20 @@ class Backlog(Source):
         return not (self.behind or self._recent or self.memory or self.in_hand or self.left)
 
     def give_up(self) -> None:
-        """The journal is no longer ours. What it held is for whoever has it now; if it was deleted, the spans that
-        are still in memory are all that is left of it."""
+        """The journal is no longer ours. What it held is for whoever has it now, who may not have seen the last of it:
+        that is delivered from memory; and so is all that is in memory, if the journal was deleted."""
+        if self.journal is not None and not self.journal.is_deleted:
+            self._seen = self.journal.verified
         self.given_up = True
-        self._deleted = self.journal is not None and self.journal.is_deleted
-        if self._deleted:
-            for item in [*self.left, *self._recent]:
-                self.memory.put(item.span)
-        self._recent.clear()
-        self.left = []
         self.behind = False
+        self._keep(_pop(self._recent, IN_MEMORY))
+        if not self.in_hand:  # or else its thread does this, when it knows what is left
+            self.settle(self.left)
+
+    def _keep(self, items: list[Item]) -> None:
+        for item in items:
+            if item.position is None or item.position > self._seen:
+                self.memory.put(item.span)
 
     def forget(self) -> None:
         self.behind = self.journal is not None
@@ -184,11 +189,11 @@ class Backlog(Source):
         self.taken = max(self.taken, self._reading_to)
 
     def settle(self, left: list[Item]) -> None:
-        if not self.given_up:
+        if self.given_up:
+            self.left = []
+            self._keep(left)
+        else:
             super().settle(left)
-        elif self._deleted:
-            for item in left:
-                self.memory.put(item.span)
 
     def acknowledge(self) -> None:
         if self.journal is not None:

@@ -139,8 +139,10 @@ class Delivery(SpanProcessor):
     def _start(self, span: ReadableSpan, kind: str) -> None:
         if kind == "save" and (self._journal is None or span_key(span) not in self._journal.open):
             return
-        journal = self._journal or self._open()
-        if journal is not None and self._wanting(span):
+        if not self._wanting(span):
+            return
+        journal = self._current()
+        if journal is not None:
             try:
                 journal.start(span, kind)
             except OSError as error:
@@ -150,9 +152,12 @@ class Delivery(SpanProcessor):
         if self._foreign and span_key(span) in self._foreign:
             return
         lanes = self._wanting(span)
-        journal = self._journal or self._open()
+        journal = self._journal
+        if not lanes and (journal is None or span_key(span) not in journal.open):
+            return
+        journal = self._current()
         position = None
-        if journal is not None and (lanes or span_key(span) in journal.open):
+        if journal is not None:
             try:
                 position = journal.end(span)
             except OSError as error:
@@ -162,9 +167,11 @@ class Delivery(SpanProcessor):
 
     def _emit(self, spans: Sequence[ReadableSpan]) -> None:
         wanted = [(span, lanes) for span in spans if (lanes := self._wanting(span))]
+        if not wanted:
+            return
         positions: Sequence[Position | None] = [None] * len(wanted)
-        journal = self._journal or self._open()
-        if journal is not None and wanted:
+        journal = self._current()
+        if journal is not None:
             try:
                 positions = journal.emit([span for span, _ in wanted])
             except OSError as error:
@@ -185,6 +192,15 @@ class Delivery(SpanProcessor):
             worker.start()
         if due:
             worker.wake()
+
+    def _current(self) -> Journal | None:
+        """The journal to write to. After a silence in which it may have been adopted, it is looked at first."""
+        journal = self._journal
+        if journal is None:
+            return self._open()
+        if journal.silence() > self._silent_after / 2 and not journal.is_ours():
+            self._replace(journal)
+        return self._journal
 
     def _open(self) -> Journal | None:
         """Open a journal, if there is to be one and it can be written."""
@@ -222,6 +238,8 @@ class Delivery(SpanProcessor):
 
     def _new_backlog(self, lane: Lane) -> Backlog:
         key = claim_key(lane.destination.name)
+        if lane.backlog is not None and lane.backlog.journal is None:
+            lane.backlog.give_up()
         lane.backlog = Backlog(self._journal, key, lane.wants, lane.memory, self._lost)
         lane.worker.source = lane.backlog
         return lane.backlog
@@ -264,11 +282,10 @@ class Delivery(SpanProcessor):
 
     def _lost(self, backlog: Backlog) -> None:
         """The journal stands elsewhere now: whoever adopted it delivers what it held; go on in a new one."""
-        self.gate(self._replace, backlog)
+        self.gate(self._replace, backlog.journal)
 
-    def _replace(self, backlog: Backlog) -> None:
-        journal = self._journal
-        if journal is None or backlog.journal is not journal:
+    def _replace(self, journal: Journal | None) -> None:
+        if journal is None or journal is not self._journal:
             return
         log.warning("the journal %s was taken over or removed; this process goes on in another", journal.path)
         for lane in self._lanes:
@@ -289,9 +306,8 @@ class Delivery(SpanProcessor):
         journal = self._journal
         if journal is None:
             return
-        backlog = next((lane.backlog for lane in self._lanes if lane.backlog is not None), None)
-        if not journal.is_ours() and backlog is not None:
-            self._replace(backlog)
+        if not journal.is_ours():
+            self._replace(journal)
             return
         try:
             journal.beat()
@@ -403,21 +419,18 @@ class Delivery(SpanProcessor):
         self._use(successor)
 
     def _say_what_is_left(self) -> None:
-        left = self.left()
-        lost = sum(lane.memory.dropped for lane in self._lanes)
-        if left:
-            where = (
-                f"in the journal {self._journal_dir}"
-                if self._journal is not None
-                else "nowhere: no journal could be written"
-            )
+        left = ", ".join(f"{count} spans still wait for {name}" for name, count in self.left().items())
+        if left and self._journal is not None:
             log.warning(
-                "%s; what is left stays %s",
-                ", ".join(f"{count} spans still wait for {name}" for name, count in left.items()),
-                where,
+                "%s; they stay in the journal %s and are delivered by the next job that uses it or by `dbbtrace flush`",
+                left,
+                self._journal_dir,
             )
-        if lost:
-            log.error("%d spans were lost: neither the journal nor memory had room for them", lost)
+        elif left:
+            log.error("%s, and are lost: no journal could be written", left)
+        dropped = sum(lane.memory.dropped for lane in self._lanes)
+        if dropped:
+            log.error("%d spans were lost: neither the journal nor memory had room for them", dropped)
 
     def after_fork(self) -> None:
         """In a forked child: begin anew, and leave the parent's spans, threads and connections to the parent."""

@@ -104,6 +104,9 @@ class Journal:
         self._torn = False
         self.position: Position = (0, 0)
         """Behind the last line. Replaced as a whole: other threads read it."""
+        self.verified: Position = (0, 0)
+        """What stands before this was here while the journal was still ours: whoever adopts it will find it."""
+        self._last_write = 0.0
         os.makedirs(root, mode=0o700, exist_ok=True)
         os.mkdir(self.path, mode=0o700)
         try:
@@ -167,7 +170,15 @@ class Journal:
 
     def is_ours(self) -> bool:
         """Whether the directory still stands where it was made: adoption is by rename."""
-        return os.path.exists(os.path.join(self.path, SEGMENT.format(self.position[0])))
+        position = self.position
+        if not os.path.exists(os.path.join(self.path, SEGMENT.format(position[0]))):
+            return False
+        self.verified = position
+        return True
+
+    def silence(self) -> float:
+        """Seconds since the last write, those in which the machine slept included."""
+        return time.time() - self._last_write
 
     def resynchronise(self) -> None:
         """After an interruption amid a write: believe the file, not the books."""
@@ -234,6 +245,7 @@ class Journal:
             raise
         segment, offset = self.position
         self.position = (segment, offset + len(data))
+        self._last_write = time.time()
 
     def _mend(self, data: bytes) -> bytes:
         """Before a write: a new segment where one is due; after a torn line a fresh one."""
@@ -278,6 +290,7 @@ class Journal:
         self._file = (fd, segment)
         self.position = (segment, len(data))
         self._limit = len(data) + self._segment_bytes
+        self._last_write = time.time()
         self._oldest = self._oldest or 1
         self._torn = False
         if last >= 0:

@@ -59,7 +59,7 @@ class Lane:
     @property
     def left(self) -> int:
         """Spans of this process that are not settled."""
-        return 0 if self.is_idle else self.put - self.worker.own_settled - self.memory.dropped
+        return 0 if self.is_idle else max(1, self.put - self.worker.own_settled - self.memory.dropped)
 
     @property
     def lost(self) -> int:

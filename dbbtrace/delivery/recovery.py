@@ -15,7 +15,7 @@ from queue import Empty
 from opentelemetry.sdk.trace import ReadableSpan
 
 from dbbtrace.delivery import adoption, reader
-from dbbtrace.delivery.deadletter import DeadLetters, claimed_letters
+from dbbtrace.delivery.deadletter import DeadLetter, DeadLetters, claimed_letters
 from dbbtrace.delivery.lane import Destination
 from dbbtrace.delivery.source import FINISHED, Item, Source, acknowledged
 from dbbtrace.delivery.worker import Worker
@@ -128,13 +128,11 @@ def resend_dead_letters(
     result = Recovered()
     crew = _Crew(journal_dir, progress)
     with claimed_letters(journal_dir) as letters:
-        by_name: dict[str, list[ReadableSpan]] = {}
+        by_name: dict[str, list[DeadLetter]] = {}
         for letter in letters:
-            by_name.setdefault(letter.destination, []).append(letter.span)
-        pending: list[tuple[str, _Letters]] = []
-        for name, spans in by_name.items():
-            source = _Letters(spans)
-            pending.append((name, source))
+            by_name.setdefault(letter.destination, []).append(letter)
+        sources = {name: _Letters(theirs) for name, theirs in by_name.items()}
+        for name, source in sources.items():
             destination = destinations_for(name)
             if destination is None:
                 result.unknown.add(name)
@@ -142,10 +140,9 @@ def resend_dead_letters(
                 crew.add(destination, source)
         crew.run(timeout)
         crew.report(result)
-        for name, source in pending:  # what could not be sent is kept, with the reason it could not
-            reason = crew.error(name) or "no destination of this name is configured"
-            if source.rest:
-                DeadLetters(journal_dir).write(name, [(span, reason) for span in source.rest])
+        for name, source in sources.items():  # what could not be sent is kept as it was
+            if rest := source.rest():
+                DeadLetters(journal_dir).write(name, [(letter.span, letter.reason) for letter in rest])
     return result
 
 
@@ -169,22 +166,27 @@ def waiting(journal_dir: str | os.PathLike[str], *, silent_after: float = adopti
 class _Letters(Source):
     """Dead letters of one destination."""
 
-    def __init__(self, spans: Sequence[ReadableSpan]) -> None:
+    def __init__(self, letters: Sequence[DeadLetter]) -> None:
         super().__init__()
-        self._spans = list(spans)
+        self._next = list(letters)
+        self._unsettled = {id(letter.span): letter for letter in letters}
 
     @property
     def waiting(self) -> int:
-        return len(self._spans) + len(self.left)
+        return len(self._next) + len(self.left)
 
-    @property
-    def rest(self) -> list[ReadableSpan]:
-        """What was not settled."""
-        return [*(item.span for item in self.left), *self._spans]
+    def rest(self) -> list[DeadLetter]:
+        """What was not settled; what is still in hand, of a backend that hangs, is not."""
+        return list(self._unsettled.values())
 
     def take(self, most: int) -> list[Item]:
-        taken, self._spans = self._spans[:most], self._spans[most:]
-        return [Item(None, span) for span in taken]
+        taken, self._next = self._next[:most], self._next[most:]
+        return [Item(None, letter.span) for letter in taken]
+
+    def settle(self, left: list[Item]) -> None:
+        self.left = left
+        waiting = [*(item.span for item in left), *(letter.span for letter in self._next)]
+        self._unsettled = {id(span): self._unsettled[id(span)] for span in waiting}
 
 
 class _Crew:
@@ -228,16 +230,11 @@ class _Crew:
         for worker in self._workers.values():
             worker.close(1.0 if all(source.is_idle for mine, source in self._sources if mine is worker) else 0)
 
-    def error(self, name: str) -> str | None:
-        """Why something still waits for the destination."""
-        worker = self._workers.get(name)
-        return worker.error if worker is not None else None
-
     def report(self, result: Recovered) -> None:
         for name, worker in self._workers.items():
             result.delivered += worker.stored
             result.refused += worker.refused
-            if any(not source.is_idle for mine, source in self._sources if mine is worker):
+            if any(source.given_up or not source.is_idle for mine, source in self._sources if mine is worker):
                 result.errors[name] = worker.error or "it took longer than it was given"
 
 

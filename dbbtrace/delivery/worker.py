@@ -206,9 +206,12 @@ class Worker:
 
     def _deliver(self, source: Source) -> None:
         source.in_hand = True
-        items = [*source.left, *source.take(BATCH - len(source.left))]
+        fresh = source.take(BATCH - len(source.left))
+        items = [*source.left, *fresh]
         outcome: Outcome[Item] = Outcome()
-        if items:
+        if source.given_up:  # taking found that the journal is no longer ours
+            outcome.left = items
+        elif items:
             outcome = settle(self._send, items, suspect=self._unexplained >= _SUSPICIOUS)
             self._bury(outcome)
         self.stored += outcome.stored
@@ -228,7 +231,7 @@ class Worker:
                 log.info("%s takes spans again", self.name)
             self._failures = self._unexplained = 0
             self.error = None
-        if source is not self.source and source.is_empty:
+        if source.is_empty and source in self.adopted:
             self.adopted.remove(source)
 
     def _bury(self, outcome: Outcome[Item]) -> None:

@@ -13,9 +13,8 @@ from opentelemetry.sdk.trace import Event, ReadableSpan, SpanLimits, TracerProvi
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
 
-from dbbtrace.delivery import codec, reader
+from dbbtrace.delivery import Delivery, codec, reader, recover
 from tests.delivery.support import Backend, finished, left_behind, to, tracer_of
-from dbbtrace.delivery import Delivery, recover
 
 text = st.text(st.characters())  # lone surrogates included
 scalars = st.one_of(st.booleans(), st.integers(), st.floats(), text, st.binary(), st.none())

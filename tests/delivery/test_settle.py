@@ -38,7 +38,9 @@ def test_what_is_refused_is_told_from_what_is_not(size: int, poison: set[int]) -
     assert outcome.stored == len(stored)
 
 
-@pytest.mark.parametrize("error", [TransientError("later"), ConfigurationError("wrong password"), UnexplainedError("?")])
+@pytest.mark.parametrize(
+    "error", [TransientError("later"), ConfigurationError("wrong password"), UnexplainedError("?")]
+)
 def test_a_fault_of_the_backend_sets_nothing_aside(error: Exception) -> None:
     """A backend that is down, or that is wrongly configured, leaves the whole batch for later."""
 
