@@ -53,7 +53,7 @@ def oldest(wheel: Path, make_venv: Callable[..., Venv]) -> Venv:
     return make_venv(
         f"{wheel}[otlp]",
         *(f"opentelemetry-{name}==1.27.0" for name in ("api", "sdk", "exporter-otlp")),
-        "opentelemetry-distro==0.48b0",
+        *("opentelemetry-distro==0.48b0", "setuptools<81"),  # which needs pkg_resources
         *("hypothesis", "numpy", "psutil", "pytest", "pytest-timeout", "sqlglot"),
     )
 
