@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -29,6 +30,11 @@ T = TypeVar("T")
 
 _ORPHANS: list[Any] = []
 """Connections of a parent process. Never closed: closing them here would do it to the parent's files."""
+_OPEN: weakref.WeakSet[Warehouse] = weakref.WeakSet()
+_HELD: list[Warehouse] = []
+_FORK_PATIENCE = 2.0
+"""Seconds that a fork waits for a statement under way: a driver's own locks, held at that moment, stay held for ever
+in the child."""
 
 
 @dataclass(frozen=True)
@@ -48,18 +54,13 @@ class Warehouse:
         self._connector = connector
         self._forget()
 
+        _OPEN.add(self)
+
     def _forget(self) -> None:
-        self._pid = os.getpid()
         self._lock = threading.RLock()
         self._connection: Any = None
         self._shapes: dict[str, Shape] | None = None
         self._used_at = 0.0
-
-    def _after_fork(self) -> None:
-        if self._pid != os.getpid():
-            if self._connection is not None:
-                _ORPHANS.append(self._connection)
-            self._forget()
 
     # -- asking ---------------------------------------------------------------------------------------------
 
@@ -192,7 +193,6 @@ class Warehouse:
 
     def close(self) -> None:
         """Close the connection; the next use opens another."""
-        self._after_fork()
         with self._lock:
             self._drop()
 
@@ -204,7 +204,6 @@ class Warehouse:
 
     def _run(self, work: Callable[[Any], T], *, writing: bool = False) -> T:
         """Do the work on a connection; once more on a new one when an old one failed without doubt."""
-        self._after_fork()
         with self._lock:
             fresh = self._connect()
             try:
@@ -247,3 +246,27 @@ def _check(table: Table, shape: Shape | None) -> None:
     lacking = sorted(name for name in needed if name not in shape)
     if lacking:
         raise ConfigurationError(f"{SCHEMA}.{table.name} lacks {', '.join(lacking)}: run `dbbtrace migrate`")
+
+
+# -- forks --------------------------------------------------------------------------------------------------
+
+
+def _before_fork() -> None:
+    _HELD.extend(warehouse for warehouse in list(_OPEN) if warehouse._lock.acquire(timeout=_FORK_PATIENCE))
+
+
+def _after_in_parent() -> None:
+    while _HELD:
+        _HELD.pop()._lock.release()
+
+
+def _after_in_child() -> None:
+    _HELD.clear()
+    for warehouse in list(_OPEN):
+        if warehouse._connection is not None:
+            _ORPHANS.append(warehouse._connection)
+        warehouse._forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_in_parent, after_in_child=_after_in_child)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -140,19 +141,26 @@ def test_threads_share_a_warehouse(tmp_path):
     assert warehouse.query(COUNT).rows == [(76,)]
 
 
+SLOW = "WITH RECURSIVE c (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c WHERE x < 300000) SELECT COUNT(*) FROM c"
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no Python forks here")
 def test_a_forked_child_opens_its_own_connection(tmp_path):
-    """The parent's is not used, and not closed."""
+    """The parent's is not used and not closed, and no lock of a thread that was busy with it is waited for."""
     warehouse = open_warehouse(f"sqlite:///{tmp_path}/a.db")
     warehouse.write(rows_of(load(span_id=1)))
+    inherited = warehouse._connection
+    asking = threading.Thread(target=lambda: warehouse.query(SLOW))
+    asking.start()
     child = os.fork()
     if child == 0:
-        try:
-            warehouse.write(rows_of(load(span_id=2)))
-            warehouse.close()
-        finally:
-            os._exit(0)
-    os.waitpid(child, 0)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(30)  # ends the child where it waits for a lock that nobody holds any more
+        warehouse.write(rows_of(load(span_id=2)))
+        os._exit(1 if warehouse._connection is inherited else 0)
+    _, status = os.waitpid(child, 0)
+    asking.join()
+    assert status == 0
     warehouse.write(rows_of(load(span_id=3)))
     assert warehouse.query(COUNT).rows == [(3,)]
 
