@@ -77,11 +77,11 @@ class Dialect:
         return f"ux_{table.name}_record_id"
 
     def create_index(self, table: Table) -> str:
-        """DDL of the index that stops two writers of one record."""
+        """DDL of the index that stops two writers of one record; the run comes first, so that it finds a run too."""
         # SQLite takes the schema before the index, and then the table without it.
         return (
             f"CREATE UNIQUE INDEX {self.quote(SCHEMA)}.{self.quote(self.index_name(table))}"
-            f" ON {self.quote(table.name)} ({self.quote('record_id')})"
+            f" ON {self.quote(table.name)} ({self.quote('orchestration_run_id')}, {self.quote('record_id')})"
         )
 
 
@@ -103,9 +103,9 @@ class _TSql(Dialect):
         return f"DATEADD(second, -1, {expression})", f"DATEADD(second, 1, {expression})"
 
     def create_index(self, table: Table) -> str:
-        record_id = self.quote("record_id")
+        run, record_id = self.quote("orchestration_run_id"), self.quote("record_id")
         return (
-            f"CREATE UNIQUE INDEX {self.quote(self.index_name(table))} ON {self.target(table.name)} ({record_id})"
+            f"CREATE UNIQUE INDEX {self.quote(self.index_name(table))} ON {self.target(table.name)} ({run}, {record_id})"
             f" WHERE {record_id} IS NOT NULL"
         )
 
