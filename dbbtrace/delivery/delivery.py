@@ -107,14 +107,14 @@ class Delivery(SpanProcessor):
             self._fault("journal a started span", error)
 
     def on_end(self, span: ReadableSpan) -> None:
-        if not self._lanes or threading.get_ident() in OUR_THREADS:
-            return
         try:
-            self.gate(self._end, span)
+            if self._lanes and threading.get_ident() not in OUR_THREADS:
+                self.gate(self._end, span)
         except Exception as error:
             self._fault("journal an ended span", error)
-        except BaseException:  # Ctrl-C, or a handler of the host that raises: the span has ended all the same
-            self.gate(self._end, span)
+        except BaseException:  # Ctrl-C, or a handler of the host's that raises: the span has ended all the same
+            if self._lanes and threading.get_ident() not in OUR_THREADS:
+                self.gate(self._end, span)
             raise
 
     def save(self, span: ReadableSpan) -> None:

@@ -87,6 +87,8 @@ class Worker:
         self._wake: SimpleQueue[None] = SimpleQueue()  # re-entrant, unlike Event: a signal handler may flush
         self._requests: deque[Request] = deque()
         self._thread: threading.Thread | None = None
+        self._turn = threading.Lock()
+        """Held by the one thread that delivers."""
         self._closing = False
         self._failures = self._unexplained = 0
         self._pause_until = 0.0
@@ -101,13 +103,15 @@ class Worker:
         """Have a thread. Late in the interpreter's exit there can be none: then spans stay in the journal."""
         if self.running or self.stopped:
             return
-        self.running = True
         self._closing = False
-        self._thread = threading.Thread(target=self._run, name=f"dbbtrace {self.name}", daemon=True)
+        self._thread = thread = threading.Thread(target=self._run, name=f"dbbtrace {self.name}", daemon=True)
         try:
-            self._thread.start()
-        except RuntimeError as error:
-            self.running = False
+            self.running = True
+            thread.start()
+        except BaseException as error:
+            self.running = False  # a thread that started all the same, before Ctrl-C struck, corrects this
+            if not isinstance(error, RuntimeError):
+                raise
             self.error = str(error)
 
     def wake(self) -> None:
@@ -136,7 +140,10 @@ class Worker:
     # -- the destination's thread -----------------------------------------------------------------------------------
 
     def _run(self) -> None:
+        if not self._turn.acquire(blocking=False):
+            return
         quietly()
+        self.running = True
         try:
             while not self.stopped:
                 if self._is_idle() and self._closing:
@@ -150,6 +157,7 @@ class Worker:
             self._shut_down()
         finally:
             OUR_THREADS.discard(threading.get_ident())
+            self._turn.release()
             self.running = False
             self._answer()
             if not self._is_idle():  # put in at the last moment

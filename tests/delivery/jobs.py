@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import random
+import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
+import traceback
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SpanExporter
+from opentelemetry.trace import Tracer
+
+from dbbtrace.delivery import Delivery, Destination
+from dbbtrace.errors import TransientError
 
 ROOT = Path(__file__).parents[2]
 RUN = "5b0f3a52-7a53-4f2e-9d5a-0c2f6f1e8a11"
@@ -23,6 +36,260 @@ def command(job: str, *arguments: object) -> list[str]:
 def run(job: str, *arguments: object, timeout: float = 120) -> subprocess.CompletedProcess[str]:
     """Run a job to its end."""
     return subprocess.run(command(job, *arguments), capture_output=True, text=True, check=False, timeout=timeout)
+
+
+class FileBackend(SpanExporter):
+    """Notes the names of the spans it gets, and which process delivered them."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def deliver(self, spans: Sequence[ReadableSpan]) -> None:
+        note(self.path, *(f"{span.name}\t{span.status.status_code.name}\t{os.getpid()}" for span in spans))
+
+    def shutdown(self) -> None:
+        pass
+
+
+class Hanging(SpanExporter):
+    """A backend that never answers."""
+
+    def deliver(self, spans: Sequence[ReadableSpan]) -> None:
+        time.sleep(600)
+
+    def shutdown(self) -> None:
+        time.sleep(600)
+
+
+class Down(SpanExporter):
+    """A backend that nobody serves."""
+
+    def deliver(self, spans: Sequence[ReadableSpan]) -> None:
+        raise TransientError("nobody home")
+
+
+def note(path: str, *lines: str) -> None:
+    """Append lines in one write."""
+    fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(fd, "".join(f"{line}\n" for line in lines).encode())
+    os.close(fd)
+
+
+def delivery_to(path: str, journal_dir: str, **options: Any) -> Delivery:
+    """A delivery to a file."""
+    return Delivery(
+        [Destination("file://backend", lambda: FileBackend(path), True)], journal_dir=journal_dir, **options
+    )
+
+
+def tracer_of(delivery: Delivery) -> Tracer:
+    """A tracer whose spans go through the delivery."""
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(delivery)
+    return provider.get_tracer("jobs")
+
+
+# -- copies of a process ----------------------------------------------------------------------------------------
+
+
+def forks(path: str, journal_dir: str) -> None:
+    """Fork amid a span, from a process whose threads run; the child leaves the span too, and has one of its own."""
+    delivery = delivery_to(path, journal_dir)
+    tracer = tracer_of(delivery)
+    tracer.start_span("parent's first").end()
+    delivery.flush(10)
+    tracer.start_span("parent's second").end()
+    with tracer.start_as_current_span("parent's own"):
+        pid = os.fork()
+        with tracer.start_as_current_span("child's own" if not pid else "parent's inner"):
+            pass
+        if pid:
+            assert os.waitpid(pid, 0)[1] == 0
+    if not pid:
+        sys.exit(0)
+
+
+def forks_and_vanishes(path: str, journal_dir: str) -> None:
+    """A forked child leaves by os._exit amid its work; the parent's flush must tell of it."""
+    delivery = delivery_to(path, journal_dir)
+    tracer = tracer_of(delivery)
+    tracer.start_span("parent's").end()
+    pid = os.fork()
+    if not pid:
+        tracer.start_span("child's ended").end()
+        tracer.start_span("child's running")
+        os._exit(0)
+    os.waitpid(pid, 0)
+    assert delivery.flush(20)
+    note(path, "flushed")
+    os._exit(0)
+
+
+def _in_pool(task: tuple[str, str, int]) -> int:
+    global _pool_tracer
+    path, journal_dir, number = task
+    if _pool_tracer is None:
+        _pool_tracer = tracer_of(delivery_to(path, journal_dir))
+    _pool_tracer.start_span(f"task {number}").end()
+    return number
+
+
+_pool_tracer: Tracer | None = None
+
+
+def pool(path: str, journal_dir: str, method: str, end: str) -> None:
+    """Work in a pool of processes, which are told to end, or are killed by ``terminate``."""
+    global _pool_tracer
+    delivery = delivery_to(path, journal_dir)
+    tracer = tracer_of(delivery)
+    if method == "fork":
+        _pool_tracer = tracer
+    tracer.start_span("parent's").end()
+    workers = multiprocessing.get_context(method).Pool(2)
+    done = workers.map(_in_pool, [(path, journal_dir, number) for number in range(40)], chunksize=5)
+    assert len(done) == 40
+    getattr(workers, end)()
+    workers.join()
+    assert delivery.flush(20)
+    note(path, "flushed")
+
+
+# -- ends of a process ------------------------------------------------------------------------------------------
+
+
+def ends(path: str, journal_dir: str, how: str) -> None:
+    """Record spans and end, in one of the ways in which processes end."""
+    delivery = delivery_to(path, journal_dir)
+    tracer = tracer_of(delivery)
+    for number in range(10):
+        tracer.start_span(f"span {number}").end()
+    if how == "raise":
+        raise RuntimeError("the job failed")
+    if how == "thread":
+        thread = threading.Thread(target=lambda: (time.sleep(0.2), tracer.start_span("late").end()))
+        thread.start()
+    if how == "_exit":
+        os._exit(0)
+
+
+def waits_for_sigterm(path: str, journal_dir: str, handler: str) -> None:
+    """Record spans, say so, and wait for SIGTERM, which the host may have plans for."""
+
+    def handle(signum: int, frame: object) -> None:
+        note(path, "host's handler")
+        sys.exit(3)
+
+    if handler == "before":
+        signal.signal(signal.SIGTERM, handle)
+    tracer = tracer_of(delivery_to(path, journal_dir))
+    if handler == "after":
+        signal.signal(signal.SIGTERM, handle)
+    for number in range(10):
+        tracer.start_span(f"span {number}").end()
+    tracer.start_span("running")
+    print("ready", flush=True)
+    time.sleep(60)
+
+
+def exits_with_dead_backends(journal_dir: str, deadline: str, endpoint: str) -> None:
+    """End with a warehouse that hangs, a backend that is down and an OTLP endpoint that never answers."""
+    from dbbtrace_exporters.otlp import ForwardingSpanExporter
+
+    delivery = Delivery(
+        [
+            Destination("hangs://warehouse", Hanging, True),
+            Destination("down://backend", Down, False),
+            Destination("otlp://black-hole", lambda: ForwardingSpanExporter(endpoint, protocol="http/protobuf"), False),
+        ],
+        journal_dir=journal_dir,
+        exit_timeout=float(deadline),
+    )
+    tracer = tracer_of(delivery)
+    for number in range(2_000):
+        tracer.start_span(f"span {number}").end()
+    delivery.force_flush(500)
+    print(time.monotonic(), flush=True)
+
+
+def fills_the_disk(path: str, journal_dir: str, limit: str) -> None:
+    """Record more than the disk holds."""
+    if int(limit):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), int(limit)))
+    delivery = delivery_to(path, journal_dir)
+    tracer = tracer_of(delivery)
+    with tracer.start_as_current_span("outer"):
+        for number in range(500):
+            tracer.start_span(f"span {number}", attributes={"filler": "x" * 200}).end()
+    assert delivery.flush(20), delivery.left()
+    delivery.shutdown()
+    note(path, f"journals left: {len(os.listdir(journal_dir))}")
+
+
+# -- interruptions ----------------------------------------------------------------------------------------------
+
+
+def signals_end_spans_and_flush(path: str, journal_dir: str) -> None:
+    """A signal handler ends spans and flushes, while its thread journals and flushes."""
+    delivery = delivery_to(path, journal_dir)
+    tracer = tracer_of(delivery)
+    handled = 0
+
+    def handle(signum: int, frame: object) -> None:
+        nonlocal handled
+        tracer.start_span(f"handler {handled}").end()
+        handled += 1
+        delivery.flush(0.001)
+        signal.setitimer(signal.ITIMER_REAL, 0.0003)
+
+    signal.signal(signal.SIGALRM, handle)
+    signal.setitimer(signal.ITIMER_REAL, 0.001)
+    for number in range(3_000):
+        tracer.start_span(f"main {number}").end()
+        if number % 100 == 0:
+            delivery.flush(1)
+    signal.signal(signal.SIGALRM, signal.SIG_IGN)
+    assert delivery.flush(20)
+    note(path, f"handled {handled}")
+
+
+class Interruption(BaseException):
+    """What Ctrl-C is, without its special cases."""
+
+
+def interruptions(path: str, journal_dir: str) -> None:
+    """A signal handler raises, at any moment of ending a span, as Ctrl-C does in a notebook."""
+    delivery = delivery_to(path, journal_dir)
+    tracer = tracer_of(delivery)
+    armed = False
+
+    def handle(signum: int, frame: object) -> None:
+        nonlocal armed
+        if armed:
+            armed = False
+            raise Interruption
+
+    signal.signal(signal.SIGALRM, handle)
+    signal.setitimer(signal.ITIMER_REAL, 0.001, 0.0005)
+    interrupted = 0
+    for number in range(6_000):
+        ended = tracer.start_span(f"span {number}")._readable_span()
+        ended._end_time = ended.start_time
+        try:
+            armed = True
+            delivery.on_end(ended)
+            armed = False
+        except Interruption as interruption:
+            interrupted += 1
+            frames = list(traceback.walk_tb(interruption.__traceback__))[1:-1]
+            if not frames or frames[0][1] == frames[0][0].f_code.co_firstlineno:
+                note(path, f"span {number}\tnot even called\t0")
+    armed = False
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    assert delivery.flush(30), delivery.left()
+    note(path, f"interrupted {interrupted}")
+
+
+# -- kills ------------------------------------------------------------------------------------------------------
 
 
 def _note(ledger: int, word: str, table: str) -> None:
