@@ -1,4 +1,4 @@
-# demo, test, lint, format: each makes the virtual environment it needs on first use.
+# demo, test, lint, format, bench: each makes the virtual environment it needs on first use.
 #
 #   make demo                    a real orchestration run, and its rows
 #   make test                    all tests, in parallel
@@ -15,10 +15,10 @@ FIND_PYTHON = for python in $(PYTHON) $(if $(PYTHON),,python3.13 python3.12 pyth
 		2>/dev/null && echo $$python && break; done
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format clean
+.PHONY: help demo test lint format bench bench-quick clean
 
 help:  ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 demo: $(STAMP)  ## Run a real, small orchestration and show its rows; ARGS=--fail lets some of it fail
 	@$(BIN)/dbbtrace demo $(ARGS)
@@ -42,6 +42,12 @@ lint: $(STAMP)  ## Check style, format and types
 format: $(STAMP)  ## Put the code into the project's format
 	@$(BIN)/ruff check --fix-only --quiet .
 	@$(BIN)/ruff format .
+
+bench: $(STAMP)  ## Measure every path against what one would have without it; ARGS="load dbt" picks some
+	@$(BIN)/python -m benchmarks --json bench.json $(ARGS)
+
+bench-quick: $(STAMP)  ## The same in under 2 minutes, less to be trusted
+	@$(BIN)/python -m benchmarks --json bench.json --quick $(ARGS)
 
 clean:  ## Remove the virtual environment and what the tools left
 	rm -rf $(VENV) .demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

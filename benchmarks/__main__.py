@@ -1,0 +1,39 @@
+"""``python -m benchmarks``: measure, print the table, write the JSON."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks import report
+from benchmarks.figures import Effort, Figure
+from benchmarks.rows import ROWS
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"only these: {', '.join(ROWS)}")
+    parser.add_argument("--quick", action="store_true", help="smaller and fewer: under 2 minutes, less to be trusted")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="where to write everything that was measured")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.rows) - set(ROWS):
+        parser.error(f"no such row: {', '.join(sorted(unknown))}; there are {', '.join(ROWS)}")
+    about = report.machine()
+    figures: list[Figure] = []
+    for name in arguments.rows or ROWS:
+        began = time.monotonic()
+        print(f"{name} ...", end=" ", file=sys.stderr, flush=True)
+        with tempfile.TemporaryDirectory(prefix="dbbtrace-bench-") as scratch:
+            figures += ROWS[name](Effort(arguments.quick, Path(scratch)))
+        print(f"{time.monotonic() - began:.0f} s", file=sys.stderr)
+    report.show(figures, about)
+    if arguments.json:
+        report.write(arguments.json, figures, about)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,92 @@
+"""A warehouse with a history: runs of five data products, each with table loads, dbt nodes and model refreshes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+from uuid import UUID
+
+from dbbtrace import attributes as key
+from dbbtrace.identity import dbt_identity
+
+__all__ = ["OPERATIONS", "write_history"]
+
+_LOADS, _NODES, _REFRESHES = 100, 290, 10
+OPERATIONS = _LOADS + _NODES + _REFRESHES
+"""In each run."""
+_BEGAN = 1_764_000_000_000_000_000
+_EVERY = 3600 * 10**9
+
+
+def write_history(file: str, runs: int) -> int:
+    """Fill a new SQLite file; how many operations stand in it."""
+    from dbbtrace_exporters.warehouse import WarehouseSpanExporter
+
+    exporter = WarehouseSpanExporter(f"sqlite:///{file}")
+    for number in range(runs):
+        exporter.deliver(list(_run(number)))
+    exporter.shutdown()
+    return runs * OPERATIONS
+
+
+def _run(number: int) -> Iterator[Any]:
+    run_id = str(UUID(int=(number + 1) << 64 | 0x4000_8000_0000_0000_0000))
+    fails = number % 7 == 3
+    shared = {
+        key.RUN_ID: run_id,
+        key.DATA_PRODUCT: f"Group-Product{number % 5}",
+        key.ENVIRONMENT: "PRD",
+        key.PIPELINE_ID: str(UUID(int=number % 5 + 1)),
+        key.PIPELINE_RUN_ID: str(UUID(int=number + 1)),
+    }
+    began = _BEGAN + number * _EVERY
+    for table in range(_LOADS):
+        failed = fails and table == 50
+        yield _span(run_id, table, began + table * 10**9, {
+            **shared,
+            key.OPERATION: key.OPERATION_LOAD,
+            key.TABLE_NAME: f"table_{table}",
+            key.SCHEMA_NAME: "mdm",
+            key.SOURCE_NAME: "MDS",
+            key.STATUS: "Failed" if failed else "Succeeded",
+            key.ROWS_WRITTEN: None if failed else 1000 * table,
+            key.ERROR_TYPE: "TimeoutError" if failed else None,
+            key.ERROR_MESSAGE: "the source did not answer" if failed else None,
+        })  # fmt: skip
+    for node in range(_NODES):
+        upstream = fails and node >= 200
+        at = began + (200 + node) * 10**9
+        yield _span(run_id, 1000 + node, at, {
+            **shared,
+            key.OPERATION: key.OPERATION_DBT_NODE,
+            key.DBT_UNIQUE_ID: f"model.shop.m_{node}",
+            key.DBT_RESOURCE_TYPE: "model",
+            key.DBT_INVOCATION_ID: str(UUID(int=number + 1)),
+            key.IDENTITY: dbt_identity(str(UUID(int=number + 1)), f"model.shop.m_{node}"),
+            key.STATUS: "skipped" if upstream and node > 200 else "error" if upstream else "success",
+            key.DBT_DEPENDS_ON: (f"model.shop.m_{max(0, node - 1)}", f"source.shop.mds.table_{node % _LOADS}"),
+            key.DBT_EXECUTION_TIME: 0.5 + node % 13,
+            key.DBT_EXECUTE_STARTED_AT: at,
+            key.DBT_EXECUTE_COMPLETED_AT: at + (node % 13 + number % 3) * 10**8,
+        })  # fmt: skip
+    for model in range(_REFRESHES):
+        yield _span(run_id, 2000 + model, began + (600 + model) * 10**9, {
+            **shared,
+            key.OPERATION: key.OPERATION_REFRESH,
+            key.MODEL_ID: str(UUID(int=model + 1)),
+            key.MODEL_NAME: f"Model {model}",
+            key.STATUS: "Completed",
+        })  # fmt: skip
+
+
+def _span(run_id: str, span_id: int, began: int, attributes: dict[str, Any]) -> Any:
+    from opentelemetry.sdk.trace import ReadableSpan
+    from opentelemetry.trace import SpanContext, TraceFlags
+
+    return ReadableSpan(
+        name=str(span_id),
+        context=SpanContext(int(run_id.replace("-", ""), 16), span_id + 1, False, TraceFlags(1)),
+        attributes={name: value for name, value in attributes.items() if value is not None},
+        start_time=began,
+        end_time=began + 2 * 10**9,
+    )

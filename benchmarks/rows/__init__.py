@@ -1,0 +1,23 @@
+"""The rows of the table, one module each: what it compares stands at its top."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from benchmarks.figures import Effort, Figure
+from benchmarks.rows import dbt, growth, leaving, load, questions, receiver, recovery, sqlite, start, tsql
+
+__all__ = ["ROWS"]
+
+ROWS: dict[str, Callable[[Effort], Iterable[Figure]]] = {
+    "load": load.measure,
+    "sqlite": sqlite.measure,
+    "dbt": dbt.measure,
+    "start": start.measure,
+    "leaving": leaving.measure,
+    "recovery": recovery.measure,
+    "receiver": receiver.measure,
+    "questions": questions.measure,
+    "growth": growth.measure,
+    "tsql": tsql.measure,
+}

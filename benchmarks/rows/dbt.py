@@ -1,0 +1,158 @@
+"""record_dbt of 20,000 nodes, to rows in SQLite, against json.load of the file and executemany of naive tuples.
+
+Whole processes' peak memory; the time is that of the work, imports on both sides done before. The file is as dbt
+1.10 writes it, half models with 3 kB of compiled code, half tests with 300 bytes. The baseline keeps what a quick
+script would: one row a timing entry, values pasted as they come, no errors, no identity, nothing written once only.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from benchmarks.figures import Effort, Figure, alternate, at_most, compared
+from benchmarks.processes import fresh, peak_megabytes
+from benchmarks.samples import PIPELINE, PIPELINE_RUN, PRODUCT, RUN, WORKSPACE
+
+__all__ = ["measure"]
+
+
+def measure(effort: Effort) -> Iterable[Figure]:
+    """The figures."""
+    count = effort.size(20_000, 5_000)
+    file = effort.scratch / "run_results.json"
+    document = {"metadata": _METADATA, "results": list(_results(count)), "elapsed_time": 99.0, "args": _ARGS}
+    file.write_text(json.dumps(document))
+    what, against = f"record_dbt, {count:,} nodes, to rows in SQLite", "json.load + executemany of naive tuples"
+    peaks: dict[float, float] = {}
+
+    def run(function: Any) -> float:
+        seconds, peaks[seconds] = fresh(function, effort.scratch, str(file))
+        return seconds
+
+    times = list(alternate(lambda: run(recorded), lambda: run(naive), effort.size(9, 3)))
+    yield compared(f"{what}: time", against, times, at_most(1.5), "s")
+    memory = [(peaks[ours], peaks[theirs]) for ours, theirs in times]
+    yield compared(f"{what}: peak memory", against, memory, at_most(1.5), "MB")
+
+
+def recorded(file: str) -> tuple[float, float]:
+    """Seconds until every row stands, and the process's peak memory, by dbbtrace."""
+    import dbbtrace_exporters.warehouse  # noqa: F401
+
+    import dbbtrace
+    import dbbtrace.sources.dbt.artifacts
+    import dbbtrace.sources.dbt.build
+
+    with dbbtrace.orchestration_run(RUN, data_product=PRODUCT, environment="PRD", workspace_id=WORKSPACE):
+        with dbbtrace.transformation("+tag:Group", pipeline_id=PIPELINE, pipeline_run_id=PIPELINE_RUN):
+            dbbtrace.flush(-1)
+            began = perf_counter()
+            dbbtrace.record_dbt(file, allow_old=True)
+            assert dbbtrace.flush(-1)
+            took = perf_counter() - began
+    _check("dbb_warehouse.db")
+    return took, peak_megabytes()
+
+
+def naive(file: str) -> tuple[float, float]:
+    """The same, by a quick script."""
+    from dbbtrace.warehouse.schema import DBT_NODES
+
+    columns = [column for column in DBT_NODES.columns if not column.added]
+    connection = sqlite3.connect("naive.db")
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute(
+        f"CREATE TABLE {DBT_NODES.name} ({', '.join(f'{column.name} {column.sql_type}' for column in columns)})"
+    )
+    began = perf_counter()
+    with open(file, encoding="utf-8") as opened:
+        document = json.load(opened)
+    connection.executemany(
+        f"INSERT INTO {DBT_NODES.name} VALUES ({', '.join('?' * len(columns))})", list(_naive_rows(document))
+    )
+    connection.commit()
+    took = perf_counter() - began
+    _check("naive.db")
+    return took, peak_megabytes()
+
+
+def _naive_rows(document: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
+    metadata = document["metadata"]
+    for result in document["results"]:
+        response = result["adapter_response"]
+        for timing in result["timing"]:
+            yield (
+                result["unique_id"].split(".")[-1],
+                metadata["invocation_id"],
+                result["status"],
+                result["thread_id"],
+                result["execution_time"],
+                result["failures"],
+                result["compiled"],
+                result["relation_name"],
+                response.get("_message"),
+                response.get("rows_affected"),
+                timing["name"],
+                timing["started_at"],
+                timing["completed_at"],
+                0,
+                metadata["generated_at"],
+                "PRD",
+                "+tag:Group",
+                RUN,
+                PRODUCT,
+                PIPELINE_RUN,
+                WORKSPACE,
+                PIPELINE,
+            )
+
+
+def _check(file: str) -> None:
+    rows = sqlite3.connect(Path(file).resolve().as_uri(), uri=True).execute(
+        "SELECT COUNT(*), COUNT(DISTINCT item_name) FROM monitoring_transformation_dbt"
+    )
+    count, nodes = rows.fetchone()
+    assert count == 2 * nodes, (count, nodes)
+
+
+_METADATA = {
+    "dbt_schema_version": "https://schemas.getdbt.com/dbt/run-results/v6.json",
+    "dbt_version": "1.10.23",
+    "generated_at": "2026-11-24T16:01:44.001826Z",
+    "invocation_id": "af718ec4-e939-4923-9204-d52213f15694",
+    "invocation_started_at": "2026-11-24T15:58:21.103313Z",
+    "env": {},
+}
+_ARGS = {"which": "build", "select": ["+tag:Group"], "invocation_command": "dbt build --select +tag:Group"}
+
+
+def _results(count: int) -> Iterator[dict[str, Any]]:
+    for number in range(count):
+        name = f"m_{number // 2:05d}"
+        is_model = number % 2 == 0
+        yield {
+            "status": "success" if is_model else "pass",
+            "timing": [
+                {"name": "compile", "started_at": _at(number), "completed_at": _at(number + 1)},
+                {"name": "execute", "started_at": _at(number + 1), "completed_at": _at(number + 3)},
+            ],
+            "thread_id": f"Thread-{number % 4 + 1} (worker)",
+            "execution_time": 0.15537452697753906,
+            "adapter_response": {"_message": "OK", "rows_affected": -1} if is_model else {"_message": "OK"},
+            "message": "OK" if is_model else None,
+            "failures": None if is_model else 0,
+            "unique_id": f"model.shop.{name}" if is_model else f"test.shop.not_null_{name}_id.{number:010x}",
+            "compiled": True,
+            "compiled_code": "select id, name, amount from some_table_of_it\n" * (66 if is_model else 7),
+            "relation_name": f'"shop"."main"."{name}"' if is_model else None,
+            "batch_results": None,
+        }
+
+
+def _at(number: int) -> str:
+    return f"2026-11-24T15:{number // 1000 % 60:02d}:{number % 60:02d}.{number % 1000:03d}123Z"
