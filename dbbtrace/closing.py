@@ -18,10 +18,13 @@ from dbbtrace.provider import now
 from dbbtrace.runs import make_scope
 from dbbtrace.scope import Scope
 from dbbtrace.spans import is_failure
-from dbbtrace.times import to_unix_nanos
+from dbbtrace.times import NANOS, to_unix_nanos
 from dbbtrace.warehouse.questions import Operation, operations
 
 __all__ = ["close_run", "root_of", "rows_of_run"]
+
+_LATE = 3600 * NANOS
+"""After this long, closing a run is no part of it."""
 
 
 def close_run(
@@ -39,8 +42,8 @@ def close_run(
     Args:
         run_id: the run; else DBBTRACE_ORCHESTRATION_RUN_ID.
         status: Succeeded or Failed; else as the run's rows say.
-        started_at, ended_at: a datetime, ISO 8601 text or epoch seconds; else the first start and the last end among
-            the run's rows, else now.
+        started_at, ended_at: a datetime, ISO 8601 text or epoch seconds; else the second in which the first row
+            started, and now, or the second in which the last row ended where that is more than an hour ago.
         data_product, environment, workspace_id: else as the environment or the run's rows say.
 
     Raises:
@@ -52,8 +55,26 @@ def close_run(
     scope = make_scope(run_id, data_product=data_product, environment=environment, workspace_id=workspace_id)
     if not runtime.current().delivery.claim(f"root-{scope.trace_id:032x}"):
         return False
-    emit([root_of(scope, rows_of_run(scope.run_id), status=status, start=start, end=end)])
+    known = rows_of_run(scope.run_id)
+    first, last = _around(known)
+    emit(
+        [
+            root_of(
+                scope, known, status=status, start=first if start is None else start, end=last if end is None else end
+            )
+        ]
+    )
     return True
+
+
+def _around(known: Sequence[Operation]) -> tuple[int | None, int]:
+    """From when to when the run was, with a little room: what stood around the rows must fit in."""
+    starts = [to_unix_nanos(each.started_at) for each in known if each.started_at]
+    ends = [to_unix_nanos(each.ended_at) for each in known if each.ended_at]
+    start = min(starts) // NANOS * NANOS if starts else None
+    if ends and now() - max(ends) > _LATE:
+        return start, (max(ends) // NANOS + 1) * NANOS
+    return start, now()
 
 
 def root_of(

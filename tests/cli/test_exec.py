@@ -206,7 +206,7 @@ def test_close_ends_a_run_once_with_the_times_of_its_rows(otlp_http: HttpReceive
     (root,) = otlp_http.wait_for(1)
     assert (root.trace_id, root.parent_span_id, root.name) == (TRACE, "", "orchestration_run Shop")
     assert int(root.span_id, 16) == root_span_id(trace_id_of(RUN))
-    assert (root.start, root.end) == (1_795_514_400_250_000_000, 1_795_514_760_500_000_000)
+    assert (root.start, root.end) == (1_795_514_400_000_000_000, 1_795_514_761_000_000_000)
     assert (root.status, root.message) == ("ERROR", "1 of 2 operations failed")
     assert root.attributes["deployment.environment.name"] == "TST"
     assert root.attributes["cicd.pipeline.result"] == "failure"

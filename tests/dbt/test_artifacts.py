@@ -108,7 +108,11 @@ def test_times_are_those_of_the_file(file):
             for stage in timing
         }
         children = [stage for stage in stages if stage.parent.span_id == span.context.span_id]
-        assert {stage.name: (stage.start_time, stage.end_time) for stage in children} == expected
+        assert {stage.name: (stage.start_time, stage.end_time) for stage in children} == {
+            stage: (start, max(end, start + 1))  # Jaeger marks a span without duration as faulty
+            for stage, (start, end) in expected.items()
+        }
+        assert all(span.start_time <= stage.start_time < stage.end_time <= span.end_time for stage in children)
         kept = {
             stage: (span.attributes.get(started), span.attributes.get(completed))
             for stage, (started, completed) in STAGES.items()
@@ -122,7 +126,7 @@ def test_times_are_those_of_the_file(file):
         else:
             assert span.end_time == nanos(document["metadata"]["generated_at"])
             if result["status"] == "skipped":
-                assert span.start_time == span.end_time
+                assert span.start_time == span.end_time - 1
     assert len(stages) == sum(len(result["timing"]) for result in document["results"] if not never_ran(result, fusion))
 
 

@@ -220,6 +220,11 @@ class Programs:
             OTELCOL_TARGET_2=f"127.0.0.1:{free_port()}",
         )
 
+    def agent_to_gateway(self, gateway: Collector) -> Collector:
+        """A Collector with agent-to-gateway.yaml."""
+        address = gateway.grpc.removeprefix("http://")
+        return self.collector(CONFIG / "agent-to-gateway.yaml", GATEWAY_OTLP_GRPC=address)
+
     def collector(self, config: Path, **environment: str) -> Collector:
         """A Collector with any configuration that listens as agent.yaml does."""
         grpc, http, health = (f"127.0.0.1:{free_port()}" for _ in range(3))
@@ -231,7 +236,7 @@ class Programs:
                 "OTELCOL_HTTP": http,
                 "OTELCOL_HEALTH": health,
                 "OTELCOL_METRICS_PORT": str(metrics),
-                "OTELCOL_QUEUE": str(self._directory / "queue"),
+                "OTELCOL_QUEUE": str(self._directory / f"{config.stem}.queue"),
                 "DBBTRACE_RECEIVER_TOKEN": TOKEN,
                 **environment,
             },

@@ -16,7 +16,8 @@ from tests.e2e.programs import CONFIG, ROOT, Binaries
 
 COMPOSE = ROOT / "docker-compose.yml"
 SECRETS = {"MSSQL_SA_PASSWORD": "Aa1-of-the-tests", "DBBTRACE_RECEIVER_TOKEN": "a-token-of-the-tests"}
-PROGRAMS = {"agent.yaml": "otelcol", "gateway.yaml": "otelcol", "jaeger.yaml": "jaeger"}
+COLLECTORS = ["agent.yaml", "agent-to-gateway.yaml", "gateway.yaml"]
+PROGRAMS = {**dict.fromkeys(COLLECTORS, "otelcol"), "jaeger.yaml": "jaeger"}
 
 
 def validated(binaries: Binaries, file: Path, environment: dict[str, str]) -> str:
@@ -54,7 +55,7 @@ def test_configurations_are_valid_as_they_are(binaries: Binaries, name: str) -> 
     assert "deprecated" not in validated(binaries, CONFIG / name, {}).lower()
 
 
-@pytest.mark.parametrize("name", ["agent.yaml", "gateway.yaml"])
+@pytest.mark.parametrize("name", COLLECTORS)
 def test_component_names_are_current(binaries: Binaries, name: str) -> None:
     """Each is among those that the Collector lists: an alias of old is not."""
     listed = yaml.safe_load(subprocess.run([binaries["otelcol"], "components"], capture_output=True, check=True).stdout)

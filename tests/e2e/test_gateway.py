@@ -1,4 +1,7 @@
-"""gateway.yaml: ten thousand spans of many runs, from senders side by side, over two receivers into one warehouse."""
+"""gateway.yaml: ten thousand spans of many runs, from senders side by side, over two receivers into one warehouse.
+
+Half of the senders send to an agent, which sends to the gateway.
+"""
 
 from __future__ import annotations
 
@@ -21,11 +24,12 @@ def test_ten_thousand_spans_of_parallel_senders_are_shared_out_by_run(programs: 
     jaeger = programs.jaeger()
     first, second = programs.receiver(warehouse, "first"), programs.receiver(warehouse, "second")
     gateway = programs.gateway(jaeger, first, second)
+    agent = programs.agent_to_gateway(gateway)
     second.kill()
 
     senders = []
     for number in range(SENDERS):
-        environment = job_environment(gateway, "grpc" if number % 2 else "http/protobuf")
+        environment = job_environment(agent if number < 2 else gateway, "grpc" if number % 2 else "http/protobuf")
         environment["DBBTRACE_JOURNAL_DIR"] = str(tmp_path / f"journal{number}")
         senders.append(
             subprocess.Popen([sys.executable, JOBS / "many.py", str(number), str(RUNS), str(LOADS)], env=environment)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from pathlib import Path
 from uuid import uuid4
@@ -9,7 +11,7 @@ from uuid import uuid4
 import pytest
 
 from tests.e2e.programs import Programs, eventually
-from tests.e2e.runs import building_job, loading_job, parent, period, record_ids, rows, tags, tree
+from tests.e2e.runs import building_job, job_environment, loading_job, parent, period, record_ids, rows, tags, tree
 
 TREE = """\
 orchestration_run Shop
@@ -134,3 +136,28 @@ def test_programs_that_are_killed_on_the_way_lose_and_double_nothing(programs: P
     assert receiver.stop() == 0, receiver.tail()
     assert agent.stop() == 0, agent.tail()
     assert jaeger.stop() == 0, jaeger.tail()
+
+
+def test_the_demo_goes_through_all_of_it(programs: Programs, warehouse: str, tmp_path: Path) -> None:
+    """As docker-compose.yml runs it: a job that knows only the Collector; real loads, a real dbt build, a refresh."""
+    jaeger, receiver = programs.jaeger(), programs.receiver(warehouse)
+    agent = programs.agent(jaeger, receiver)
+    run_id = str(uuid4())
+    command = [sys.executable, "-m", "dbbtrace", "demo", "--fail", "--dir", str(tmp_path / "demo"), "--run-id", run_id]
+    done = subprocess.run(command, env=job_environment(agent), capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr
+    assert run_id in done.stdout
+
+    found = eventually(lambda: rows(warehouse, run_id), lambda found: any(each.kind == "dbt_node" for each in found))
+    failed = {operation.name for operation in found if operation.status == "Failed"}
+    assert "raw.weather" in failed
+    spans = eventually(
+        lambda: jaeger.spans(run_id.replace("-", "")), lambda spans: {each.span_id for each in found} <= spans.keys()
+    )
+    assert {each.span_id for each in found} <= spans.keys()
+    assert {span["operationName"] for span in spans.values() if parent(span) not in spans} == {
+        "orchestration_run NYC-Flights"
+    }
+    assert not [warning for span in spans.values() for warning in span["warnings"] or ()]
+    errors = {span_id for span_id, span in spans.items() if tags(span).get("error") is True}
+    assert {each.span_id for each in found if each.status == "Failed"} <= errors

@@ -154,9 +154,10 @@ class _Build:
         took = int((node.execution_time or 0.0) * NANOS)
         if not stages:
             end = moment(node.snapshotted_at) or self.generated_at
-            return (end, end) if status_of(node) == "skipped" else (max(end - took, 0), end)
+            took = 1 if status_of(node) == "skipped" else max(took, 1)  # no span is without duration, see fact()
+            return max(end - took, 0), end
         start = min(start for start, _ in stages.values())
-        return start, max(start + took, *(end or start for start, end in stages.values()))
+        return start, max(start + took, *(max(end or start, start + 1) for start, end in stages.values()))
 
     # -- spans ----------------------------------------------------------------------------------------------
 
