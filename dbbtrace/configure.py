@@ -107,9 +107,16 @@ def _assemble(
     _provider.become_global()
     targets = [*destinations(settings, access_token), *map(_given, exporters)]
     delivery = Delivery(
-        targets, journal_dir=settings.journal_dir, fsync=settings.journal_fsync, resource=_provider.resource
+        targets,
+        journal_dir=settings.journal_dir,
+        fsync=settings.journal_fsync,
+        resource=_provider.resource,
+        exit_timeout=settings.rows_timeout,
     )
     _provider.processor = delivery
+    previous = runtime.installed()
+    if previous is not None:
+        previous.delivery.shutdown(0)  # what it holds is delivered by this one; spans still open end where they began
     _say(settings, targets)
     return Runtime(settings, _provider, delivery, arguments, (access_token, *exporters))
 

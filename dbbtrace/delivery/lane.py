@@ -11,6 +11,7 @@ from opentelemetry.sdk.trace.export import SpanExporter
 
 from dbbtrace.delivery.adoption import AdoptedSource
 from dbbtrace.delivery.backlog import Backlog, Memory
+from dbbtrace.delivery.owner import Owner, this_process
 from dbbtrace.delivery.source import Source
 from dbbtrace.delivery.worker import Worker
 from dbbtrace.diagnostics import warn_once
@@ -43,7 +44,7 @@ class Lane:
         self.put = 0
         """Spans that were ever put in."""
         self.children: list[Source] = []
-        """What child processes left."""
+        """What child processes left, and deliveries of this process that were shut down: ``flush()`` waits for it."""
 
     def wants(self, span: ReadableSpan) -> bool:
         """Whether the span goes there; where that can't be told, it does."""
@@ -72,8 +73,9 @@ class Lane:
         return self.backlog is None or self.backlog.is_idle
 
     def adopt(self, source: AdoptedSource) -> None:
-        """Deliver what another process left; first, if that was a child of this one."""
-        if source.journal.parent == os.getpid():
+        """Deliver what another process left; first, if that was a child of this one, or a delivery before this one."""
+        owner = Owner.parse(source.journal.owner)
+        if source.journal.parent == os.getpid() or (owner is not None and owner.process == this_process().process):
             self.worker.adopted.appendleft(source)
             self.children.append(source)
         else:
