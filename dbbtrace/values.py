@@ -56,7 +56,7 @@ def count(value: object) -> int:
     elif isinstance(value, (float, Decimal)) or (isinstance(value, numbers.Real) and not hasattr(value, "__index__")):
         if not math.isfinite(value) or value != math.floor(value):
             raise ValueError("is no count")
-        whole = int(math.floor(value))
+        whole = index(math.floor(value))
     else:
         try:
             whole = index(value)  # type: ignore[arg-type]
