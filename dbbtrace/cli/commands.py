@@ -12,7 +12,21 @@ from typing import Any
 
 import click
 
-from dbbtrace.cli import dbt, delivery, demo, doctor, query, runs, serve, shell, spans, version, warehouse
+from dbbtrace.cli import (
+    alerts,
+    answers,
+    dbt,
+    delivery,
+    demo,
+    doctor,
+    query,
+    runs,
+    serve,
+    shell,
+    spans,
+    version,
+    warehouse,
+)
 from dbbtrace.cli.common import warehouse_option
 from dbbtrace.cli.text import one_line
 from dbbtrace.diagnostics import is_strict
@@ -77,7 +91,7 @@ def dbbtrace() -> None:
     """
 
 
-for _module in (demo, runs, query, dbt, warehouse, delivery, doctor, shell, spans, serve, version):
+for _module in (demo, runs, answers, alerts, query, dbt, warehouse, delivery, doctor, shell, spans, serve, version):
     for _command in _module.COMMANDS:
         dbbtrace.add_command(_command)
 

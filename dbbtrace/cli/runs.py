@@ -2,49 +2,31 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import datetime, timedelta, timezone
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from dbbtrace.cli.common import console, opened_warehouse, print_json, warehouse_option
+from dbbtrace.cli.options import run_choice, since_option
 
 if TYPE_CHECKING:
-    from dbbtrace.warehouse.questions import Operation, RunSummary
+    from dbbtrace.answers import Run
+    from dbbtrace.warehouse.questions import Operation
 
 __all__ = ["COMMANDS", "show_run"]
 
 _BESIDE = 62
 """Columns that a list of runs takes beside run and product."""
-_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-
-
-def _moment(context: click.Context, parameter: click.Parameter, value: str | None) -> datetime | None:
-    """A point in time, or how long ago it was."""
-    from dbbtrace.times import to_datetime, to_unix_nanos
-
-    if value is None:
-        return None
-    ago = re.fullmatch(r"(\d{1,6})\s*([mhdw])", value.strip().lower())
-    try:
-        if ago:
-            return datetime.now(timezone.utc) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
-        return to_datetime(to_unix_nanos(value))
-    except (ValueError, OverflowError):
-        raise click.BadParameter(f"{value!r} is no time: write 2026-11-24, 2026-11-24T16:45:00Z, 36h or 7d") from None
 
 
 @click.command()
 @warehouse_option
-@click.option("--data-product", metavar="P", help="Only runs of this data product.")
-@click.option("--environment", metavar="E", help="Only runs in this environment: TST, ACC, QUAL or PRD.")
+@run_choice
 @click.option("--status", metavar="S", help="Only runs with this status: Succeeded, Failed, ...")
-@click.option(
-    "--since", metavar="TIME", callback=_moment, help="Only runs that started then or later: 2026-11-24, 36h, 7d."
-)
+@since_option()
 @click.option(
     "--limit", metavar="N", type=click.IntRange(min=1), default=20, show_default=True, help="At most so many."
 )
@@ -58,7 +40,7 @@ def runs(
     as_json: bool,
 ) -> None:
     """List the runs, newest first."""
-    from dbbtrace.warehouse.questions import runs as ask
+    from dbbtrace.answers import runs as ask
 
     with opened_warehouse() as warehouse:
         found = ask(
@@ -109,7 +91,7 @@ def show_run(run_id: str, operations: Sequence[Any], *, whole: bool = False) -> 
         out.print(line, no_wrap=True, overflow="ignore", crop=False)
 
 
-def _print_runs(found: Sequence[RunSummary]) -> None:
+def _print_runs(found: Sequence[Run]) -> None:
     from dbbtrace.cli.table import table_lines
     from dbbtrace.cli.text import count_of, duration_of, middle_cut, moment_of, safe
     from dbbtrace.cli.tree import glyphs
@@ -125,8 +107,8 @@ def _print_runs(found: Sequence[RunSummary]) -> None:
                 safe(run.run_id[:length]),
                 moment_of(run.started_at)[:16],
                 f"{signs.get(run.status, ' ')} {safe(run.status)}",
-                duration_of(run.duration),
-                f"{count_of(run.failed)} of {count_of(run.loads + run.nodes + run.refreshes)}",
+                duration_of(run.seconds),
+                f"{count_of(run.failed)} of {count_of(run.operations)}",
                 middle_cut(safe(run.data_product or ""), room),
                 safe(run.environment or ""),
             ]
@@ -139,11 +121,11 @@ def _print_runs(found: Sequence[RunSummary]) -> None:
         click.echo(line)
 
 
-def _longest(found: Sequence[RunSummary]) -> int:
+def _longest(found: Sequence[Run]) -> int:
     return max(len(run.run_id) for run in found)
 
 
-def _telling_apart(found: Sequence[RunSummary]) -> int:
+def _telling_apart(found: Sequence[Run]) -> int:
     """How many letters of the run ids tell them apart; `dbbtrace show` takes as many."""
     ids = {run.run_id for run in found}
     return next(length for length in range(8, _longest(found) + 9) if len({id_[:length] for id_ in ids}) == len(ids))

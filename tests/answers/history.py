@@ -283,7 +283,9 @@ def store(
             [[row.get(name) for name in names] for row in rows.get(table.name, ())],
         )
         if unique and "record_id" in names:
-            connection.execute(f"CREATE UNIQUE INDEX ux_{table.name}_record_id ON {table.name} (record_id)")
+            connection.execute(
+                f"CREATE UNIQUE INDEX ux_{table.name}_record_id ON {table.name} (orchestration_run_id, record_id)"
+            )
     connection.commit()
     connection.close()
     return open_warehouse(f"sqlite:///{path}", create=False)

@@ -23,6 +23,7 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
 
+from dbbtrace.errors import UsageError
 from dbbtrace.warehouse.dialects import SQLITE, Dialect
 from dbbtrace.warehouse.migrate import Step
 from dbbtrace.warehouse.schema import SCHEMA, TABLES
@@ -86,8 +87,14 @@ def base_tables(dialect: Dialect, shapes: Mapping[str, Shape]) -> dict[str, Base
 
 
 def look(warehouse: Warehouse) -> dict[str, BaseTable]:
-    """The tables that the views read, as they are in this warehouse."""
+    """The tables that the views read, as they are in this warehouse.
+
+    Raises:
+        UsageError: none of them is there.
+    """
     tables = base_tables(warehouse.dialect, warehouse.shapes())
+    if not tables:
+        raise UsageError(f"schema {SCHEMA} of {warehouse.name} has none of the tables yet: run `dbbtrace migrate`")
     return tables | _reconciliation(warehouse.dialect, lambda sql: warehouse.query(sql).rows)
 
 

@@ -4,7 +4,8 @@
 WITH run_operations AS (
     SELECT
         o.orchestration_run_id, o.data_product, o.environment, o.workload, o.operation, o.status, o.start_time,
-        o.end_time, o.seconds, o.rows_read, o.rows_written, o.bytes_read, o.bytes_written, o.error_type, o.trace_id,
+        o.end_time, o.seconds, o.rows_read, o.rows_written, o.bytes_read, o.bytes_written, o.error_type,
+        o.error_message, o.trace_id,
         1 - o.superseded AS outcome
     FROM meta.monitoring_operations AS o
 ),
@@ -33,6 +34,7 @@ run_totals AS (
         SUM(CASE WHEN o.workload = 'consumption' AND o.status = 'Failed' THEN o.outcome ELSE 0 END)
             AS refreshes_failed,
         SUM(CASE WHEN o.workload = 'reconciliation' THEN o.outcome ELSE 0 END) AS reconciliation_results,
+        SUM(CASE WHEN o.status = 'Succeeded' THEN o.outcome ELSE 0 END) AS succeeded,
         SUM(CASE WHEN o.status = 'Failed' THEN o.outcome ELSE 0 END) AS failed,
         SUM(CASE WHEN o.status = 'Warned' THEN o.outcome ELSE 0 END) AS warned,
         SUM(CASE WHEN o.status = 'Skipped' THEN o.outcome ELSE 0 END) AS skipped,
@@ -46,6 +48,8 @@ run_totals AS (
         SUM(CASE WHEN o.workload = 'integration' AND (o.end_time IS NULL OR o.error_type = 'Interrupted')
             THEN o.outcome ELSE 0 END) AS loads_without_end,
         SUM(CASE WHEN o.error_type = 'Interrupted' THEN o.outcome ELSE 0 END) AS interrupted,
+        SUM(CASE WHEN o.status = 'Failed' AND COALESCE(o.error_message, '') = '' THEN o.outcome ELSE 0 END)
+            AS failed_without_reason,
         -- The greatest of "seconds, padded, and name": cheaper than ranking every operation of every run.
         MAX(CONCAT(SORTABLE_SECONDS(o.seconds), o.operation)) AS slowest,
         MAX(o.seconds) AS slowest_seconds,
@@ -72,7 +76,7 @@ SELECT
     t.nodes, t.nodes_succeeded, t.nodes_warned, t.nodes_failed, t.nodes_skipped,
     t.refreshes, t.refreshes_succeeded, t.refreshes_failed,
     t.reconciliation_results,
-    t.failed, t.warned, t.skipped, t.running, t.unknown,
+    t.succeeded, t.failed, t.warned, t.skipped, t.running, t.unknown,
     t.rows_read, t.rows_written, t.bytes_read, t.bytes_written,
     CASE WHEN t.slowest_seconds IS NOT NULL THEN SUBSTRING(t.slowest, 14, 8000) END AS slowest_operation,
     t.slowest_seconds,
@@ -81,6 +85,7 @@ SELECT
     CASE WHEN t.refreshes_succeeded = 0 THEN 1 ELSE 0 END AS without_refresh,
     t.loads_without_end,
     t.interrupted,
+    t.failed_without_reason,
     CASE WHEN t.data_product IS NULL THEN 1 ELSE 0 END AS without_data_product,
     t.trace_id
 FROM run_totals AS t

@@ -1,0 +1,104 @@
+"""The graph of one run: what each dbt node selects from, what a failure held up. Pure.
+
+A source of dbt's is matched with the table load of its name, as ``monitoring_lineage`` does it; a failed test holds
+up what selects from the node that it tests, since ``dbt build`` waits for tests. What was built may be left out of
+the operations that a graph is made of, but for the table loads: it holds nothing up, and nothing holds it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable
+from functools import cached_property
+
+from dbbtrace.answers.read import Operation
+
+__all__ = ["BUILT", "NOT_BUILT", "Graph"]
+
+BUILT = frozenset({"Succeeded", "Warned"})
+NOT_BUILT = "o.superseded = 0 AND (o.kind = 'table_load' OR o.status NOT IN ('Succeeded', 'Warned'))"
+"""SQL that chooses the operations that ``held_up`` needs."""
+_CAUSE = re.compile(r"Skipped due to upstream failure: (.+) \([^()]*\)\s*")
+"""What ``record_dbt`` says of a skipped node: the failure that dbt itself leaves unsaid."""
+
+
+class Graph:
+    """Outcomes of one run and the edges between them."""
+
+    def __init__(self, operations: Iterable[Operation]) -> None:
+        self.outcomes = [operation for operation in operations if not operation.superseded]
+
+    @cached_property
+    def nodes(self) -> dict[str, Operation]:
+        """dbt's nodes by unique_id."""
+        return {operation.operation_id: operation for operation in self.outcomes if operation.kind == "dbt_node"}
+
+    @cached_property
+    def _loads(self) -> dict[str, list[Operation]]:
+        """Table loads by the table's name alone, in lower case."""
+        found: dict[str, list[Operation]] = defaultdict(list)
+        for operation in self.outcomes:
+            if operation.kind == "table_load":
+                found[operation.name.rpartition(".")[2].lower()].append(operation)
+        return found
+
+    def load_of(self, source: str) -> Operation | None:
+        """The load of the table that a source of dbt's names; of several the one from the system or schema it names."""
+        said = source.lower()
+        fitting = self._loads.get(said.rpartition(".")[2], [])
+
+        def rank(load: Operation) -> tuple[int, str, str]:
+            named = f".{(load.source_name or '?').lower()}." in said.partition(".")[2]
+            place = 0 if named else 1 if said.endswith(f".{load.name.lower()}") else 2
+            return place, load.name, load.source_name or ""
+
+        return min(fitting, key=rank, default=None)
+
+    def upstream(self, operation: Operation) -> list[Operation]:
+        """What a node selects from directly, as far as it is among the operations."""
+        found = [self._operation(parent) for parent in operation.depends_on]
+        return [parent for parent in found if parent is not None]
+
+    def _operation(self, parent: str) -> Operation | None:
+        return self.load_of(parent) if parent.startswith("source.") else self.nodes.get(parent)
+
+    @cached_property
+    def _downstream(self) -> dict[str, list[Operation]]:
+        """What a node selects from (an operation_id) → the nodes that do."""
+        children: dict[str, list[Operation]] = defaultdict(list)
+        for node in self.nodes.values():
+            for parent in node.depends_on:
+                known = self._operation(parent)
+                children[known.operation_id if known else parent].append(node)
+        return children
+
+    @cached_property
+    def _blamed(self) -> dict[str, list[Operation]]:
+        """Failed node → the nodes whose message says that they were skipped because of it."""
+        found: dict[str, list[Operation]] = defaultdict(list)
+        for node in self.nodes.values():
+            if node.status == "Skipped" and (said := _CAUSE.fullmatch(node.error_message or "")):
+                found[said[1]].append(node)
+        return found
+
+    def held_up(self, failed: Operation) -> list[Operation]:
+        """Everything downstream that was not built, all the way down, each once, nearest first."""
+        first = [*self._downstream.get(failed.operation_id, ()), *self._blamed.get(failed.operation_id, ())]
+        if failed.operation_id.startswith(("test.", "unit_test.")):
+            waited = [child for tested in failed.depends_on for child in self._downstream.get(tested, ())]
+            if failed.operation_id.startswith("unit_test."):  # it runs before the model that it tests
+                waited += self.upstream(failed)
+            first += [node for node in waited if node.status == "Skipped"]
+        return self._all_the_way_down(failed, first)
+
+    def _all_the_way_down(self, failed: Operation, level: list[Operation]) -> list[Operation]:
+        found: dict[str, Operation] = {}
+        while level:
+            following: list[Operation] = []
+            for node in level:
+                if node.operation_id not in found and node is not failed and node.status not in BUILT:
+                    found[node.operation_id] = node
+                    following += self._downstream.get(node.operation_id, ())
+            level = following
+        return list(found.values())

@@ -1,0 +1,277 @@
+"""Rows of the views as typed values: which runs there are, the runs' rows, their operations.
+
+Asks the warehouse once for each question, about the named runs alone; that is what keeps answers fast.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime, timezone
+from functools import cached_property
+from typing import Any
+
+from dbbtrace.times import to_datetime, to_unix_nanos
+from dbbtrace.warehouse import Warehouse, views
+
+__all__ = ["Operation", "Run", "RunKey", "operations", "outcomes", "run_keys", "run_rows", "runs"]
+
+
+@dataclass(frozen=True)
+class RunKey:
+    """A run, and as much of it as chooses between runs."""
+
+    run_id: str
+    started_at: datetime | None
+    data_product: str | None
+    environment: str | None
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One operation of a run, as ``monitoring_operations`` says it. None: unknown."""
+
+    run_id: str
+    data_product: str | None
+    environment: str | None
+    workload: str
+    """integration, transformation, consumption or reconciliation."""
+    kind: str
+    """table_load, dbt_node, model_refresh or reconciliation_result."""
+    name: str
+    operation_id: str
+    """Names the same thing in every run; of a dbt node its unique_id."""
+    source_name: str | None
+    resource_type: str | None
+    status: str
+    """Succeeded, Failed, Skipped, Warned, Running or Unknown; the stored word where it is none of these."""
+    word: str | None
+    """Status as stored."""
+    started_at: datetime | None
+    ended_at: datetime | None
+    seconds: float | None
+    rows_read: int | None
+    rows_written: int | None
+    bytes_read: int | None
+    bytes_written: int | None
+    error_type: str | None
+    error_message: str | None
+    """Why it failed, was skipped or warned."""
+    pipeline_id: str | None
+    pipeline_run_id: str | None
+    invocation_id: str | None
+    depends_on: tuple[str, ...]
+    trace_id: str | None
+    span_id: str | None
+    superseded: bool
+    """The run did the same again later."""
+
+    @cached_property
+    def label(self) -> str:
+        """Its name for people: dbt nodes with their type, a generic test without the hash that ends its id."""
+        head, *rest = self.operation_id.split(".")
+        if self.kind != "dbt_node" or len(rest) < 2:
+            return self.name
+        return f"{self.resource_type or head} {'.'.join(rest[1:2] if head == 'test' else rest[1:])}"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run, as ``monitoring_runs`` says it. None: unknown."""
+
+    run_id: str
+    data_product: str | None
+    environment: str | None
+    status: str
+    """Failed, Running, Unknown, Warned or Succeeded: the worst that became of its operations."""
+    started_at: datetime | None
+    ended_at: datetime | None
+    seconds: float | None
+    operations: int
+    loads: int
+    loads_failed: int
+    nodes: int
+    nodes_failed: int
+    nodes_skipped: int
+    refreshes: int
+    refreshes_succeeded: int
+    refreshes_failed: int
+    reconciliation_results: int
+    succeeded: int
+    failed: int
+    warned: int
+    skipped: int
+    running: int
+    unknown: int
+    rows_read: int | None
+    rows_written: int | None
+    bytes_read: int | None
+    bytes_written: int | None
+    slowest_operation: str | None
+    slowest_seconds: float | None
+    loads_without_end: int
+    interrupted: int
+    failed_without_reason: int
+    trace_id: str | None
+
+
+_RUN_COLUMNS = {"run_id": "orchestration_run_id", "started_at": "start_time", "ended_at": "end_time"}
+_OPERATION_COLUMNS = {**_RUN_COLUMNS, "name": "operation", "word": "status_word"}
+
+
+def run_keys(
+    warehouse: Warehouse,
+    *,
+    data_product: str | None = None,
+    environment: str | None = None,
+    since: datetime | None = None,
+    limit: int | None = None,
+) -> list[RunKey]:
+    """The runs, newest first.
+
+    Args:
+        warehouse: where to look.
+        data_product: only this product's; case matters.
+        environment: only runs in it; whatever the case.
+        since: only runs that started then or later; without zone it is UTC.
+        limit: at most so many.
+    """
+    found: dict[str, RunKey] = {}
+    for run_id, started_at, product, place in views.ask(warehouse, _RUN_KEYS):
+        key = RunKey(run_id, _moment(started_at), product, place)
+        found[run_id] = _merged(found[run_id], key) if run_id in found else key
+    oldest = datetime.min.replace(tzinfo=timezone.utc)
+    if since is not None and since.tzinfo is None:
+        since = since.replace(tzinfo=timezone.utc)
+    keys = [
+        key
+        for key in found.values()
+        if (data_product is None or key.data_product == data_product)
+        and (environment is None or (key.environment or "").lower() == environment.lower())
+        and (since is None or (key.started_at is not None and key.started_at >= since))
+    ]
+    return sorted(keys, key=lambda key: (key.started_at or oldest, key.run_id), reverse=True)[:limit]
+
+
+_RUN_KEYS = """\
+SELECT l.orchestration_run_id, MIN(MOMENT(l.[timestamp])), MAX(l.data_product), MAX(l.environment)
+FROM meta.monitoring_integration AS l
+WHERE l.orchestration_run_id <> ''
+GROUP BY l.orchestration_run_id
+UNION ALL
+SELECT
+    d.orchestration_run_id, MIN(MOMENT(d.process_started_at)), MAX(d.data_product),
+    MAX(CASE WHEN d.environment <> 'UNKNOWN' THEN d.environment END)
+FROM meta.monitoring_transformation_dbt AS d
+WHERE d.orchestration_run_id <> ''
+GROUP BY d.orchestration_run_id
+UNION ALL
+SELECT r.orchestration_run_id, MIN(MOMENT(r.process_started_at)), MAX(r.data_product), MAX(r.environment)
+FROM meta.monitoring_semantic_model_refresh AS r
+WHERE r.orchestration_run_id <> ''
+GROUP BY r.orchestration_run_id
+"""
+
+
+def _merged(one: RunKey, other: RunKey) -> RunKey:
+    starts = [key.started_at for key in (one, other) if key.started_at]
+    return RunKey(
+        one.run_id,
+        min(starts, default=None),
+        max(filter(None, (one.data_product, other.data_product)), default=None),
+        max(filter(None, (one.environment, other.environment)), default=None),
+    )
+
+
+def run_rows(warehouse: Warehouse, runs: Iterable[str] | None = None) -> list[Run]:
+    """What ``monitoring_runs`` says of the runs (None: of all), newest first."""
+    if runs is not None and not (runs := list(runs)):
+        return []
+    names = [field.name for field in fields(Run)]
+    columns = ", ".join(f"r.{_RUN_COLUMNS.get(name, name)}" for name in names)
+    rows = views.ask(warehouse, f"SELECT {columns} FROM meta.monitoring_runs AS r", runs=runs)
+    oldest = datetime.min.replace(tzinfo=timezone.utc)
+    found = [Run(*map(_typed, names, row)) for row in rows]
+    return sorted(found, key=lambda run: (run.started_at or oldest, run.run_id), reverse=True)
+
+
+def runs(
+    warehouse: Warehouse,
+    *,
+    data_product: str | None = None,
+    environment: str | None = None,
+    status: str | None = None,
+    since: datetime | None = None,
+    limit: int | None = None,
+) -> list[Run]:
+    """The runs that fit, newest first.
+
+    Args:
+        status: only runs that ended so; whatever the case.
+        data_product, environment, since, limit: see ``run_keys``.
+    """
+    keys = run_keys(
+        warehouse,
+        data_product=data_product,
+        environment=environment,
+        since=since,
+        limit=None if status else limit,
+    )
+    found = run_rows(warehouse, [key.run_id for key in keys])
+    return [run for run in found if status is None or run.status.lower() == status.lower()][:limit]
+
+
+def operations(
+    warehouse: Warehouse, runs: Collection[str], *, where: str = "", parameters: Sequence[Any] = ()
+) -> list[Operation]:
+    """The operations of the runs, by start; those that never ran stand at the end of their run.
+
+    Args:
+        where: SQL that chooses among them, in terms of ``monitoring_operations AS o``.
+        parameters: its values.
+    """
+    names = [field.name for field in fields(Operation)]
+    columns = ", ".join(f"o.{_OPERATION_COLUMNS.get(name, name)}" for name in names)
+    sql = f"SELECT {columns} FROM meta.monitoring_operations AS o" + (f" WHERE {where}" if where else "")
+    rows = views.ask(warehouse, sql, parameters, runs=runs)
+    latest = datetime.max.replace(tzinfo=timezone.utc)
+    found = [Operation(*map(_typed, names, row)) for row in rows]
+    return sorted(found, key=lambda o: (o.run_id, o.started_at or latest, o.name, o.operation_id))
+
+
+def outcomes(found: Iterable[Operation]) -> list[Operation]:
+    """The operations without those that the run did again later."""
+    return [operation for operation in found if not operation.superseded]
+
+
+def _typed(name: str, value: Any) -> Any:
+    if name.endswith("_at"):
+        return _moment(value)
+    if name == "depends_on":
+        return _listed(value)
+    return bool(value) if name == "superseded" else value
+
+
+def _moment(value: Any) -> datetime | None:
+    """The point in time, aware, whatever the driver made of it."""
+    if value is None:
+        return None
+    try:
+        at = datetime.fromisoformat(value) if isinstance(value, str) else value
+        return at.replace(tzinfo=timezone.utc) if at.tzinfo is None else at
+    except ValueError:
+        pass
+    try:
+        return to_datetime(to_unix_nanos(value))
+    except (ValueError, OverflowError):
+        return None
+
+
+def _listed(text: str | None) -> tuple[str, ...]:
+    """A JSON array of strings; whatever else stands there is none."""
+    try:
+        items = json.loads(text) if text else ()
+    except ValueError:
+        return ()
+    return tuple(item for item in items if isinstance(item, str)) if isinstance(items, list) else ()

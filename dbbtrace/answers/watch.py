@@ -1,0 +1,142 @@
+"""Which runs need a person: those that failed, are late, or did not come at all.
+
+``alerts`` looks once; ``Watch`` looks again and again and says each thing once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+
+from dbbtrace.answers.check import Problem, Rules, problems_of
+from dbbtrace.answers.failures import Failure, failures_of
+from dbbtrace.answers.read import Run, RunKey, run_keys, run_rows
+from dbbtrace.warehouse import Warehouse
+
+__all__ = ["Alert", "Watch", "alerts"]
+
+KNOWN_FOR = timedelta(days=30)
+"""A product that ran within it is expected to run again."""
+
+
+@dataclass(frozen=True)
+class Alert:
+    """One thing that a person should know."""
+
+    run_id: str | None
+    """None: a run that did not come."""
+    data_product: str | None
+    environment: str | None
+    problems: tuple[Problem, ...]
+    run: Run | None = None
+    failures: tuple[Failure, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """What, of which product, in few words."""
+        what = {"failed": "failed", "late": "is late", "missing": "did not run", "no refresh": "has no refresh"}
+        first = self.problems[0].kind
+        whose = " ".join(filter(None, (self.data_product or "a run without data product", self.environment)))
+        return f"{whose} {what.get(first, first)}"
+
+
+def alerts(
+    warehouse: Warehouse,
+    rules: Rules | None = None,
+    *,
+    since: datetime | None = None,
+    data_product: str | None = None,
+    environment: str | None = None,
+    expect_every: timedelta | None = None,
+    now: datetime | None = None,
+) -> list[Alert]:
+    """What needs a person now, newest run first.
+
+    Args:
+        warehouse: where to look.
+        rules: what each run must keep to.
+        since: only runs that started then or later.
+        data_product, environment: see ``run_keys``.
+        expect_every: a product and environment without a run for so long is missing one.
+        now: the present, for tests.
+    """
+    now = now or datetime.now(timezone.utc)
+    keys = run_keys(warehouse, data_product=data_product, environment=environment)
+    recent = [key.run_id for key in keys if since is None or (key.started_at is not None and key.started_at >= since)]
+    broken = [(run, problems_of(run, rules or Rules(), now)) for run in run_rows(warehouse, recent)]
+    failed = failures_of(warehouse, [run.run_id for run, problems in broken if problems and run.failed])
+    found = [
+        Alert(
+            run.run_id,
+            run.data_product,
+            run.environment,
+            tuple(problems),
+            run,
+            tuple(failed.get(run.run_id, ())),
+        )
+        for run, problems in broken
+        if problems
+    ]
+    return [*_missing(keys, expect_every, now), *found]
+
+
+def _missing(keys: Iterable[RunKey], every: timedelta | None, now: datetime) -> Iterable[Alert]:
+    if every is None:
+        return
+    newest: dict[tuple[str | None, str | None], datetime] = {}
+    for key in keys:
+        if key.started_at is not None and key.data_product is not None:
+            whose = (key.data_product, key.environment)
+            newest[whose] = max(newest.get(whose, key.started_at), key.started_at)
+    for (product, place), at in sorted(newest.items(), key=str):
+        if every < now - at < KNOWN_FOR:
+            said = f"its last run started {at:%Y-%m-%d %H:%M} UTC"
+            yield Alert(None, product, place, (Problem("missing", said),))
+
+
+class Watch:
+    """Looks when asked, and gives each alert once: a run again only when it breaks another rule."""
+
+    def __init__(
+        self,
+        warehouse: Warehouse,
+        rules: Rules,
+        *,
+        since: datetime,
+        data_product: str | None = None,
+        environment: str | None = None,
+        expect_every: timedelta | None = None,
+    ) -> None:
+        self._warehouse = warehouse
+        self._rules = rules
+        self._since = since
+        self._data_product = data_product
+        self._environment = environment
+        self._expect_every = expect_every
+        self._said: set[tuple[str | None, ...]] = set()
+
+    def look(self, now: datetime | None = None) -> list[Alert]:
+        """The alerts that are new, oldest run first."""
+        found = alerts(
+            self._warehouse,
+            self._rules,
+            since=self._since,
+            data_product=self._data_product,
+            environment=self._environment,
+            expect_every=self._expect_every,
+            now=now,
+        )
+        fresh = [alert for alert in reversed(found) if not self._marks(alert) <= self._said]
+        for alert in fresh:
+            self._said |= self._marks(alert)
+        return fresh
+
+    def forget(self, alert: Alert) -> None:
+        """Give it again the next time: it could not be told."""
+        self._said -= self._marks(alert)
+
+    @staticmethod
+    def _marks(alert: Alert) -> set[tuple[str | None, ...]]:
+        whose = (alert.run_id, alert.data_product, alert.environment)
+        return {(*whose, problem.kind, problem.text if alert.run_id is None else None) for problem in alert.problems}

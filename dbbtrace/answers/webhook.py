@@ -1,0 +1,192 @@
+"""Alerts to a webhook: an Adaptive Card as Teams takes it, or plain JSON.
+
+The URL is a secret (whoever has it may post): it stands in no message, log or exception of ours. Names and messages
+from the run go as plain runs of text, never as Markdown, so that a table's name can't become a link.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+from dbbtrace.answers.watch import Alert
+from dbbtrace.errors import ConfigurationError, TransientError, UsageError
+
+__all__ = ["as_card", "as_json", "send"]
+
+TIMEOUT = 10
+"""Seconds that the webhook gets to answer."""
+ATTEMPTS = 3
+_TEAMS_HOSTS = (".webhook.office.com", ".logic.azure.com", ".powerplatform.com", ".powerautomate.com")
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+_SHOWN = 10
+"""Failures that an alert names."""
+_LONGEST = 600
+"""Letters of a message that a card shows; Teams refuses cards beyond 28 KB."""
+
+
+def send(alert: Alert, url: str, form: str | None = None, *, link: str | None = None) -> None:
+    """Post the alert.
+
+    Args:
+        alert: what to say.
+        url: the webhook: https, or http on this machine.
+        form: ``teams`` or ``json``; None: as the URL's host suggests.
+        link: where to see more, e.g. the run's trace.
+
+    Raises:
+        UsageError: the URL is no webhook's.
+        ConfigurationError: the webhook refuses; trying again can't help.
+        TransientError: it can't now.
+    """
+    parts = _parts(url)
+    form = form or ("teams" if (parts.hostname or "").endswith(_TEAMS_HOSTS) else "json")
+    body = as_card(alert, link) if form == "teams" else as_json(alert, link)
+    _post(url, json.dumps(body).encode())
+
+
+def _parts(url: str) -> Any:
+    try:
+        parts = urlsplit(url)
+        fine = parts.hostname and (parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK))
+    except ValueError:
+        fine = False
+    if not fine:
+        raise UsageError("the webhook's URL is none: DBBTRACE_WEBHOOK_URL must begin with https://")
+    return parts
+
+
+# -- sending ------------------------------------------------------------------------------------------------
+
+
+def _post(url: str, body: bytes) -> None:
+    """Post, and again after a pause where the other side can't now."""
+    import time
+
+    pause = _post_once(url, body)
+    for _ in range(ATTEMPTS - 1):
+        if pause is None:
+            return
+        time.sleep(min(1.0 if pause.retry_after is None else pause.retry_after, 5.0))
+        pause = _post_once(url, body)
+    if pause is not None:
+        raise pause
+
+
+def _post_once(url: str, body: bytes) -> TransientError | None:
+    """None when it is posted, or why it can't be now."""
+    from urllib.error import HTTPError, URLError
+    from urllib.request import HTTPRedirectHandler, Request, build_opener
+
+    class NoRedirects(HTTPRedirectHandler):
+        """A redirected POST becomes a GET, which posts nothing."""
+
+        def redirect_request(self, *args: Any, **kwargs: Any) -> None:
+            return None
+
+    request = Request(url, body, {"Content-Type": "application/json; charset=utf-8", "User-Agent": "dbbtrace"})
+    code, after = 0, None
+    try:
+        with build_opener(NoRedirects).open(request, timeout=TIMEOUT):
+            return None
+    except HTTPError as error:
+        code, after = error.code, error.headers.get("Retry-After")
+        error.close()
+    except (URLError, OSError) as error:
+        reason = getattr(error, "reason", None)
+        why = type(reason if isinstance(reason, BaseException) else error).__name__
+        return TransientError(f"the webhook does not answer: {why}")
+    except Exception as error:  # a URL that the HTTP client finds fault with, whose message quotes it
+        raise UsageError(f"the webhook's URL is none: {type(error).__name__}") from None
+    if code == 429 or code >= 500:
+        seconds = float(after) if after and after.isdigit() else None
+        return TransientError(f"the webhook can't take it now: HTTP {code}", retry_after=seconds)
+    raise ConfigurationError(f"the webhook refuses: HTTP {code}; DBBTRACE_WEBHOOK_URL is wrong or has expired")
+
+
+# -- what is said -------------------------------------------------------------------------------------------
+
+
+def as_json(alert: Alert, link: str | None = None) -> dict[str, Any]:
+    """The alert for programs."""
+    run = alert.run
+    return {
+        "title": alert.title,
+        "orchestration_run_id": alert.run_id,
+        "data_product": alert.data_product,
+        "environment": alert.environment,
+        "status": run.status if run else None,
+        "started_at": _iso(run.started_at) if run else None,
+        "ended_at": _iso(run.ended_at) if run else None,
+        "seconds": run.seconds if run else None,
+        "problems": [{"kind": problem.kind, "text": problem.text} for problem in alert.problems],
+        "failures": [
+            {
+                "kind": failure.operation.kind,
+                "operation": failure.operation.label,
+                "error_type": failure.operation.error_type,
+                "error_message": failure.operation.error_message,
+                "held_up": len(failure.held_up),
+            }
+            for failure in alert.failures
+        ],
+        "link": link,
+    }
+
+
+def _iso(at: datetime | None) -> str | None:
+    return at.isoformat(timespec="seconds").replace("+00:00", "Z") if at else None
+
+
+def as_card(alert: Alert, link: str | None = None) -> dict[str, Any]:
+    """The alert as the message with an Adaptive Card that a Teams workflow posts."""
+    run = alert.run
+    facts = {
+        "Run": alert.run_id,
+        "Data product": alert.data_product,
+        "Environment": alert.environment,
+        "Started": f"{run.started_at:%Y-%m-%d %H:%M:%S} UTC" if run and run.started_at else None,
+        "Status": run.status if run else None,
+    }
+    body: list[dict[str, Any]] = [_text(alert.title, size="Large", weight="Bolder", color="Attention")]
+    body += [_text(problem.text, color="Attention") for problem in alert.problems]
+    body += [_pair(name, value) for name, value in facts.items() if value]
+    for failure in alert.failures[:_SHOWN]:
+        held_up = f" (held up {len(failure.held_up)})" if failure.held_up else ""
+        body.append(_text(f"✗ {failure.operation.label}{held_up}", weight="Bolder", spacing="Medium"))
+        body.append(_text(_cut(failure.operation.error_message or "no reason is recorded"), fontType="Monospace"))
+    if len(alert.failures) > _SHOWN:
+        body.append(_text(f"and {len(alert.failures) - _SHOWN} more"))
+    card: dict[str, Any] = {
+        "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
+        "type": "AdaptiveCard",
+        "version": "1.4",
+        "msteams": {"width": "Full"},
+        "fallbackText": alert.title,
+        "body": body,
+    }
+    if link:
+        card["actions"] = [{"type": "Action.OpenUrl", "title": "Open the run", "url": link}]
+    attachment = {"contentType": "application/vnd.microsoft.card.adaptive", "contentUrl": None, "content": card}
+    return {"type": "message", "attachments": [attachment]}
+
+
+def _text(text: str, *, spacing: str | None = None, **style: str) -> dict[str, Any]:
+    """A block of text that is shown as it stands: TextBlock would read Markdown in it."""
+    return _runs({"type": "TextRun", "text": text, **style}, spacing=spacing)
+
+
+def _pair(name: str, value: str) -> dict[str, Any]:
+    return _runs({"type": "TextRun", "text": f"{name}: ", "weight": "Bolder"}, {"type": "TextRun", "text": value})
+
+
+def _runs(*runs: Mapping[str, Any], spacing: str | None = None) -> dict[str, Any]:
+    block: dict[str, Any] = {"type": "RichTextBlock", "inlines": list(runs)}
+    return {**block, "spacing": spacing} if spacing else block
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"

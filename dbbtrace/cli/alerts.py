@@ -1,0 +1,242 @@
+"""``dbbtrace check`` and ``dbbtrace watch``: may a run be trusted, and tell me when one may not."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable
+from dataclasses import asdict
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dbbtrace.cli.common import opened_warehouse, print_json, settings, warehouse_option
+from dbbtrace.cli.options import duration, moment, run_choice
+from dbbtrace.cli.text import duration_of, moment_of, one_line, safe
+from dbbtrace.errors import DbbtraceError, TransientError, UsageError
+
+if TYPE_CHECKING:
+    from dbbtrace.answers import Alert, Check
+    from dbbtrace.warehouse import Warehouse
+
+__all__ = ["COMMANDS"]
+
+BROKEN = 1
+"""Exit code of a run that breaks a rule."""
+
+
+def _rules(command: Any) -> Any:
+    for option in (
+        click.option("--allow-failures", is_flag=True, help="Failed operations are no problem."),
+        click.option("--no-warnings", is_flag=True, help="Warnings are a problem."),
+        click.option("--require-refresh", is_flag=True, help="A refresh of a semantic model must have completed."),
+        click.option(
+            "--max-duration", metavar="TIME", callback=duration, help="A run that takes longer is late: 2h, 90m."
+        ),
+        click.option("--notify", is_flag=True, help="Send problems to the webhook that DBBTRACE_WEBHOOK_URL names."),
+    ):
+        command = option(command)
+    return command
+
+
+@click.command()
+@warehouse_option
+@click.argument("run")
+@_rules
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.pass_context
+def check(
+    context: click.Context,
+    run: str,
+    max_duration: timedelta | None,
+    require_refresh: bool,
+    no_warnings: bool,
+    allow_failures: bool,
+    notify: bool,
+    as_json: bool,
+) -> None:
+    """Tell whether a run may be trusted.
+
+    Exit code 0: it keeps to the rules. 1: it breaks one, or no row of it stands. 2: it could not be asked.
+    RUN is a run id, its start, or the word last.
+    """
+    from dbbtrace.answers import Alert, Rules
+    from dbbtrace.answers import check as ask
+
+    send = _sender(notify)
+    rules = Rules(max_duration, require_refresh, allow_failures, allow_warnings=not no_warnings)
+    with opened_warehouse() as warehouse:
+        found = ask(warehouse, _run_id(warehouse, run), rules)
+    if as_json:
+        print_json(_check_as_dict(found))
+    else:
+        _print_check(found)
+    if not found.ok:
+        if send:
+            ran = found.run
+            whose = (ran.data_product, ran.environment) if ran else (None, None)
+            send(Alert(found.run_id, *whose, found.problems, ran, found.failures))
+        context.exit(BROKEN)
+
+
+def _run_id(warehouse: Warehouse, text: str) -> str:
+    """The run that is meant. A whole GUID is one even where no row of it stands: that is what is to be told."""
+    import re
+
+    from dbbtrace.identity import normalise_run_id
+    from dbbtrace.warehouse.questions import find_run
+
+    run_id = normalise_run_id(text)
+    return run_id if re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", run_id) else find_run(warehouse, text)
+
+
+def _check_as_dict(found: Check) -> dict[str, Any]:
+    from dbbtrace.cli.answers import operation_as_dict
+
+    failed = [{**operation_as_dict(f.operation), "held_up": len(f.held_up)} for f in found.failures]
+    return {
+        "ok": found.ok,
+        "orchestration_run_id": found.run_id,
+        "run": asdict(found.run) if found.run else None,
+        "problems": [asdict(problem) for problem in found.problems],
+        "failures": failed,
+    }
+
+
+def _print_check(found: Check) -> None:
+    run = found.run
+    facts = [safe(fact) for fact in (run.data_product, run.environment) if fact] if run else []
+    if run:
+        facts += [f"{moment_of(run.started_at)} UTC", duration_of(run.seconds), f"{run.operations} operations"]
+    click.echo(
+        f"{'ok' if found.ok else 'not ok'}  run {safe(found.run_id)}" + (f"  {', '.join(facts)}" if facts else "")
+    )
+    for problem in found.problems:
+        click.echo(f"  {problem.kind}: {problem.text}")
+    for failure in found.failures:
+        reason = one_line(failure.operation.error_message or "no reason is recorded")
+        click.echo(f"  - {one_line(failure.operation.label)}: {reason[:300]}")
+
+
+# -- watch --------------------------------------------------------------------------------------------------
+
+
+@click.command()
+@warehouse_option
+@run_choice
+@_rules
+@click.option(
+    "--expect-every", metavar="TIME", callback=duration, help="A product without a run for so long is missing one: 26h."
+)
+@click.option("--since", metavar="TIME", callback=moment, default="24h", show_default=True, help="Look at runs since.")
+@click.option("--every", metavar="TIME", callback=duration, default="60s", show_default=True, help="Look so often.")
+@click.option("--once", is_flag=True, help="Look once; exit code 1 if there was something to tell.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON, one line for each alert.")
+@click.pass_context
+def watch(
+    context: click.Context,
+    data_product: str | None,
+    environment: str | None,
+    max_duration: timedelta | None,
+    require_refresh: bool,
+    no_warnings: bool,
+    allow_failures: bool,
+    notify: bool,
+    expect_every: timedelta | None,
+    since: datetime | None,
+    every: timedelta,
+    once: bool,
+    as_json: bool,
+) -> None:
+    """Tell when a run fails, is late, or does not come.
+
+    Looks at the warehouse again and again until it is stopped, and tells each thing once.
+    """
+    from dbbtrace.answers import Rules
+    from dbbtrace.answers.watch import Watch
+
+    send = _sender(notify)
+    rules = Rules(max_duration, require_refresh, allow_failures, allow_warnings=not no_warnings)
+    begun = since or datetime.now(timezone.utc) - timedelta(hours=24)
+    with opened_warehouse() as warehouse:
+        eye = Watch(
+            warehouse,
+            rules,
+            since=begun,
+            data_product=data_product,
+            environment=environment,
+            expect_every=expect_every,
+        )
+        while True:
+            found = _look(eye, patient=not once)
+            for alert in found:
+                _print_alert(alert, as_json)
+                if send and not send(alert):
+                    eye.forget(alert)
+            if once:
+                context.exit(BROKEN if found else 0)
+            time.sleep(max(every.total_seconds(), 1.0))
+
+
+def _look(eye: Any, *, patient: bool) -> list[Alert]:
+    """What is new; a warehouse that can't answer now is asked again the next time."""
+    try:
+        return list(eye.look())
+    except TransientError as error:
+        if not patient:
+            raise
+        click.echo(one_line(f"dbbtrace: {error}; looking again"), err=True)
+        return []
+
+
+def _print_alert(alert: Alert, as_json: bool) -> None:
+    if as_json:
+        from dbbtrace.answers.webhook import as_json as for_programs
+
+        click.echo(json.dumps(for_programs(alert)))
+        return
+    run = f"  run {safe(alert.run_id)}" if alert.run_id else ""
+    click.echo(f"{moment_of(datetime.now(timezone.utc))}  {safe(alert.title)}{run}")
+    for line in _reasons(alert):
+        click.echo(f"  {line}")
+
+
+def _reasons(alert: Alert) -> Iterable[str]:
+    for problem in alert.problems:
+        yield safe(problem.text)
+    for failure in alert.failures[:10]:
+        reason = one_line(failure.operation.error_message or "no reason is recorded")
+        yield f"- {one_line(failure.operation.label)}: {reason[:300]}"
+
+
+# -- the webhook --------------------------------------------------------------------------------------------
+
+
+def _sender(notify: bool) -> Any:
+    """What sends an alert and tells whether it is sent; None where nobody asked for it."""
+    if not notify:
+        return None
+    from dbbtrace.answers.webhook import send
+    from dbbtrace.identity import trace_id_of
+
+    known = settings()
+    url = known.webhook_url
+    if not url:
+        raise UsageError("--notify needs a webhook: set DBBTRACE_WEBHOOK_URL")
+
+    def deliver(alert: Alert) -> bool:
+        link = None
+        if known.jaeger_url and alert.run_id:
+            link = f"{known.jaeger_url.rstrip('/')}/trace/{trace_id_of(alert.run_id):032x}"
+        try:
+            send(alert, url, known.webhook_format, link=link)
+        except DbbtraceError as error:
+            click.echo(one_line(f"dbbtrace: {error}"), err=True)
+            return False
+        return True
+
+    return deliver
+
+
+COMMANDS = (check, watch)
