@@ -117,6 +117,7 @@ class Wire(ABC):
             return pending.result(timeout)
         finally:
             self._pending = None
+            del pending  # with the traceback it would be a cycle, which keeps a gRPC channel that lost its server
 
 
 class HttpWire(Wire):
@@ -264,7 +265,7 @@ def _in_thread(call: Callable[[], Any]) -> Future[Any]:
         try:
             result = context.run(call)
         except BaseException as error:
-            _settle(outcome.set_exception, error)
+            _settle(outcome.set_exception, error.with_traceback(None))
         else:
             _settle(outcome.set_result, result)
 
