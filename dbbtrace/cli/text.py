@@ -1,39 +1,12 @@
-"""Values as people read them, in few columns; and text from anywhere made harmless. Pure."""
+"""Text laid out for a terminal; the values in it come from ``dbbtrace.readable``. Pure."""
 
 from __future__ import annotations
 
-import re
-import unicodedata
-from datetime import datetime, timezone
 from io import StringIO
 
+from dbbtrace.readable import bytes_of, count_of, duration_of, moment_of, one_line, safe
+
 __all__ = ["bytes_of", "count_of", "duration_of", "middle_cut", "moment_of", "one_line", "safe", "wrapped"]
-
-_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
-_UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
-_SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
-
-
-def safe(text: object) -> str:
-    r"""The text with everything that a terminal could obey, or that can't be seen, spelled out: ``\x1b``, ``\n``."""
-    text = str(text)
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(_spelled(letter) for letter in text)
-
-
-def _spelled(letter: str) -> str:
-    if unicodedata.category(letter) not in _HIDDEN:
-        return letter
-    if letter in _SHORT:
-        return _SHORT[letter]
-    code = ord(letter)
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
-
-
-def one_line(text: object) -> str:
-    """The text on one line: runs of white space become one space, all else is made ``safe``."""
-    return safe(re.sub(r"\s+", " ", str(text)).strip())
 
 
 def wrapped(text: object, width: int, limit: int | None) -> list[str]:
@@ -64,42 +37,3 @@ def middle_cut(text: str, width: int) -> str:
     while cell_len(end) > tail:
         end = end[1:]
     return set_cell_size(text, width - 1 - cell_len(end)) + "…" + end
-
-
-def duration_of(seconds: float | None) -> str:
-    """``0.05 s``, ``12.4 s``, ``3 min 05 s``, ``2 h 04 min``; '' when unknown."""
-    if seconds is None:
-        return ""
-    if seconds < 9.995:
-        return f"{max(seconds, 0):.2f} s"
-    if seconds < 99.95:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest:02d} s"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min"
-
-
-def count_of(number: int | None) -> str:
-    """``336,776``; '' when unknown."""
-    return "" if number is None else f"{number:,}"
-
-
-def bytes_of(number: int | None) -> str:
-    """``386 B``, ``9.2 MB``, ``31 MB``, decimal units; '' when unknown."""
-    if number is None:
-        return ""
-    if abs(number) < 1000:
-        return f"{number} B"
-    power = min((len(str(abs(number))) - 1) // 3, len(_UNITS) - 1)
-    size = number / 1000**power
-    return f"{size:.1f} {_UNITS[power]}" if abs(size) < 9.95 else f"{size:.0f} {_UNITS[power]}"
-
-
-def moment_of(moment: datetime | None) -> str:
-    """``2026-11-24 16:45:00``, in UTC; '' when unknown."""
-    if moment is None:
-        return ""
-    aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=timezone.utc)
-    return aware.astimezone(timezone.utc).strftime("%Y-%m-%d %H:%M:%S")
