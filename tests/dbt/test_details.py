@@ -12,6 +12,7 @@ from opentelemetry.trace import StatusCode
 import dbbtrace
 from dbbtrace import attributes as key
 from dbbtrace import identity
+from dbbtrace.sources.dbt.terms import label_of
 from dbbtrace.testing import capture
 from tests.dbt.support import ARTIFACTS, RESULTS, RUN, copy_of, edited, load, nodes, record
 
@@ -330,3 +331,21 @@ def test_pydantic_is_imported_only_when_an_artifact_is_read():
     """A job that records no dbt does not pay for it."""
     code = "import sys, dbbtrace.sources.dbt as dbt; dbt.record_dbt; sys.exit('pydantic' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("unique_id", "label"),
+    [
+        ("model.shop.customers", "model customers"),
+        ("model.shop.customers.v2", "model customers.v2"),
+        ("test.shop.unique_customers_id.0123456789", "test unique_customers_id"),
+        ("test.shop.my_own_test", "test my_own_test"),
+        ("test.shop.0123456789", "test 0123456789"),
+        ("operation.shop.shop-on-run-end-0", "operation shop-on-run-end-0"),
+        ("odd", "odd"),
+        ("", ""),
+    ],
+)
+def test_a_node_is_called_what_people_call_it(unique_id, label):
+    """Kind and name, without project and without the hash of a generic test."""
+    assert label_of(unique_id) == label

@@ -22,6 +22,7 @@ from dbbtrace.sources.dbt.terms import (
     age_of,
     command_of,
     error_of,
+    label_of,
     moment,
     relation_parts,
     selection_of,
@@ -202,7 +203,7 @@ class _Build:
         invocation: ReadableSpan,
     ) -> ReadableSpan:
         unique_id, word = node.unique_id, status_of(node)
-        name = unique_id.rsplit(".", 1)[-1]
+        name = label_of(unique_id)
         response, known = node.adapter_response, self.manifest.get(unique_id)
         message = self._message(node, word)
         never_ran = word == "skipped"

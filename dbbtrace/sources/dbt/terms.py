@@ -15,6 +15,7 @@ __all__ = [
     "age_of",
     "command_of",
     "error_of",
+    "label_of",
     "moment",
     "relation_parts",
     "selection_of",
@@ -23,6 +24,7 @@ __all__ = [
 ]
 
 _ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
+_HASH = re.compile(r"[0-9a-f]{10}")
 _COMMAND = re.compile(r"[a-z][a-z-]{0,30}")
 _RELATION_PART = re.compile(r'"((?:[^"]|"")*)"|\[((?:[^\]]|\]\])*)\]|`((?:[^`]|``)*)`|([^.]+)')
 
@@ -70,6 +72,14 @@ def error_of(word: str, message: str | None) -> tuple[str, str] | None:
     if word in FAILURES:
         return f"dbt.{word.replace(' ', '_')}", message or word
     return None if word else ("dbt.unknown", "the artifact gives no status")
+
+
+def label_of(unique_id: str) -> str:
+    """What people call the node: its kind and name, e.g. ``model stg_flights``; not the hash that ends the id of a
+    generic test."""
+    kind, *path = unique_id.split(".")
+    name = path[1:-1] if kind == "test" and _HASH.fullmatch(path[-1] if path[2:] else "") else path[1:]
+    return f"{kind} {'.'.join(name)}" if name else unique_id
 
 
 def relation_parts(relation_name: str) -> tuple[str | None, str]:
