@@ -62,6 +62,8 @@ def test_two_jobs_that_share_only_the_run_id_are_one_trace_and_its_rows(programs
         assert tags(span)["dbb.orchestration.run_id"] == run_id
 
     found = eventually(lambda: rows(warehouse, run_id), lambda found: len(found) == 7)
+    assert agent.sent("otlp_http/warehouse") == len(found), "more went to the receiver than gives rows"
+    assert agent.sent("otlp_grpc/jaeger") == len(spans)
     by_span = {operation.span_id: operation for operation in found}
     shown = {
         span_id: span
