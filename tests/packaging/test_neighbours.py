@@ -54,7 +54,7 @@ def oldest(wheel: Path, make_venv: Callable[..., Venv]) -> Venv:
         f"{wheel}[otlp]",
         *(f"opentelemetry-{name}==1.27.0" for name in ("api", "sdk", "exporter-otlp")),
         *("opentelemetry-distro==0.48b0", "setuptools<81"),  # which needs pkg_resources
-        *("hypothesis", "numpy", "psutil", "pytest", "pytest-timeout", "sqlglot"),
+        *("hypothesis", "ipykernel", "jupyter-client", "numpy", "psutil", "pytest", "pytest-timeout", "sqlglot"),
     )
 
 
