@@ -105,8 +105,8 @@ class _TSql(Dialect):
     def create_index(self, table: Table) -> str:
         run, record_id = self.quote("orchestration_run_id"), self.quote("record_id")
         return (
-            f"CREATE UNIQUE INDEX {self.quote(self.index_name(table))} ON {self.target(table.name)} ({run}, {record_id})"
-            f" WHERE {record_id} IS NOT NULL"
+            f"CREATE UNIQUE INDEX {self.quote(self.index_name(table))} ON {self.target(table.name)}"
+            f" ({run}, {record_id}) WHERE {record_id} IS NOT NULL"
         )
 
 

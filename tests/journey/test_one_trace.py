@@ -70,7 +70,8 @@ def test_two_processes_that_share_only_the_run_id_make_one_trace(protocol, reque
     assert spans["load mdm.Customer"].parent_span_id == spans["integration"].span_id
     assert spans["refresh Finance"].parent_span_id == spans["consumption"].span_id
     found = rows(
-        "SELECT table_name, status, rows_written, orchestration_run_id, trace_id, span_id FROM meta.monitoring_integration"
+        "SELECT table_name, status, rows_written, orchestration_run_id, trace_id, span_id"
+        " FROM meta.monitoring_integration"
     )
     load = spans["load mdm.Customer"]
     assert found == [("Customer", "Succeeded", 3, RUN, load.trace_id, load.span_id)]
