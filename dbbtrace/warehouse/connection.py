@@ -50,8 +50,8 @@ class Connector(Protocol):
     def shapes(self, connection: Any) -> dict[str, Shape]:
         """What the tables of schema meta look like, by name; absent ones are absent."""
 
-    def indexed(self, connection: Any, table: str) -> bool:
-        """Whether the index on the table's record_id stands."""
+    def indexed(self, connection: Any, table: str, index: str) -> bool:
+        """Whether the table's index of that name stands."""
 
     def insert(self, connection: Any, insert: Insert, rows: Sequence[Sequence[Any]]) -> int:
         """Write the bound rows; answers how many were new. All or nothing."""
@@ -136,7 +136,8 @@ class SqliteConnector:
             for table in TABLES:
                 if table.name not in standing:
                     connection.execute(SQLITE.create_table(table))
-                    connection.execute(SQLITE.create_index(table))
+                    for sql in SQLITE.indexes(table).values():
+                        connection.execute(sql)
             connection.execute("COMMIT")
         except BaseException:
             connection.execute("ROLLBACK")
@@ -157,10 +158,9 @@ class SqliteConnector:
                 result[table.name] = shape_of(table, [Found(str(row[1])) for row in rows])
         return result
 
-    def indexed(self, connection: Any, table: str) -> bool:
+    def indexed(self, connection: Any, table: str, index: str) -> bool:
         rows = connection.execute(f'PRAGMA {SCHEMA}.index_list("{table}")').fetchall()
-        names = {str(row[1]) for row in rows}
-        return any(SQLITE.index_name(known) in names for known in TABLES if known.name == table)
+        return index in {str(row[1]) for row in rows}
 
     def insert(self, connection: Any, insert: Insert, rows: Sequence[Sequence[Any]]) -> int:
         # IMMEDIATE: looking and writing in one, so that two processes can't both find a record missing.
@@ -266,10 +266,9 @@ class OdbcConnector:
             columns.setdefault(str(table), []).append(Found(str(name), length, differs))
         return {table.name: shape_of(table, columns[table.name]) for table in TABLES if table.name in columns}
 
-    def indexed(self, connection: Any, table: str) -> bool:
-        dialect = self.dialect(connection)
-        names = [dialect.index_name(known) for known in TABLES if known.name == table]
-        found = connection.cursor().execute(_INDEX, (names[0], dialect.target(table))).fetchone()
+    def indexed(self, connection: Any, table: str, index: str) -> bool:
+        target = self.dialect(connection).target(table)
+        found = connection.cursor().execute(_INDEX, (index, target)).fetchone()
         return bool(found and found[0])
 
     def insert(self, connection: Any, insert: Insert, rows: Sequence[Sequence[Any]]) -> int:

@@ -72,17 +72,21 @@ class Dialect:
         """DDL that adds one nullable column."""
         return f"ALTER TABLE {self.target(table.name)} ADD {self.column(column)}"
 
-    def index_name(self, table: Table) -> str:
-        """Name of the index on record_id."""
-        return f"ux_{table.name}_record_id"
-
-    def create_index(self, table: Table) -> str:
-        """DDL of the index that stops two writers of one record; the run comes first, so that it finds a run too."""
+    def indexes(self, table: Table) -> dict[str, str]:
+        """Name → DDL of the table's indexes. The unique one stops two writers of one record; the run comes first in
+        it, so that it finds a run too. The other finds rows without record_id, which hand-made writers leave, by the
+        natural key: without it each fact that is written would read the whole table."""
         # SQLite takes the schema before the index, and then the table without it.
-        return (
-            f"CREATE UNIQUE INDEX {self.quote(SCHEMA)}.{self.quote(self.index_name(table))}"
-            f" ON {self.quote(table.name)} ({self.quote('orchestration_run_id')}, {self.quote('record_id')})"
-        )
+        record_id = self.quote("record_id")
+        unique, natural = f"ux_{table.name}_record_id", f"ix_{table.name}_natural"
+        first = self.quote(table.natural_key.texts[0])
+        schema, name = self.quote(SCHEMA), self.quote(table.name)
+        return {
+            unique: f"CREATE UNIQUE INDEX {schema}.{self.quote(unique)}"
+            f" ON {name} ({self.quote('orchestration_run_id')}, {record_id})",
+            natural: f"CREATE INDEX {schema}.{self.quote(natural)}"
+            f" ON {name} (COALESCE({first}, '')) WHERE {record_id} IS NULL",
+        }
 
 
 @dataclass(frozen=True)
@@ -102,12 +106,15 @@ class _TSql(Dialect):
     def within_a_second(self, expression: str) -> tuple[str, str]:
         return f"DATEADD(second, -1, {expression})", f"DATEADD(second, 1, {expression})"
 
-    def create_index(self, table: Table) -> str:
+    def indexes(self, table: Table) -> dict[str, str]:
+        if not self.unique_index:
+            return {}
         run, record_id = self.quote("orchestration_run_id"), self.quote("record_id")
-        return (
-            f"CREATE UNIQUE INDEX {self.quote(self.index_name(table))} ON {self.target(table.name)}"
-            f" ({run}, {record_id}) WHERE {record_id} IS NOT NULL"
-        )
+        name = f"ux_{table.name}_record_id"
+        return {
+            name: f"CREATE UNIQUE INDEX {self.quote(name)} ON {self.target(table.name)} ({run}, {record_id})"
+            f" WHERE {record_id} IS NOT NULL"
+        }
 
 
 SQLITE: Final = Dialect("sqlite")

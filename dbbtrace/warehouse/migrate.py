@@ -36,10 +36,11 @@ def plan(connector: Connector, connection: Any) -> list[Step]:
             steps.append(Step(f"created table {SCHEMA}.{table.name}", dialect.create_table(table)))
         else:
             steps += [_added(dialect, table, column) for column in table.columns if column.name not in shape]
-        if dialect.unique_index and (shape is None or not connector.indexed(connection, table.name)):
-            steps.append(
-                Step(f"created index {dialect.index_name(table)} on {SCHEMA}.{table.name}", dialect.create_index(table))
-            )
+        steps += [
+            Step(f"created index {name} on {SCHEMA}.{table.name}", sql)
+            for name, sql in dialect.indexes(table).items()
+            if shape is None or not connector.indexed(connection, table.name, name)
+        ]
     return steps
 
 

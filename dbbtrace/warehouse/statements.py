@@ -210,6 +210,7 @@ class _Writer:
     def no_success(self) -> str:
         """An interrupted load must not undo one that succeeded in the same run."""
         matches = [self.same(name) for name in _LOAD]
+        matches[0] = f"{self.here(_LOAD[0])} = {self.given(_LOAD[0])}"  # never NULL in ours, and an index finds it
         return (
             f"NOT EXISTS (SELECT 1 FROM {self.target} AS t WHERE j.{self.dialect.quote('interrupted')} = 1"
             f" AND {' AND '.join(matches)} AND {self.here('status')} = 'Succeeded')"
