@@ -28,36 +28,53 @@ __all__ = ["at_work", "watch"]
 at_work: set[Delivery] = set()
 """Deliveries of this process that may hold something."""
 
-_watching_exit = False
+_watching = False
 _finalizer_pid = 0
+_forked = False
 
 
 def watch(delivery: Delivery) -> None:
     """From now on this delivery has something to lose."""
-    global _watching_exit
     at_work.add(delivery)
-    if not _watching_exit:
-        _watching_exit = True
-        atexit.register(_exit)
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=_after_fork)
+    _watch_process()
     _watch_multiprocessing()
     watch_sigterm()
 
 
+def _watch_process() -> None:
+    global _watching
+    if not _watching:
+        _watching = True
+        atexit.register(_exit)
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=_after_fork)
+
+
 def watch_sigterm() -> None:
-    """Deliver before SIGTERM ends the process, if nobody else has plans for it; main thread only."""
-    if threading.current_thread() is threading.main_thread():
-        with suppress(ValueError, OSError):  # a subinterpreter, a host that forbids it
-            if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-                signal.signal(signal.SIGTERM, _on_sigterm)
+    """Deliver before SIGTERM ends the process, if nobody else has plans for it; main thread only.
+
+    Not in children: whoever ends a pool expects its workers to die at once, also amid a call into C, before which
+    Python may have looked for signals for the last time. Their journal is their parent's to adopt.
+    """
+    if _is_child() or threading.current_thread() is not threading.main_thread():
+        return
+    with suppress(ValueError, OSError):  # a subinterpreter, a host that forbids it
+        if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+            signal.signal(signal.SIGTERM, _on_sigterm)
+            _watch_process()
+
+
+def _is_child() -> bool:
+    """Whether this process was forked from one that delivers, or made by multiprocessing."""
+    process = sys.modules.get("multiprocessing.process")
+    return _forked or (process is not None and process.parent_process() is not None)
 
 
 def _watch_multiprocessing() -> None:
     """A child of multiprocessing leaves by ``os._exit``, past atexit, but runs finalizers of its own."""
     global _finalizer_pid
     process = sys.modules.get("multiprocessing.process")
-    if process is None or _finalizer_pid == os.getpid() or process.parent_process() is None:
+    if process is None or process.parent_process() is None or _finalizer_pid == os.getpid():
         return
     from multiprocessing.util import Finalize
 
@@ -88,6 +105,11 @@ def _terminate() -> None:
 
 
 def _after_fork() -> None:
+    global _forked
+    _forked = True
+    with suppress(ValueError, OSError):
+        if signal.getsignal(signal.SIGTERM) is _on_sigterm:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
     OUR_THREADS.clear()  # none of them lives here, and a thread of the child may get the number of one
     for delivery in list(at_work):
         delivery.after_fork()
