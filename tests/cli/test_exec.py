@@ -118,6 +118,31 @@ def test_signals_are_passed_on(number: signal.Signals) -> None:
     assert loads("table_name, status, error_type") == [["Customer", "Failed", "ExitCode"]]
 
 
+def test_control_c_reaches_the_command_once() -> None:
+    """The terminal sends it to both; the command is not interrupted a second time, and may go on."""
+    command = python("""
+        import signal, sys
+        seen = []
+        signal.signal(signal.SIGINT, lambda *_: (seen.append(1), print("interrupted", flush=True)))
+        print("ready", flush=True)
+        sys.stdin.readline()
+        print(f"{len(seen)} in all", flush=True)
+    """)
+    child, terminal = pytest.importorskip("pty").fork()
+    if child == 0:
+        os.execv(
+            sys.executable, [sys.executable, "-m", "dbbtrace", "exec", "--step", "s", "--run", RUN, "--", *command]
+        )
+    with os.fdopen(terminal, "r+b", buffering=0) as keys:
+        seen = b""
+        for awaited, typed in ((b"ready", b"\x03"), (b"interrupted", b"\n"), (b"in all", b"")):
+            while awaited not in seen:
+                seen += keys.read(1024)
+            keys.write(typed)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert b"1 in all" in seen
+
+
 def test_a_command_that_a_signal_ends_gives_the_exit_code_that_shells_give() -> None:
     """128 + n, and the row names the signal."""
     done = run_program("exec", "--load", "Customer", "--run", RUN, "--", *python("import os; os.kill(os.getpid(), 9)"))

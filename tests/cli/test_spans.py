@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -103,10 +104,13 @@ def test_replay_sends_a_run_that_only_the_warehouse_still_knows(otlp_http: HttpR
 
 def test_replay_sends_what_waits_in_the_journal_as_it_was(otlp_http: HttpReceiver) -> None:
     """Spans that an unreachable backend left there, with their parents and attributes."""
-    os.environ |= {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9", "DBBTRACE_WAREHOUSE": "none"}
-    with dbbtrace.orchestration_run(RUN, data_product="Shop"), dbbtrace.step("outer"), dbbtrace.step("inner"):
-        pass
-    dbbtrace.shutdown(0)
+    job = f"""
+import dbbtrace
+dbbtrace.configure(warehouse="none", otlp_endpoint="http://127.0.0.1:9", rows_timeout=0)
+with dbbtrace.orchestration_run("{RUN}", data_product="Shop"), dbbtrace.step("outer"), dbbtrace.step("inner"):
+    pass
+"""
+    subprocess.run([sys.executable, "-c", job], check=True, timeout=60)
     done = run_program("replay", RUN, "--to", "otlp", "--endpoint", otlp_http.endpoint)
     assert (done.code, done.out) == (0, "3 spans sent: 3 from the journal, 0 made from rows\n"), done
     spans = {span.name: span for span in otlp_http.wait_for(3)}

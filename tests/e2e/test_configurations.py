@@ -108,6 +108,18 @@ def test_images_are_pinned_and_those_that_are_tested(compose: dict[str, Any], bi
     assert f"jaegertracing/jaeger:2.{int(built[1]) - 63}.0" in images  # 1.76 and 2.13 are one release
 
 
+def test_the_image_installs_what_the_services_need() -> None:
+    """The extras that the Dockerfile names exist, and what the build needs is let through to it."""
+    extras = re.search(r'"/src\[([\w,]+)\]"', (ROOT / "Dockerfile").read_text())
+    assert extras
+    project = (ROOT / "pyproject.toml").read_text()
+    assert {"demo", "otlp", "receiver"} == set(extras[1].split(","))
+    assert all(re.search(rf"^{extra} = \[", project, re.M) for extra in extras[1].split(","))
+    let_through = set(re.findall(r"^!(\S+)", (ROOT / ".dockerignore").read_text(), re.M))
+    assert let_through == {"dbbtrace", "exporters", "pyproject.toml", "README.md", "LICENSE"}
+    assert all((ROOT / name).exists() for name in let_through)
+
+
 def test_ports_are_published_on_the_loopback(compose: dict[str, Any]) -> None:
     """Nothing is reachable from other machines."""
     published = [port for service in compose.values() for port in service.get("ports", ())]

@@ -45,9 +45,13 @@ def test_ten_thousand_spans_of_parallel_senders_are_shared_out_by_run(programs: 
     ids = eventually(lambda: record_ids(warehouse), lambda ids: len(ids) == expected, within=120)
     assert len(ids) == len(set(ids)) == expected == 10_000
 
-    sent = {name: gateway.sent(f"otlp_http/warehouse_{number}") for number, name in ((1, "first"), (2, "second"))}
-    assert min(sent.values()) >= 10 * LOADS, sent
-    assert all(share % LOADS == 0 for share in sent.values()), f"a run was split: {sent}"
+    def sent() -> list[float]:
+        return [gateway.sent(f"otlp_http/warehouse_{number}") for number in (1, 2)]
+
+    shares = eventually(sent, lambda shares: sum(shares) >= expected)
+    assert min(shares) >= 10 * LOADS, shares
+    if sum(shares) == expected:  # on a machine so busy that a sender ran out of patience, something was sent twice
+        assert all(share % LOADS == 0 for share in shares), f"a run was split: {shares}"
 
     runs = [str(UUID(int=sender << 64 | run)) for sender in range(SENDERS) for run in range(1, RUNS + 1)]
     assert Counter(len(rows(warehouse, run_id)) for run_id in runs) == {LOADS: SENDERS * RUNS}
