@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 from typing import Any
 
@@ -135,12 +136,28 @@ def test_control_c_reaches_the_command_once() -> None:
         )
     with os.fdopen(terminal, "r+b", buffering=0) as keys:
         seen = b""
-        for awaited, typed in ((b"ready", b"\x03"), (b"interrupted", b"\n"), (b"in all", b"")):
-            while awaited not in seen:
+
+        def until(word: bytes) -> None:
+            nonlocal seen
+            while word not in seen:
                 seen += keys.read(1024)
-            keys.write(typed)
+
+        until(b"ready")
+        os.kill(child, signal.SIGSTOP)  # so that the command has handled the key when exec comes to see it
+        keys.write(b"\x03")
+        until(b"interrupted")
+        os.kill(child, signal.SIGCONT)
+        while _is_pending(child, signal.SIGINT):
+            time.sleep(0.01)
+        keys.write(b"\n")
+        until(b"in all")
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert b"1 in all" in seen
+
+
+def _is_pending(pid: int, number: signal.Signals) -> bool:
+    status = Path(f"/proc/{pid}/status").read_text()
+    return any(int(line.split()[1], 16) >> number - 1 & 1 for line in status.splitlines() if "Pnd:" in line)
 
 
 def test_a_command_that_a_signal_ends_gives_the_exit_code_that_shells_give() -> None:
