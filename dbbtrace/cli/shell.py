@@ -128,6 +128,11 @@ def close(run: str | None, status: str | None, started_at: str | None, ended_at:
     from dbbtrace.closing import close_run
 
     configured = settings()
+    if configured.otlp_url is None or not configured.forward:
+        click.echo(
+            "nothing to close: a run's end is a span, and no OTLP backend is named (OTEL_EXPORTER_OTLP_ENDPOINT)"
+        )
+        return
     dbbtrace.configure(warehouse=configured.warehouse)
     closed = close_run(run, status=status, started_at=started_at, ended_at=ended_at, **of_run)
     dbbtrace.shutdown()

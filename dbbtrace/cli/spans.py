@@ -36,6 +36,8 @@ def import_(files: tuple[str, ...]) -> None:
     from dbbtrace.sources.otlp import import_otlp
 
     configured = settings()
+    if (configured.warehouse or "").lower() == "none" and configured.otlp_url is None:
+        raise UsageError("the spans would go nowhere: name a warehouse, or set OTEL_EXPORTER_OTLP_ENDPOINT")
     dbbtrace.configure(warehouse=configured.warehouse)
     shown = 0
 

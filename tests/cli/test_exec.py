@@ -254,8 +254,16 @@ def test_close_ends_a_run_once_with_the_times_of_its_rows(otlp_http: HttpReceive
     assert root.attributes["cicd.pipeline.result"] == "failure"
 
 
-def test_close_leaves_a_run_alone_whose_root_a_job_emitted() -> None:
+def test_close_has_nothing_to_do_where_no_backend_would_see_it() -> None:
+    """A pipeline's last activity must not fail for it, nor take the claim from one that has a backend."""
+    for _ in range(2):
+        done = run("close", RUN)
+        assert (done.code, "OTEL_EXPORTER_OTLP_ENDPOINT" in done.out) == (0, True)
+
+
+def test_close_leaves_a_run_alone_whose_root_a_job_emitted(otlp_http: HttpReceiver) -> None:
     """The process that opened the run was first."""
+    os.environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = otlp_http.endpoint
     with dbbtrace.orchestration_run(RUN, data_product="Shop"):
         pass
     dbbtrace.shutdown()
@@ -266,7 +274,7 @@ def test_close_without_rows_takes_the_times_that_are_given(otlp_http: HttpReceiv
     """As where DBBTRACE_WAREHOUSE is none; a time that makes no sense is refused."""
     os.environ |= {"OTEL_EXPORTER_OTLP_ENDPOINT": otlp_http.endpoint, "DBBTRACE_WAREHOUSE": "none"}
     assert_one_line(run("close", RUN, "--started-at", "yesterday"), "started_at", "yesterday")
-    assert_one_line(run("close"), "DBBTRACE_ORCHESTRATION_RUN_ID")
+    assert_one_line(run("close"), "which run", "DBBTRACE_ORCHESTRATION_RUN_ID")
     done = run("close", RUN, "--started-at", "2026-11-24T10:00:00Z", "--ended-at", "2026-11-24T11:00:00Z",
                "--status", "succeeded")  # fmt: skip
     assert done.code == 0, done

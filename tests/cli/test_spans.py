@@ -60,6 +60,7 @@ def test_import_of_good_files_exits_0_and_a_missing_one_is_refused(tmp_path: Pat
     (tmp_path / "a.jsonl").write_text(load(1, "A"))
     assert run("import", "a.jsonl").code == 0
     assert_one_line(run("import", "b.jsonl"), "b.jsonl")
+    assert_one_line(run("--warehouse", "none", "import", "a.jsonl"), "OTEL_EXPORTER_OTLP_ENDPOINT")
 
 
 def recorded() -> None:
