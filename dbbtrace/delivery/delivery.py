@@ -20,7 +20,7 @@ from dbbtrace.delivery import adoption, lifecycle
 from dbbtrace.delivery.backlog import Backlog
 from dbbtrace.delivery.deadletter import DeadLetters
 from dbbtrace.delivery.gate import Gate
-from dbbtrace.delivery.journal import SEGMENT_BYTES, Journal, Position, claim_key, span_key
+from dbbtrace.delivery.journal import SEGMENT_BYTES, Journal, Position, TakenError, claim_key, span_key
 from dbbtrace.delivery.journal import Span as SpanKey
 from dbbtrace.delivery.keeper import HEARTBEAT, Keeper
 from dbbtrace.delivery.lane import Destination, Lane
@@ -141,10 +141,12 @@ class Delivery(SpanProcessor):
             return
         if not self._wanting(span):
             return
-        journal = self._current()
+        journal = self._journal or self._open()
         if journal is not None:
             try:
                 journal.start(span, kind)
+            except TakenError:
+                self._replace(journal)  # the new one begins with the spans that run, this one among them
             except OSError as error:
                 self._cannot_write(error)
 
@@ -153,29 +155,37 @@ class Delivery(SpanProcessor):
             return
         lanes = self._wanting(span)
         journal = self._journal
-        if not lanes and (journal is None or span_key(span) not in journal.open):
-            return
-        journal = self._current()
-        position = None
+        if lanes or (journal is not None and span_key(span) in journal.open):
+            position = self._journalled(span)
+            for lane in lanes:
+                self._put(lane, position, span)
+
+    def _journalled(self, span: ReadableSpan) -> Position | None:
+        """The position behind the span's line; None where it stands in memory only."""
+        journal = self._journal or self._open()
         if journal is not None:
             try:
-                position = journal.end(span)
+                return journal.end(span)
+            except TakenError:
+                self._replace(journal)
+                return self._journalled(span)
             except OSError as error:
                 self._cannot_write(error)
-        for lane in lanes:
-            self._put(lane, position, span)
+            except Exception as error:  # a span like no other: it may be delivered all the same
+                self._fault("journal an ended span", error)
+        return None
 
     def _emit(self, spans: Sequence[ReadableSpan]) -> None:
         wanted = [(span, lanes) for span in spans if (lanes := self._wanting(span))]
         if not wanted:
             return
+        journal = self._journal or self._open()
         positions: Sequence[Position | None] = [None] * len(wanted)
-        journal = self._current()
-        if journal is not None:
-            try:
+        try:
+            if journal is not None:
                 positions = journal.emit([span for span, _ in wanted])
-            except OSError as error:
-                self._cannot_write(error)
+        except Exception:  # whichever it was, each is looked at alone
+            positions = [self._journalled(span) for span, _ in wanted]
         for position, (span, lanes) in zip(positions, wanted, strict=True):
             for lane in lanes:
                 self._put(lane, position, span)
@@ -192,15 +202,6 @@ class Delivery(SpanProcessor):
             worker.start()
         if due:
             worker.wake()
-
-    def _current(self) -> Journal | None:
-        """The journal to write to. After a silence in which it may have been adopted, it is looked at first."""
-        journal = self._journal
-        if journal is None:
-            return self._open()
-        if journal.silence() > self._silent_after / 2 and not journal.is_ours():
-            self._replace(journal)
-        return self._journal
 
     def _open(self) -> Journal | None:
         """Open a journal, if there is to be one and it can be written."""
@@ -227,6 +228,7 @@ class Delivery(SpanProcessor):
             claims,
             fsync=self._fsync,
             segment_bytes=self._segment_bytes,
+            look_after=self._silent_after / 2,
             continues=continues,
         )
 

@@ -69,10 +69,18 @@ def span_key(span: ReadableSpan) -> Span:
     return (context.trace_id, context.span_id)
 
 
+class TakenError(OSError):
+    """After a long silence the journal turned out to be somebody else's; nothing was written."""
+
+
 class Journal:
     """This process's journal under ``root``; made, with its first segment, when constructed.
 
+    Args:
+        look_after: seconds without a write after which the next one makes sure first that the journal is still ours.
+
     Raises:
+        TakenError: from any method that writes, after such a silence.
         OSError: from any method that writes: the line may then be torn or missing. Writing may go on after it.
     """
 
@@ -83,6 +91,7 @@ class Journal:
         *,
         fsync: bool = False,
         segment_bytes: int = SEGMENT_BYTES,
+        look_after: float = 450.0,
         continues: Journal | None = None,
     ) -> None:
         owner = this_process()
@@ -90,14 +99,15 @@ class Journal:
         self.path = os.path.join(root, owner.id)
         self.definitions: dict[int, Any] = dict(continues.definitions) if continues else {}
         """Number → resource or scope, for reading lines back."""
-        self.open: dict[Span, tuple[bytes, str]] = dict(continues.open) if continues else {}
-        """Start line, or last saved one, of every span that runs, and the part of it that the end line repeats."""
+        self.open: dict[Span, tuple[bytes, str, str]] = dict(continues.open) if continues else {}
+        """Start line, or last saved one, of every span that runs, and the two parts of it that the end line repeats."""
         self._destinations = destinations
         self._fsync = fsync
         self._segment_bytes = segment_bytes
         self._numbers: dict[str, int] = dict(continues._numbers) if continues else {}
         self._defined: list[bytes] = list(continues._defined) if continues else []
-        self._tails: dict[tuple[int, int], tuple[object, object, str]] = {}
+        self._last_tail: tuple[object, object, str] | None = None
+        self._known: dict[int, tuple[object, str]] = {}
         self._file = (-1, 0)
         """Descriptor and number of the segment that is written; replaced as a whole."""
         self._limit = self._oldest = 0
@@ -106,7 +116,8 @@ class Journal:
         """Behind the last line. Replaced as a whole: other threads read it."""
         self.verified: Position = (0, 0)
         """What stands before this was here while the journal was still ours: whoever adopts it will find it."""
-        self._last_write = 0.0
+        self._look_after = look_after
+        self._look_at = 0.0
         os.makedirs(root, mode=0o700, exist_ok=True)
         os.mkdir(self.path, mode=0o700)
         try:
@@ -119,14 +130,14 @@ class Journal:
         """A span started, or (``save``) is still running with other attributes."""
         head, tail = codec.head(span), self._tail(span)
         line = f'{{"{kind}":{head}{codec.body(span)}{tail}'.encode("ascii")
-        self.open[span_key(span)] = (line, head)  # first: what can't be written now is carried into the next segment
+        self.open[span_key(span)] = (line, head, tail)  # first: what can't be written now the next segment carries
         self._append(line)
 
     def end(self, span: ReadableSpan) -> Position:
         """A span ended; the position behind its line."""
         opened = self.open.pop(span_key(span), None)
-        head = opened[1] if opened is not None else codec.head(span)
-        self._append(f'{{"end":{head}{codec.body(span)}{self._tail(span)}'.encode("ascii"))
+        _, head, tail = opened if opened is not None else (b"", codec.head(span), self._tail(span))
+        self._append(f'{{"end":{head}{codec.body(span)}{tail}'.encode("ascii"))
         return self.position
 
     def emit(self, spans: Sequence[ReadableSpan]) -> list[Position]:
@@ -176,10 +187,6 @@ class Journal:
         self.verified = position
         return True
 
-    def silence(self) -> float:
-        """Seconds since the last write, those in which the machine slept included."""
-        return time.time() - self._last_write
-
     def resynchronise(self) -> None:
         """After an interruption amid a write: believe the file, not the books."""
         self._torn = True
@@ -205,17 +212,18 @@ class Journal:
     def _tail(self, span: ReadableSpan) -> str:
         """How the span's line ends; made once for each pair of resource and scope."""
         resource, scope = span.resource, span.instrumentation_scope
-        known = self._tails.get((id(resource), id(scope)))
-        if known is not None:
-            return known[2]
-        if len(self._tails) > 64:
-            self._tails.clear()
+        last = self._last_tail
+        if last is not None and last[0] is resource and last[1] is scope:
+            return last[2]
         tail = codec.tail(self._number(resource), self._number(scope))
-        self._tails[(id(resource), id(scope))] = (resource, scope, tail)  # held, so that no id can be another's
+        self._last_tail = (resource, scope, tail)
         return tail
 
     def _number(self, shared: Resource | InstrumentationScope | None) -> str:
         """How lines refer to a resource or scope; writes its definition when it is new."""
+        known = self._known.get(id(shared))
+        if known is not None:
+            return known[1]
         definition = codec.definition_of(shared)
         kind = "resource" if isinstance(shared, Resource) else "scope"
         number = self._numbers.get(kind + definition)
@@ -228,11 +236,18 @@ class Journal:
             self._numbers[kind + definition] = number
             self._defined.append(line)
             self.definitions[number] = shared
+        if len(self._known) > 64:
+            self._known.clear()
+        self._known[id(shared)] = (shared, str(number))  # held, so that the id can't be another's
         return str(number)
 
     def _append(self, data: bytes) -> None:
         if self._torn or self.position[1] >= self._limit:
             data = self._mend(data)
+        now = time.time()  # a clock that goes on while the machine sleeps
+        if now > self._look_at and self._look_at and not self.is_ours():
+            raise TakenError(self.path)
+        self._look_at = now + self._look_after
         fd = self._file[0]
         try:
             written = os.write(fd, data)
@@ -245,7 +260,6 @@ class Journal:
             raise
         segment, offset = self.position
         self.position = (segment, offset + len(data))
-        self._last_write = time.time()
 
     def _mend(self, data: bytes) -> bytes:
         """Before a write: a new segment where one is due; after a torn line a fresh one."""
@@ -272,7 +286,7 @@ class Journal:
             "destinations": [{"key": claim_key(name), "name": name, "rows": rows} for name, rows in self._destinations],
         }
         data = b"".join(
-            [codec.to_json(head).encode("ascii"), b"\n", *self._defined, *(line for line, _ in self.open.values())]
+            [codec.to_json(head).encode("ascii"), b"\n", *self._defined, *(line for line, _, _ in self.open.values())]
         )
         path = os.path.join(self.path, SEGMENT.format(segment))
         fd = os.open(path, _FLAGS, 0o600)
@@ -290,7 +304,6 @@ class Journal:
         self._file = (fd, segment)
         self.position = (segment, len(data))
         self._limit = len(data) + self._segment_bytes
-        self._last_write = time.time()
         self._oldest = self._oldest or 1
         self._torn = False
         if last >= 0:

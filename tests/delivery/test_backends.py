@@ -356,3 +356,23 @@ def test_finished_spans_are_taken_as_they_are(tmp_path: Path) -> None:
     assert delivery.force_flush(10_000)
     assert backend.names == ["step"]
     delivery.shutdown()
+
+
+def test_a_span_that_cannot_be_journalled_stops_no_other(tmp_path: Path) -> None:
+    """Spans of an exotic kind, among facts or live, cost at most themselves; the rest of their batch is journalled."""
+
+    class Odd(ReadableSpan):
+        @property
+        def status(self) -> object:  # type: ignore[override]
+            raise RuntimeError("no status today")
+
+    backend = Backend()
+    backend.down = TransientError("down")
+    delivery = Delivery([to(backend)], journal_dir=tmp_path)
+    delivery.emit([load(0), Odd("odd", context=finished(1).context), load(2)])
+    (journal,) = (path for path in tmp_path.iterdir() if path.is_dir())
+    assert (journal / "000001.jsonl").read_text().count('{"end"') == 2
+    backend.down = None
+    assert delivery.flush(10)
+    assert sorted(backend.names) == ["odd", "span 0", "span 2"]
+    delivery.shutdown()
