@@ -1,7 +1,8 @@
 """What a driver's exception means: try again, call a person, or never. Reads their shapes; imports no driver.
 
 pyodbc raises ``Error(sqlstate, "[SQLSTATE] [Microsoft][ODBC Driver 18 for SQL Server][SQL Server]text (native)
-(SQLExecDirectW)")``, several of them in one text where the driver has several things to say.
+(SQLExecDirectW)")``, several of them in one text where the driver has several things to say. FreeTDS fills the same
+form, but has numbers of its own for what happens between it and the server.
 """
 
 from __future__ import annotations
@@ -24,7 +25,14 @@ RETRIABLE_ERRORS: Final = frozenset({
 _DOUBLED = frozenset({2601, 2627})
 """Another writer of the same record was first; the next look finds its row."""
 _CONNECTION_LOST = frozenset({10053, 10054, 10060, 40197, 6005})
-_LOST_STATES = frozenset({"08S01", "08003", "08007", "HYT01"})
+_LOST_STATES = frozenset({"08S01", "08003", "08007", "HYT00", "HYT01"})
+"""HYT00: the statement's time was up, and where that is because the network swallows everything, the driver's word
+to stop did not reach the server."""
+_FREETDS = "[FreeTDS]"
+_FREETDS_LOST = frozenset({20001, 20003, 20004, 20006, 20017, 20020})
+"""Out of step, timed out, read failed, write failed, end of file, bad token. It raises them as HY000 or 01000."""
+_FREETDS_RESET = "Unknown error (0)"
+"""All that FreeTDS has to say of a connection that was reset."""
 
 _REFUSED_STATES = ("22",)
 _REFUSED_ERRORS = frozenset({
@@ -58,6 +66,8 @@ def of_odbc(error: BaseException, *, writing: bool = False) -> DbbtraceError:
     states = set(_STATE.findall(text)) | ({str(error.args[0])} if error.args else set())
     natives = {int(number) for number in _NATIVE.findall(text)}
     message = _short(text)
+    if _FREETDS in text and (natives & _FREETDS_LOST or _FREETDS_RESET in text):
+        return TransientError(message, ambiguous=writing)
     if natives & RETRIABLE_ERRORS or states & RETRIABLE_STATES or natives & _DOUBLED or "HYT01" in states:
         lost = bool(states & _LOST_STATES or natives & _CONNECTION_LOST)
         return TransientError(message, ambiguous=writing and lost)

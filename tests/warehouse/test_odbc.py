@@ -220,6 +220,32 @@ def test_an_error_means_again_or_a_person_or_never(error, kind):
     assert type(faults.of_odbc(error)) is kind
 
 
+@pytest.mark.parametrize(
+    ("state", "text"),
+    [
+        ("HY000", "Unknown error (0)"),
+        ("01000", "Unexpected EOF from the server (20017)"),
+        ("HY000", "Read from the server failed (20004)"),
+        ("HYT00", "Timeout expired (0)"),
+        ("08S01", "Communication link failure (0)"),
+    ],
+)
+def test_freetds_has_its_own_words_for_a_lost_connection(state, text):
+    """As they were seen when the connection was reset, closed and swallowed during an INSERT: nobody need be called."""
+    error = Error(state, f"[{state}] [FreeTDS][SQL Server]{text} (SQLExecDirectW)")
+    lost = faults.of_odbc(error, writing=True)
+    assert isinstance(lost, TransientError)
+    assert lost.ambiguous
+    assert not faults.of_odbc(error).ambiguous
+
+
+def test_what_microsofts_driver_does_not_know_calls_a_person():
+    """Those words and numbers are FreeTDS's alone: 20017 is an error of replication elsewhere."""
+    for state, text in (("HY000", "Unknown error (0)"), ("42000", "Something about replication (20017)")):
+        error = Error(state, f"[{state}] [Microsoft][ODBC Driver 18 for SQL Server]{text} (SQLExecDirectW)")
+        assert isinstance(faults.of_odbc(error), ConfigurationError)
+
+
 def test_several_errors_in_one_message_are_all_read():
     """A database that wakes up says 4060, and that the login failed because of it."""
     text = (
