@@ -32,6 +32,7 @@ from dbbtrace.version import __version__
 
 if TYPE_CHECKING:
     from dbbtrace.delivery import DurableSpanProcessor
+    from dbbtrace.notebook import query, report
     from dbbtrace.records import record_load, record_refresh
     from dbbtrace.sources.dbt import record_dbt
 
@@ -59,9 +60,11 @@ __all__ = [
     "join_run",
     "model_refresh",
     "orchestration_run",
+    "query",
     "record_dbt",
     "record_load",
     "record_refresh",
+    "report",
     "shutdown",
     "step",
     "table_load",
@@ -70,9 +73,11 @@ __all__ = [
 
 _ON_FIRST_USE = {
     "DurableSpanProcessor": "dbbtrace.delivery",
+    "query": "dbbtrace.notebook",
     "record_dbt": "dbbtrace.sources.dbt",
     "record_load": "dbbtrace.records",
     "record_refresh": "dbbtrace.records",
+    "report": "dbbtrace.notebook",
 }
 
 

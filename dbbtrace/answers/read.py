@@ -15,7 +15,7 @@ from typing import Any
 from dbbtrace.times import to_datetime, to_unix_nanos
 from dbbtrace.warehouse import Warehouse, views
 
-__all__ = ["Operation", "Run", "RunKey", "operations", "outcomes", "run_keys", "run_rows", "runs"]
+__all__ = ["Operation", "Run", "RunKey", "label_of", "operations", "outcomes", "run_keys", "run_rows", "runs", "typed"]
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,8 @@ class Operation:
     rows_written: int | None
     bytes_read: int | None
     bytes_written: int | None
+    amount: float | None
+    """What a reconciliation found."""
     error_type: str | None
     error_message: str | None
     """Why it failed, was skipped or warned."""
@@ -69,11 +71,16 @@ class Operation:
 
     @cached_property
     def label(self) -> str:
-        """Its name for people: dbt nodes with their type, a generic test without the hash that ends its id."""
-        head, *rest = self.operation_id.split(".")
-        if self.kind != "dbt_node" or len(rest) < 2:
-            return self.name
-        return f"{self.resource_type or head} {'.'.join(rest[1:2] if head == 'test' else rest[1:])}"
+        """Its name for people."""
+        return label_of(self.kind, self.name, self.operation_id, self.resource_type)
+
+
+def label_of(kind: str, name: str, operation_id: str, resource_type: str | None = None) -> str:
+    """The name for people: of dbt nodes with their type, of a generic test without the hash that ends its id."""
+    head, *rest = operation_id.split(".")
+    if kind != "dbt_node" or len(rest) < 2:
+        return name
+    return f"{resource_type or head} {'.'.join(rest[1:2] if head == 'test' else rest[1:])}"
 
 
 @dataclass(frozen=True)
@@ -192,7 +199,7 @@ def run_rows(warehouse: Warehouse, runs: Iterable[str] | None = None) -> list[Ru
     columns = ", ".join(f"r.{_RUN_COLUMNS.get(name, name)}" for name in names)
     rows = views.ask(warehouse, f"SELECT {columns} FROM meta.monitoring_runs AS r", runs=runs)
     oldest = datetime.min.replace(tzinfo=timezone.utc)
-    found = [Run(*map(_typed, names, row)) for row in rows]
+    found = [Run(*map(typed, names, row)) for row in rows]
     return sorted(found, key=lambda run: (run.started_at or oldest, run.run_id), reverse=True)
 
 
@@ -236,7 +243,7 @@ def operations(
     sql = f"SELECT {columns} FROM meta.monitoring_operations AS o" + (f" WHERE {where}" if where else "")
     rows = views.ask(warehouse, sql, parameters, runs=runs)
     latest = datetime.max.replace(tzinfo=timezone.utc)
-    found = [Operation(*map(_typed, names, row)) for row in rows]
+    found = [Operation(*map(typed, names, row)) for row in rows]
     return sorted(found, key=lambda o: (o.run_id, o.started_at or latest, o.name, o.operation_id))
 
 
@@ -245,7 +252,8 @@ def outcomes(found: Iterable[Operation]) -> list[Operation]:
     return [operation for operation in found if not operation.superseded]
 
 
-def _typed(name: str, value: Any) -> Any:
+def typed(name: str, value: Any) -> Any:
+    """A column's value as the dataclass holds it: ``..._at`` as an aware datetime, a list as a tuple."""
     if name.endswith("_at"):
         return _moment(value)
     if name == "depends_on":

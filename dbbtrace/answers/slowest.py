@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from dbbtrace.answers.graph import BUILT
-from dbbtrace.answers.read import RunKey, run_keys
+from dbbtrace.answers.read import RunKey, label_of, run_keys
 from dbbtrace.answers.statistics import median, p95
 from dbbtrace.errors import UsageError
 from dbbtrace.warehouse import Warehouse, views
@@ -29,6 +29,7 @@ class Timing:
     environment: str | None
     kind: str
     name: str
+    """For people."""
     operation_id: str
     seconds: float
     earlier: tuple[float, ...]
@@ -138,7 +139,7 @@ def _of_group(group: Sequence[RunKey], times: dict[str, list[Sequence[Any]]], ru
                 key.data_product,
                 key.environment,
                 kind,
-                name,
+                label_of(kind, name, operation_id),
                 operation_id,
                 seconds,
                 before,

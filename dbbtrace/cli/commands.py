@@ -20,6 +20,7 @@ from dbbtrace.cli import (
     demo,
     doctor,
     query,
+    report,
     runs,
     serve,
     shell,
@@ -91,7 +92,22 @@ def dbbtrace() -> None:
     """
 
 
-for _module in (demo, runs, answers, alerts, query, dbt, warehouse, delivery, doctor, shell, spans, serve, version):
+for _module in (
+    demo,
+    runs,
+    answers,
+    report,
+    alerts,
+    query,
+    dbt,
+    warehouse,
+    delivery,
+    doctor,
+    shell,
+    spans,
+    serve,
+    version,
+):
     for _command in _module.COMMANDS:
         dbbtrace.add_command(_command)
 

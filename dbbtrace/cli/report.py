@@ -1,0 +1,68 @@
+"""``dbbtrace report``: a run, or many, as one self-contained page."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+import click
+
+from dbbtrace.cli.common import opened_warehouse, settings, warehouse_option
+from dbbtrace.cli.options import run_choice, since_option
+from dbbtrace.cli.text import safe
+
+__all__ = ["COMMANDS"]
+
+
+@click.command()
+@warehouse_option
+@click.argument("run", required=False)
+@since_option()
+@run_choice
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    help="Where the page goes; default run.html or overview.html. - is stdout.",
+)
+@click.option("--jaeger", metavar="URL", help="Jaeger's pages, to link to; beats DBBTRACE_JAEGER_URL.")
+@click.option("--open", "open_", is_flag=True, help="Open it in the browser.")
+def report(
+    run: str | None,
+    since: datetime | None,
+    data_product: str | None,
+    environment: str | None,
+    output: Path | None,
+    jaeger: str | None,
+    open_: bool,
+) -> None:
+    """Make a page: of one RUN, or of many.
+
+    One file that loads nothing: mail it, keep it with the run. RUN is a run id, its start, or the word last;
+    without it the page is the overview of all runs, or of those since a time.
+    """
+    from dbbtrace.pages import overview_page, run_page
+    from dbbtrace.warehouse.questions import find_run
+
+    if run and (since or data_product or environment):
+        raise click.UsageError("--since, --data-product and --environment choose among runs: leave RUN away")
+    base = jaeger or settings().jaeger_url
+    with opened_warehouse() as warehouse:
+        if run:
+            html = run_page(warehouse, find_run(warehouse, run), jaeger_url=base)
+        else:
+            html = overview_page(
+                warehouse, since=since, data_product=data_product, environment=environment, jaeger_url=base
+            )
+    path = output or Path("run.html" if run else "overview.html")
+    if str(path) == "-":
+        click.echo(html, nl=False)
+        return
+    path.write_text(html, encoding="utf-8", newline="\n")
+    click.echo(f"{safe(path)}: {len(html.encode()) / 1e6:.1f} MB", err=True)
+    if open_:
+        click.launch(path.absolute().as_uri())
+
+
+COMMANDS = (report,)

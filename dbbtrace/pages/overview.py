@@ -1,0 +1,399 @@
+"""The page of many runs: by day, by product, how long they take, what is worst, what is missing."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+from dbbtrace.answers.audit import Audit, audit
+from dbbtrace.answers.read import Run
+from dbbtrace.answers.slowest import Timing, slowest
+from dbbtrace.answers.statistics import median, p95
+from dbbtrace.identity import trace_id_of
+from dbbtrace.pages.charts import Dot, days_chart, dots_chart
+from dbbtrace.pages.html import Html, h, joined, page
+from dbbtrace.pages.parts import badge, footer, jaeger_base, place_line, tile, tiles
+from dbbtrace.readable import bytes_of, count_of, duration_of, moment_of
+from dbbtrace.warehouse import Warehouse, views
+
+__all__ = ["Offender", "Overview", "overview_page", "read_overview", "render_overview"]
+
+_CHARTS = 12
+_WORST = 15
+
+
+@dataclass(frozen=True)
+class Offender:
+    """An operation that failed more than others."""
+
+    data_product: str | None
+    environment: str | None
+    kind: str
+    name: str
+    failed: int
+    runs: int
+    """In which it ran, or was to run."""
+    last_failed_at: datetime | None
+    last_message: str | None
+
+
+@dataclass(frozen=True)
+class Overview:
+    """All that the page tells."""
+
+    record: Audit
+    offenders: Sequence[Offender]
+    grown: Sequence[Timing]
+    """What takes longer than it did, most first."""
+
+
+def overview_page(
+    warehouse: Warehouse,
+    *,
+    since: datetime | None = None,
+    data_product: str | None = None,
+    environment: str | None = None,
+    jaeger_url: str | None = None,
+) -> str:
+    """The page of the runs since then, as HTML.
+
+    Args:
+        warehouse: where to look.
+        since, data_product, environment: see ``answers.run_keys``.
+        jaeger_url: Jaeger's pages; None: no links.
+
+    Raises:
+        UsageError: ``jaeger_url`` is none.
+    """
+    found = read_overview(warehouse, since=since, data_product=data_product, environment=environment)
+    return render_overview(found, jaeger_url=jaeger_url)
+
+
+def read_overview(
+    warehouse: Warehouse,
+    *,
+    since: datetime | None = None,
+    data_product: str | None = None,
+    environment: str | None = None,
+) -> Overview:
+    """Ask the warehouse for it."""
+    record = audit(warehouse, since=since, data_product=data_product, environment=environment)
+    grown = slowest(
+        warehouse, since=since, data_product=data_product, environment=environment, by_change=True, limit=200
+    )
+    noticed = [
+        timing for timing in grown if (timing.change or 0) >= 0.25 and _lost(timing) >= 1 and len(timing.earlier) >= 3
+    ]
+    return Overview(record, _offenders(warehouse, record.runs), noticed[:_WORST])
+
+
+def _lost(timing: Timing) -> float:
+    return timing.seconds - (timing.median or 0.0)
+
+
+_OFFENDERS = """\
+SELECT
+    o.data_product, o.environment, o.kind, o.operation_id, MAX(o.operation),
+    SUM(CASE WHEN o.status = 'Failed' THEN 1 ELSE 0 END), COUNT(*),
+    MAX(CASE WHEN o.status = 'Failed' THEN o.start_time END)
+FROM meta.monitoring_operations AS o
+WHERE o.superseded = 0
+GROUP BY o.data_product, o.environment, o.kind, o.operation_id
+HAVING SUM(CASE WHEN o.status = 'Failed' THEN 1 ELSE 0 END) > 0
+"""
+
+
+def _offenders(warehouse: Warehouse, runs: Iterable[Run]) -> list[Offender]:
+    """Those that failed most, with what was said last."""
+    from dbbtrace.answers.failures import failures_of
+    from dbbtrace.answers.read import typed
+
+    failing = [run.run_id for run in runs if run.failed]
+    if not failing:
+        return []
+    ids = [run.run_id for run in runs]
+    rows = views.ask(warehouse, _OFFENDERS, runs=ids)
+    rows = sorted(rows, key=lambda row: (-row[5], -row[5] / row[6], str(row[3])))[:_WORST]
+    said: dict[tuple[Any, ...], tuple[str, str | None]] = {}
+    found = failures_of(warehouse, failing)
+    for run_id in failing:  # newest first
+        for failure in found.get(run_id, ()):
+            operation = failure.operation
+            which = (operation.data_product, operation.environment, operation.kind, operation.operation_id)
+            said.setdefault(which, (operation.label, operation.error_message))
+    return [
+        Offender(
+            product,
+            place,
+            kind,
+            said.get((product, place, kind, key), (name, None))[0],
+            failed,
+            count,
+            typed("last_failed_at", at),
+            said.get((product, place, kind, key), (name, None))[1],
+        )
+        for product, place, kind, key, name, failed, count, at in rows
+    ]
+
+
+# -- drawing ------------------------------------------------------------------------------------------------
+
+
+def render_overview(overview: Overview, *, jaeger_url: str | None = None) -> str:
+    """The page. Pure.
+
+    Raises:
+        UsageError: ``jaeger_url`` is none.
+    """
+    base, record = jaeger_base(jaeger_url), overview.record
+    body = joined(
+        h("a", "Skip to the runs", class_="skip", href="#runs"),
+        _head(record),
+        h(
+            "main",
+            _by_day(record.runs),
+            _products(record),
+            _durations(record.runs),
+            _offending(overview.offenders),
+            _growing(overview.grown),
+            _runs(record, base),
+        ),
+        footer(),
+    )
+    return page(f"Runs {_period(record)}", body, scripts=("common.js", "overview.js"))
+
+
+def _period(record: Audit) -> str:
+    starts = [run.started_at for run in record.runs if run.started_at]
+    first = record.since or min(starts, default=None)
+    return f"since {moment_of(first)[:10]}" if first else "of all time"
+
+
+def _head(record: Audit) -> Html:
+    runs = record.runs
+    ended = [run for run in runs if run.status in ("Succeeded", "Warned", "Failed")]
+    good = sum(run.status != "Failed" for run in ended)
+    took = [run.seconds for run in runs if run.seconds is not None]
+    return h(
+        "header",
+        h("h1", "Orchestration runs ", h("small", _period(record))),
+        place_line(("Data products", str(len({run.data_product for run in runs})))),
+        tiles(
+            tile("Runs", count_of(len(runs))),
+            tile("Success rate", f"{good / len(ended):.1%}" if ended else "unknown", f"{len(ended) - good} failed"),
+            tile("Median duration", duration_of(median(took)) or "unknown"),
+            tile("p95 duration", duration_of(p95(took)) or "unknown"),
+            tile("Rows written", count_of(sum(run.rows_written or 0 for run in runs))),
+            tile("Bytes written", bytes_of(sum(run.bytes_written or 0 for run in runs))),
+            tile("Gaps", count_of(len(record.gaps)), f"in {len({gap.run_id for gap in record.gaps})} runs"),
+        ),
+    )
+
+
+def _by_day(runs: Iterable[Run]) -> Html | None:
+    days: dict[date, Counter[str]] = defaultdict(Counter)
+    for run in runs:
+        if run.started_at:
+            days[run.started_at.date()][_charted(run.status)] += 1
+    if not days:
+        return h("section", h("p", "No runs."))
+    legend = [
+        h("li", h("span", class_=f"swatch {name}"), said)
+        for name, said in (
+            ("Succeeded", "succeeded"),
+            ("Warned", "warned"),
+            ("Failed", "failed"),
+            ("Unknown", "running or unknown"),
+        )
+    ]
+    return h("section", h("h2", "Runs by day"), days_chart(days), h("ul", legend, class_="legend"), id="days")
+
+
+def _charted(status: str) -> str:
+    return status if status in ("Succeeded", "Warned", "Failed") else "Unknown"
+
+
+def _products(record: Audit) -> Html:
+    took: dict[tuple[Any, Any], list[float]] = defaultdict(list)
+    for run in record.runs:
+        if run.seconds is not None:
+            took[run.data_product, run.environment].append(run.seconds)
+    rows = [
+        h(
+            "tr",
+            h("td", product.data_product or "none (by hand)"),
+            h("td", product.environment or ""),
+            _num(count_of(product.runs)),
+            _num(_rate(product.succeeded, product.succeeded + product.failed)),
+            _num(count_of(product.failed)),
+            _num(count_of(product.with_gaps)),
+            _num(duration_of(median(took[product.data_product, product.environment]))),
+            _num(duration_of(p95(took[product.data_product, product.environment]))),
+            h("td", moment_of(product.last_started_at)[:16]),
+        )
+        for product in record.products
+    ]
+    head = (
+        "Data product",
+        "Environment",
+        "#Runs",
+        "#Success",
+        "#Failed",
+        "#With gaps",
+        "#Median",
+        "#p95",
+        "Last run (UTC)",
+    )
+    return h("section", h("h2", "Data products"), _table(head, rows), id="products")
+
+
+def _rate(good: int, all_: int) -> str:
+    return f"{good / all_:.1%}" if all_ else ""
+
+
+def _durations(runs: Iterable[Run]) -> Html | None:
+    groups: dict[tuple[str, str], list[Run]] = defaultdict(list)
+    for run in runs:
+        if run.started_at and run.seconds is not None:
+            groups[run.data_product or "none (by hand)", run.environment or ""].append(run)
+    if not groups:
+        return None
+    largest = sorted(groups.items(), key=lambda item: (-len(item[1]), item[0]))
+    charts = [_product_chart(*whose, group) for whose, group in largest[:_CHARTS]]
+    left_out = len(largest) - _CHARTS
+    more = h("p", f"{left_out} more have fewer runs and are not drawn.", class_="muted") if left_out > 0 else None
+    return h("section", h("h2", "Durations over time"), h("div", charts, class_="charts"), more, id="durations")
+
+
+def _product_chart(product: str, place: str, group: Sequence[Run]) -> Html:
+    usual = median([run.seconds for run in group if run.seconds is not None])
+    dots = [
+        Dot(
+            run.started_at,
+            run.seconds,
+            _charted(run.status),
+            f"{moment_of(run.started_at)[:16]}: {duration_of(run.seconds)}, {run.status}",
+        )
+        for run in group
+        if run.started_at and run.seconds is not None
+    ]
+    caption = h("figcaption", product, " ", h("small", f"{place} · median {duration_of(usual)}"))
+    return h("figure", caption, dots_chart(dots, usual))
+
+
+def _offending(offenders: Sequence[Offender]) -> Html | None:
+    if not offenders:
+        return None
+    rows = [
+        h(
+            "tr",
+            h("td", one.name),
+            h("td", one.data_product or ""),
+            h("td", one.environment or ""),
+            _num(f"{one.failed} of {one.runs}"),
+            h("td", moment_of(one.last_failed_at)[:16]),
+            h("td", _first_line(one.last_message)),
+        )
+        for one in offenders
+    ]
+    head = ("Operation", "Data product", "Environment", "#Failed", "Last failure (UTC)", "What it said")
+    return h("section", h("h2", "What fails most"), _table(head, rows), id="offenders")
+
+
+def _first_line(text: str | None) -> str:
+    line = next((line.strip() for line in (text or "").splitlines() if line.strip()), "")
+    return line if len(line) <= 200 else line[:199] + "…"
+
+
+def _growing(grown: Sequence[Timing]) -> Html | None:
+    if not grown:
+        return None
+    rows = [
+        h(
+            "tr",
+            h("td", one.name),
+            h("td", one.data_product or ""),
+            h("td", one.environment or ""),
+            _num(duration_of(one.seconds)),
+            _num(duration_of(one.median)),
+            _num(duration_of(one.p95)),
+            _num(f"{one.change:+.0%}" if one.change is not None else ""),
+            _num(str(len(one.earlier))),
+        )
+        for one in grown
+    ]
+    head = (
+        "Operation",
+        "Data product",
+        "Environment",
+        "#Newest",
+        "#Median before",
+        "#p95 before",
+        "#Change",
+        "#Runs before",
+    )
+    return h("section", h("h2", "What takes longer than it did"), _table(head, rows), id="grown")
+
+
+def _runs(record: Audit, base: str | None) -> Html:
+    gaps: dict[str, list[str]] = defaultdict(list)
+    for gap in record.gaps:
+        gaps[gap.run_id].append(gap.gap)
+    rows = [
+        h(
+            "tr",
+            h("td", moment_of(run.started_at)[:16]),
+            h("td", badge(run.status)),
+            h("td", run.data_product or "none (by hand)"),
+            h("td", run.environment or ""),
+            _num(duration_of(run.seconds)),
+            _num(f"{run.failed} of {run.operations}"),
+            h(
+                "td",
+                ", ".join(f"{count} × {gap}" if count > 1 else gap for gap, count in Counter(gaps[run.run_id]).items()),
+            ),
+            h("td", _run_name(run, base)),
+        )
+        for run in record.runs
+    ]
+    head = ("Started (UTC)", "Status", "Data product", "Environment", "#Duration", "#Failed", "Gaps", "Run")
+    tools = h("div", id="tools", class_="tools", hidden=True)
+    count = h("p", id="count", role="status", aria_live="polite")
+    return h(
+        "section",
+        h("h2", f"Runs ({len(rows):,})"),
+        tools,
+        count,
+        _table(head, rows, tall=True, id="all-runs"),
+        id="runs",
+    )
+
+
+def _run_name(run: Run, base: str | None) -> Html:
+    name = h("code", run.run_id)
+    if base is None:
+        return name
+    return h("a", name, href=f"{base}/trace/{trace_id_of(run.run_id):032x}", rel="noreferrer", target="_blank")
+
+
+def _num(text: str) -> Html:
+    return h("td", text, class_="num")
+
+
+def _table(head: Sequence[str], rows: Sequence[Html], *, tall: bool = False, **attributes: object) -> Html:
+    """A table that scrolls sideways where it is too wide; columns whose title begins with # hold numbers."""
+    titles = [
+        h("th", title.removeprefix("#"), scope="col", class_="num" if title.startswith("#") else None) for title in head
+    ]
+    table = h("table", h("thead", h("tr", titles)), h("tbody", rows), **attributes)
+    return h(
+        "div",
+        table,
+        class_="wide tall" if tall else "wide",
+        tabindex="0",
+        role="region",
+        aria_label="Table, scrolls sideways",
+    )
