@@ -109,4 +109,5 @@ def refresh_identity(request_id: str) -> str:
 
 def record_id(run_id: str, identity: str, stage: str = "") -> str:
     """Identity of a row: 32 hex digits from run id, the fact's identity and, for dbt, the process_stage."""
-    return f"{_hash(128, 'dbbtrace.record', run_id, identity, stage):032x}"
+    text = f"dbbtrace.record\n{run_id}\n{identity}\n{stage}"
+    return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]

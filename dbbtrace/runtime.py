@@ -40,6 +40,11 @@ class Runtime:
         """Hand finished spans to the delivery."""
         self.delivery.emit(spans)
 
+    @property
+    def takes_all(self) -> bool:
+        """Whether spans that give no row go anywhere."""
+        return self.delivery.takes_all
+
     def current_settings(self) -> Settings:
         """The settings read again: a notebook may have set variables since."""
         return read(**self.arguments)[0]

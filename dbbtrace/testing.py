@@ -80,6 +80,9 @@ class Captured(SpanProcessor):
         """Timeouts of the flushes asked for, in seconds."""
         self._claimed: set[str] = set()
 
+    takes_all = True
+    """Spans that give no row are recorded too."""
+
     def operations(self, operation: str) -> list[ReadableSpan]:
         """Ended spans whose ``dbb.operation`` is this one."""
         return [span for span in self.spans if (span.attributes or {}).get(key.OPERATION) == operation]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime, timedelta, timezone
-from time import gmtime
+from functools import lru_cache
 
 __all__ = ["NANOS", "format_utc", "iso_utc", "to_datetime", "to_unix_nanos"]
 
@@ -20,6 +20,7 @@ _ISO = re.compile(
 )
 _PORTAL = re.compile(r"(\d{1,2})/(\d{1,2})/(\d{4}),? (\d{1,2}):(\d\d):(\d\d)(?:\.(\d{1,9})\d*)?(?:\s*([AP])M)?", re.I)
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_NAIVE_EPOCH = datetime(1970, 1, 1)
 _SECOND = timedelta(seconds=1)
 
 
@@ -58,6 +59,12 @@ def _number(value: int | float) -> int:
 
 
 def _parse(text: str) -> int:
+    if len(text) == 27 and text[26] == "Z":  # as dbt, Fabric and iso_utc mostly write it; 8 times as fast
+        try:
+            delta = datetime.fromisoformat(text[:26]) - _NAIVE_EPOCH
+            return (delta.days * 86400 + delta.seconds) * NANOS + delta.microseconds * 1000
+        except (ValueError, TypeError):
+            pass
     if match := _ISO.fullmatch(text):
         year, month, day, hour, minute, second, fraction, zone = match.groups()
     elif match := _PORTAL.fullmatch(text):
@@ -89,9 +96,13 @@ def _parse(text: str) -> int:
 def format_utc(unix_nanos: int, digits: int) -> str:
     """``2026-11-24 16:45:00.123456`` with ``digits`` fraction digits (0 to 9), floored, as a datetime2 column reads."""
     seconds, nanos = divmod(unix_nanos, NANOS)
-    year, month, day, hour, minute, second = gmtime(seconds)[:6]
-    text = f"{year:04d}-{month:02d}-{day:02d} {hour:02d}:{minute:02d}:{second:02d}"
+    text = _whole_second(seconds)
     return f"{text}.{nanos:09d}"[: 20 + digits] if digits else text
+
+
+@lru_cache(maxsize=4096)
+def _whole_second(unix_seconds: int) -> str:
+    return (_NAIVE_EPOCH + timedelta(seconds=unix_seconds)).isoformat(" ")
 
 
 def iso_utc(unix_nanos: int) -> str:

@@ -369,6 +369,11 @@ class Delivery(SpanProcessor):
         """How many spans of this process are not settled, by destination; none for those with nothing left."""
         return {lane.destination.name: lane.left for lane in self._lanes if lane.left > 0}
 
+    @property
+    def takes_all(self) -> bool:
+        """Whether some destination takes every span, those that give no row too."""
+        return any(each.wants is None for each in self._destinations)
+
     def claim(self, name: str) -> bool:
         """True for the first caller of this name among all processes that share the journal directory, for 7 days."""
         return self._markers.claim(name)

@@ -7,8 +7,7 @@ still runs gives none. No attribute value makes it raise: see ``dbbtrace.warehou
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from opentelemetry.sdk.trace import ReadableSpan
@@ -16,8 +15,9 @@ from opentelemetry.trace import StatusCode
 
 from dbbtrace import attributes as key
 from dbbtrace.identity import identity_of_span, normalise_run_id, record_id
-from dbbtrace.warehouse.schema import DBT_NODES, LOADS, REFRESHES, TABLES, Row, Table
-from dbbtrace.warehouse.values import cleaner, count, moment, number, text
+from dbbtrace.times import NANOS, format_utc
+from dbbtrace.warehouse.schema import DBT_NODES, LOADS, REFRESHES, TABLES, Column, Kind, Row, Table
+from dbbtrace.warehouse.values import Cleaner, Memory, cleaner, count, moment, number, text
 
 __all__ = ["lacks", "rows_of"]
 
@@ -91,7 +91,7 @@ class _Operation:
         self.values = values
         self.cleaned: list[Any] | None = None
 
-    def at(self, started_at: datetime | None, ended_at: datetime | None) -> None:
+    def at(self, started_at: int | None, ended_at: int | None) -> None:
         """Say from when to when the next row is."""
         self.values["started_at"] = started_at
         self.values["ended_at"] = ended_at
@@ -108,23 +108,49 @@ class _Operation:
         id_ = values["record_id"] = record_id(self.run_id, identity, stage)
         get = values.get
         if self.cleaned is None:
-            self.cleaned = [
-                clean(value) if (value := get(source)) is not None else missing
-                for source, clean, missing in _EXTRACTORS[table.name]
-            ]
+            try:
+                self.cleaned = [
+                    clean(value) if (value := get(source)) is not None else missing
+                    for source, clean, missing in _REMEMBERING[table.name]
+                ]
+            except TypeError:  # a list or an object where a text should stand
+                self.cleaned = [
+                    clean(value) if (value := get(source)) is not None else missing
+                    for source, clean, missing in _CLEANING[table.name]
+                ]
         else:  # the second row of a dbt node
             for place, source, clean in _VARYING:
-                self.cleaned[place] = clean(get(source))
+                self.cleaned[place] = clean(value) if (value := get(source)) is not None else None
         return Row(table, tuple(self.cleaned), id_, self.identity is not None, ended_id)
 
 
-_EXTRACTORS = {
-    table.name: [(column.source, cleaner(column), column.missing) for column in table.columns] for table in TABLES
-}
+_DERIVED = frozenset({"record_id", "trace_id", "span_id", "stage"})
+"""Values that are made here, and right as they are."""
+_UNIQUE = frozenset({"item_name", key.TABLE_NAME})
+"""Where short texts come from that differ from row to row."""
+
+
+def _cleaner(column: Column) -> Cleaner:
+    if column.source in _DERIVED:
+        return str
+    if column.source in ("started_at", "ended_at"):
+        return partial(format_utc, digits=column.size)
+    return cleaner(column)
+
+
+def _remembering(column: Column) -> Cleaner:
+    repeats = column.kind is Kind.TEXT and column.size <= 255 and column.source not in _DERIVED | _UNIQUE
+    return Memory(cleaner(column)).__getitem__ if repeats else _cleaner(column)
+
+
+_CLEANING = {table.name: [(c.source, _cleaner(c), c.missing) for c in table.columns] for table in TABLES}
+"""For each column where its value comes from, how it is cleaned, and what stands for a missing one."""
+_REMEMBERING = {table.name: [(c.source, _remembering(c), c.missing) for c in table.columns] for table in TABLES}
+"""The same, faster, but not for values that can't be hashed."""
 _VARYING = [
-    (place, column.source, cleaner(column))
-    for place, column in enumerate(DBT_NODES.columns)
-    if column.source in ("record_id", "stage", "started_at", "ended_at", "seconds")
+    (place, source, clean)
+    for place, (source, clean, _) in enumerate(_REMEMBERING[DBT_NODES.name])
+    if source in ("record_id", "stage", "started_at", "ended_at", "seconds")
 ]
 
 
@@ -149,12 +175,15 @@ def _throughput(operation: _Operation) -> float | None:
     """KB/s as the source reports it, else from bytes and seconds."""
     values = operation.values
     reported = number(values.get(key.THROUGHPUT))
-    if reported is not None or not operation.started_at or not operation.ended_at:
+    if reported is not None or operation.started_at is None or operation.ended_at is None:
         return reported
     size = count(values.get(key.DATA_READ))
     size = count(values.get(key.DATA_WRITTEN)) if size is None else size
-    seconds = (operation.ended_at - operation.started_at).total_seconds()
+    seconds = (operation.ended_at - operation.started_at) / NANOS
     return size / _KB / seconds if size is not None and seconds > 0 else None
+
+
+_NEVER = (None, None)
 
 
 # -- dbt node -----------------------------------------------------------------------------------------------
@@ -174,7 +203,7 @@ def _dbt_node(operation: _Operation) -> list[Row]:
     values[key.DBT_FAILURES] = _failures(values.get(key.DBT_FAILURES))
     rows = []
     compiled = _stage(values, key.DBT_COMPILE_STARTED_AT, key.DBT_COMPILE_COMPLETED_AT)
-    if any(compiled) and not operation.interrupted:
+    if compiled != _NEVER and not operation.interrupted:
         operation.at(*compiled)
         values["stage"] = "compile"
         rows.append(operation.row(DBT_NODES, "compile"))
@@ -184,15 +213,15 @@ def _dbt_node(operation: _Operation) -> list[Row]:
     return rows
 
 
-def _stage(values: Values, started: str, completed: str) -> tuple[datetime | None, datetime | None]:
+def _stage(values: Values, started: str, completed: str) -> tuple[int | None, int | None]:
     return moment(values.get(started)), moment(values.get(completed))
 
 
-def _executed(operation: _Operation) -> tuple[datetime | None, datetime | None]:
+def _executed(operation: _Operation) -> tuple[int | None, int | None]:
     """When the node executed: as dbt timed it; live work without dbt's timing as its span says; else unknown."""
     values = operation.values
     timed = _stage(values, key.DBT_EXECUTE_STARTED_AT, key.DBT_EXECUTE_COMPLETED_AT)
-    if any(timed):
+    if timed != _NEVER:
         return timed
     live = operation.identity is None or operation.interrupted or key.STARTED_AT in values
     ran = _plain(text(values["status"]) or "") != "skipped"
@@ -245,6 +274,7 @@ def _word(values: Values) -> str | None:
     return (word.strip() or None) if word else None
 
 
+@lru_cache(maxsize=256)
 def _plain(word: str) -> str:
     return word.lower().replace(" ", "").replace("_", "")
 
@@ -253,17 +283,14 @@ def _true(value: Any) -> bool:
     return value is True or (value is not None and (text(value) or "").strip().lower() in ("true", "1"))
 
 
-def _either(attribute: Any, unix_nanos: int | None) -> datetime | None:
+def _either(attribute: Any, unix_nanos: int | None) -> int | None:
     at = moment(attribute)
     return moment(unix_nanos) if at is None else at
 
 
-_SECOND = timedelta(seconds=1)
-
-
-def _seconds(started_at: datetime | None, ended_at: datetime | None) -> int | None:
+def _seconds(started_at: int | None, ended_at: int | None) -> int | None:
     """Whole seconds, floored; a clock that was set back makes none."""
-    return max((ended_at - started_at) // _SECOND, 0) if started_at and ended_at else None
+    return max((ended_at - started_at) // NANOS, 0) if started_at is not None and ended_at is not None else None
 
 
 _FLATTEN: dict[str, Callable[[_Operation], list[Row]]] = {

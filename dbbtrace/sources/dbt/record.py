@@ -113,6 +113,7 @@ def record_dbt(
             log.warning("%s", invocation)
         if invocation.command in _WITHOUT_ROWS:
             return invocation
+        from dbbtrace import runtime
         from dbbtrace.facts import emit
         from dbbtrace.runs import scope_for
         from dbbtrace.sources.dbt.build import build_spans
@@ -126,7 +127,9 @@ def record_dbt(
             pipeline_run_id=pipeline_run_id,
             select=select,
         )
-        emit(build_spans(scope, found.results, found.manifest(manifest), written_at=found.written_at))
+        nodes = found.manifest(manifest)
+        stages = runtime.current().takes_all
+        emit(build_spans(scope, found.results, nodes, written_at=found.written_at, with_stages=stages))
         log.info("recorded %s", invocation)
         return invocation
     return DbtInvocation(str(path), reason="dbbtrace failed to record it; its log says why")
