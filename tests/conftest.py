@@ -6,6 +6,7 @@ Under DBBTRACE_TEST_REQUIRE=1 (CI) a skipped test is a failure, unless it waits 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,9 +34,13 @@ def _is_of_the_developer(name: str) -> bool:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Forget the developer's settings, for fixtures of the session too."""
+    """Forget the developer's settings, for fixtures of the session too, and signals that a shell had us ignore."""
     for name in filter(_is_of_the_developer, list(os.environ)):
         del os.environ[name]
+    for ignored, handler in (("SIGINT", signal.default_int_handler), ("SIGHUP", signal.SIG_DFL)):
+        number = getattr(signal, ignored, None)  # child processes inherit it from nohup, or a job in the background
+        if number is not None and signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
 @pytest.fixture(autouse=True)

@@ -58,6 +58,8 @@ class Kernel:
 
     def restart(self, *, now: bool) -> None:
         """As the button does: the kernel is asked to end, or killed, and started again."""
+        if now:
+            self._manager.provisioner.process.kill()  # restart_kernel would interrupt it first
         self._manager.restart_kernel(now=now)
         self.client.wait_for_ready(timeout=60)
 
