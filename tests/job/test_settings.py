@@ -61,6 +61,7 @@ def test_every_variable_is_read(name, monkeypatch):
         "DBBTRACE_ROWS_TIMEOUT": "7",
         "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc",
         "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "grpc",
+        "DBBTRACE_WEBHOOK_FORMAT": "json",
     }
     setting = next(setting for setting in SETTINGS if name in setting.variables)
     before = getattr(resolve(), setting.name)
