@@ -5,14 +5,14 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dbbtrace.sources.dbt.artifacts import ManifestNode
+from dbbtrace.sources.dbt.artifacts import DependsOn, ManifestNode
 from dbbtrace.sources.dbt.causes import skip_causes
 
 
 def graph(**parents):
     """A manifest: ``b=["a"]`` says that model b selects from model a."""
     return {
-        f"model.{name}": ManifestNode.model_validate({"depends_on": {"nodes": [f"model.{parent}" for parent in above]}})
+        f"model.{name}": ManifestNode(depends_on=DependsOn([f"model.{parent}" for parent in above]))
         for name, above in parents.items()
     }
 
@@ -44,7 +44,7 @@ def test_what_has_no_result_hands_causes_down():
 def test_a_failed_test_is_named_only_where_no_failed_node_is():
     """A test of several nodes holds back less than its graph suggests."""
     manifest = graph(a=[], bad=["a"], b=["bad"], c=["a"])
-    manifest["test.t"] = ManifestNode.model_validate({"depends_on": {"nodes": ["model.a"]}})
+    manifest["test.t"] = ManifestNode(depends_on=DependsOn(["model.a"]))
     statuses = {"test.t": "fail", "model.a": "success", "model.bad": "error"}
     found = skip_causes({**statuses, "model.b": "skipped", "model.c": "skipped"}, manifest)
     assert found == {"model.b": "model.bad", "model.c": "test.t"}
