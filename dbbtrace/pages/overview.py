@@ -247,7 +247,7 @@ def _products(record: Audit) -> Html:
         "#p95",
         "Last run (UTC)",
     )
-    return h("section", h("h2", "Data products"), _table(head, rows), id="products")
+    return h("section", h("h2", "Data products"), _table("Data products", head, rows), id="products")
 
 
 def _rate(good: int, all_: int) -> str:
@@ -300,7 +300,7 @@ def _offending(offenders: Sequence[Offender]) -> Html | None:
         for one in offenders
     ]
     head = ("Operation", "Data product", "Environment", "#Failed", "Last failure (UTC)", "What it said")
-    return h("section", h("h2", "What fails most"), _table(head, rows), id="offenders")
+    return h("section", h("h2", "What fails most"), _table("What fails most", head, rows), id="offenders")
 
 
 def _first_line(text: str | None) -> str:
@@ -335,7 +335,7 @@ def _growing(grown: Sequence[Timing]) -> Html | None:
         "#Change",
         "#Runs before",
     )
-    return h("section", h("h2", "What takes longer than it did"), _table(head, rows), id="grown")
+    return h("section", h("h2", "What takes longer than it did"), _table("What takes longer", head, rows), id="grown")
 
 
 def _runs(record: Audit, base: str | None) -> Html:
@@ -367,7 +367,7 @@ def _runs(record: Audit, base: str | None) -> Html:
         h("h2", f"Runs ({len(rows):,})"),
         tools,
         count,
-        _table(head, rows, tall=True, id="all-runs"),
+        _table("Runs", head, rows, tall=True, id="all-runs"),
         id="runs",
     )
 
@@ -383,7 +383,7 @@ def _num(text: str) -> Html:
     return h("td", text, class_="num")
 
 
-def _table(head: Sequence[str], rows: Sequence[Html], *, tall: bool = False, **attributes: object) -> Html:
+def _table(label: str, head: Sequence[str], rows: Sequence[Html], *, tall: bool = False, **attributes: object) -> Html:
     """A table that scrolls sideways where it is too wide; columns whose title begins with # hold numbers."""
     titles = [
         h("th", title.removeprefix("#"), scope="col", class_="num" if title.startswith("#") else None) for title in head
@@ -395,5 +395,5 @@ def _table(head: Sequence[str], rows: Sequence[Html], *, tall: bool = False, **a
         class_="wide tall" if tall else "wide",
         tabindex="0",
         role="region",
-        aria_label="Table, scrolls sideways",
+        aria_label=label,
     )

@@ -115,7 +115,7 @@ def _load_start(row: Row) -> datetime:
 
 def _nodes(rows: Sequence[Row]) -> Iterable[Row]:
     executed = [row for row in rows if row["process_stage"] in (None, "execute")]
-    ended = {(row["orchestration_run_id"], row.get("span_id")) for row in rows if not interrupted(row)}
+    ended = {(row["orchestration_run_id"], row.get("span_id")) for row in executed if not interrupted(row)}
     own = {_natural(row) for row in executed if row.get("record_id")}
     seen, standing = set(), []
     for row in executed:

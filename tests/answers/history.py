@@ -193,6 +193,7 @@ def _nodes(
             message = f"Database Error in {item}\n  it did not work"
         row = {
             **common,
+            "span_id": f"{chance.getrandbits(64):016x}",
             "item_name": item,
             "invocation_id": invocation,
             "status": word,
@@ -221,7 +222,7 @@ def _nodes(
             rows.append(
                 {
                     **row,
-                    **_ids(chance, common, f"dbt {invocation} {unique_id}", stage),
+                    "record_id": record_id(common["orchestration_run_id"], f"dbt {invocation} {unique_id}", stage),
                     "process_stage": stage,
                     "process_started_at": text(begun),
                     "process_completed_at": text(done),

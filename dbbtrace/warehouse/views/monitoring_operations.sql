@@ -40,6 +40,7 @@ ended_nodes AS (
     FROM meta.monitoring_transformation_dbt AS d
     WHERE
         COALESCE(d.error_type, '') <> 'Interrupted'
+        AND COALESCE(d.process_stage, 'execute') = 'execute'
         AND d.orchestration_run_id IN (
             SELECT h.orchestration_run_id
             FROM meta.monitoring_transformation_dbt AS h
