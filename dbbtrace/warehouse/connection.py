@@ -9,12 +9,13 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 from dbbtrace.errors import ConfigurationError, DbbtraceError, TransientError, UsageError
 from dbbtrace.warehouse import faults
 from dbbtrace.warehouse.addresses import OdbcAddress, SqliteAddress
-from dbbtrace.warehouse.dialects import FABRIC, SQLITE, TSQL, Dialect, as_json
+from dbbtrace.warehouse.dialects import BABELFISH, FABRIC, SQLITE, TSQL, Dialect
 from dbbtrace.warehouse.schema import SCHEMA, TABLES, Kind, Table
 from dbbtrace.warehouse.statements import Found, Insert, Shape
 from dbbtrace.warehouse.tokens import SQL_COPT_SS_ACCESS_TOKEN, TokenSource, packed
@@ -67,7 +68,7 @@ def shape_of(table: Table, columns: Sequence[Found]) -> Shape:
     pairs = ((column, exact.get(column.name) or loose.get(column.name.lower())) for column in table.columns)
     return Shape(
         tuple(
-            (column.name, Found(found.name, _narrower(column.kind, column.size, found.length), found.collation))
+            (column.name, replace(found, length=_narrower(column.kind, column.size, found.length)))
             for column, found in pairs
             if found is not None
         )
@@ -208,13 +209,18 @@ def _done(attempt: Callable[[], object], *, final: bool) -> bool:
 # -- T-SQL --------------------------------------------------------------------------------------------------
 
 _COLUMNS = f"""\
-SELECT TABLE_NAME, COLUMN_NAME, CHARACTER_MAXIMUM_LENGTH, COLLATION_NAME,
+SELECT TABLE_NAME, COLUMN_NAME, DATA_TYPE, CHARACTER_MAXIMUM_LENGTH, COLLATION_NAME,
        CONVERT(varchar(128), DATABASEPROPERTYEX(DB_NAME(), 'Collation'))
 FROM INFORMATION_SCHEMA.COLUMNS
 WHERE TABLE_SCHEMA = '{SCHEMA}'"""
-_EDITION = "SELECT CONVERT(int, SERVERPROPERTY('EngineEdition'))"
+_EDITION = "SELECT CONVERT(int, SERVERPROPERTY('EngineEdition')), CONVERT(int, SERVERPROPERTY('Babelfish'))"
 _FABRIC_EDITION = 11
-_INDEX = "SELECT COUNT(*) FROM sys.indexes WHERE name = ? AND object_id = OBJECT_ID(?)"
+# Babelfish gives an index another name than it was told; and somebody may have made one that does the same.
+_INDEX = """\
+SELECT COUNT(*) FROM sys.indexes AS i
+INNER JOIN sys.index_columns AS k ON k.object_id = i.object_id AND k.index_id = i.index_id
+INNER JOIN sys.columns AS c ON c.object_id = k.object_id AND c.column_id = k.column_id
+WHERE i.object_id = OBJECT_ID(?) AND (i.name = ? OR (i.is_unique = 1 AND c.name = 'record_id'))"""
 _IDLE = 30.0
 """Seconds after which a connection is asked whether it still lives: gateways cut idle ones."""
 
@@ -246,8 +252,8 @@ class OdbcConnector:
 
     def dialect(self, connection: Any) -> Dialect:
         if self._dialect is None:
-            edition = connection.cursor().execute(_EDITION).fetchone()
-            self._dialect = FABRIC if edition and edition[0] == _FABRIC_EDITION else TSQL
+            edition, babelfish = connection.cursor().execute(_EDITION).fetchone()
+            self._dialect = BABELFISH if babelfish else FABRIC if edition == _FABRIC_EDITION else TSQL
         return self._dialect
 
     def still_there(self, connection: Any, idle: float) -> bool:
@@ -261,20 +267,22 @@ class OdbcConnector:
 
     def shapes(self, connection: Any) -> dict[str, Shape]:
         columns: dict[str, list[Found]] = {}
-        for table, name, length, collation, default in connection.cursor().execute(_COLUMNS).fetchall():
+        for table, name, type_, length, collation, default in connection.cursor().execute(_COLUMNS).fetchall():
             differs = collation if collation and default and collation != default else None
-            columns.setdefault(str(table), []).append(Found(str(name), length, differs))
+            wide = not _utf8(default) and (str(type_).lower() in ("nvarchar", "nchar") or _utf8(collation))
+            columns.setdefault(str(table), []).append(Found(str(name), length, differs, wide))
         return {table.name: shape_of(table, columns[table.name]) for table in TABLES if table.name in columns}
 
     def indexed(self, connection: Any, table: str, index: str) -> bool:
         target = self.dialect(connection).target(table)
-        found = connection.cursor().execute(_INDEX, (index, target)).fetchone()
+        found = connection.cursor().execute(_INDEX, (target, index)).fetchone()
         return bool(found and found[0])
 
     def insert(self, connection: Any, insert: Insert, rows: Sequence[Sequence[Any]]) -> int:
         cursor = connection.cursor()
         try:
-            return max(int(cursor.execute(insert.sql, (as_json(rows),)).rowcount), 0)
+            parameter = self.dialect(connection).parameter(rows)
+            return max(int(cursor.execute(insert.sql, (parameter,)).rowcount), 0)
         finally:
             cursor.close()
 
@@ -284,6 +292,10 @@ class OdbcConnector:
             # Nothing there stops a statement that still runs and its repetition from both committing.
             fault.retry_after = STATEMENT_TIMEOUT
         return fault
+
+
+def _utf8(collation: str | None) -> bool:
+    return str(collation).upper().endswith("_UTF8")
 
 
 def _pyodbc() -> Any:

@@ -1,7 +1,7 @@
 """What SQLite and T-SQL spell differently; everything else is one and the same SQL.
 
-Fabric Warehouse, Azure SQL and SQL Server share T-SQL's spelling: no MERGE, no temporary tables, no nvarchar, no
-parameters but one. Quotes identifiers in one place. Knows no driver.
+Fabric Warehouse, Azure SQL and SQL Server share T-SQL's spelling: no MERGE, no temporary tables, no nvarchar columns,
+no parameters but one. Quotes identifiers in one place. Knows no driver.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from dbbtrace.warehouse.schema import SCHEMA, Column, Table
 
-__all__ = ["FABRIC", "SQLITE", "TSQL", "Dialect", "as_json"]
+__all__ = ["BABELFISH", "FABRIC", "SQLITE", "TSQL", "Dialect", "as_json", "wide"]
 
 _SHORT_ESCAPES = {'"': r"\u0022", "\\": r"\u005c", "b": r"\u0008", "f": r"\u000c", "n": r"\u000a", "r": r"\u000d",
                   "t": r"\u0009"}  # fmt: skip
@@ -30,6 +30,12 @@ def as_json(rows: Sequence[Sequence[Any]]) -> str:
     return _SHORT_ESCAPE.sub(lambda match: _SHORT_ESCAPES[match[1]], text)
 
 
+def wide(sql_type: str) -> str:
+    """The type that carries any text to a varchar column, whatever the database's code page."""
+    size = int(sql_type.removeprefix("varchar(").removesuffix(")"))
+    return f"nvarchar({size if size <= 4000 else 'max'})"
+
+
 @dataclass(frozen=True)
 class Dialect:
     """SQLite's spelling; the others change what differs."""
@@ -37,6 +43,8 @@ class Dialect:
     name: str
     unique_index: bool = True
     """Whether the database enforces a unique index, so that two writers of one record can't both win."""
+    alters_views: bool = False
+    """Whether a view that stands can be altered, which keeps the rights granted on it."""
 
     def quote(self, identifier: str) -> str:
         """The identifier, safe to stand in SQL."""
@@ -46,10 +54,14 @@ class Dialect:
         """A table of schema meta."""
         return f"{self.quote(SCHEMA)}.{self.quote(table)}"
 
-    def batch(self, columns: Sequence[Column]) -> str:
-        """What the rows of a batch are selected from: here one row, executed once for each."""
-        named = ", ".join(f"? AS {self.quote(column.name)}" for column in columns)
+    def batch(self, columns: Sequence[tuple[str, str]]) -> str:
+        """What the rows of a batch are selected from, of columns (name, type): here one row, executed once for each."""
+        named = ", ".join(f"? AS {self.quote(name)}" for name, _ in columns)
         return f"(SELECT {named})"
+
+    def parameter(self, rows: Sequence[Sequence[Any]]) -> str:
+        """The rows as the one parameter of a statement whose ``batch`` takes them all at once."""
+        return as_json(rows)
 
     def moment(self, expression: str) -> str:
         """A time as one can compare it: texts of several spellings stand in SQLite."""
@@ -94,10 +106,8 @@ class _TSql(Dialect):
     def quote(self, identifier: str) -> str:
         return "[" + identifier.replace("]", "]]") + "]"
 
-    def batch(self, columns: Sequence[Column]) -> str:
-        named = ", ".join(
-            f"{self.quote(column.name)} {column.sql_type} '$[{place}]'" for place, column in enumerate(columns)
-        )
+    def batch(self, columns: Sequence[tuple[str, str]]) -> str:
+        named = ", ".join(f"{self.quote(name)} {type_} '$[{place}]'" for place, (name, type_) in enumerate(columns))
         return f"OPENJSON(?) WITH ({named})"
 
     def moment(self, expression: str) -> str:
@@ -117,6 +127,34 @@ class _TSql(Dialect):
         }
 
 
+_NEEDS_ESCAPE = re.compile(r"\\u00(?=22|5c|[01][0-9a-f])")
+_DECODED = {0xE022: "N'\"'", 0xE05C: "N'\\'", 0xE009: "NCHAR(9)", 0xE00A: "NCHAR(10)", 0xE00D: "NCHAR(13)"}
+
+
+class _Babelfish(_TSql):
+    r"""Babelfish for PostgreSQL: its OPENJSON gives ``a\"b`` for ``"a\u0022b"``, however the quote was escaped.
+
+    So a character that JSON must escape travels as one of Unicode's private use, 0xE000 above its own, and is put back
+    in the statement. Control characters but tab and the ends of lines stay what they travelled as.
+    """
+
+    def parameter(self, rows: Sequence[Sequence[Any]]) -> str:
+        return _NEEDS_ESCAPE.sub(r"\\ue0", as_json(rows))
+
+    def batch(self, columns: Sequence[tuple[str, str]]) -> str:
+        travelling = [(name, wide(type_) if type_.startswith("varchar") else type_) for name, type_ in columns]
+        arrived = ", ".join(f"{self._decoded(name, type_)} AS {self.quote(name)}" for name, type_ in columns)
+        return f"(SELECT {arrived} FROM {super().batch(travelling)} AS b)"
+
+    def _decoded(self, name: str, type_: str) -> str:
+        value = f"b.{self.quote(name)}"
+        if "varchar" not in type_:
+            return value
+        private, plain = " + ".join(f"NCHAR({code})" for code in _DECODED), " + ".join(_DECODED.values())
+        return f"CONVERT({type_}, TRANSLATE({value}, {private}, {plain}))"
+
+
 SQLITE: Final = Dialect("sqlite")
-TSQL: Final = _TSql("tsql")
-FABRIC: Final = _TSql("fabric", unique_index=False)
+TSQL: Final = _TSql("tsql", alters_views=True)
+FABRIC: Final = _TSql("fabric", unique_index=False, alters_views=True)
+BABELFISH: Final = _Babelfish("babelfish")

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from dbbtrace.warehouse.dialects import Dialect
+from dbbtrace.warehouse.dialects import Dialect, wide
 from dbbtrace.warehouse.schema import LOADS, Column, Kind, Row, Table
 from dbbtrace.warehouse.values import cut
 
@@ -32,6 +32,8 @@ class Found:
     """Bytes of text that fit, where that is less than the schema's own; else None."""
     collation: str | None = None
     """Where it differs from the database's: comparing needs it said."""
+    wide: bool = False
+    """It holds any text, though the database's code page does not."""
 
 
 @dataclass(frozen=True)
@@ -146,11 +148,10 @@ def insert(dialect: Dialect, table: Table, shape: Shape, facts: bool, interrupte
         conditions.append(writer.no_success())
     target = ", ".join(dialect.quote(shape[column.name].name) for column in columns)
     chosen = ", ".join(f"j.{dialect.quote(column.name)}" for column in columns)
+    batch = [(column.name, wide(column.sql_type) if shape[column.name].wide else column.sql_type) for column in columns]
+    batch += [(control.name, control.sql_type) for control in controls]
     where = "\n  AND ".join(conditions)
-    sql = (
-        f"INSERT INTO {writer.target} ({target})\nSELECT {chosen}\n"
-        f"FROM {dialect.batch((*columns, *controls))} AS j\nWHERE {where}"
-    )
+    sql = f"INSERT INTO {writer.target} ({target})\nSELECT {chosen}\nFROM {dialect.batch(batch)} AS j\nWHERE {where}"
     cuts = [(place, shape[column.name].length) for place, column in enumerate(columns)]
     return Insert(
         sql,

@@ -11,6 +11,7 @@ import pytest
 
 from dbbtrace.warehouse import Warehouse, open_warehouse
 from dbbtrace.warehouse.schema import TABLES
+from dbbtrace.warehouse.views import VIEWS
 from tests.warehouse.sql_server import Server
 
 LIVE = "DBBTRACE_TEST_MSSQL"
@@ -43,6 +44,8 @@ def warehouse(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Wareho
 
 
 def _drop_tables(warehouse: Warehouse) -> None:
+    for view in reversed(VIEWS):
+        warehouse.query(f"DROP VIEW IF EXISTS [meta].[{view}]")
     for table in TABLES:
         warehouse.query(f"DROP TABLE IF EXISTS [meta].[{table.name}]")
 

@@ -2,7 +2,8 @@
 
 It raises what the real ones document: ``Error(sqlstate, "[SQLSTATE] [Microsoft][ODBC Driver 18 for SQL Server]
 [SQL Server]text (native) (SQLExecDirectW)")``, and refuses what they would refuse: JSON with short escapes, values
-that don't convert, texts that don't fit, comparisons of two collations, syntax that T-SQL doesn't know.
+that don't convert, texts that don't fit, comparisons of two collations, syntax that T-SQL doesn't know. Text beyond a
+code page is lost in it as it is there.
 """
 
 from __future__ import annotations
@@ -61,8 +62,9 @@ class Server:
     def __init__(self, path: Path, *, edition: int = 3) -> None:
         self.path = path
         self.edition = edition
-        self.collation = "SQL_Latin1_General_CP1_CI_AS"
+        self.collation = "Latin1_General_100_CI_AS_SC_UTF8"
         self.column_collations: dict[str, str] = {}
+        self.babelfish: int | None = None
         self.has_schema = False
         self.statements: list[tuple[str, tuple[Any, ...]]] = []
         self.connections: list[Connection] = []
@@ -157,7 +159,7 @@ class Connection:
         self._check_collations(sql)
         given = re.search(r"OPENJSON\(\?\) WITH \((.*?)\) AS j\n", sql, re.S)
         assert given, sql
-        columns = re.findall(r"(\[.*?\]) ([a-z0-9]+(?:\([0-9,]+\))?) '\$\[(\d+)\]'", given[1])
+        columns = re.findall(r"(\[.*?\]) ([a-z0-9]+(?:\((?:[0-9,]+|max)\))?) '\$\[(\d+)\]'", given[1])
         if self.server.poison and self.server.poison in text:
             raise fault(8114, "Error converting data type nvarchar to bigint.")
         try:
@@ -168,8 +170,20 @@ class Connection:
             for _, type_, place in columns:
                 _convert(row[int(place)], type_)
             self._check_lengths(sql, row)
+            self._lose(sql, row, [type_ for _, type_, _ in columns])
         chosen = ", ".join(f"json_extract(value, '$[{place}]') AS {name}" for name, _, place in columns)
-        return sql.replace(given[0], f"(SELECT {chosen} FROM json_each(?)) AS j\n"), (text,)
+        return sql.replace(given[0], f"(SELECT {chosen} FROM json_each(?)) AS j\n"), (json.dumps(rows),)
+
+    def _lose(self, sql: str, row: list[Any], types: list[str]) -> None:
+        """Text beyond the code page survives no varchar of the database's collation, on its way or at its end."""
+        target = re.search(r"INTO \[meta\]\.\[(\w+)\] \((.*?)\)", sql)
+        assert target
+        kept = {name for name, type_, collation in self._texts(target[1]) if type_ == "nvarchar" or _utf8(collation)}
+        names = re.findall(r"\[(.*?)\]", target[2])
+        for place, (value, type_) in enumerate(zip(row, types, strict=True)):
+            through = type_.startswith("nvarchar") or _utf8(self.server.collation)
+            if isinstance(value, str) and not (through and (place >= len(names) or names[place] in kept)):
+                row[place] = value.encode("cp1252", "replace").decode("cp1252")
 
     def _check_collations(self, sql: str) -> None:
         for column, collation in self.server.column_collations.items():
@@ -189,14 +203,26 @@ class Connection:
     def _columns(self, table: str) -> list[tuple[Any, ...]]:
         return self._sqlite.execute(f"PRAGMA meta.table_info([{table}])").fetchall()
 
+    def _texts(self, table: str) -> list[tuple[str, str, str]]:
+        """(name, type, collation) of the text columns."""
+        declared = {name: type_.split("(")[0] for _, name, type_, *_ in self._columns(table)}
+        collations = self.server.column_collations
+        return [
+            (name, type_, collations.get(name, self.server.collation))
+            for name, type_ in declared.items()
+            if "varchar" in type_
+        ]
+
     def information_schema(self) -> list[tuple[Any, ...]]:
         tables = self._sqlite.execute("SELECT name FROM meta.sqlite_master WHERE type = 'table'").fetchall()
         rows = []
         for (table,) in tables:
+            collations = {name: collation for name, _, collation in self._texts(table)}
             for _, name, type_, *_ in self._columns(table):
-                text = re.fullmatch(r"varchar\((\d+)\)", type_)
-                collation = self.server.column_collations.get(name, self.server.collation) if text else None
-                rows.append((table, name, int(text[1]) if text else None, collation, self.server.collation))
+                size = re.fullmatch(r"n?varchar\((\d+)\)", type_)
+                length = int(size[1]) if size else None
+                default = self.server.collation
+                rows.append((table, name, type_.split("(")[0], length, collations.get(name), default))
         return rows
 
     def answer(self, rows: list[tuple[Any, ...]]) -> sqlite3.Cursor:
@@ -236,6 +262,10 @@ class Cursor:
         self._cursor = None
 
 
+def _utf8(collation: str) -> bool:
+    return collation.endswith("_UTF8")
+
+
 def _parse(sql: str) -> None:
     try:
         for dialect in ("tsql", "fabric"):
@@ -263,7 +293,7 @@ def _convert(value: Any, type_: str) -> None:
         elif type_.startswith("datetime2"):
             datetime.fromisoformat(value)
         else:
-            assert type_.startswith("varchar"), type_
+            assert type_.startswith(("varchar", "nvarchar")), type_
     except ValueError:
         raise fault(241, "Conversion failed.") from None
 
@@ -279,15 +309,27 @@ def _create_schema(connection: Connection, match: Any, parameters: Any) -> sqlit
     return connection.answer([])
 
 
+def _edition(server: Server) -> list[tuple[Any, ...]]:
+    return [(server.edition, server.babelfish)]
+
+
 def _index_count(connection: Connection, match: Any, parameters: Any) -> sqlite3.Cursor:
-    return connection._sqlite.execute(
-        "SELECT COUNT(*) FROM meta.sqlite_master WHERE type = 'index' AND name = ?", (parameters[0],)
-    )
+    target, name = parameters
+    indexes = connection._sqlite.execute(f"PRAGMA meta.index_list({target.split('.')[1]})").fetchall()
+    found = 0
+    for _, index, unique, *_ in indexes:
+        columns = [row[2] for row in connection._sqlite.execute(f"PRAGMA meta.index_info([{index}])")]
+        found += index == name or bool(unique and "record_id" in columns)
+    return connection.answer([(found,)])
 
 
 _SYSTEM: list[tuple[str, Callable[[Connection, Any, Any], sqlite3.Cursor]]] = [
     (r"FROM INFORMATION_SCHEMA\.COLUMNS", lambda connection, *_: connection.answer(connection.information_schema())),
-    (r"SERVERPROPERTY\('EngineEdition'\)", lambda connection, *_: connection.answer([(connection.server.edition,)])),
+    (
+        r"^SELECT CONVERT\(varchar\(128\), DATABASEPROPERTYEX",
+        lambda connection, *_: connection.answer([(connection.server.collation,)]),
+    ),
+    (r"SERVERPROPERTY\('EngineEdition'\)", lambda connection, *_: connection.answer(_edition(connection.server))),
     (r"FROM sys\.schemas", lambda connection, *_: connection.answer([(int(connection.server.has_schema),)])),
     (r"FROM sys\.indexes", _index_count),
     (r"^CREATE SCHEMA \[meta\]", _create_schema),

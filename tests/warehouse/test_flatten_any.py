@@ -6,12 +6,13 @@ import json
 import sqlite3
 from datetime import datetime
 
+import sqlglot
 from dbbtrace_exporters.flatten import rows_of
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dbbtrace import attributes as key
-from dbbtrace.warehouse.dialects import SQLITE, as_json
+from dbbtrace.warehouse.dialects import BABELFISH, SQLITE, as_json
 from dbbtrace.warehouse.schema import TABLES, Kind
 from tests.warehouse.spans import RUN, span
 
@@ -82,3 +83,22 @@ def test_json_has_one_kind_of_escape(rows):
     assert json.loads(text) == rows
     assert all(text[at + 1] == "u" for at, letter in enumerate(text) if letter == "\\")
     assert not any(ord(letter) < 32 for letter in text)
+
+
+@given(st.lists(st.text(max_size=20) | st.text('"\\\b\f\n\r\t/u0022', max_size=9), max_size=4))
+def test_babelfish_gets_no_character_that_json_escapes(texts):
+    """It would show the escape: so none is sent, and what was sent instead tells which character it was."""
+    arrived = json.loads(BABELFISH.parameter([texts]))[0]
+    assert not any(ord(letter) < 32 or letter in '"\\' for text in arrived for letter in text)
+    for sent, text in zip(texts, arrived, strict=True):
+        assert [ord(b) - ord(a) for a, b in zip(sent, text, strict=True)] == [
+            0xE000 if a in '"\\' or ord(a) < 32 else 0 for a in sent
+        ]
+
+
+def test_babelfish_puts_it_back_in_t_sql():
+    """Of texts alone, and in their own type."""
+    sql = f"SELECT j.[a], j.[n] FROM {BABELFISH.batch([('a', 'varchar(8000)'), ('n', 'bigint')])} AS j"
+    sqlglot.parse_one(sql, dialect="tsql", error_level=sqlglot.ErrorLevel.RAISE)
+    assert "CONVERT(varchar(8000), TRANSLATE(b.[a]" in sql
+    assert "WITH ([a] nvarchar(max) '$[0]', [n] bigint '$[1]')" in sql

@@ -26,7 +26,7 @@ def test_everything_is_made_once(warehouse):
 def test_an_index_where_the_database_enforces_it(warehouse):
     """SQLite and SQL Server; on Fabric none."""
     indexes = [line for line in warehouse.migrate() if "index" in line]
-    assert len(indexes) == {"sqlite": 6, "tsql": 3, "fabric": 0}[warehouse.dialect.name]
+    assert len(indexes) == {"sqlite": 6, "tsql": 3, "babelfish": 3, "fabric": 0}[warehouse.dialect.name]
 
 
 def test_a_dry_run_is_the_sql_alone(warehouse):
@@ -78,6 +78,21 @@ def test_writing_does_no_ddl(server):
     with pytest.raises(Exception, match="dbbtrace migrate"):
         warehouse.write(rows_of(load()))
     assert not [sql for sql, _ in server.statements if re.match("CREATE|ALTER", sql)]
+
+
+def test_an_index_by_another_name_will_do(server):
+    """Somebody made it by hand, or the server named it otherwise: what counts is that record_id is unique."""
+    warehouse = open_warehouse("Server=dw;Database=dbb;UID=u;PWD=p")
+    warehouse.migrate()
+    server.sql("DROP INDEX meta.ux_monitoring_integration_record_id")
+    server.sql("CREATE UNIQUE INDEX meta.by_hand ON monitoring_integration (orchestration_run_id, record_id)")
+    assert warehouse.migrate() == []
+
+
+def test_babelfish_is_told_by_its_property(server):
+    """It says of itself that it is a SQL Server, of whatever edition."""
+    server.edition, server.babelfish = 2, 1
+    assert open_warehouse("Server=x;Database=d;UID=u;PWD=p").dialect.name == "babelfish"
 
 
 @pytest.mark.parametrize(
