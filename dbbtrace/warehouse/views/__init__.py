@@ -148,17 +148,16 @@ def statements(dialect: Dialect, tables: Mapping[str, BaseTable], existing: Coll
         dialect: the warehouse's.
         tables: what the tables are; see ``look``.
         existing: views of schema meta that stand already. T-SQL alters those, which keeps the rights granted on
-            them; SQLite's must be dropped first, for which the name appears twice, as ``DROP name`` too.
+            them; elsewhere they are dropped first, for which the name appears twice, as ``DROP name`` too.
     """
     made: dict[str, str] = {}
+    if not dialect.alters_views:
+        standing = [name for name in reversed(VIEWS) if name in existing]  # none before those that read it
+        made = {f"DROP {name}": f"DROP VIEW {dialect.target(name)}" for name in standing}
     for name in VIEWS:
         if name == "monitoring_reconciliation" and RECONCILIATION not in tables:
             continue
-        verb = "CREATE"
-        if name in existing and dialect is SQLITE:
-            made[f"DROP {name}"] = f"DROP VIEW {dialect.target(name)}"
-        elif name in existing:
-            verb = "ALTER"
+        verb = "ALTER" if name in existing and dialect.alters_views else "CREATE"
         ctes, select = _parts(name)
         body = _Rendering(dialect, tables, inside=True).sql((f"WITH {ctes}\n" if ctes else "") + select)
         made[name] = f"{verb} VIEW {dialect.target(name)} AS\n{_head(name)}{body}"
