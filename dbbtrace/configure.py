@@ -117,6 +117,7 @@ def _assemble(
     previous = runtime.installed()
     if previous is not None:
         previous.delivery.shutdown(0)  # what it holds is delivered by this one; spans still open end where they began
+    delivery.open_ahead()
     _say(settings, targets)
     return Runtime(settings, _provider, delivery, arguments, (access_token, *exporters))
 
@@ -136,6 +137,7 @@ def destinations(settings: Settings, access_token: AccessToken | None = None) ->
                 lambda: _exporter("dbb_warehouse", url=url, access_token=access_token),
                 rows=True,
                 wants=gives_rows,
+                ahead=not url.lower().startswith("sqlite:"),  # a file is opened at once, and only if it is needed
             )
         )
     endpoint, protocol = settings.otlp_url, settings.otlp_protocol
@@ -145,6 +147,7 @@ def destinations(settings: Settings, access_token: AccessToken | None = None) ->
                 otlp_name(endpoint, protocol),
                 lambda: _exporter("dbb_otlp", endpoint=endpoint, protocol=protocol),
                 rows=False,
+                ahead=True,
             )
         )
     return found

@@ -1,7 +1,8 @@
 """The span processor: journal first, then hand each span to the destinations that want it.
 
 Puts journal, backlogs, workers and keeper together; what each of them promises stands in its own module. Nothing is
-opened and no thread started before the first span. Never raises into the job, unless strict.
+opened and no thread started before the first span, unless ``open_ahead()`` is called. Never raises into the job,
+unless strict.
 """
 
 from __future__ import annotations
@@ -95,6 +96,12 @@ class Delivery(SpanProcessor):
             DeadLetters(self._journal_dir).write(destination.name, refused)
 
         return Worker(destination.name, destination.make, set_aside, self._settled)
+
+    def open_ahead(self) -> None:
+        """Open in the background the destinations for which that takes long. Never waits."""
+        for lane in self._lanes:
+            if lane.destination.ahead:
+                lane.worker.open_ahead()
 
     # -- spans --------------------------------------------------------------------------------------------------
 

@@ -31,6 +31,8 @@ class Destination:
     """The warehouse: ``flush()`` and the end of a run wait for it."""
     wants: Callable[[ReadableSpan], bool] | None = None
     """Which spans it gets; None: every span."""
+    ahead: bool = False
+    """Opening it takes long: ``Delivery.open_ahead()`` does it before the first span."""
 
 
 class Lane:

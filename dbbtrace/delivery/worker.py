@@ -94,6 +94,8 @@ class Worker:
         self._pause_until = 0.0
         self._pause_is_theirs = False
         self._waiting_since: float | None = None
+        self._ahead = False
+        """The destination is to be opened before there is anything to deliver."""
         self._hurry = False
         """Somebody has just begun to wait: try at once, unless the backend named a time."""
 
@@ -113,6 +115,11 @@ class Worker:
             if not isinstance(error, RuntimeError):
                 raise
             self.error = str(error)
+
+    def open_ahead(self) -> None:
+        """Open the destination now, in its thread: an exporter with ``connect()`` is asked to connect."""
+        self._ahead = True
+        self.start()
 
     def wake(self) -> None:
         """There is something to do."""
@@ -145,6 +152,8 @@ class Worker:
         quietly()
         self.running = True
         try:
+            if self._ahead:
+                self._open_now()
             while not self.stopped:
                 if self._is_idle() and self._closing:
                     break
@@ -162,6 +171,18 @@ class Worker:
             self._answer()
             if not self._is_idle():  # put in at the last moment
                 self.start()
+
+    def _open_now(self) -> None:
+        """Open it while nothing waits; what goes wrong is said when something does."""
+        self._ahead = False
+        try:
+            if self.exporter is None:
+                self.exporter = self._make()
+            connect = getattr(self.exporter, "connect", None)
+            if connect is not None:
+                connect()
+        except Exception as error:
+            log.debug("%s could not be opened ahead: %s", self.name, error)
 
     def _sources(self) -> list[Source]:
         own = [self.source] if self.source is not None else []

@@ -59,6 +59,15 @@ class WarehouseSpanExporter(SpanExporter):
         """The warehouse; connects when first used."""
         return self._warehouse
 
+    def connect(self) -> None:
+        """Connect and look at the tables, ahead of the first rows: a Fabric Warehouse may take a minute to wake.
+
+        Raises:
+            TransientError, ConfigurationError: as ``deliver()`` would.
+        """
+        with _unobserved():
+            self._warehouse.columns()
+
     def deliver(self, spans: Sequence[ReadableSpan]) -> None:
         """Store the rows of the spans; returns when every row stands. Doing it again is harmless.
 

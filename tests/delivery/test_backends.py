@@ -10,7 +10,15 @@ from pathlib import Path
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan
 
-from dbbtrace.delivery import Delivery, DurableSpanProcessor, dead_letters, recover, resend_dead_letters, waiting
+from dbbtrace.delivery import (
+    Delivery,
+    Destination,
+    DurableSpanProcessor,
+    dead_letters,
+    recover,
+    resend_dead_letters,
+    waiting,
+)
 from dbbtrace.errors import ConfigurationError, RefusedError, TransientError
 from tests.delivery.support import Backend, Foreign, finished, left_behind, load, to, tracer_of
 
@@ -375,4 +383,24 @@ def test_a_span_that_cannot_be_journalled_stops_no_other(tmp_path: Path) -> None
     backend.down = None
     assert delivery.flush(10)
     assert sorted(backend.names) == ["odd", "span 0", "span 2"]
+    delivery.shutdown()
+
+
+def test_a_destination_that_takes_long_is_opened_before_the_first_span(tmp_path: Path) -> None:
+    """A warehouse that sleeps wakes while the job works; one that can't be opened yet breaks nothing."""
+    opened = threading.Event()
+
+    class Sleeping(Backend):
+        def connect(self) -> None:
+            opened.set()
+            raise TransientError("still asleep")
+
+    backend = Sleeping()
+    delivery = Delivery([Destination("memory://a", lambda: backend, rows=True, ahead=True)], journal_dir=tmp_path)
+    assert not opened.is_set()
+    delivery.open_ahead()
+    assert opened.wait(10)
+    delivery.emit([load(0)])
+    assert delivery.flush(10)
+    assert backend.names == names(1)
     delivery.shutdown()
