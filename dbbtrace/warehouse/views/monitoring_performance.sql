@@ -39,9 +39,8 @@ SELECT
     MAX(CASE WHEN r.age = 1 THEN r.rows_written END) AS rows_written,
     MAX(r.earlier_runs) AS earlier_runs,
     MIN(r.earlier_seconds) AS least_seconds,
-    AVG(CASE WHEN r.place IN ((r.earlier_runs + 1) / 2, (r.earlier_runs + 2) / 2) THEN r.earlier_seconds END)
-        AS median_seconds,
-    MIN(CASE WHEN r.place >= (r.earlier_runs * 95 + 99) / 100 THEN r.earlier_seconds END) AS p95_seconds,
+    AVG(CASE WHEN 2 * r.place BETWEEN r.earlier_runs AND r.earlier_runs + 2 THEN r.earlier_seconds END) AS median_seconds,
+    MIN(CASE WHEN 100 * r.place >= 95 * r.earlier_runs THEN r.earlier_seconds END) AS p95_seconds,
     MAX(r.earlier_seconds) AS most_seconds
 FROM ranked AS r
 GROUP BY r.data_product, r.environment, r.workload, r.kind, r.operation_id

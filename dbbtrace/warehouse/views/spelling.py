@@ -48,9 +48,13 @@ _SQLITE: Final[Words] = {
     ),
     "SECOND_OF": lambda x: f"REPLACE(SUBSTR({x}, 1, 19), 'T', ' ')",
     "DAY_OF": lambda x: f"SUBSTR({x}, 1, 10)",
-    "PLUS_SECONDS": lambda at, n: f"(STRFTIME('%Y-%m-%d %H:%M:%S', {at}, ({n}) || ' seconds') || SUBSTR({at}, 20, 7))",
+    # Whole seconds and fraction apart: STRFTIME rounds '12.9995' up to the next second.
+    "PLUS_SECONDS": lambda at, n: (
+        f"(STRFTIME('%Y-%m-%d %H:%M:%S', SUBSTR({at}, 1, 19), ({n}) || ' seconds') || SUBSTR({at}, 20, 7))"
+    ),
     "SECONDS_BETWEEN": lambda a, b: (
-        f"ROUND(STRFTIME('%s', {b}) - STRFTIME('%s', {a}) + SUBSTR({b}, 20, 7) - SUBSTR({a}, 20, 7), 6)"
+        f"ROUND(STRFTIME('%s', SUBSTR({b}, 1, 19)) - STRFTIME('%s', SUBSTR({a}, 1, 19))"
+        f" + SUBSTR({b}, 20, 7) - SUBSTR({a}, 20, 7), 6)"
     ),
     "SORTABLE_SECONDS": lambda x: f"PRINTF('%013d', {x} * 1000)",
     "SUBSTRING": lambda x, start, length: f"SUBSTR({x}, {start}, {length})",

@@ -1,0 +1,190 @@
+"""The views' SQL as T-SQL: parsed in both dialects, run by another engine, and by a live server where there is one."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlglot
+import sqlglot.errors
+from sqlglot import exp
+
+from dbbtrace.warehouse import views
+from dbbtrace.warehouse.dialects import FABRIC, TSQL
+from dbbtrace.warehouse.schema import TABLES, Column, Kind
+from tests.answers import expected
+from tests.answers.history import Row, make
+from tests.answers.mangle import mangled
+from tests.answers.test_views import LACKING, comparable, without
+
+
+def tsql_tables(lacking: dict[str, tuple[str, ...]]) -> dict[str, views.BaseTable]:
+    tables = {
+        table.name: views.BaseTable(
+            TSQL.target(table.name),
+            {c.name: TSQL.quote(c.name) for c in table.columns if c.name not in lacking.get(table.name, ())},
+        )
+        for table in TABLES
+    }
+    names = (
+        "orchestration_run_id",
+        "data_product",
+        "source_name",
+        "kpi_name",
+        "amount",
+        "reconciliation_pipeline_run_id",
+    )
+    tables[views.RECONCILIATION] = views.BaseTable("[dbo].[kpi_reconciliation_history]", {n: f"[{n}]" for n in names})
+    return tables
+
+
+FORBIDDEN = ("CREATE OR ALTER", "SELECT *", "FOR JSON", "MERGE", "WITH RECURSIVE", "nvarchar", "datetimeoffset", "||")
+
+
+@pytest.mark.parametrize("read", ["tsql", "fabric"])
+@pytest.mark.parametrize("lacking", LACKING.values(), ids=LACKING)
+def test_the_t_sql_parses(lacking: dict[str, tuple[str, ...]], read: str) -> None:
+    """Each statement is T-SQL that SQL Server and Fabric Warehouse know, with nothing that Fabric lacks."""
+    dialect = FABRIC if read == "fabric" else TSQL
+    made = views.statements(dialect, tsql_tables(lacking))
+    assert tuple(made) == views.VIEWS
+    for name, statement in made.items():
+        (tree,) = sqlglot.parse(statement, read=read, error_level=sqlglot.errors.ErrorLevel.RAISE)
+        assert isinstance(tree, exp.Create), name
+        assert not list(tree.find_all(exp.Star)) or "COUNT(*)" in statement
+        for words in FORBIDDEN:
+            assert words.lower() not in statement.lower(), f"{name}: {words}"
+        # Fabric knows no WITH inside a WITH, and no view may sort.
+        assert len(list(tree.find_all(exp.With))) <= 1
+        assert all(order.find_ancestor(exp.Window) for order in tree.find_all(exp.Order))
+        leftover = [
+            word for word in ("MOMENT(", "PLUS_SECONDS(", "NULL_TEXT", "EACH_OF", "STATUS(") if word in statement
+        ]
+        assert leftover == []
+
+
+def test_t_sql_alters_views_that_stand() -> None:
+    """ALTER keeps the rights that were granted on a view; DROP and CREATE would not."""
+    made = views.statements(TSQL, tsql_tables({}), existing=("monitoring_runs",))
+    assert made["monitoring_runs"].startswith("ALTER VIEW [meta].[monitoring_runs] AS")
+    assert made["monitoring_operations"].startswith("CREATE VIEW [meta].[monitoring_operations] AS")
+
+
+def test_collations_that_differ_are_said() -> None:
+    """Columns of other collations can be compared and united only when one is named."""
+    from dbbtrace.warehouse.statements import Found, Shape
+
+    shape = Shape((("table_name", Found("Table_Name", None, "Latin1_General_CI_AS")),))
+    table = views.base_tables(TSQL, {"monitoring_integration": shape})["monitoring_integration"]
+    assert table.columns == {"table_name": "[Table_Name] COLLATE DATABASE_DEFAULT"}
+    statement = views.statements(TSQL, {"monitoring_integration": table})["monitoring_operations"]
+    assert "[Table_Name] COLLATE DATABASE_DEFAULT AS [table_name]" in statement
+
+
+@pytest.mark.skipif(not os.environ.get("DBBTRACE_TEST_MSSQL"), reason="DBBTRACE_TEST_MSSQL holds no connection string")
+def test_a_live_server_takes_the_views() -> None:
+    """SQL Server creates them, alters them, and answers."""
+    from dbbtrace.warehouse import open_warehouse
+
+    warehouse = open_warehouse(os.environ["DBBTRACE_TEST_MSSQL"])
+    warehouse.migrate()
+    for existing in ((), views.VIEWS):
+        standing = {
+            str(row[0])
+            for row in warehouse.query(
+                "SELECT TABLE_NAME FROM INFORMATION_SCHEMA.VIEWS WHERE TABLE_SCHEMA = 'meta'"
+            ).rows
+        }
+        for statement in views.statements(
+            warehouse.dialect, views.look(warehouse), standing | set(existing) & standing
+        ).values():
+            warehouse.query(statement)
+    for view in views.VIEWS[:-1]:
+        warehouse.query(f"SELECT COUNT(*) FROM meta.{view}")
+        views.ask(warehouse, f"SELECT COUNT(*) FROM meta.{view} AS v", runs=["none"])
+
+
+# -- run ----------------------------------------------------------------------------------------------------
+# No T-SQL server can be had everywhere; sqlglot turns T-SQL into DuckDB's SQL, meaning for meaning.
+
+_OPENJSON = re.compile(r"INNER JOIN LATERAL OPENJSON\(.*? END\) AS e")
+_UNNEST = "CROSS JOIN LATERAL (SELECT UNNEST(FROM_JSON(o.depends_on, '[\"VARCHAR\"]')) AS value) AS e"
+_TYPES = {Kind.TEXT: "varchar", Kind.TIME: "timestamp", Kind.BIT: "integer", Kind.FLOAT: "double"}
+
+
+def duck_type(column: Column) -> str:
+    return _TYPES.get(column.kind, column.sql_type)
+
+
+def run_as_tsql(rows: dict[str, list[Row]], lacking: dict[str, tuple[str, ...]]) -> Any:
+    """A connection on which the T-SQL views stand over the rows."""
+    import duckdb
+
+    connection = duckdb.connect()
+    connection.execute("CREATE SCHEMA meta")
+    for table in TABLES:
+        columns = [column for column in table.columns if column.name not in lacking.get(table.name, ())]
+        declared = ", ".join(f'"{column.name}" {duck_type(column)}' for column in columns)
+        connection.execute(f"CREATE TABLE meta.{table.name} ({declared})")
+        values = [[row.get(column.name) for column in columns] for row in rows[table.name]]
+        if values:
+            connection.executemany(f"INSERT INTO meta.{table.name} VALUES ({', '.join('?' * len(columns))})", values)
+    tables = tsql_tables(lacking)
+    del tables[views.RECONCILIATION]
+    for statement in views.statements(TSQL, tables).values():
+        (translated,) = sqlglot.transpile(statement, read="tsql", write="duckdb")
+        connection.execute(_OPENJSON.sub(_UNNEST, translated))
+    return connection
+
+
+def asked(connection: Any, view: str, *columns: str) -> list[Row]:
+    found = connection.execute(f"SELECT {', '.join(columns)} FROM meta.{view}").fetchall()
+    return [{name: plain(value) for name, value in zip(columns, row, strict=True)} for row in found]
+
+
+def plain(value: Any) -> Any:
+    """DuckDB sums to huge integers and decimals."""
+    from decimal import Decimal
+
+    return int(value) if isinstance(value, Decimal) and value == int(value) else value
+
+
+@pytest.mark.parametrize("lacking", LACKING.values(), ids=LACKING)
+@pytest.mark.parametrize("seed", range(4))
+def test_the_t_sql_means_the_same(seed: int, lacking: dict[str, tuple[str, ...]]) -> None:
+    """Operations, runs and failures are what plain Python makes of the rows, as on SQLite."""
+    rows = without(mangled(make(6, seed=seed, failing=0.1 if seed % 2 else 0.01), seed), lacking)
+    connection = run_as_tsql(rows, lacking)
+    operations = expected.operations(rows)
+    assert comparable(asked(connection, "monitoring_operations", *operations[0])) == comparable(operations)
+    runs = [{"orchestration_run_id": run, **row} for run, row in expected.runs(operations).items()]
+    assert comparable(asked(connection, "monitoring_runs", *runs[0])) == comparable(runs)
+    failed = [o for o in operations if o["status"] == "Failed" and not o["superseded"]]
+    names = ("orchestration_run_id", "operation_id", "error_message")
+    assert comparable(asked(connection, "monitoring_failures", *names)) == comparable(
+        [{name: o[name] for name in names} for o in failed]
+    )
+
+
+def test_the_t_sql_of_the_other_views_means_the_same(tmp_path: Path) -> None:
+    """Lineage, performance and gaps answer as they do on SQLite."""
+    from tests.answers.history import store
+
+    history = mangled(make(9, seed=5, failing=0.05), 5)
+    warehouse = store(history, tmp_path / "w.db", unique=False)
+    connection = run_as_tsql(history.rows, {})
+    for view, columns in {
+        "monitoring_lineage": ("orchestration_run_id", "operation_id", "upstream_id", "upstream_status", "verdict"),
+        "monitoring_performance": ("operation_id", "seconds", "earlier_runs", "median_seconds", "p95_seconds"),
+        "monitoring_gaps": ("orchestration_run_id", "gap", "operation"),
+        "monitoring_failures": ("orchestration_run_id", "operation_id", "nodes_held_up"),
+    }.items():
+        chosen = ", ".join(f"v.{column}" for column in columns)
+        wanted = views.ask(warehouse, f"SELECT {chosen} FROM meta.{view} AS v")
+        assert wanted
+        assert comparable(asked(connection, view, *columns)) == comparable(
+            [dict(zip(columns, row, strict=True)) for row in wanted]
+        ), view
