@@ -263,7 +263,7 @@ class _Rendering:
         if not self.scoped or "orchestration_run_id" not in table.columns:
             return source
         self.scopes += 1
-        listed = "JSON_EACH(?)" if self.dialect is SQLITE else "OPENJSON(?)"
+        listed = "JSON_EACH(?)" if self.dialect is SQLITE else "OPENJSON(?) WITH ([value] varchar(255) '$')"
         return f"{source} WHERE {table.columns['orchestration_run_id']} IN (SELECT value FROM {listed})"
 
     def _name(self, name: str) -> str:

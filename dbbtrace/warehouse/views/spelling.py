@@ -85,7 +85,8 @@ _TSQL: Final[Words] = {
     "SECONDS_BETWEEN": lambda a, b: f"DATEDIFF_BIG(microsecond, {a}, {b}) / 1E6",
     "SORTABLE_SECONDS": lambda x: f"RIGHT(CONCAT('0000000000000', CAST({x} * 1000 AS bigint)), 13)",
     "SUBSTRING": lambda x, start, length: f"SUBSTRING({x}, {start}, {length})",
-    "EACH_OF": lambda x: f"OPENJSON(CASE WHEN ISJSON({x}) = 1 THEN {x} END)",
+    # With a type of our own: the default one is nvarchar, in a collation that may not be the database's.
+    "EACH_OF": lambda x: f"OPENJSON(CASE WHEN ISJSON({x}) = 1 THEN {x} END) WITH ([value] varchar(1000) '$')",
     "STATUS": _status,
 }
 
