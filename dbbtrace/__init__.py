@@ -31,10 +31,15 @@ from dbbtrace.spans import (
 from dbbtrace.version import __version__
 
 if TYPE_CHECKING:
+    from dbbtrace.closing import close_run
     from dbbtrace.delivery import DurableSpanProcessor
     from dbbtrace.notebook import query, report
+    from dbbtrace.operating import doctor, migrate, recover
     from dbbtrace.records import record_load, record_refresh
+    from dbbtrace.replay import replay_run
     from dbbtrace.sources.dbt import record_dbt
+    from dbbtrace.sources.otlp import import_otlp
+    from dbbtrace.warehouse import open_warehouse
 
 __all__ = [
     "ConfigurationError",
@@ -52,18 +57,25 @@ __all__ = [
     "__version__",
     "begin_run",
     "child_environment",
+    "close_run",
     "configure",
     "consumption",
     "dbt_node",
+    "doctor",
     "flush",
+    "import_otlp",
     "integration",
     "join_run",
+    "migrate",
     "model_refresh",
+    "open_warehouse",
     "orchestration_run",
     "query",
     "record_dbt",
     "record_load",
     "record_refresh",
+    "recover",
+    "replay_run",
     "report",
     "shutdown",
     "step",
@@ -73,10 +85,17 @@ __all__ = [
 
 _ON_FIRST_USE = {
     "DurableSpanProcessor": "dbbtrace.delivery",
+    "close_run": "dbbtrace.closing",
+    "doctor": "dbbtrace.operating",
+    "import_otlp": "dbbtrace.sources.otlp",
+    "migrate": "dbbtrace.operating",
+    "open_warehouse": "dbbtrace.warehouse",
     "query": "dbbtrace.notebook",
     "record_dbt": "dbbtrace.sources.dbt",
     "record_load": "dbbtrace.records",
     "record_refresh": "dbbtrace.records",
+    "recover": "dbbtrace.operating",
+    "replay_run": "dbbtrace.replay",
     "report": "dbbtrace.notebook",
 }
 

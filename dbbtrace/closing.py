@@ -116,17 +116,11 @@ def rows_of_run(run_id: str) -> list[Operation]:
     """The run's operations as the warehouse in force has them; none, with a warning, where it can't be asked."""
     from dbbtrace.warehouse import open_warehouse
 
-    in_force = runtime.current()
-    url = in_force.settings.warehouse
-    if url is None or url.lower() == "none":
+    if (runtime.current().settings.warehouse or "none").lower() == "none":
         return []
-    token = in_force.extras[0] if in_force.extras else None
     try:
-        warehouse = open_warehouse(url, access_token=token, create=False)  # type: ignore[arg-type]
-        try:
+        with open_warehouse(create=False) as warehouse:
             return operations(warehouse, run_id)
-        finally:
-            warehouse.close()
     except DbbtraceError as error:
         log.warning("the warehouse can't be asked about the run: %s", error)
         return []

@@ -78,9 +78,9 @@ def configure(
         set_strict(strict)
     with _lock:
         resolved = _read(arguments)
-        extras = (access_token, *exporters)
         current = runtime.installed()
-        if current is None or (current.settings, current.extras) != (resolved, extras):
+        given = (resolved, access_token, tuple(exporters))
+        if current is None or (current.settings, current.access_token, current.exporters) != given:
             runtime.install(_assemble(resolved, arguments, access_token, exporters))
 
 
@@ -119,7 +119,7 @@ def _assemble(
         previous.delivery.shutdown(0)  # what it holds is delivered by this one; spans still open end where they began
     delivery.open_ahead()
     _say(settings, targets)
-    return Runtime(settings, _provider, delivery, arguments, (access_token, *exporters))
+    return Runtime(settings, _provider, delivery, arguments, access_token, tuple(exporters))
 
 
 def destinations(settings: Settings, access_token: AccessToken | None = None) -> list[Destination]:

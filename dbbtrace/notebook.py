@@ -10,8 +10,7 @@ Both read the warehouse that ``configure()`` was told of, or that the settings n
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +20,6 @@ from dbbtrace.errors import ConfigurationError, UsageError
 if TYPE_CHECKING:
     import os
 
-    from dbbtrace.warehouse import Warehouse
 
 __all__ = ["Report", "Rows", "query", "report"]
 
@@ -90,10 +88,11 @@ def report(
     """
     from dbbtrace.pages import overview_page, run_page
     from dbbtrace.settings import read
+    from dbbtrace.warehouse import open_warehouse
     from dbbtrace.warehouse.questions import find_run
 
     jaeger_url = jaeger_url or read()[0].jaeger_url
-    with _opened(warehouse) as opened:
+    with open_warehouse(warehouse, create=False) as opened:
         if run is not None:
             return Report(run_page(opened, find_run(opened, run), jaeger_url=jaeger_url))
         chosen = {"since": _moment(since), "data_product": data_product, "environment": environment}
@@ -130,8 +129,10 @@ def query(sql: str, parameters: Sequence[Any] = (), *, into: str | None = None, 
         UsageError: ``into`` is none of these, or two columns have one name and no frame could hold both.
         ConfigurationError: the library that ``into`` names is not installed.
     """
+    from dbbtrace.warehouse import open_warehouse
+
     make = _maker(into)
-    with _opened(warehouse) as opened:
+    with open_warehouse(warehouse, create=False) as opened:
         result = opened.query(sql, parameters)
     twice = sorted({name for name in result.columns if result.columns.count(name) > 1})
     if twice:
@@ -164,25 +165,6 @@ def _polars() -> Any:
     except ImportError:
         return None
     return lambda columns, rows: polars.DataFrame(rows, schema=list(columns), orient="row", infer_schema_length=None)
-
-
-@contextmanager
-def _opened(url: str | None) -> Iterator[Warehouse]:
-    """The warehouse that is named, or that ``configure()`` was told of, with its access token."""
-    from dbbtrace.runtime import installed
-    from dbbtrace.settings import read
-    from dbbtrace.warehouse import open_warehouse
-
-    runtime = installed()
-    token = runtime.extras[0] if runtime is not None and runtime.extras else None
-    url = url or (runtime.current_settings() if runtime is not None else read()[0]).warehouse
-    if url is None or url.lower() == "none":
-        raise UsageError("no warehouse is named: pass warehouse=... or set DBBTRACE_WAREHOUSE")
-    warehouse = open_warehouse(url, access_token=token if url.lower().startswith("mssql:") else None, create=False)  # type: ignore[arg-type]
-    try:
-        yield warehouse
-    finally:
-        warehouse.close()
 
 
 def _moment(value: datetime | str | None) -> datetime | None:

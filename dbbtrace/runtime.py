@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,8 @@ from dbbtrace.provider import Provider
 from dbbtrace.settings import Settings, read
 
 if TYPE_CHECKING:
+    from opentelemetry.sdk.trace.export import SpanExporter
+
     from dbbtrace.delivery import Delivery
 
 __all__ = ["Runtime", "current", "install", "installed"]
@@ -29,8 +31,10 @@ class Runtime:
     delivery: Delivery
     arguments: dict[str, Any]
     """What ``configure()`` was told, None where it was told nothing."""
-    extras: tuple[object, ...] = field(default=(), repr=False)
-    """What it was told that is no setting: access token and exporters."""
+    access_token: str | Callable[[], str] | None = field(default=None, repr=False)
+    """For the warehouse, as ``configure()`` was given it."""
+    exporters: tuple[SpanExporter, ...] = ()
+    """Further exporters that ``configure()`` was given."""
 
     def save(self, span: Span) -> None:
         """Journal a running span's attributes again."""

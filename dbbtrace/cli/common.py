@@ -62,11 +62,8 @@ def opened_warehouse(*, create: bool = False) -> Iterator[Warehouse]:
     url = settings().warehouse
     if url is None or url.lower() == "none":
         raise UsageError("no warehouse is named: pass --warehouse URL or set DBBTRACE_WAREHOUSE")
-    warehouse = open_warehouse(url, create=create)
-    try:
+    with open_warehouse(url, create=create) as warehouse:
         yield warehouse
-    finally:
-        warehouse.close()
 
 
 def console(*, stderr: bool = False) -> Console:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -15,10 +14,9 @@ from dbbtrace.cli.text import one_line
 from dbbtrace.errors import TransientError
 
 if TYPE_CHECKING:
-    from dbbtrace.delivery import Destination, Recovered
-    from dbbtrace.settings import Settings
+    from dbbtrace.delivery import Recovered
 
-__all__ = ["COMMANDS", "destinations_for"]
+__all__ = ["COMMANDS"]
 
 _timeout = click.option(
     "--timeout",
@@ -41,6 +39,7 @@ def flush(timeout: float, dead_letter: bool) -> None:
     run deliver for themselves. Exit code 1 if something still waits for these, or was refused.
     """
     from dbbtrace.delivery import dead_letters, recover, resend_dead_letters
+    from dbbtrace.operating import destinations_for
 
     configured = settings()
     known, journal = destinations_for(configured), configured.journal_dir
@@ -73,26 +72,12 @@ def recover(timeout: float, silent_after: float) -> None:
     directory does the same by itself. Exit code 1 if something still waits, or was refused.
     """
     from dbbtrace.delivery import recover as recover_
+    from dbbtrace.operating import destinations_for
 
     configured = settings()
     known, journal = destinations_for(configured), configured.journal_dir
     done = recover_(journal, known, timeout=timeout, silent_after=silent_after)
     _conclude(done, journal, known, _told(done, "delivered"))
-
-
-def destinations_for(configured: Settings) -> Callable[[str], Destination | None]:
-    """The destination that a journal names, if it is one of those that are configured.
-
-    Rows that were recorded before anybody named a warehouse go to the one that is named now.
-    """
-    from dbbtrace.configure import destinations
-    from dbbtrace.destinations import UNRESOLVED
-
-    known = {destination.name: destination for destination in destinations(configured)}
-    warehouse = next((destination for destination in known.values() if destination.rows), None)
-    if warehouse is not None:
-        known.setdefault(UNRESOLVED, replace(warehouse, name=UNRESOLVED))
-    return known.get
 
 
 def _waiting(journal_dir: str, known: Callable[[str], object]) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from dbbtrace.errors import UsageError
 from dbbtrace.warehouse.addresses import OdbcAddress, address_of
 from dbbtrace.warehouse.connection import connector_for
 from dbbtrace.warehouse.tokens import token_source
@@ -16,11 +17,14 @@ from dbbtrace.warehouse.warehouse import Result, Warehouse
 __all__ = ["Result", "Warehouse", "name_of", "open_warehouse"]
 
 
-def open_warehouse(url: str, *, access_token: str | Callable[[], str] | None = None, create: bool = True) -> Warehouse:
-    """The warehouse behind a URL; connects when first used.
+def open_warehouse(
+    url: str | None = None, *, access_token: str | Callable[[], str] | None = None, create: bool = True
+) -> Warehouse:
+    """The warehouse behind a URL; connects when first used. ``with`` closes it at the end.
 
     Args:
-        url: ``sqlite:///file.db``, ``mssql://server/database``, or an ODBC connection string.
+        url: ``sqlite:///file.db``, ``mssql://server/database``, or an ODBC connection string; None: the one that
+            ``configure()`` was told of, with its access token, or that the settings name.
         access_token: for T-SQL, a token or what gives a fresh one; None: the notebook's, else azure-identity's,
             where nothing in ``url`` says how to log in.
         create: make the SQLite file on first use; False where a missing one is a mistake (reading).
@@ -29,11 +33,26 @@ def open_warehouse(url: str, *, access_token: str | Callable[[], str] | None = N
         UsageError: the URL makes no sense; the message says what to write.
         ConfigurationError: nothing is there that could give the access token it needs.
     """
+    if url is None:
+        url, configured = _configured()
+        access_token = access_token if access_token is not None else configured
     address = address_of(url)
     token = None
     if access_token is not None or (isinstance(address, OdbcAddress) and address.wants_token):
         token = token_source(access_token)
     return Warehouse(connector_for(address, token, create=create))
+
+
+def _configured() -> tuple[str, str | Callable[[], str] | None]:
+    """URL and access token that are in force in this process."""
+    from dbbtrace.runtime import installed
+    from dbbtrace.settings import read
+
+    runtime = installed()
+    settings = runtime.current_settings() if runtime is not None else read()[0]
+    if settings.warehouse is None or settings.warehouse.lower() == "none":
+        raise UsageError("no warehouse is named: name one here, or set DBBTRACE_WAREHOUSE")
+    return settings.warehouse, runtime.access_token if runtime is not None else None
 
 
 def name_of(url: str) -> str:

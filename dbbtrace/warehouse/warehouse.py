@@ -191,6 +191,12 @@ class Warehouse:
 
     # -- the connection -------------------------------------------------------------------------------------
 
+    def __enter__(self) -> Warehouse:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def close(self) -> None:
         """Close the connection; the next use opens another."""
         with self._lock:
