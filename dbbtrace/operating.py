@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from dbbtrace.settings import Settings, read
 
 if TYPE_CHECKING:
-    from dbbtrace.cli.checks import Finding
+    from dbbtrace.checks import Finding
     from dbbtrace.delivery import Destination, Recovered
 
 __all__ = ["destinations_for", "doctor", "migrate", "recover"]
@@ -54,7 +54,7 @@ def recover(*, timeout: float = 120.0, silent_after: float = 900.0) -> Recovered
 
 def doctor() -> list[Finding]:
     """What is configured, what answers, what waits; a finding whose ``state`` is FAULT needs a person."""
-    from dbbtrace.cli.checks import examine
+    from dbbtrace.checks import examine
 
     return list(examine(*read(**_arguments())))
 
