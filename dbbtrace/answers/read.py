@@ -162,19 +162,20 @@ def run_keys(
 
 
 _RUN_KEYS = """\
-SELECT l.orchestration_run_id, MIN(MOMENT(l.[timestamp])), MAX(l.data_product), MAX(l.environment)
+SELECT l.orchestration_run_id, MOMENT(MIN(COMPARABLE(l.[timestamp]))), MAX(l.data_product), MAX(l.environment)
 FROM meta.monitoring_integration AS l
 WHERE l.orchestration_run_id <> ''
 GROUP BY l.orchestration_run_id
 UNION ALL
 SELECT
-    d.orchestration_run_id, MIN(MOMENT(d.process_started_at)), MAX(d.data_product),
+    d.orchestration_run_id, MOMENT(MIN(COMPARABLE(d.process_started_at))), MAX(d.data_product),
     MAX(CASE WHEN d.environment <> 'UNKNOWN' THEN d.environment END)
 FROM meta.monitoring_transformation_dbt AS d
 WHERE d.orchestration_run_id <> ''
 GROUP BY d.orchestration_run_id
 UNION ALL
-SELECT r.orchestration_run_id, MIN(MOMENT(r.process_started_at)), MAX(r.data_product), MAX(r.environment)
+SELECT
+    r.orchestration_run_id, MOMENT(MIN(COMPARABLE(r.process_started_at))), MAX(r.data_product), MAX(r.environment)
 FROM meta.monitoring_semantic_model_refresh AS r
 WHERE r.orchestration_run_id <> ''
 GROUP BY r.orchestration_run_id
@@ -218,14 +219,17 @@ def runs(
         status: only runs that ended so; whatever the case.
         data_product, environment, since, limit: see ``run_keys``.
     """
-    keys = run_keys(
-        warehouse,
-        data_product=data_product,
-        environment=environment,
-        since=since,
-        limit=None if status else limit,
-    )
-    found = run_rows(warehouse, [key.run_id for key in keys])
+    chosen = None
+    if any(one is not None for one in (data_product, environment, since)) or (limit is not None and status is None):
+        keys = run_keys(
+            warehouse,
+            data_product=data_product,
+            environment=environment,
+            since=since,
+            limit=None if status else limit,
+        )
+        chosen = [key.run_id for key in keys]
+    found = run_rows(warehouse, chosen)
     return [run for run in found if status is None or run.status.lower() == status.lower()][:limit]
 
 

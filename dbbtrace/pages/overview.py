@@ -9,7 +9,8 @@ from datetime import date, datetime
 from typing import Any
 
 from dbbtrace.answers.audit import Audit, audit
-from dbbtrace.answers.read import Run
+from dbbtrace.answers.failures import failures_of
+from dbbtrace.answers.read import Operation, Run
 from dbbtrace.answers.slowest import Timing, slowest
 from dbbtrace.answers.statistics import median, p95
 from dbbtrace.identity import trace_id_of
@@ -17,7 +18,7 @@ from dbbtrace.pages.charts import Dot, days_chart, dots_chart
 from dbbtrace.pages.html import Html, h, joined, page
 from dbbtrace.pages.parts import badge, footer, jaeger_base, place_line, tile, tiles
 from dbbtrace.readable import bytes_of, count_of, duration_of, moment_of
-from dbbtrace.warehouse import Warehouse, views
+from dbbtrace.warehouse import Warehouse
 
 __all__ = ["Offender", "Overview", "overview_page", "read_overview", "render_overview"]
 
@@ -31,11 +32,10 @@ class Offender:
 
     data_product: str | None
     environment: str | None
-    kind: str
     name: str
     failed: int
     runs: int
-    """In which it ran, or was to run."""
+    """Of its product in the environment."""
     last_failed_at: datetime | None
     last_message: str | None
 
@@ -94,48 +94,31 @@ def _lost(timing: Timing) -> float:
     return timing.seconds - (timing.median or 0.0)
 
 
-_OFFENDERS = """\
-SELECT
-    o.data_product, o.environment, o.kind, o.operation_id, MAX(o.operation),
-    SUM(CASE WHEN o.status = 'Failed' THEN 1 ELSE 0 END), COUNT(*),
-    MAX(CASE WHEN o.status = 'Failed' THEN o.start_time END)
-FROM meta.monitoring_operations AS o
-WHERE o.superseded = 0
-GROUP BY o.data_product, o.environment, o.kind, o.operation_id
-HAVING SUM(CASE WHEN o.status = 'Failed' THEN 1 ELSE 0 END) > 0
-"""
-
-
 def _offenders(warehouse: Warehouse, runs: Iterable[Run]) -> list[Offender]:
     """Those that failed most, with what was said last."""
-    from dbbtrace.answers.failures import failures_of
-    from dbbtrace.answers.read import typed
-
-    failing = [run.run_id for run in runs if run.failed]
-    if not failing:
-        return []
-    ids = [run.run_id for run in runs]
-    rows = views.ask(warehouse, _OFFENDERS, runs=ids)
-    rows = sorted(rows, key=lambda row: (-row[5], -row[5] / row[6], str(row[3])))[:_WORST]
-    said: dict[tuple[Any, ...], tuple[str, str | None]] = {}
-    found = failures_of(warehouse, failing)
-    for run_id in failing:  # newest first
-        for failure in found.get(run_id, ()):
+    runs = list(runs)
+    of_product = Counter((run.data_product, run.environment) for run in runs)
+    failing = [run for run in runs if run.failed]
+    failures = failures_of(warehouse, [run.run_id for run in failing])
+    found: dict[tuple[Any, ...], list[Operation]] = defaultdict(list)
+    for run in failing:  # newest first
+        for failure in failures.get(run.run_id, ()):
             operation = failure.operation
-            which = (operation.data_product, operation.environment, operation.kind, operation.operation_id)
-            said.setdefault(which, (operation.label, operation.error_message))
+            found[run.data_product, run.environment, operation.kind, operation.operation_id].append(operation)
+    worst = sorted(
+        found.items(), key=lambda item: (-len(item[1]), -len(item[1]) / of_product[item[0][:2]], str(item[0]))
+    )
     return [
         Offender(
             product,
             place,
-            kind,
-            said.get((product, place, kind, key), (name, None))[0],
-            failed,
-            count,
-            typed("last_failed_at", at),
-            said.get((product, place, kind, key), (name, None))[1],
+            operations[0].label,
+            len(operations),
+            of_product[product, place],
+            operations[0].started_at,
+            operations[0].error_message,
         )
-        for product, place, kind, key, name, failed, count, at in rows
+        for (product, place, *_), operations in worst[:_WORST]
     ]
 
 

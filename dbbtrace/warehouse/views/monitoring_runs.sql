@@ -1,61 +1,78 @@
 -- One row for each run: what it is, how long it took, how it went, what is missing.
 -- Counts are of outcomes: an operation that the run did again later is left out of them.
 
-WITH run_operations AS (
-    SELECT
-        o.orchestration_run_id, o.data_product, o.environment, o.workload, o.operation, o.status, o.start_time,
-        o.end_time, o.seconds, o.rows_read, o.rows_written, o.bytes_read, o.bytes_written, o.error_type,
-        o.error_message, o.trace_id,
-        1 - o.superseded AS outcome
-    FROM meta.monitoring_operations AS o
-),
-run_totals AS (
+WITH run_parts AS (
+    -- Counted by workload and status first: a few rows for each run, which the sums below are quick over.
     SELECT
         o.orchestration_run_id,
+        o.workload,
+        o.status,
         MAX(o.data_product) AS data_product,
         MAX(o.environment) AS environment,
         MIN(o.start_time) AS start_time,
         MAX(o.end_time) AS end_time,
-        SUM(o.outcome) AS operations,
-        SUM(CASE WHEN o.workload = 'integration' THEN o.outcome ELSE 0 END) AS loads,
-        SUM(CASE WHEN o.workload = 'integration' AND o.status = 'Succeeded' THEN o.outcome ELSE 0 END)
-            AS loads_succeeded,
-        SUM(CASE WHEN o.workload = 'integration' AND o.status = 'Failed' THEN o.outcome ELSE 0 END) AS loads_failed,
-        SUM(CASE WHEN o.workload = 'transformation' THEN o.outcome ELSE 0 END) AS nodes,
-        SUM(CASE WHEN o.workload = 'transformation' AND o.status = 'Succeeded' THEN o.outcome ELSE 0 END)
-            AS nodes_succeeded,
-        SUM(CASE WHEN o.workload = 'transformation' AND o.status = 'Warned' THEN o.outcome ELSE 0 END) AS nodes_warned,
-        SUM(CASE WHEN o.workload = 'transformation' AND o.status = 'Failed' THEN o.outcome ELSE 0 END) AS nodes_failed,
-        SUM(CASE WHEN o.workload = 'transformation' AND o.status = 'Skipped' THEN o.outcome ELSE 0 END)
-            AS nodes_skipped,
-        SUM(CASE WHEN o.workload = 'consumption' THEN o.outcome ELSE 0 END) AS refreshes,
-        SUM(CASE WHEN o.workload = 'consumption' AND o.status = 'Succeeded' THEN o.outcome ELSE 0 END)
-            AS refreshes_succeeded,
-        SUM(CASE WHEN o.workload = 'consumption' AND o.status = 'Failed' THEN o.outcome ELSE 0 END)
-            AS refreshes_failed,
-        SUM(CASE WHEN o.workload = 'reconciliation' THEN o.outcome ELSE 0 END) AS reconciliation_results,
-        SUM(CASE WHEN o.status = 'Succeeded' THEN o.outcome ELSE 0 END) AS succeeded,
-        SUM(CASE WHEN o.status = 'Failed' THEN o.outcome ELSE 0 END) AS failed,
-        SUM(CASE WHEN o.status = 'Warned' THEN o.outcome ELSE 0 END) AS warned,
-        SUM(CASE WHEN o.status = 'Skipped' THEN o.outcome ELSE 0 END) AS skipped,
-        SUM(CASE WHEN o.status = 'Running' THEN o.outcome ELSE 0 END) AS running,
-        SUM(CASE WHEN o.status IN ('Succeeded', 'Failed', 'Warned', 'Skipped', 'Running') THEN 0 ELSE o.outcome END)
-            AS unknown,
-        SUM(CASE WHEN o.workload = 'integration' THEN o.rows_read * o.outcome END) AS rows_read,
-        SUM(CASE WHEN o.workload = 'integration' THEN o.rows_written * o.outcome END) AS rows_written,
-        SUM(CASE WHEN o.workload = 'integration' THEN o.bytes_read * o.outcome END) AS bytes_read,
-        SUM(CASE WHEN o.workload = 'integration' THEN o.bytes_written * o.outcome END) AS bytes_written,
-        SUM(CASE WHEN o.workload = 'integration' AND (o.end_time IS NULL OR o.error_type = 'Interrupted')
-            THEN o.outcome ELSE 0 END) AS loads_without_end,
-        SUM(CASE WHEN o.error_type = 'Interrupted' THEN o.outcome ELSE 0 END) AS interrupted,
-        SUM(CASE WHEN o.status = 'Failed' AND COALESCE(o.error_message, '') = '' THEN o.outcome ELSE 0 END)
-            AS failed_without_reason,
+        SUM(1 - o.superseded) AS outcomes,
+        SUM(o.rows_read * (1 - o.superseded)) AS rows_read,
+        SUM(o.rows_written * (1 - o.superseded)) AS rows_written,
+        SUM(o.bytes_read * (1 - o.superseded)) AS bytes_read,
+        SUM(o.bytes_written * (1 - o.superseded)) AS bytes_written,
+        SUM(CASE WHEN o.end_time IS NULL OR o.error_type = 'Interrupted' THEN 1 - o.superseded ELSE 0 END)
+            AS without_end,
+        SUM(CASE WHEN o.error_type = 'Interrupted' THEN 1 - o.superseded ELSE 0 END) AS interrupted,
+        SUM(CASE WHEN COALESCE(o.error_message, '') = '' THEN 1 - o.superseded ELSE 0 END) AS without_reason,
         -- The greatest of "seconds, padded, and name": cheaper than ranking every operation of every run.
         MAX(CONCAT(SORTABLE_SECONDS(o.seconds), o.operation)) AS slowest,
         MAX(o.seconds) AS slowest_seconds,
         MAX(o.trace_id) AS trace_id
-    FROM run_operations AS o
-    GROUP BY o.orchestration_run_id
+    FROM meta.monitoring_operations AS o
+    GROUP BY o.orchestration_run_id, o.workload, o.status
+),
+run_totals AS (
+    SELECT
+        p.orchestration_run_id,
+        MAX(p.data_product) AS data_product,
+        MAX(p.environment) AS environment,
+        MIN(p.start_time) AS start_time,
+        MAX(p.end_time) AS end_time,
+        SUM(p.outcomes) AS operations,
+        SUM(CASE WHEN p.workload = 'integration' THEN p.outcomes ELSE 0 END) AS loads,
+        SUM(CASE WHEN p.workload = 'integration' AND p.status = 'Succeeded' THEN p.outcomes ELSE 0 END)
+            AS loads_succeeded,
+        SUM(CASE WHEN p.workload = 'integration' AND p.status = 'Failed' THEN p.outcomes ELSE 0 END) AS loads_failed,
+        SUM(CASE WHEN p.workload = 'transformation' THEN p.outcomes ELSE 0 END) AS nodes,
+        SUM(CASE WHEN p.workload = 'transformation' AND p.status = 'Succeeded' THEN p.outcomes ELSE 0 END)
+            AS nodes_succeeded,
+        SUM(CASE WHEN p.workload = 'transformation' AND p.status = 'Warned' THEN p.outcomes ELSE 0 END)
+            AS nodes_warned,
+        SUM(CASE WHEN p.workload = 'transformation' AND p.status = 'Failed' THEN p.outcomes ELSE 0 END)
+            AS nodes_failed,
+        SUM(CASE WHEN p.workload = 'transformation' AND p.status = 'Skipped' THEN p.outcomes ELSE 0 END)
+            AS nodes_skipped,
+        SUM(CASE WHEN p.workload = 'consumption' THEN p.outcomes ELSE 0 END) AS refreshes,
+        SUM(CASE WHEN p.workload = 'consumption' AND p.status = 'Succeeded' THEN p.outcomes ELSE 0 END)
+            AS refreshes_succeeded,
+        SUM(CASE WHEN p.workload = 'consumption' AND p.status = 'Failed' THEN p.outcomes ELSE 0 END)
+            AS refreshes_failed,
+        SUM(CASE WHEN p.workload = 'reconciliation' THEN p.outcomes ELSE 0 END) AS reconciliation_results,
+        SUM(CASE WHEN p.status = 'Succeeded' THEN p.outcomes ELSE 0 END) AS succeeded,
+        SUM(CASE WHEN p.status = 'Failed' THEN p.outcomes ELSE 0 END) AS failed,
+        SUM(CASE WHEN p.status = 'Warned' THEN p.outcomes ELSE 0 END) AS warned,
+        SUM(CASE WHEN p.status = 'Skipped' THEN p.outcomes ELSE 0 END) AS skipped,
+        SUM(CASE WHEN p.status = 'Running' THEN p.outcomes ELSE 0 END) AS running,
+        SUM(CASE WHEN p.status IN ('Succeeded', 'Failed', 'Warned', 'Skipped', 'Running') THEN 0 ELSE p.outcomes END)
+            AS unknown,
+        SUM(CASE WHEN p.workload = 'integration' THEN p.rows_read END) AS rows_read,
+        SUM(CASE WHEN p.workload = 'integration' THEN p.rows_written END) AS rows_written,
+        SUM(CASE WHEN p.workload = 'integration' THEN p.bytes_read END) AS bytes_read,
+        SUM(CASE WHEN p.workload = 'integration' THEN p.bytes_written END) AS bytes_written,
+        SUM(CASE WHEN p.workload = 'integration' THEN p.without_end ELSE 0 END) AS loads_without_end,
+        SUM(p.interrupted) AS interrupted,
+        SUM(CASE WHEN p.status = 'Failed' THEN p.without_reason ELSE 0 END) AS failed_without_reason,
+        MAX(p.slowest) AS slowest,
+        MAX(p.slowest_seconds) AS slowest_seconds,
+        MAX(p.trace_id) AS trace_id
+    FROM run_parts AS p
+    GROUP BY p.orchestration_run_id
 )
 SELECT
     t.orchestration_run_id,
