@@ -65,6 +65,6 @@ def test_answers_come_fast(warehouse: str, tmp_path: Path, command: tuple[str, .
     )
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert done.returncode in (0, 1), done.stderr
-    assert done.stdout or command[0] == "report"
+    assert done.stdout or done.stderr
     took = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     assert took < ALLOWED
