@@ -21,6 +21,7 @@ def clean_environment(directory: Path) -> dict[str, str]:
     """The environment without the user's settings, the journal in the directory."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("DBBTRACE_", "OTEL_"))}
     kept.pop("TRACEPARENT", None)
+    kept.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed package is compiled
     checkout = os.pathsep.join([str(_REPOSITORY), str(_REPOSITORY / "exporters")])  # measured is this one
     return {**kept, "DBBTRACE_JOURNAL_DIR": str(directory / "journal"), "PYTHONPATH": checkout}
 
