@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import dbbtrace
+from dbbtrace.warehouse import open_warehouse
 from tests.docs.pages import PAGES, REPOSITORY, Block, Reader, blocks
 
 MODULES = sorted([*REPOSITORY.glob("dbbtrace/**/*.py"), *REPOSITORY.glob("exporters/**/*.py")])
@@ -52,7 +53,10 @@ def _examples() -> Iterator[Block]:
 
 @pytest.mark.parametrize("example", list(_examples()), ids=lambda example: example.where)
 def test_the_docstring_example_holds(example: Block) -> None:
-    """An example in a docstring works as it stands."""
+    """An example in a docstring works as it stands, where a run has left its rows."""
+    open_warehouse("sqlite:///dbb_warehouse.db").migrate()
+    with dbbtrace.orchestration_run(data_product="Shop"):
+        _job()
     Reader(dbbtrace=dbbtrace, run_my_job=_job, **STAND_INS).follow(example)
 
 
