@@ -54,6 +54,9 @@ class Connector(Protocol):
     def indexed(self, connection: Any, table: str, index: str) -> bool:
         """Whether the table's index of that name stands."""
 
+    def execute(self, connection: Any, sql: str, parameters: Sequence[Any]) -> Any:
+        """Run one statement with its values bound; answers the cursor."""
+
     def insert(self, connection: Any, insert: Insert, rows: Sequence[Sequence[Any]]) -> int:
         """Write the bound rows; answers how many were new. All or nothing."""
 
@@ -163,6 +166,9 @@ class SqliteConnector:
         rows = connection.execute(f'PRAGMA {SCHEMA}.index_list("{table}")').fetchall()
         return index in {str(row[1]) for row in rows}
 
+    def execute(self, connection: Any, sql: str, parameters: Sequence[Any]) -> Any:
+        return connection.execute(sql, tuple(parameters))
+
     def insert(self, connection: Any, insert: Insert, rows: Sequence[Sequence[Any]]) -> int:
         # IMMEDIATE: looking and writing in one, so that two processes can't both find a record missing.
         connection.execute("BEGIN IMMEDIATE")
@@ -221,6 +227,13 @@ SELECT COUNT(*) FROM sys.indexes AS i
 INNER JOIN sys.index_columns AS k ON k.object_id = i.object_id AND k.index_id = i.index_id
 INNER JOIN sys.columns AS c ON c.object_id = k.object_id AND c.column_id = k.column_id
 WHERE i.object_id = OBJECT_ID(?) AND (i.name = ? OR (i.is_unique = 1 AND c.name = 'record_id'))"""
+_SQL_DRIVER_NAME = 6
+_MICROSOFT = "msodbcsql"
+_SQL_WVARCHAR = -9
+_ANY_TEXT = (_SQL_WVARCHAR, 0, 0)
+"""nvarchar(max). Else pyodbc and Microsoft's driver send a text of more than 2,000 characters as ntext, which OPENJSON
+does not take, nor a database in UTF-8, as every Fabric Warehouse is: https://github.com/mkleehammer/pyodbc/issues/835.
+FreeTDS does it well, and refuses to be told."""
 _IDLE = 30.0
 """Seconds after which a connection is asked whether it still lives: gateways cut idle ones."""
 
@@ -233,6 +246,7 @@ class OdbcConnector:
         self._address = address
         self._token = token
         self._dialect = FABRIC if address.in_fabric else None
+        self._sizes_texts = False
 
     def connect(self) -> Any:
         pyodbc = _pyodbc()
@@ -245,6 +259,7 @@ class OdbcConnector:
         except Exception as error:
             raise self.fault(error) from error
         connection.timeout = STATEMENT_TIMEOUT
+        self._sizes_texts = _MICROSOFT in str(connection.getinfo(_SQL_DRIVER_NAME)).lower()
         return connection
 
     def connect_bare(self, *, dry_run: bool) -> Any:
@@ -278,11 +293,19 @@ class OdbcConnector:
         found = connection.cursor().execute(_INDEX, (target, index)).fetchone()
         return bool(found and found[0])
 
-    def insert(self, connection: Any, insert: Insert, rows: Sequence[Sequence[Any]]) -> int:
+    def execute(self, connection: Any, sql: str, parameters: Sequence[Any]) -> Any:
         cursor = connection.cursor()
+        if not parameters:
+            return cursor.execute(sql)
+        if self._sizes_texts and any(isinstance(value, str) for value in parameters):
+            cursor.setinputsizes([_ANY_TEXT if isinstance(value, str) else None for value in parameters])
+        return cursor.execute(sql, tuple(parameters))
+
+    def insert(self, connection: Any, insert: Insert, rows: Sequence[Sequence[Any]]) -> int:
+        parameter = self.dialect(connection).parameter(rows)
+        cursor = self.execute(connection, insert.sql, (parameter,))
         try:
-            parameter = self.dialect(connection).parameter(rows)
-            return max(int(cursor.execute(insert.sql, (parameter,)).rowcount), 0)
+            return max(int(cursor.rowcount), 0)
         finally:
             cursor.close()
 

@@ -73,8 +73,7 @@ class Warehouse:
         """Run one statement with its values bound (``?``)."""
 
         def ask(connection: Any) -> Result:
-            cursor = connection.cursor()
-            cursor.execute(sql, tuple(parameters)) if parameters else cursor.execute(sql)
+            cursor = self._connector.execute(connection, sql, parameters)
             if cursor.description is None:
                 return Result((), [])
             columns = tuple(str(column[0]) for column in cursor.description)

@@ -65,6 +65,7 @@ class Server:
         self.collation = "Latin1_General_100_CI_AS_SC_UTF8"
         self.column_collations: dict[str, str] = {}
         self.babelfish: int | None = None
+        self.driver = "libmsodbcsql-18.3.so.2.1"
         self.has_schema = False
         self.statements: list[tuple[str, tuple[Any, ...]]] = []
         self.connections: list[Connection] = []
@@ -114,6 +115,10 @@ class Connection:
         self.closed = False
         self._sqlite = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
         self._sqlite.execute("ATTACH ? AS meta", (str(server.path),))
+
+    def getinfo(self, what: int) -> str:
+        assert what == 6, "SQL_DRIVER_NAME"
+        return self.server.driver
 
     def cursor(self) -> Cursor:
         if self.closed:
@@ -237,12 +242,32 @@ class Cursor:
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self._cursor: Any = None
+        self._sizes: list[Any] = []
+
+    def setinputsizes(self, sizes: list[Any]) -> None:
+        self._sizes = sizes
 
     def execute(self, sql: str, *parameters: Any) -> Cursor:
         if len(parameters) == 1 and isinstance(parameters[0], (tuple, list)):
             parameters = tuple(parameters[0])
+        self._check_sizes(parameters)
         self._cursor = self.connection.run(sql, parameters)
         return self
+
+    def _check_sizes(self, parameters: tuple[Any, ...]) -> None:
+        """Microsoft's driver sends long texts as ntext unless it is told; FreeTDS does not want to be told."""
+        sizes = [*self._sizes, *[None] * (len(parameters) - len(self._sizes))]
+        for size, value in zip(sizes, parameters, strict=True):
+            told = size == (-9, 0, 0)
+            if (
+                not isinstance(value, str)
+                or len(value) <= 2000
+                or told == ("msodbcsql" in self.connection.server.driver)
+            ):
+                continue
+            if told:
+                raise fault(0, "Invalid string or buffer length", state="HY090")
+            raise fault(4189, "Cannot convert to text/ntext or collate to 'Latin1_General_100_BIN2_UTF8'.")
 
     def fetchone(self) -> Any:
         return self._cursor.fetchone()

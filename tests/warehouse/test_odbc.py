@@ -341,6 +341,21 @@ def test_what_the_server_refuses_costs_itself_alone(server, warehouse):
     assert server.sql("SELECT COUNT(*) FROM meta.monitoring_transformation_dbt") == [(38,)]
 
 
+# -- parameters ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("driver", ["libmsodbcsql-18.3.so.2.1", "msodbcsql17.dll", "libtdsodbc.so"])
+def test_long_texts_are_nvarchar_max_for_every_driver(server, driver):
+    """A batch, and a question: never ntext, which a database in UTF-8 refuses and OPENJSON does not take."""
+    server.driver = driver
+    warehouse = open_warehouse(DW)
+    warehouse.migrate()
+    assert (
+        warehouse.write([row for place in range(50) for row in rows_of(load(f"t{place}", IDENTITY=f"{place}"))]) == 50
+    )
+    assert warehouse.query(f"{COUNT} WHERE table_name = ? OR rows_read = ?", ("x" * 2001, 10)).rows == [(50,)]
+
+
 # -- the real pyodbc ----------------------------------------------------------------------------------------
 
 
