@@ -54,7 +54,7 @@ def _examples() -> Iterator[Block]:
 @pytest.mark.parametrize("example", list(_examples()), ids=lambda example: example.where)
 def test_the_docstring_example_holds(example: Block) -> None:
     """An example in a docstring works as it stands, where a run has left its rows."""
-    open_warehouse("sqlite:///dbb_warehouse.db").migrate()
+    open_warehouse("sqlite:///dbb_warehouse.db").migrate(views=True)
     with dbbtrace.orchestration_run(data_product="Shop"):
         _job()
     Reader(dbbtrace=dbbtrace, run_my_job=_job, **STAND_INS).follow(example)
