@@ -16,7 +16,7 @@ from dbbtrace.errors import ConfigurationError, DbbtraceError, TransientError, U
 from dbbtrace.warehouse import faults
 from dbbtrace.warehouse.addresses import OdbcAddress, SqliteAddress
 from dbbtrace.warehouse.dialects import BABELFISH, FABRIC, SQLITE, TSQL, Dialect
-from dbbtrace.warehouse.schema import SCHEMA, TABLES, Kind, Table
+from dbbtrace.warehouse.schema import RECORD, SCHEMA, TABLES, Kind, Table
 from dbbtrace.warehouse.statements import Found, Insert, Shape
 from dbbtrace.warehouse.tokens import SQL_COPT_SS_ACCESS_TOKEN, TokenSource, packed
 
@@ -64,7 +64,7 @@ class Connector(Protocol):
         """The typed error for the driver's exception."""
 
 
-def shape_of(table: Table, columns: Sequence[Found]) -> Shape:
+def shape_of(table: Table, columns: Sequence[Found], *, once: bool = False) -> Shape:
     """Which of the schema's columns these are: by exact name, else ignoring case."""
     exact = {found.name: found for found in columns}
     loose = {found.name.lower(): found for found in reversed(columns)}
@@ -74,7 +74,8 @@ def shape_of(table: Table, columns: Sequence[Found]) -> Shape:
             (column.name, replace(found, length=_narrower(column.kind, column.size, found.length)))
             for column, found in pairs
             if found is not None
-        )
+        ),
+        once,
     )
 
 
@@ -159,7 +160,8 @@ class SqliteConnector:
         for table in TABLES:
             rows = connection.execute(f'PRAGMA {SCHEMA}.table_info("{table.name}")').fetchall()
             if rows:
-                result[table.name] = shape_of(table, [Found(str(row[1])) for row in rows])
+                columns = [Found(str(row[1])) for row in rows]
+                result[table.name] = shape_of(table, columns, once=_keeps_doubles_out(connection, table))
         return result
 
     def indexed(self, connection: Any, table: str, index: str) -> bool:
@@ -183,6 +185,13 @@ class SqliteConnector:
 
     def fault(self, error: BaseException, *, writing: bool = False) -> DbbtraceError:
         return faults.of_sqlite(error)
+
+
+def _keeps_doubles_out(connection: Any, table: Table) -> bool:
+    """Whether the unique index stands, and is what it should be."""
+    name = SQLITE.unique_name(table)
+    rows = connection.execute(f'PRAGMA {SCHEMA}.index_info("{name}")').fetchall()
+    return tuple(str(row[2]).lower() for row in rows) == RECORD
 
 
 def _identity(path: str) -> tuple[int, int] | None:

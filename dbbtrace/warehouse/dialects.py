@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from dbbtrace.warehouse.schema import SCHEMA, Column, Table
+from dbbtrace.warehouse.schema import RECORD, SCHEMA, Column, Table
 
 __all__ = ["BABELFISH", "FABRIC", "SQLITE", "TSQL", "Dialect", "as_json", "wide"]
 
@@ -84,18 +84,22 @@ class Dialect:
         """DDL that adds one nullable column."""
         return f"ALTER TABLE {self.target(table.name)} ADD {self.column(column)}"
 
+    def unique_name(self, table: Table) -> str:
+        """Name of the index that keeps a second row of one record out."""
+        return f"ux_{table.name}_record_id"
+
     def indexes(self, table: Table) -> dict[str, str]:
         """Name → DDL of the table's indexes. The unique one stops two writers of one record; the run comes first in
         it, so that it finds a run too. The other finds rows without record_id, which hand-made writers leave, by the
         natural key: without it each fact that is written would read the whole table."""
         # SQLite takes the schema before the index, and then the table without it.
         record_id = self.quote("record_id")
-        unique, natural = f"ux_{table.name}_record_id", f"ix_{table.name}_natural"
+        unique, natural = self.unique_name(table), f"ix_{table.name}_natural"
         first = self.quote(table.natural_key.texts[0])
         schema, name = self.quote(SCHEMA), self.quote(table.name)
         return {
             unique: f"CREATE UNIQUE INDEX {schema}.{self.quote(unique)}"
-            f" ON {name} ({self.quote('orchestration_run_id')}, {record_id})",
+            f" ON {name} ({', '.join(map(self.quote, RECORD))})",
             natural: f"CREATE INDEX {schema}.{self.quote(natural)}"
             f" ON {name} (COALESCE({first}, '')) WHERE {record_id} IS NULL",
         }
@@ -119,11 +123,10 @@ class _TSql(Dialect):
     def indexes(self, table: Table) -> dict[str, str]:
         if not self.unique_index:
             return {}
-        run, record_id = self.quote("orchestration_run_id"), self.quote("record_id")
-        name = f"ux_{table.name}_record_id"
+        name, record = self.unique_name(table), ", ".join(map(self.quote, RECORD))
         return {
-            name: f"CREATE UNIQUE INDEX {self.quote(name)} ON {self.target(table.name)} ({run}, {record_id})"
-            f" WHERE {record_id} IS NOT NULL"
+            name: f"CREATE UNIQUE INDEX {self.quote(name)} ON {self.target(table.name)} ({record})"
+            f" WHERE {self.quote('record_id')} IS NOT NULL"
         }
 
 

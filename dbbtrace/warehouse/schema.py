@@ -17,6 +17,7 @@ from dbbtrace import attributes as key
 __all__ = [
     "DBT_NODES",
     "LOADS",
+    "RECORD",
     "REFRESHES",
     "SCHEMA",
     "TABLES",
@@ -30,6 +31,8 @@ __all__ = [
 ]
 
 SCHEMA: Final = "meta"
+RECORD: Final = ("orchestration_run_id", "record_id")
+"""Columns that tell one row from every other; unique together where the database enforces it."""
 
 
 class Kind(Enum):

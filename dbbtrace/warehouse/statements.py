@@ -2,7 +2,8 @@
 
     INSERT INTO meta.t (columns) SELECT j.columns FROM <the batch> AS j WHERE NOT EXISTS (<the row stands already>)
 
-A row stands already when its record_id stands in that run. On a table without that column, and for facts that a
+A row stands already when its record_id stands in that run; where a unique index says the same (SQLite), the row is
+left to it: ``ON CONFLICT ... DO NOTHING``. On a table without that column, and for facts that a
 hand-made writer may have written already, the natural key decides, by count (``j.nth``: the how-manieth row of that
 key this is in the batch). An interrupted row yields to the ended one of its operation; it never keeps one out.
 Values are always bound; nothing here touches a connection.
@@ -13,10 +14,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any
 
 from dbbtrace.warehouse.dialects import Dialect, wide
-from dbbtrace.warehouse.schema import LOADS, Column, Kind, Row, Table
+from dbbtrace.warehouse.schema import LOADS, RECORD, Column, Kind, Row, Table
 from dbbtrace.warehouse.values import cut
 
 __all__ = ["Found", "Insert", "Shape", "insert", "once"]
@@ -42,6 +44,8 @@ class Shape:
 
     found: tuple[tuple[str, Found], ...]
     """Schema's column name → what stands for it; columns that the table lacks are absent."""
+    once: bool = False
+    """Whether the database itself keeps a second row of a run and record_id out, if it is told to pass it by."""
 
     def __contains__(self, name: object) -> bool:
         return any(name == here for here, _ in self.found)
@@ -61,32 +65,41 @@ class Insert:
     cuts: tuple[tuple[int, int], ...]
     """(place among the bound, bytes): columns narrower than the schema's."""
 
-    def bind(self, rows: Sequence[Row]) -> list[list[Any]]:
+    def bind(self, rows: Sequence[Row]) -> Sequence[Sequence[Any]]:
         """The rows' values in the order of the statement."""
+        if not rows or (not self.controls and not self.cuts and len(self.places) == len(rows[0].values)):
+            return [row.values for row in rows]
         nth = _nth(rows) if "nth" in self.controls else [1] * len(rows)
-        bound = []
-        for row, which in zip(rows, nth, strict=True):
-            values = [row.values[place] for place in self.places]
-            for place, size in self.cuts:
-                if values[place] is not None:
-                    values[place] = cut(str(values[place]), size)
-            own = {"own": int(row.fact or row.ended_id is not None), "nth": which, "ended_id": row.ended_id}
-            own["interrupted"] = int(row.ended_id is not None)
-            values += [own[control] for control in self.controls]
-            bound.append(values)
-        return bound
+        return [self._bound(row, which) for row, which in zip(rows, nth, strict=True)]
+
+    def _bound(self, row: Row, nth: int) -> list[Any]:
+        values = [row.values[place] for place in self.places]
+        for place, size in self.cuts:
+            if values[place] is not None:
+                values[place] = cut(str(values[place]), size)
+        interrupted = row.ended_id is not None
+        controls: dict[str, Any] = {
+            "own": int(row.fact or interrupted),
+            "nth": nth,
+            "interrupted": int(interrupted),
+            "ended_id": row.ended_id,
+        }
+        return values + [controls[control] for control in self.controls]
 
 
 def _nth(rows: Sequence[Row]) -> list[int]:
     """For each row the how-manieth of its natural key it is in this batch, from 1."""
+    natural, position = rows[0].table.natural_key, rows[0].table.position
+    names = (*natural.texts, natural.status, *([natural.moment] if natural.moment else []))
+    key = itemgetter(*[position[name] for name in names])
     seen: dict[tuple[Any, ...], int] = {}
     result = []
     for row in rows:
-        position, natural = row.table.position, row.table.natural_key
-        names = (*natural.texts, natural.status, *([natural.moment] if natural.moment else []))
-        which = tuple([row.values[position[name]] or "" for name in names])
-        seen[which] = seen.get(which, 0) + 1
-        result.append(seen[which])
+        which = key(row.values)
+        if None in which:  # NULL and '' are the same
+            which = tuple([value or "" for value in which])
+        seen[which] = nth = seen.get(which, 0) + 1
+        result.append(nth)
     return result
 
 
@@ -138,7 +151,7 @@ def insert(dialect: Dialect, table: Table, shape: Shape, facts: bool, interrupte
     controls = (*((_OWN, _NTH) if natural else ()), *((_INTERRUPTED, _ENDED_ID) if interrupted else ()))
     writer = _Writer(dialect, table, shape)
     conditions = []
-    if tracked:
+    if tracked and not shape.once:
         conditions.append(writer.no_record("record_id"))
     if tracked and interrupted:
         conditions.append(writer.no_record("ended_id"))
@@ -150,8 +163,10 @@ def insert(dialect: Dialect, table: Table, shape: Shape, facts: bool, interrupte
     chosen = ", ".join(f"j.{dialect.quote(column.name)}" for column in columns)
     batch = [(column.name, wide(column.sql_type) if shape[column.name].wide else column.sql_type) for column in columns]
     batch += [(control.name, control.sql_type) for control in controls]
-    where = "\n  AND ".join(conditions)
+    where = "\n  AND ".join(conditions or ["1 = 1"])
     sql = f"INSERT INTO {writer.target} ({target})\nSELECT {chosen}\nFROM {dialect.batch(batch)} AS j\nWHERE {where}"
+    if tracked and shape.once:
+        sql += f"\nON CONFLICT ({', '.join(map(dialect.quote, RECORD))}) DO NOTHING"
     cuts = [(place, shape[column.name].length) for place, column in enumerate(columns)]
     return Insert(
         sql,
