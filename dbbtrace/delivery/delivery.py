@@ -11,7 +11,6 @@ import os
 import threading
 import time
 from collections.abc import Sequence
-from queue import Empty, SimpleQueue
 
 from opentelemetry.context import Context
 from opentelemetry.sdk.resources import Resource
@@ -19,6 +18,7 @@ from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
 from dbbtrace.delivery import adoption, lifecycle
 from dbbtrace.delivery.backlog import Backlog
+from dbbtrace.delivery.bell import Answer
 from dbbtrace.delivery.deadletter import DeadLetters
 from dbbtrace.delivery.gate import Gate
 from dbbtrace.delivery.journal import SEGMENT_BYTES, Journal, Position, TakenError, claim_key, span_key
@@ -359,7 +359,7 @@ class Delivery(SpanProcessor):
             return False
         deadline = time.monotonic() + timeout
         self._adopt(timeout)
-        asked: list[SimpleQueue[bool]] = []
+        asked: list[Answer] = []
         for lane in lanes:
             backlog = lane.backlog
             lane.children = [source for source in lane.children if not source.is_idle]
@@ -369,7 +369,8 @@ class Delivery(SpanProcessor):
                 asked.append(lane.worker.ask(backlog, position))
         stands = True
         for each in asked:
-            stands &= _answer(each, timeout, deadline)  # each is waited for, whatever the others say
+            # Each is waited for, whatever the others say.
+            stands &= each.get(None if timeout < 0 else deadline - time.monotonic())
         return stands and not any(lane.lost for lane in lanes)
 
     def left(self) -> dict[str, int]:
@@ -462,14 +463,6 @@ class Delivery(SpanProcessor):
         if is_strict():
             raise error
         warn_once(f"delivery:{doing}:{type(error).__name__}", "dbbtrace could not %s: %r", doing, error)
-
-
-def _answer(answer: SimpleQueue[bool], timeout: float, deadline: float) -> bool:
-    """What a worker answers, False if it doesn't until the deadline; a negative timeout waits for ever."""
-    try:
-        return answer.get(timeout=None if timeout < 0 else max(0.0, deadline - time.monotonic()))
-    except Empty:
-        return False
 
 
 _left_to_the_parent: list[object] = []

@@ -20,7 +20,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from dbbtrace.delivery import codec
-from dbbtrace.delivery.owner import this_process
+from dbbtrace.delivery.owner import parent_pid, this_process
 from dbbtrace.times import iso_utc
 from dbbtrace.version import __version__
 
@@ -280,7 +280,7 @@ class Journal:
             "dbbtrace_journal": FORMAT,
             "segment": segment,
             "owner": self.owner,
-            "parent": os.getppid(),
+            "parent": parent_pid(),
             "by": f"dbbtrace {__version__}",
             "at": now_text(),
             "destinations": [{"key": claim_key(name), "name": name, "rows": rows} for name, rows in self._destinations],

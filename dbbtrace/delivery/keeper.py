@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from queue import Empty, SimpleQueue
 
+from dbbtrace.delivery.bell import Bell
 from dbbtrace.delivery.worker import OUR_THREADS, quietly
 from dbbtrace.diagnostics import guard
 
@@ -24,13 +24,13 @@ class Keeper:
     def __init__(self, chores: Callable[[], None], every: float) -> None:
         self._chores = chores
         self._every = every
-        self._stop: SimpleQueue[None] = SimpleQueue()
+        self._stop = Bell()
         self._thread = threading.Thread(target=self._run, name="dbbtrace keeper", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
         """End after the chore in hand."""
-        self._stop.put(None)
+        self._stop.ring()
 
     def _run(self) -> None:
         quietly()
@@ -38,10 +38,7 @@ class Keeper:
             while True:
                 with guard("keep its journal"):
                     self._chores()
-                try:
-                    self._stop.get(timeout=self._every)
+                if self._stop.wait(self._every):
                     return
-                except Empty:
-                    pass
         finally:
             OUR_THREADS.discard(threading.get_ident())

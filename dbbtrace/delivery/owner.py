@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-__all__ = ["Owner", "this_process"]
+__all__ = ["Owner", "parent_pid", "this_process"]
 
 _HOST_PID_NAMESPACE = "pid:[4026531836]"
 """What Linux calls the namespace of the machine itself; any other is a container's, and new at each start."""
@@ -84,6 +84,13 @@ def this_process() -> Owner:
             random="",
         )
     return Owner(_this.host, _this.machine, _this.boot, _this.pid, _this.start, secrets.token_hex(4))
+
+
+def parent_pid() -> int:
+    """The process that started this one; with multiprocessing the one that wanted it, not the server that forked it."""
+    process = sys.modules.get("multiprocessing.process")
+    parent = process.parent_process() if process is not None else None
+    return parent.pid if parent is not None and parent.pid is not None else os.getppid()
 
 
 def _machine(host: str) -> str:

@@ -8,9 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
-from queue import Empty
 
 from opentelemetry.sdk.trace import ReadableSpan
 
@@ -225,8 +223,7 @@ class _Crew:
         deadline = time.monotonic() + timeout
         answers = [worker.ask(source, FINISHED) for worker, source in self._sources]
         for answer in answers:
-            with suppress(Empty):
-                answer.get(timeout=None if timeout < 0 else max(0.0, deadline - time.monotonic()))
+            answer.get(None if timeout < 0 else deadline - time.monotonic())
         for worker in self._workers.values():
             worker.close(1.0 if all(source.is_idle for mine, source in self._sources if mine is worker) else 0)
 

@@ -12,13 +12,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from queue import Empty, SimpleQueue
 from typing import NamedTuple
 
 from opentelemetry import context as otel_context
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
+from dbbtrace.delivery.bell import Answer, Bell
 from dbbtrace.delivery.journal import Position
 from dbbtrace.delivery.settle import Outcome, UnexplainedError, settle
 from dbbtrace.delivery.source import BATCH, Item, Source
@@ -49,7 +49,7 @@ class Request(NamedTuple):
 
     source: Source
     position: Position
-    answer: SimpleQueue[bool]
+    answer: Answer
 
 
 class Worker:
@@ -84,7 +84,7 @@ class Worker:
         self._set_aside = set_aside
         self._settled = settled
         self.exporter: SpanExporter | None = None
-        self._wake: SimpleQueue[None] = SimpleQueue()  # re-entrant, unlike Event: a signal handler may flush
+        self._bell = Bell()
         self._requests: deque[Request] = deque()
         self._thread: threading.Thread | None = None
         self._turn = threading.Lock()
@@ -123,16 +123,16 @@ class Worker:
 
     def wake(self) -> None:
         """There is something to do."""
-        self._wake.put(None)
+        self._bell.ring()
 
-    def ask(self, source: Source, position: Position) -> SimpleQueue[bool]:
+    def ask(self, source: Source, position: Position) -> Answer:
         """Deliver without delay; where the answer will be, once all up to the position is settled, or can't be."""
-        request = Request(source, position, SimpleQueue())
+        request = Request(source, position, Answer())
         self._requests.append(request)
         self._hurry = True
         self.start()
         if not self.running:
-            request.answer.put(False)
+            request.answer.give(False)
         self.wake()
         return request.answer
 
@@ -197,9 +197,7 @@ class Worker:
             timeout = self._patience()
             if timeout is not None and timeout <= 0:
                 return
-            try:
-                self._wake.get(timeout=timeout)
-            except Empty:
+            if not self._bell.wait(timeout):
                 return
             if self._closing and self._is_idle():
                 return
@@ -322,7 +320,7 @@ class Worker:
             verdict = self._verdict(request)
             if verdict is not None:
                 self._requests.remove(request)
-                request.answer.put(verdict)
+                request.answer.give(verdict)
                 answered = True
         return answered
 
