@@ -9,8 +9,6 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from dbbtrace.errors import UsageError
 
@@ -76,21 +74,30 @@ def warn_once(key: str, message: str, *args: object, level: int = logging.WARNIN
     log.log(level, message, *args)
 
 
-@contextmanager
-def guard(doing: str) -> Iterator[None]:
+class guard:  # noqa: N801 - reads as what it is: with guard("save a span")
     """Keep a fault of dbbtrace's own out of the job: one log line a kind; raised when strict.
 
     Only ``Exception``: a KeyboardInterrupt that arrives while we work is the job's, not ours.
     """
-    try:
-        yield
-    except Exception as error:
-        if is_strict():
-            raise
+
+    __slots__ = ("_doing",)
+
+    def __init__(self, doing: str) -> None:
+        self._doing = doing
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
+        if error is None:
+            return False
+        if not isinstance(error, Exception) or is_strict():
+            return False
         warn_once(
-            f"guard:{doing}:{type(error).__name__}",
+            f"guard:{self._doing}:{type(error).__name__}",
             "dbbtrace could not %s and goes on without: %s: %s",
-            doing,
+            self._doing,
             type(error).__name__,
             error,
         )
+        return True

@@ -22,11 +22,10 @@ from opentelemetry.trace import NonRecordingSpan, Status, StatusCode, set_span_i
 from dbbtrace import attributes as key
 from dbbtrace import runtime
 from dbbtrace.diagnostics import complain, guard
-from dbbtrace.provider import now
+from dbbtrace.provider import LiveSpan, now
 from dbbtrace.scope import Scope, close_scope, current_scope, open_scope, parent_in, with_scope
 
 if TYPE_CHECKING:
-    from opentelemetry.sdk.trace import Span
     from typing_extensions import Self
 
 __all__ = ["Handle", "error_type_of"]
@@ -55,7 +54,7 @@ class Handle:
         self._given = {attribute: value for attribute, value in (values or {}).items() if value is not None}
         self._values: dict[str, Any] = dict(self._given)
         self._failed: tuple[str, str] | None = None
-        self._span: Span | None = None
+        self._span: LiveSpan | None = None
         self._scope: Scope | None = None
         self._pid = 0
         self._open = False
@@ -85,7 +84,7 @@ class Handle:
         span = self._span
         if span is not None and self._open and self._pid == os.getpid():
             with guard("save a span"):
-                span.set_attributes(self._values)
+                span.put(self._values)
                 runtime.current().save(span)
 
     @property
@@ -94,7 +93,7 @@ class Handle:
         return self._failed is not None
 
     @property
-    def span(self) -> Span | None:
+    def span(self) -> LiveSpan | None:
         """The OpenTelemetry span; None before the start."""
         return self._span
 
@@ -192,7 +191,7 @@ class Handle:
             **self._ids(scope),
         )
         self._span = span
-        self._scope = self._inner(scope).inner(parent=span.context, links=())
+        self._scope = self._inner(scope).under(span.context)
 
     def _enter(self, process_wide: bool) -> None:
         """Make the span and the scope current: for this context, and for the process where asked."""
@@ -242,7 +241,7 @@ class Handle:
             values[key.ERROR_TYPE], values[key.ERROR_MESSAGE] = self._failed
             span.set_status(Status(StatusCode.ERROR, self._failed[1]))
         values.setdefault(self._result_key, _result(error, self.failed))
-        span.set_attributes(values)
+        span.put(values)
         span.end(now())
 
 

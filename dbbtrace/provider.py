@@ -6,8 +6,7 @@ the global provider only where none is set, so that spans of other instrumentati
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from time import time_ns
 
 from opentelemetry import trace
@@ -16,16 +15,18 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanLimits, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
-from opentelemetry.trace import Link, SpanKind
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import Link, SpanContext, TraceFlags, get_current_span
 
 from dbbtrace import identity
 from dbbtrace.version import __version__
 
-__all__ = ["Ids", "Provider", "clock", "now", "set_clock"]
+__all__ = ["Ids", "LiveSpan", "Provider", "clock", "now", "set_clock"]
 
 clock: Callable[[], int] = time_ns
 """Nanoseconds since the Unix epoch; ``dbbtrace.testing`` puts its own here."""
 
+_SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 _UNLIMITED = SpanLimits(
     max_attributes=SpanLimits.UNSET,
     max_events=SpanLimits.UNSET,
@@ -50,32 +51,20 @@ def set_clock(replacement: Callable[[], int] | None) -> None:
 
 
 class Ids(IdGenerator):
-    """Ids from ``secrets``, unless the next span's were given.
-
-    The SDK asks its generator for ids and takes none from callers; ``give`` hands them over on this thread.
-    """
+    """Ids from the system's randomness: the SDK's own generator uses the global ``random``, and a job that seeds it
+    repeats its ids."""
 
     def __init__(self) -> None:
-        self._given = threading.local()
         self.new_span_id: Callable[[], int] = identity.new_span_id
         self.new_trace_id: Callable[[], int] = identity.new_trace_id
 
-    def give(self, *, trace_id: int | None, span_id: int | None) -> None:
-        """Ids for the next span started on this thread; None: a random one."""
-        self._given.trace_id = trace_id
-        self._given.span_id = span_id
-
     def generate_trace_id(self) -> int:
-        """The trace id given, once; otherwise 128 random bits."""
-        given = getattr(self._given, "trace_id", None)
-        self._given.trace_id = None
-        return given or self.new_trace_id()
+        """128 random bits."""
+        return self.new_trace_id()
 
     def generate_span_id(self) -> int:
-        """The span id given, once; otherwise 64 random bits."""
-        given = getattr(self._given, "span_id", None)
-        self._given.span_id = None
-        return given or self.new_span_id()
+        """64 random bits."""
+        return self.new_span_id()
 
     def is_trace_id_random(self) -> bool:
         """False: a trace id is the run's GUID, of which some bits are fixed."""
@@ -90,15 +79,17 @@ class _Switch(SpanProcessor):
 
     def __init__(self) -> None:
         self.target: SpanProcessor | None = None
+        self._saw: dict[int, SpanProcessor] = {}
+        """Span id → who saw its start. The SDK hands another object to ``on_end`` than to ``on_start``."""
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         target = self.target
         if target is not None:
-            span._dbbtrace_target = target  # type: ignore[attr-defined]
+            self._saw[span.context.span_id] = target
             target.on_start(span, parent_context)
 
     def on_end(self, span: ReadableSpan) -> None:
-        target = getattr(span, "_dbbtrace_target", None) or self.target
+        target = self._saw.pop(span.context.span_id, None) or self.target
         if target is not None:
             target.on_end(span)
 
@@ -107,6 +98,30 @@ class _Switch(SpanProcessor):
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
         return self.target is None or self.target.force_flush(timeout_millis)
+
+
+class LiveSpan(Span):
+    """An SDK span that we start ourselves: no sampler is asked, ids may be given, and attributes that need no cleaning
+    are not cleaned, which is half of what a span costs."""
+
+    def put(self, values: Mapping[str, object]) -> None:
+        """Set those of the attributes that have changed."""
+        held = getattr(self._attributes, "_dict", None)
+        if type(held) is dict:
+            if held:
+                values = {name: value for name, value in values.items() if held.get(name) is not value}
+            if self._end_time is None and _are_plain(values):
+                held.update(values)
+                return
+        self.set_attributes(values)  # type: ignore[arg-type]
+
+
+_PLAIN = frozenset({str, bool, int, float})
+
+
+def _are_plain(attributes: Mapping[str, object]) -> bool:
+    """Whether the SDK would take the attributes as they are."""
+    return _PLAIN.issuperset(map(type, attributes.values())) and "" not in attributes
 
 
 class Provider:
@@ -127,7 +142,7 @@ class Provider:
         # OTEL_SDK_DISABLED stops forwarding, never rows; the SDK offers no public switch for one provider.
         self.sdk._disabled = False
         self.sdk.add_span_processor(self._switch)
-        self._tracer = self.sdk.get_tracer("dbbtrace", __version__)
+        self._scope = InstrumentationScope("dbbtrace", __version__)
 
     @property
     def processor(self) -> SpanProcessor | None:
@@ -154,15 +169,29 @@ class Provider:
         trace_id: int | None = None,
         span_id: int | None = None,
         links: Sequence[Link] = (),
-        kind: SpanKind = SpanKind.INTERNAL,
-    ) -> Span:
-        """A started SDK span, child of the context's current span; ids given where they are not random."""
-        self.ids.give(trace_id=trace_id, span_id=span_id)
-        try:
-            span = self._tracer.start_span(name, context, kind, attributes, links, start)  # type: ignore[arg-type]
-        finally:
-            self.ids.give(trace_id=None, span_id=None)
-        assert isinstance(span, Span)  # the sampler is always on
+    ) -> LiveSpan:
+        """A started span, child of the context's current span; ids given where they are not random."""
+        parent = get_current_span(context).get_span_context()
+        flags, state = _SAMPLED, None
+        if parent.is_valid:
+            trace_id, state = parent.trace_id, parent.trace_state
+            if parent.trace_flags != _SAMPLED:
+                flags = TraceFlags(parent.trace_flags | _SAMPLED)
+        span = LiveSpan(
+            name=name,
+            context=SpanContext(
+                trace_id or self.ids.new_trace_id(), span_id or self.ids.new_span_id(), False, flags, state
+            ),
+            parent=parent if parent.is_valid else None,
+            sampler=ALWAYS_ON,
+            resource=self.resource,
+            links=links,
+            span_processor=self.sdk._active_span_processor,
+            limits=_UNLIMITED,
+            instrumentation_scope=self._scope,
+        )
+        span.put(attributes)
+        span.start(start, context)
         return span
 
 

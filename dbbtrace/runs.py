@@ -110,7 +110,7 @@ class Run(Handle):
                 span_id=root,
                 links=scope.links,
             )
-            self._scope = scope.inner(parent=self._span.context, links=())
+            self._scope = scope.under(self._span.context)
         elif opens:
             super()._start_span(scope)  # the root has been emitted: a cell run again, or a run opened twice
         else:

@@ -50,6 +50,12 @@ class Scope:
         """This scope with changes; None changes nothing."""
         return replace(self, _inherited={}, **{name: value for name, value in changes.items() if value is not None})
 
+    def under(self, parent: SpanContext) -> Scope:
+        """The same scope for what hangs on this span."""
+        inner = object.__new__(Scope)
+        inner.__dict__.update(self.__dict__, parent=parent, links=())  # ``replace`` takes six times as long
+        return inner
+
     def inherited(self) -> dict[str, Any]:
         """Attributes of every span inside: run, product, environment, workspace, workload, pipeline. A copy."""
         if not self._inherited:

@@ -1,0 +1,54 @@
+"""The private provider: where spans go when it is told otherwise half-way, and what their attributes become."""
+
+from __future__ import annotations
+
+from opentelemetry.context import Context
+from opentelemetry.sdk.trace import SpanProcessor
+
+from dbbtrace.provider import Provider
+
+
+class Seen(SpanProcessor):
+    """Notes what it is shown."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def on_start(self, span, parent_context=None) -> None:
+        self.names.append(f"start {span.name}")
+
+    def on_end(self, span) -> None:
+        self.names.append(f"end {span.name}")
+
+
+def test_a_span_ends_where_it_began():
+    """Configured anew while a span runs: its end goes to the delivery that journalled its start; so do the ends of
+    other instrumentation's spans."""
+    provider, first, second = Provider("test"), Seen(), Seen()
+    provider.processor = first
+    ours = provider.start_span("ours", Context(), {}, start=1)
+    theirs = provider.sdk.get_tracer("other").start_span("theirs")
+    provider.processor = second
+    ours.end()
+    theirs.end()
+    provider.start_span("later", Context(), {}, start=1).end()
+    assert first.names == ["start ours", "start theirs", "end ours", "end theirs"]
+    assert second.names == ["start later", "end later"]
+
+
+def test_attributes_are_what_the_sdk_makes_of_them():
+    """Values that the SDK would change are left to it; the others are taken as they are."""
+    provider = Provider("test")
+    plain = provider.start_span("plain", Context(), {"a": 1, "b": "x", "c": True, "d": 0.5}, start=1)
+    plain.put({"a": 2, "b": "x"})
+    assert dict(plain.attributes) == {"a": 2, "b": "x", "c": True, "d": 0.5}
+    odd = provider.start_span("odd", Context(), {"list": [1, 2], "a": 1}, start=1)
+    assert dict(odd.attributes) == {"list": (1, 2), "a": 1}
+
+
+def test_nothing_is_set_on_a_span_that_has_ended():
+    """As the SDK has it."""
+    span = Provider("test").start_span("ended", Context(), {"a": 1}, start=1)
+    span.end()
+    span.put({"a": 2})
+    assert dict(span.attributes) == {"a": 1}
