@@ -49,6 +49,7 @@ _ADVICE = {
     207: "a column is missing: run `dbbtrace migrate`",
     515: "the table asks for a value that rows don't have: make that column nullable",
 }
+_CERTIFICATE = re.compile("certificate verify failed|certificate chain|encryption not supported", re.IGNORECASE)
 _NATIVE = re.compile(r"\((-?\d+)\)(?= \(SQL|;|\Z)")
 _STATE = re.compile(r"\[([0-9A-Z]{5})\]")
 _DRIVER = "ODBC Driver 18 for SQL Server"
@@ -66,6 +67,11 @@ def of_odbc(error: BaseException, *, writing: bool = False) -> DbbtraceError:
     states = set(_STATE.findall(text)) | ({str(error.args[0])} if error.args else set())
     natives = {int(number) for number in _NATIVE.findall(text)}
     message = _short(text)
+    if _CERTIFICATE.search(text):
+        return ConfigurationError(
+            f"{message}: install the server's certificate, or add TrustServerCertificate=yes (Encrypt=optional where it"
+            " can't encrypt) to the warehouse's connection string"
+        )
     if _FREETDS in text and (natives & _FREETDS_LOST or _FREETDS_RESET in text):
         return TransientError(message, ambiguous=writing)
     if natives & RETRIABLE_ERRORS or states & RETRIABLE_STATES or natives & _DOUBLED or "HYT01" in states:

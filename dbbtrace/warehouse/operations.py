@@ -133,7 +133,7 @@ def _node(row: dict[str, Any]) -> Operation:
         workload="transformation",
         kind="dbt_node",
         name=str(row["item_name"]),
-        rows_written=row["rows_affected"],
+        rows_written=None if row["rows_affected"] == -1 else row["rows_affected"],  # as hand-made writers leave it
         error_message=row["message"] or row["error_message"],
         unique_id=row["unique_id"],
         resource_type=row["resource_type"],

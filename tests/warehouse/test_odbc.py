@@ -269,6 +269,22 @@ def test_a_fault_for_a_person_says_what_to_do(native, says):
     assert says in str(faults.of_odbc(fault(native)))
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "SSL Provider: [error:0A000086:SSL routines::certificate verify failed:self-signed certificate] (-1)",
+        "SSL Provider: The certificate chain was issued by an authority that is not trusted. (-2146893019)",
+        "Encryption not supported on SQL Server. (20)",
+    ],
+)
+def test_a_certificate_that_nobody_trusts_is_for_a_person(text):
+    """It is no better in a minute; the line says what to write."""
+    error = Error("08001", f"[08001] [Microsoft][ODBC Driver 18 for SQL Server]{text} (SQLDriverConnect)")
+    fault = faults.of_odbc(error)
+    assert isinstance(fault, ConfigurationError)
+    assert "TrustServerCertificate=yes" in str(fault)
+
+
 # -- trying again -------------------------------------------------------------------------------------------
 
 
