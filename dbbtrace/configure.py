@@ -7,6 +7,7 @@ OpenTelemetry entry point, never by import.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -190,6 +191,8 @@ def _say(settings: Settings, targets: Sequence[Destination]) -> None:
             "no warehouse is named, as DBBTRACE_WAREHOUSE would: rows wait in the journal %s",
             settings.journal_dir,
         )
+    if not log.isEnabledFor(logging.INFO):
+        return
     names = ", ".join(f"{'rows' if target.rows else 'spans'} → {masked(target.name)}" for target in targets)
     log.info(
         "dbbtrace: %s; journal %s; warehouse named by %s",

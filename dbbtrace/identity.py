@@ -6,10 +6,21 @@ length needed, over UTF-8 text: any language can compute them. Knows nothing of 
 
 from __future__ import annotations
 
+import os
 import re
 import uuid
-from hashlib import sha256
-from secrets import randbits
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hashlib import sha256
+else:
+    try:  # the same without OpenSSL, whose loading would be a good part of the start of a job
+        from _sha2 import sha256
+    except ImportError:
+        try:
+            from _sha256 import sha256
+        except ImportError:
+            from hashlib import sha256
 
 __all__ = [
     "dbt_identity",
@@ -23,6 +34,7 @@ __all__ = [
     "record_id",
     "refresh_identity",
     "root_span_id",
+    "sha256",
     "span_id_of",
     "trace_id_of",
 ]
@@ -61,12 +73,12 @@ def new_run_id() -> str:
 
 def new_trace_id() -> int:
     """128 random bits that a job which seeds ``random`` can't make repeat."""
-    return randbits(128) or 1
+    return int.from_bytes(os.urandom(16), "big") or 1
 
 
 def new_span_id() -> int:
     """64 random bits that a job which seeds ``random`` can't make repeat."""
-    return randbits(64) or 1
+    return int.from_bytes(os.urandom(8), "big") or 1
 
 
 def trace_id_of(run_id: str) -> int:

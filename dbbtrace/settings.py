@@ -10,11 +10,12 @@ import os
 import re
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dbbtrace.errors import UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = [
     "DEFAULT_WAREHOUSE",
@@ -40,8 +41,7 @@ _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off", ""})
 
 
-@dataclass(frozen=True)
-class Setting:
+class Setting(NamedTuple):
     """One setting: its name in ``configure()`` and ``dbbtrace.toml``, its variables, how to read it, what it does."""
 
     name: str
@@ -127,8 +127,7 @@ SETTINGS: tuple[Setting, ...] = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(NamedTuple):
     """The settings in force; ``resolve()`` makes it."""
 
     warehouse: str | None
@@ -213,7 +212,7 @@ def read(**arguments: object) -> tuple[Settings, list[str]]:
     if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         values["forward"] = False  # the specification's switch: it stops forwarding, never rows
     if values["journal_dir"] is None:
-        values["journal_dir"] = str(_state_dir())
+        values["journal_dir"] = _state_dir()
     return Settings(**values, sources=sources), faults
 
 
@@ -233,11 +232,11 @@ def _find(
 def config_file() -> Path | None:
     """The configuration file in force: DBBTRACE_CONFIG, ./dbbtrace.toml, or the lakehouse's in Fabric; else None."""
     named = os.environ.get("DBBTRACE_CONFIG", "").strip()
-    if named:
-        return Path(named)
-    for path in (Path("dbbtrace.toml"), Path(_LAKEHOUSE, "Files/dbbtrace/config.toml")):
-        if path.is_file():
-            return path
+    for path in (named,) if named else ("dbbtrace.toml", f"{_LAKEHOUSE}/Files/dbbtrace/config.toml"):
+        if named or os.path.isfile(path):
+            from pathlib import Path
+
+            return Path(path)
     return None
 
 
@@ -289,21 +288,22 @@ def in_fabric() -> bool:
     return find_spec("notebookutils") is not None
 
 
-def _state_dir() -> Path:
+def _state_dir() -> str:
     """Where this user's programs keep state: LOCALAPPDATA on Windows, XDG_STATE_HOME or ~/.local/state elsewhere."""
     if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or str(Path.home() / "AppData" / "Local")
-        return Path(base) / "dbbtrace" / "journal"
-    base = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
-    return Path(base) / "dbbtrace" / "journal"
+        base = os.environ.get("LOCALAPPDATA") or os.path.join(os.path.expanduser("~"), "AppData", "Local")
+    else:
+        base = os.environ.get("XDG_STATE_HOME") or os.path.join(os.path.expanduser("~"), ".local", "state")
+    return os.path.join(base, "dbbtrace", "journal")
 
 
-_SECRET_PAIR = re.compile(
-    r"(?i)\b(pwd|password|secret|accesskey|access_token|token|authorization|api[-_]?key)(\s*=\s*)(\{(?:[^}]|\}\})*\}|[^;&\s]*)"
+_SECRET_PAIR = (
+    r"(?i)\b(pwd|password|secret|accesskey|access_token|token|authorization|api[-_]?key)"
+    r"(\s*=\s*)(\{(?:[^}]|\}\})*\}|[^;&\s]*)"
 )
-_SECRET_USERINFO = re.compile(r"(?<=://)([^/@\s:]*):([^/@\s]*)@")
+_SECRET_USERINFO = r"(?<=://)([^/@\s:]*):([^/@\s]*)@"
 
 
 def masked(text: str) -> str:
     """The text without passwords: ``PWD=...;`` in ODBC strings, ``user:password@`` in URLs, tokens in queries."""
-    return _SECRET_USERINFO.sub(r"\1:***@", _SECRET_PAIR.sub(r"\1\2***", text))
+    return re.sub(_SECRET_USERINFO, r"\1:***@", re.sub(_SECRET_PAIR, r"\1\2***", text))

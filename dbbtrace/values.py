@@ -7,9 +7,7 @@ converts silently what could be a mistake: 10.5 rows is no count, and neither is
 from __future__ import annotations
 
 import math
-import numbers
 from collections.abc import Callable
-from decimal import Decimal
 from operator import index
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 from uuid import UUID
@@ -46,25 +44,31 @@ def count(value: object) -> int:
     Raises:
         ValueError: anything else.
     """
+    whole = value if type(value) is int else _whole(value)
+    if not 0 <= whole < _BIGINT:
+        raise ValueError("is no count: it must lie between 0 and 2**63 - 1")
+    return whole
+
+
+def _whole(value: object) -> int:
+    import numbers  # slow to import, and seldom needed
+    from decimal import Decimal
+
     if isinstance(value, bool) or type(value).__name__ in ("bool", "bool_"):  # numpy's, by either of its names
         raise ValueError("is no count")
     if isinstance(value, str):
         value = value.strip()
         if not value.isdecimal():
             raise ValueError("is no count")
-        whole = int(value)
-    elif isinstance(value, (float, Decimal)) or (isinstance(value, numbers.Real) and not hasattr(value, "__index__")):
+        return int(value)
+    if isinstance(value, (float, Decimal)) or (isinstance(value, numbers.Real) and not hasattr(value, "__index__")):
         if not math.isfinite(value) or value != math.floor(value):
             raise ValueError("is no count")
-        whole = index(math.floor(value))
-    else:
-        try:
-            whole = index(value)  # type: ignore[arg-type]
-        except TypeError:
-            raise ValueError("is no count") from None
-    if not 0 <= whole < _BIGINT:
-        raise ValueError("is no count: it must lie between 0 and 2**63 - 1")
-    return whole
+        return index(math.floor(value))
+    try:
+        return index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise ValueError("is no count") from None
 
 
 def number(value: object) -> float:
@@ -73,15 +77,22 @@ def number(value: object) -> float:
     Raises:
         ValueError: anything else.
     """
-    if isinstance(value, bool) or not isinstance(value, (numbers.Real, Decimal, str)):
+    if type(value) is not float and not _reads_as_number(value):
         raise ValueError("is no number")
     try:
-        result = float(value)
+        result = float(value)  # type: ignore[arg-type]
     except ValueError:
         raise ValueError("is no number") from None
     if not math.isfinite(result) or result < 0:
         raise ValueError("is no number: it must be finite and not negative")
     return result
+
+
+def _reads_as_number(value: object) -> bool:
+    import numbers
+    from decimal import Decimal
+
+    return isinstance(value, (numbers.Real, Decimal, str)) and not isinstance(value, bool)
 
 
 def text(value: object) -> str:
@@ -92,6 +103,8 @@ def text(value: object) -> str:
     """
     if isinstance(value, str):
         return value
+    import numbers
+
     if isinstance(value, (UUID, numbers.Number)) and not isinstance(value, bool):
         return str(value)
     raise ValueError("is no text")

@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Mapping, Sequence
-from numbers import Integral, Real
 from typing import Any
 
 from opentelemetry.attributes import BoundedAttributes
@@ -32,6 +31,8 @@ _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 
 def _unusual(value: object) -> object:
     """What JSON has no word for. Bytes become an object whose one key is empty: no attribute may have such a key."""
+    from numbers import Integral, Real
+
     if isinstance(value, (bytes, bytearray, memoryview)):
         return {"": b64encode(value).decode("ascii")}
     if isinstance(value, Mapping):

@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import time
 from contextlib import suppress
-from hashlib import sha256
+
+from dbbtrace.identity import sha256
 
 __all__ = ["Markers"]
 

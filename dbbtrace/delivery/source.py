@@ -15,7 +15,6 @@ from opentelemetry.sdk.trace import ReadableSpan
 
 from dbbtrace.delivery import codec
 from dbbtrace.delivery.journal import Position, now_text
-from dbbtrace.delivery.reader import lines, parse
 
 __all__ = ["BATCH", "BEGINNING", "FINISHED", "Item", "Source", "acknowledge", "acknowledged"]
 
@@ -87,6 +86,8 @@ class Source:
 
 def acknowledged(journal: str, key: str) -> Position:
     """How far the destination has acknowledged the journal in that directory."""
+    from dbbtrace.delivery.reader import lines, parse
+
     position = BEGINNING
     with suppress(OSError):
         for _, line in lines(_file(journal, key)):
