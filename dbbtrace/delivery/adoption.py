@@ -7,7 +7,6 @@ silent finds out. When every destination has acknowledged, the journal is delete
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -18,7 +17,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 
 from dbbtrace.delivery import reader, source
 from dbbtrace.delivery.interrupted import interrupted
-from dbbtrace.delivery.journal import NOBODY, Position
+from dbbtrace.delivery.journal import NOBODY, Position, remove
 from dbbtrace.delivery.owner import Owner, this_process
 from dbbtrace.delivery.reader import Claim, Header
 from dbbtrace.delivery.source import FINISHED, Item, Source
@@ -126,7 +125,7 @@ class AdoptedJournal:
         owner = Owner.parse(self.owner)
         found = Found(self.path, owner or this_process(), None, reader.header_of(self.path))
         if found.header is None or not found.open_claims():
-            shutil.rmtree(self.path, ignore_errors=True)
+            remove(self.path)
         else:
             self.release()
 
@@ -220,7 +219,7 @@ def adopt(
         header = found.header
         if header is None:
             if not _holds_anything(found.path):  # died before its first line
-                shutil.rmtree(found.path, ignore_errors=True)
+                remove(found.path)
             continue
         if header.is_newer:
             continue
@@ -233,7 +232,7 @@ def adopt(
         except OSError:  # somebody else was faster, or it isn't ours to move
             continue
         if not claims:
-            shutil.rmtree(path, ignore_errors=True)
+            remove(path)
             continue
         yield AdoptedJournal(path, found.owner.id, header.parent, tuple(claims))
 

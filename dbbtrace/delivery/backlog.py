@@ -179,7 +179,7 @@ class Backlog(Source):
             self._reading = reader.read(journal.path, self.taken, ends_only=True)
         for record in self._reading:
             self.taken = record.position
-            span = reader.decode(record, journal.definitions)
+            span = reader.decode(record, journal.definitions.by_number)
             if span is not None and self._wants(span):
                 yield Item(record.position, span)
                 most -= 1

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from functools import partial
-
-from opentelemetry.sdk.trace.export import SpanExporter
+from typing import TYPE_CHECKING
 
 from dbbtrace.delivery.delivery import Delivery
 from dbbtrace.delivery.lane import Destination
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace.export import SpanExporter
 
 __all__ = ["DurableSpanProcessor"]
 

@@ -8,18 +8,15 @@ the gate.
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from collections.abc import Sequence
 from contextlib import suppress
 from hashlib import sha256
-from typing import Any
 
-from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from dbbtrace.delivery import codec
+from dbbtrace.delivery.definitions import Definitions
 from dbbtrace.delivery.owner import parent_pid, this_process
 from dbbtrace.times import iso_utc
 from dbbtrace.version import __version__
@@ -31,9 +28,10 @@ __all__ = [
     "SEGMENT_BYTES",
     "Journal",
     "Position",
-    "Span",
+    "SpanKey",
     "claim_key",
     "now_text",
+    "remove",
     "span_key",
 ]
 
@@ -45,11 +43,10 @@ NOBODY = "nobody"
 
 Position = tuple[int, int]
 """Number of a segment and an offset in it: everything before has been read, or acknowledged."""
-Span = tuple[int, int]
+SpanKey = tuple[int, int]
 """Trace id and span id."""
 
 SEGMENT_BYTES = 16 * 1024 * 1024
-_MOST_DEFINITIONS = 1000
 _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0)
 
 
@@ -63,7 +60,16 @@ def claim_key(destination: str) -> str:
     return sha256(destination.encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
-def span_key(span: ReadableSpan) -> Span:
+def remove(path: str) -> None:
+    """Delete a journal, as far as that is possible."""
+    with suppress(OSError):
+        with os.scandir(path) as entries:
+            for entry in entries:
+                os.unlink(entry.path)
+        os.rmdir(path)
+
+
+def span_key(span: ReadableSpan) -> SpanKey:
     """What tells the span apart."""
     context = span.context
     return (context.trace_id, context.span_id)
@@ -97,17 +103,12 @@ class Journal:
         owner = this_process()
         self.owner = owner.id
         self.path = os.path.join(root, owner.id)
-        self.definitions: dict[int, Any] = dict(continues.definitions) if continues else {}
-        """Number → resource or scope, for reading lines back."""
-        self.open: dict[Span, tuple[bytes, str, str]] = dict(continues.open) if continues else {}
+        self.definitions: Definitions = Definitions(self._append, continues.definitions if continues else None)
+        self.open: dict[SpanKey, tuple[bytes, str, str]] = dict(continues.open) if continues else {}
         """Start line, or last saved one, of every span that runs, and the two parts of it that the end line repeats."""
         self._destinations = destinations
         self._fsync = fsync
         self._segment_bytes = segment_bytes
-        self._numbers: dict[str, int] = dict(continues._numbers) if continues else {}
-        self._defined: list[bytes] = list(continues._defined) if continues else []
-        self._last_tail: tuple[object, object, str] | None = None
-        self._known: dict[int, tuple[object, str]] = {}
         self._file = (-1, 0)
         """Descriptor and number of the segment that is written; replaced as a whole."""
         self._limit = self._oldest = 0
@@ -128,7 +129,7 @@ class Journal:
 
     def start(self, span: ReadableSpan, kind: str = "start") -> None:
         """A span started, or (``save``) is still running with other attributes."""
-        head, tail = codec.head(span), self._tail(span)
+        head, tail = codec.head(span), self.definitions.tail_of(span)
         line = f'{{"{kind}":{head}{codec.body(span)}{tail}'.encode("ascii")
         self.open[span_key(span)] = (line, head, tail)  # first: what can't be written now the next segment carries
         self._append(line)
@@ -136,13 +137,16 @@ class Journal:
     def end(self, span: ReadableSpan) -> Position:
         """A span ended; the position behind its line."""
         opened = self.open.pop(span_key(span), None)
-        _, head, tail = opened if opened is not None else (b"", codec.head(span), self._tail(span))
+        _, head, tail = opened if opened is not None else (b"", codec.head(span), self.definitions.tail_of(span))
         self._append(f'{{"end":{head}{codec.body(span)}{tail}'.encode("ascii"))
         return self.position
 
     def emit(self, spans: Sequence[ReadableSpan]) -> list[Position]:
         """Spans that arrive finished: one line each, one write. The position behind each."""
-        lines = [f'{{"end":{codec.head(span)}{codec.body(span)}{self._tail(span)}'.encode("ascii") for span in spans]
+        lines = [
+            f'{{"end":{codec.head(span)}{codec.body(span)}{self.definitions.tail_of(span)}'.encode("ascii")
+            for span in spans
+        ]
         self._append(b"".join(lines))
         segment, behind = self.position
         positions = []
@@ -205,41 +209,9 @@ class Journal:
     def delete(self) -> None:
         """Close, and remove the directory."""
         self.close()
-        shutil.rmtree(self.path, ignore_errors=True)
+        remove(self.path)
 
     # -- writing ----------------------------------------------------------------------------------------------
-
-    def _tail(self, span: ReadableSpan) -> str:
-        """How the span's line ends; made once for each pair of resource and scope."""
-        resource, scope = span.resource, span.instrumentation_scope
-        last = self._last_tail
-        if last is not None and last[0] is resource and last[1] is scope:
-            return last[2]
-        tail = codec.tail(self._number(resource), self._number(scope))
-        self._last_tail = (resource, scope, tail)
-        return tail
-
-    def _number(self, shared: Resource | InstrumentationScope | None) -> str:
-        """How lines refer to a resource or scope; writes its definition when it is new."""
-        known = self._known.get(id(shared))
-        if known is not None:
-            return known[1]
-        definition = codec.definition_of(shared)
-        kind = "resource" if isinstance(shared, Resource) else "scope"
-        number = self._numbers.get(kind + definition)
-        if number is None:
-            if len(self._numbers) >= _MOST_DEFINITIONS:
-                return definition
-            number = len(self._numbers) + 1
-            line = f'{{"define":{number},"{kind}":{definition}}}\n'.encode("ascii")
-            self._append(line)
-            self._numbers[kind + definition] = number
-            self._defined.append(line)
-            self.definitions[number] = shared
-        if len(self._known) > 64:
-            self._known.clear()
-        self._known[id(shared)] = (shared, str(number))  # held, so that the id can't be another's
-        return str(number)
 
     def _append(self, data: bytes) -> None:
         if self._torn or self.position[1] >= self._limit:
@@ -285,9 +257,8 @@ class Journal:
             "at": now_text(),
             "destinations": [{"key": claim_key(name), "name": name, "rows": rows} for name, rows in self._destinations],
         }
-        data = b"".join(
-            [codec.to_json(head).encode("ascii"), b"\n", *self._defined, *(line for line, _, _ in self.open.values())]
-        )
+        running = (line for line, _, _ in self.open.values())
+        data = b"".join([codec.to_json(head).encode("ascii"), b"\n", *self.definitions.lines, *running])
         path = os.path.join(self.path, SEGMENT.format(segment))
         fd = os.open(path, _FLAGS, 0o600)
         try:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.sdk.trace.export import SpanExporter
 
 from dbbtrace.delivery.adoption import AdoptedSource
 from dbbtrace.delivery.backlog import Backlog, Memory
@@ -15,6 +15,9 @@ from dbbtrace.delivery.owner import Owner, this_process
 from dbbtrace.delivery.source import Source
 from dbbtrace.delivery.worker import Worker
 from dbbtrace.diagnostics import warn_once
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace.export import SpanExporter
 
 __all__ = ["Destination", "Lane"]
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from opentelemetry.sdk.trace import ReadableSpan
 
 from dbbtrace.delivery import codec
-from dbbtrace.delivery.journal import FORMAT, Position, Span
+from dbbtrace.delivery.journal import FORMAT, Position, SpanKey
 
 __all__ = ["Claim", "Header", "Record", "Records", "decode", "header_of", "last_write", "read", "segments"]
 
@@ -158,7 +158,7 @@ class Records:
 
     path: str
     definitions: dict[int, Any] = field(default_factory=dict)
-    open: dict[Span, Record] = field(default_factory=dict)
+    open: dict[SpanKey, Record] = field(default_factory=dict)
     """Last start line of each span without an end so far; complete once ``ended`` has run out."""
     last_sign: int = 0
     """Last sign of life so far; nanoseconds since the Unix epoch."""

@@ -19,6 +19,7 @@ __all__ = ["Outcome", "UnexplainedError", "settle"]
 
 T = TypeVar("T")
 
+_random = random.Random()  # of our own: a job that seeds the global one must get the numbers it expects
 _STRIKES = 2
 """How often a span must fail alone, each time with others getting through around it, to be held the culprit."""
 
@@ -110,7 +111,7 @@ class _Settling(Generic[T]):
         middle = len(part.items) // 2
         halves = [_Part(part.at, part.items[:middle]), _Part(part.at + middle, part.items[middle:])]
         # In random order, so that culprits in a row can't hide, pass after pass, those that would get through.
-        random.shuffle(halves)
+        _random.shuffle(halves)
         self._parts += halves
 
     def _doubt(self, part: _Part[T]) -> None:

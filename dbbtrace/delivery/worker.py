@@ -7,23 +7,26 @@ instrumentation, so that delivering spans makes no spans. Never raises, never re
 from __future__ import annotations
 
 import logging
-import random
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from opentelemetry import context as otel_context
 from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from dbbtrace.delivery.bell import Answer, Bell
 from dbbtrace.delivery.journal import Position
+from dbbtrace.delivery.outlet import Outlet
+from dbbtrace.delivery.patience import Patience
 from dbbtrace.delivery.settle import Outcome, UnexplainedError, settle
 from dbbtrace.delivery.source import BATCH, Item, Source
-from dbbtrace.diagnostics import is_strict, log
-from dbbtrace.errors import ConfigurationError, DbbtraceError, TransientError
+from dbbtrace.diagnostics import log
+from dbbtrace.errors import ConfigurationError, TransientError
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace.export import SpanExporter
 
 __all__ = ["LINGER", "OUR_THREADS", "Request", "Worker", "quietly"]
 
@@ -32,7 +35,6 @@ LINGER = 5.0
 OUR_THREADS: set[int] = set()
 """Threads whose own spans are never journalled."""
 
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 60.0
 _SUSPICIOUS = 3
 """UnexplainedError failures in a row before a span is suspected."""
 
@@ -80,24 +82,20 @@ class Worker:
         self.error: str | None = None
         """Why delivery waits."""
         self.running = False
-        self._make = make
+        self._outlet = Outlet(name, make)
+        self._patience = Patience()
         self._set_aside = set_aside
         self._settled = settled
-        self.exporter: SpanExporter | None = None
         self._bell = Bell()
         self._requests: deque[Request] = deque()
         self._thread: threading.Thread | None = None
         self._turn = threading.Lock()
         """Held by the one thread that delivers."""
         self._closing = False
-        self._failures = self._unexplained = 0
-        self._pause_until = 0.0
-        self._pause_is_theirs = False
+        self._unexplained = 0
         self._waiting_since: float | None = None
         self._ahead = False
         """The destination is to be opened before there is anything to deliver."""
-        self._hurry = False
-        """Somebody has just begun to wait: try at once, unless the backend named a time."""
 
     # -- any thread ---------------------------------------------------------------------------------------------
 
@@ -129,7 +127,7 @@ class Worker:
         """Deliver without delay; where the answer will be, once all up to the position is settled, or can't be."""
         request = Request(source, position, Answer())
         self._requests.append(request)
-        self._hurry = True
+        self._patience.hurry()
         self.start()
         if not self.running:
             request.answer.give(False)
@@ -153,7 +151,8 @@ class Worker:
         self.running = True
         try:
             if self._ahead:
-                self._open_now()
+                self._ahead = False
+                self._outlet.open_ahead()
             while not self.stopped:
                 if self._is_idle() and self._closing:
                     break
@@ -163,7 +162,7 @@ class Worker:
                 except Exception as error:  # ours: a fault here must not end delivery
                     log.exception("dbbtrace stumbled while delivering to %s", self.name)
                     self._pause(TransientError(repr(error)))
-            self._shut_down()
+            self._outlet.shut_down()
         finally:
             OUR_THREADS.discard(threading.get_ident())
             self._turn.release()
@@ -171,18 +170,6 @@ class Worker:
             self._answer()
             if not self._is_idle():  # put in at the last moment
                 self.start()
-
-    def _open_now(self) -> None:
-        """Open it while nothing waits; what goes wrong is said when something does."""
-        self._ahead = False
-        try:
-            if self.exporter is None:
-                self.exporter = self._make()
-            connect = getattr(self.exporter, "connect", None)
-            if connect is not None:
-                connect()
-        except Exception as error:
-            log.debug("%s could not be opened ahead: %s", self.name, error)
 
     def _sources(self) -> list[Source]:
         own = [self.source] if self.source is not None else []
@@ -194,7 +181,7 @@ class Worker:
     def _wait(self) -> None:
         """Until there is enough to deliver, or somebody asks, or it has waited long enough."""
         while True:
-            timeout = self._patience()
+            timeout = self._timeout()
             if timeout is not None and timeout <= 0:
                 return
             if not self._bell.wait(timeout):
@@ -202,17 +189,12 @@ class Worker:
             if self._closing and self._is_idle():
                 return
 
-    def _patience(self) -> float | None:
-        now = time.monotonic()
-        asked = bool(self._requests)
-        if self._hurry:
-            self._hurry = False
-            self._failures = 0
-            if not self._pause_is_theirs:
-                self._pause_until = 0.0
-        if self._pause_until > now:
-            return self._pause_until - now
-        if asked or self.adopted:
+    def _timeout(self) -> float | None:
+        """Seconds until there is something to do; None: until it rings."""
+        pause = self._patience.remaining()
+        if pause > 0:
+            return pause
+        if self._requests or self.adopted:
             return 0
         own = self.source
         if own is None or own.is_empty:
@@ -220,6 +202,7 @@ class Worker:
             return None
         if self._closing or own.left or own.waiting >= BATCH:
             return 0
+        now = time.monotonic()
         self._waiting_since = self._waiting_since or now
         return self._waiting_since + LINGER - now
 
@@ -239,7 +222,7 @@ class Worker:
         if source.given_up:  # taking found that the journal is no longer ours
             outcome.left = items
         elif items:
-            outcome = settle(self._send, items, suspect=self._unexplained >= _SUSPICIOUS)
+            outcome = settle(self._outlet.send, items, suspect=self._unexplained >= _SUSPICIOUS)
             self._bury(outcome)
         self.stored += outcome.stored
         self.refused += len(outcome.refused)
@@ -256,7 +239,8 @@ class Worker:
         else:
             if self.error is not None:
                 log.info("%s takes spans again", self.name)
-            self._failures = self._unexplained = 0
+            self._patience.succeeded()
+            self._unexplained = 0
             self.error = None
         if source.is_empty and source in self.adopted:
             self.adopted.remove(source)
@@ -271,35 +255,12 @@ class Worker:
             outcome.refused = []
             outcome.error = outcome.error or TransientError(f"the dead-letter file can't be written: {error}")
 
-    def _send(self, items: Sequence[Item]) -> None:
-        spans = [item.span for item in items]
-        try:
-            if self.exporter is None:
-                self.exporter = self._make()
-            deliver = getattr(self.exporter, "deliver", None)
-            if deliver is not None:
-                deliver(spans)
-                return
-            result = self.exporter.export(spans)
-        except DbbtraceError:
-            raise
-        except Exception as error:
-            if is_strict():
-                log.exception("%s failed", self.name)
-            raise UnexplainedError(f"{type(error).__name__}: {error}") from error
-        if result is not SpanExportResult.SUCCESS:
-            raise UnexplainedError(f"{type(self.exporter).__name__}.export answered {result}")
-
     def _pause(self, error: TransientError) -> None:
         if self.error is None:
             log.warning("%s does not take spans now (%s); they wait", self.name, error)
         self.error = str(error)
         self._unexplained = self._unexplained + 1 if isinstance(error, UnexplainedError) else 0
-        longest = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** min(self._failures, 16))
-        self._failures += 1
-        pause = longest * random.uniform(0.5, 1.0)  # many jobs must not come back in step
-        self._pause_is_theirs = error.retry_after is not None or error.ambiguous
-        self._pause_until = time.monotonic() + max(pause, error.retry_after or 0)
+        self._patience.failed(error)
 
     def _stop(self, error: ConfigurationError) -> None:
         self.stopped = self.error = str(error)
@@ -313,16 +274,13 @@ class Worker:
             source.forget()
         self.adopted.clear()
 
-    def _answer(self) -> bool:
-        """Answer whoever waited for what is now settled; whether there was anybody."""
-        answered = False
+    def _answer(self) -> None:
+        """Answer whoever waited for what is now settled."""
         for request in list(self._requests):
             verdict = self._verdict(request)
             if verdict is not None:
                 self._requests.remove(request)
                 request.answer.give(verdict)
-                answered = True
-        return answered
 
     def _verdict(self, request: Request) -> bool | None:
         source = request.source
@@ -331,11 +289,3 @@ class Worker:
         if source.is_empty or (source.settled >= request.position and not source.left):
             return True
         return False if self.stopped or not self.running else None
-
-    def _shut_down(self) -> None:
-        exporter, self.exporter = self.exporter, None
-        if exporter is not None:
-            try:
-                exporter.shutdown()
-            except Exception as error:
-                log.debug("%s: shutdown failed: %s", self.name, error)

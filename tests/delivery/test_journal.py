@@ -16,6 +16,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from dbbtrace import attributes as key
 from dbbtrace.delivery import Delivery, backlog, recover, waiting
 from dbbtrace.delivery.reader import Records
+from dbbtrace.errors import TransientError
 from tests.delivery.support import Backend, finished, left_behind, load, orphaned, to, tracer_of
 
 
@@ -154,7 +155,7 @@ def test_a_clock_set_back_harms_nothing(tmp_path: Path, monkeypatch: pytest.Monk
         pass
     running = tracer.start_span("running", start_time=now)
     now -= 10**16
-    delivery.gate(delivery._beat)
+    delivery.gate(delivery._recorder.beat)
     with tracer.start_as_current_span("after", start_time=now):
         pass
     assert recover(tmp_path, lambda name: to(Backend())).journals == 0
@@ -242,8 +243,6 @@ def test_memory_without_a_journal_is_bounded_and_rows_go_last(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Steps are dropped first, then the oldest; the loss is counted and said, and flush() doesn't deny it."""
-    from dbbtrace.errors import TransientError
-
     monkeypatch.setattr(backlog, "WITHOUT_JOURNAL", 20)
     backend = Backend()
     backend.down = TransientError("down")
@@ -255,6 +254,63 @@ def test_memory_without_a_journal_is_bounded_and_rows_go_last(
     assert backend.names == [f"span {number}" for number in range(5, 25)]
     delivery.shutdown(0)
     assert "15 spans were lost" in caplog.text
+
+
+def test_a_write_that_failed_half_way_spoils_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk is full amid a line, and has room again for the next: that one is delivered from memory, all others
+    stand in the journal."""
+    backend, heir = Backend(), Backend()
+    backend.down = TransientError("down")
+    delivery = Delivery([to(backend)], journal_dir=tmp_path)
+    delivery.emit([load(0)])
+    real = os.write
+
+    def full(fd: int, data: bytes) -> int:
+        monkeypatch.setattr("os.write", real)
+        real(fd, data[:50])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.write", full)
+    delivery.emit([load(1)])
+    delivery.emit([load(2)])
+    (journal,) = (path for path in tmp_path.iterdir() if path.is_dir())
+    copy = shutil.copytree(journal, tmp_path / "copy" / journal.name)
+    orphaned(copy)
+    recover(tmp_path / "copy", lambda name: to(heir))
+    assert "span 2" in heir.names
+    backend.down = None
+    assert delivery.flush(10)
+    assert sorted(backend.names) == ["span 0", "span 1", "span 2"]
+    delivery.shutdown()
+
+
+def test_a_handler_that_strikes_amid_a_write_waits_for_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A span that a signal handler or a finaliser ends between a write and its entry in the books comes after it."""
+    backend = Backend()
+    delivery = Delivery([to(backend)], journal_dir=tmp_path)
+    delivery.emit([load(0)])
+    assert delivery.flush(10)
+    real = os.write
+
+    def struck(fd: int, data: bytes) -> int:
+        monkeypatch.setattr("os.write", real)
+        written = real(fd, data)
+        delivery.on_end(load(2))
+        return written
+
+    monkeypatch.setattr("os.write", struck)
+    delivery.on_end(load(1))
+    lane = delivery._lanes[0]
+    assert lane.backlog is not None
+    items = list(lane.backlog._recent)
+    (segment,) = tmp_path.glob("*/*.jsonl")
+    content = segment.read_bytes()
+    for item in items:
+        assert item.position is not None
+        assert f'"name":"{item.span.name}"'.encode() in content[: item.position[1]].splitlines()[-1]
+    assert [item.span.name for item in items] == ["span 1", "span 2"]
+    assert delivery.flush(10)
+    delivery.shutdown()
 
 
 def test_what_nobody_wants_leaves_no_trace(tmp_path: Path) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dbbtrace.delivery import settle as settling
 from dbbtrace.delivery.settle import UnexplainedError, settle
 from dbbtrace.errors import ConfigurationError, RefusedError, TransientError
 
@@ -88,7 +88,7 @@ def failing(poison: set[int], stored: list[int]) -> Send:
 
 def test_without_a_reason_a_span_is_blamed_only_if_others_get_through() -> None:
     """Rounds with fresh spans convict the one that always fails, and it alone."""
-    random.seed(0)
+    settling._random.seed(0)
     stored: list[int] = []
     refused: list[int] = []
     left: list[int] = []

@@ -35,7 +35,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Server:
 @pytest.fixture
 def delivery(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Delivery]:
     """A delivery to it, whose pauses a test can afford."""
-    monkeypatch.setattr("dbbtrace.delivery.worker._FIRST_PAUSE", 0.01)
+    monkeypatch.setattr("dbbtrace.delivery.patience._FIRST_PAUSE", 0.01)
     delivery = Delivery([destination()], journal_dir=tmp_path / "journals")
     yield delivery
     delivery.shutdown(0)
