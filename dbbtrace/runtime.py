@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["Runtime", "current", "install", "installed"]
 
 _installed: Runtime | None = None
+_ONCE_MORE = 0.2
+"""Seconds that the exit waits after the end of a run has waited in vain: beyond its deadline a job never waits."""
 
 
 @dataclass(frozen=True)
@@ -54,9 +56,14 @@ class Runtime:
         return read(**self.arguments)[0]
 
     def flush_at_end_of_run(self) -> None:
-        """Wait for the rows until the deadline; one log line if some are left in the journal."""
+        """Wait for the rows until the deadline; one log line if some are left in the journal.
+
+        Forwarding goes on meanwhile. Where the wait was in vain, the process's exit hardly waits for the same again.
+        """
         timeout = self.settings.rows_timeout
+        self.delivery.force_flush(0)
         if not self.delivery.flush(timeout):
+            self.delivery.exit_timeout = min(self.delivery.exit_timeout, _ONCE_MORE)
             log.warning(
                 "not all rows stand in the warehouse after %g s; they wait in the journal (%s) and are delivered by "
                 "the next job that uses it, or by `dbbtrace flush`",

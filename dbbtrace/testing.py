@@ -78,6 +78,7 @@ class Captured(SpanProcessor):
         """Spans that have started, in the order of their starts; facts are not among them."""
         self.flushes: list[float] = []
         """Timeouts of the flushes asked for, in seconds."""
+        self.exit_timeout = 0.0
         self._claimed: set[str] = set()
 
     takes_all = True
