@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from dbbtrace.errors import UsageError
-from dbbtrace.warehouse.addresses import OdbcAddress, address_of
-from dbbtrace.warehouse.connection import connector_for
+from dbbtrace.warehouse.addresses import SqliteAddress, address_of
+from dbbtrace.warehouse.connection import SqliteConnector
+from dbbtrace.warehouse.odbc import OdbcConnector
 from dbbtrace.warehouse.tokens import token_source
 from dbbtrace.warehouse.warehouse import Result, Warehouse
 
@@ -37,10 +38,12 @@ def open_warehouse(
         url, configured = _configured()
         access_token = access_token if access_token is not None else configured
     address = address_of(url)
-    token = None
-    if access_token is not None or (isinstance(address, OdbcAddress) and address.wants_token):
-        token = token_source(access_token)
-    return Warehouse(connector_for(address, token, create=create))
+    if isinstance(address, SqliteAddress):
+        if access_token is not None:
+            raise UsageError(f"{address.name} is a file: it takes no access token")
+        return Warehouse(SqliteConnector(address, create=create))
+    wants_token = access_token is not None or address.wants_token
+    return Warehouse(OdbcConnector(address, token_source(access_token) if wants_token else None))
 
 
 def _configured() -> tuple[str, str | Callable[[], str] | None]:

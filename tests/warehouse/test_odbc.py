@@ -299,7 +299,7 @@ def test_a_connection_that_went_stale_is_replaced(server, warehouse):
 
 def test_an_idle_connection_is_asked_before_it_is_used(server, warehouse, monkeypatch):
     """Gateways cut idle connections; a write on one would leave its fate open."""
-    monkeypatch.setattr("dbbtrace.warehouse.connection._IDLE", 0.0)
+    monkeypatch.setattr("dbbtrace.warehouse.odbc._IDLE", 0.0)
     server.fail("^SELECT 1$", fault(10054))
     assert warehouse.write(rows_of(load())) == 1
 

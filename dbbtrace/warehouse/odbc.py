@@ -1,0 +1,145 @@
+"""Connections to T-SQL: SQL Server, Azure SQL, Fabric Warehouse and, as it speaks the same, Babelfish.
+
+Through pyodbc, imported only when used, with Microsoft's driver or FreeTDS. What a connector is, and what it leaves to
+others, says ``connection``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from dbbtrace.errors import ConfigurationError, DbbtraceError, TransientError
+from dbbtrace.warehouse import faults
+from dbbtrace.warehouse.addresses import OdbcAddress
+from dbbtrace.warehouse.connection import shape_of
+from dbbtrace.warehouse.dialects import BABELFISH, FABRIC, TSQL, Dialect
+from dbbtrace.warehouse.schema import SCHEMA, TABLES
+from dbbtrace.warehouse.statements import Found, Insert, Shape
+from dbbtrace.warehouse.tokens import SQL_COPT_SS_ACCESS_TOKEN, TokenSource, packed
+
+__all__ = ["LOGIN_TIMEOUT", "STATEMENT_TIMEOUT", "OdbcConnector"]
+
+LOGIN_TIMEOUT = 120
+"""Seconds; a Fabric Warehouse that sleeps takes 60 to 90 to answer first."""
+STATEMENT_TIMEOUT = 120
+"""Seconds after which a statement is given up; one whose connection was lost may go on that long."""
+
+_COLUMNS = f"""\
+SELECT TABLE_NAME, COLUMN_NAME, DATA_TYPE, CHARACTER_MAXIMUM_LENGTH, COLLATION_NAME,
+       CONVERT(varchar(128), DATABASEPROPERTYEX(DB_NAME(), 'Collation'))
+FROM INFORMATION_SCHEMA.COLUMNS
+WHERE TABLE_SCHEMA = '{SCHEMA}'"""
+_EDITION = "SELECT CONVERT(int, SERVERPROPERTY('EngineEdition')), CONVERT(int, SERVERPROPERTY('Babelfish'))"
+_FABRIC_EDITION = 11
+# Babelfish gives an index another name than it was told; and somebody may have made one that does the same.
+_INDEX = """\
+SELECT COUNT(*) FROM sys.indexes AS i
+INNER JOIN sys.index_columns AS k ON k.object_id = i.object_id AND k.index_id = i.index_id
+INNER JOIN sys.columns AS c ON c.object_id = k.object_id AND c.column_id = k.column_id
+WHERE i.object_id = OBJECT_ID(?) AND (i.name = ? OR (i.is_unique = 1 AND c.name = 'record_id'))"""
+_SQL_DRIVER_NAME = 6
+_MICROSOFT = "msodbcsql"
+_SQL_WVARCHAR = -9
+_ANY_TEXT = (_SQL_WVARCHAR, 0, 0)
+"""nvarchar(max). Else pyodbc and Microsoft's driver send a text of more than 2,000 characters as ntext, which OPENJSON
+does not take, nor a database in UTF-8, as every Fabric Warehouse is: https://github.com/mkleehammer/pyodbc/issues/835.
+FreeTDS does it well, and refuses to be told."""
+_IDLE = 30.0
+"""Seconds after which a connection is asked whether it still lives: gateways cut idle ones."""
+
+
+class OdbcConnector:
+    """SQL Server, Azure SQL or Fabric Warehouse through pyodbc."""
+
+    def __init__(self, address: OdbcAddress, token: TokenSource | None) -> None:
+        self.name = address.name
+        self._address = address
+        self._token = token
+        self._dialect = FABRIC if address.in_fabric else None
+        self._sizes_texts = False
+
+    def connect(self) -> Any:
+        pyodbc = _pyodbc()
+        # The token first: asking for one may take long, and needs no connection.
+        before = {SQL_COPT_SS_ACCESS_TOKEN: packed(self._token)} if self._token else {}
+        try:
+            connection = pyodbc.connect(
+                self._address.connection_string, autocommit=True, timeout=LOGIN_TIMEOUT, attrs_before=before
+            )
+        except Exception as error:
+            raise self.fault(error) from error
+        connection.timeout = STATEMENT_TIMEOUT
+        self._sizes_texts = _MICROSOFT in str(connection.getinfo(_SQL_DRIVER_NAME)).lower()
+        return connection
+
+    def connect_bare(self, *, dry_run: bool) -> Any:
+        return self.connect()
+
+    def dialect(self, connection: Any) -> Dialect:
+        if self._dialect is None:
+            edition, babelfish = connection.cursor().execute(_EDITION).fetchone()
+            self._dialect = BABELFISH if babelfish else FABRIC if edition == _FABRIC_EDITION else TSQL
+        return self._dialect
+
+    def still_there(self, connection: Any, idle: float) -> bool:
+        if idle < _IDLE:
+            return True
+        try:
+            connection.cursor().execute("SELECT 1").fetchone()
+        except Exception:
+            return False
+        return True
+
+    def shapes(self, connection: Any) -> dict[str, Shape]:
+        columns: dict[str, list[Found]] = {}
+        for table, name, type_, length, collation, default in connection.cursor().execute(_COLUMNS).fetchall():
+            differs = collation if collation and default and collation != default else None
+            wide = not _utf8(default) and (str(type_).lower() in ("nvarchar", "nchar") or _utf8(collation))
+            columns.setdefault(str(table), []).append(Found(str(name), length, differs, wide))
+        return {table.name: shape_of(table, columns[table.name]) for table in TABLES if table.name in columns}
+
+    def indexed(self, connection: Any, table: str, index: str) -> bool:
+        target = self.dialect(connection).target(table)
+        found = connection.cursor().execute(_INDEX, (target, index)).fetchone()
+        return bool(found and found[0])
+
+    def execute(self, connection: Any, sql: str, parameters: Sequence[Any]) -> Any:
+        cursor = connection.cursor()
+        if not parameters:
+            return cursor.execute(sql)
+        if self._sizes_texts and any(isinstance(value, str) for value in parameters):
+            cursor.setinputsizes([_ANY_TEXT if isinstance(value, str) else None for value in parameters])
+        return cursor.execute(sql, tuple(parameters))
+
+    def insert(self, connection: Any, insert: Insert, rows: Sequence[Sequence[Any]]) -> int:
+        parameter = self.dialect(connection).parameter(rows)
+        cursor = self.execute(connection, insert.sql, (parameter,))
+        try:
+            return max(int(cursor.rowcount), 0)
+        finally:
+            cursor.close()
+
+    def fault(self, error: BaseException, *, writing: bool = False) -> DbbtraceError:
+        fault = faults.of_odbc(error, writing=writing)
+        if isinstance(fault, TransientError) and fault.ambiguous and self._dialect is FABRIC:
+            # Nothing there stops a statement that still runs and its repetition from both committing.
+            fault.retry_after = STATEMENT_TIMEOUT
+        return fault
+
+
+def _utf8(collation: str | None) -> bool:
+    return str(collation).upper().endswith("_UTF8")
+
+
+def _pyodbc() -> Any:
+    try:
+        import pyodbc
+    except ModuleNotFoundError:
+        raise ConfigurationError("T-SQL warehouses need pyodbc: pip install pyodbc") from None
+    except ImportError as error:
+        raise ConfigurationError(
+            f"pyodbc needs the system's unixODBC ({error}): apt-get install unixodbc, or brew install unixodbc;"
+            " then the driver: https://learn.microsoft.com/sql/connect/odbc/download-odbc-driver-for-sql-server"
+        ) from None
+    return pyodbc
