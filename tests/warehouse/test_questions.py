@@ -59,7 +59,8 @@ def test_rows_that_a_hand_made_writer_did_not_know_are_unknown(migrated):
     """It leaves dbt's -1 as it stands."""
     migrated.query(
         "INSERT INTO meta.monitoring_transformation_dbt (item_name, invocation_id, status, process_stage, environment,"
-        f" build_models, orchestration_run_id, rows_affected) VALUES ('m', 'i', 'success', 'execute', 'PRD', '', '{RUN}', -1)"
+        " build_models, orchestration_run_id, rows_affected)"
+        f" VALUES ('m', 'i', 'success', 'execute', 'PRD', '', '{RUN}', -1)"
     )
     assert [operation.rows_written for operation in operations(migrated, RUN)] == [None]
 
