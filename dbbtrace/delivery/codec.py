@@ -27,6 +27,8 @@ _quote = json.encoder.encode_basestring_ascii
 _INTERNAL = SpanKind.INTERNAL
 _UNSET = StatusCode.UNSET
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
+_NESTED: frozenset[type] = frozenset({list, dict})
+_NO_STATUS = Status()
 
 
 def _unusual(value: object) -> object:
@@ -209,11 +211,12 @@ def _value(value: Any) -> Any:
     return value
 
 
-def _values(fields: Mapping[str, Any] | None) -> dict[str, Any]:
-    return {
-        name: _value(value) if value.__class__ is list or value.__class__ is dict else value
-        for name, value in (fields or {}).items()
-    }
+def _values(fields: dict[str, Any] | None) -> dict[str, Any]:
+    if not fields:
+        return {}
+    if _NESTED.isdisjoint(map(type, fields.values())):  # as JSON gave it, and nobody else's
+        return fields
+    return {name: _value(value) for name, value in fields.items()}
 
 
 def _bounded(attributes: dict[str, Any], dropped: int) -> Any:
@@ -269,15 +272,15 @@ def decode(
         # Of the parent only the id crosses OTLP, and whether it was remote.
         parent = SpanContext(context.trace_id, int(fields["parent"], 16), fields.get("parent_remote", False), _SAMPLED)
     dropped = fields.get("dropped", (0, 0, 0))
-    status = Status(StatusCode[fields["status"]], fields.get("message")) if "status" in fields else Status()
+    status = Status(StatusCode[fields["status"]], fields.get("message")) if "status" in fields else _NO_STATUS
     return ReadableSpan(
         name=fields["name"],
         context=context,
         parent=parent,
         resource=resource if resource is not None else Resource({}),
         attributes=_bounded(_values(fields["attributes"]), dropped[0]),
-        events=_counted([_read_event(event) for event in fields.get("events", ())], dropped[1]),
-        links=_counted([_read_link(link) for link in fields.get("links", ())], dropped[2]),
+        events=_counted(list(map(_read_event, fields.get("events", ()))), dropped[1]),
+        links=_counted(list(map(_read_link, fields.get("links", ()))), dropped[2]),
         kind=SpanKind[fields["kind"]] if "kind" in fields else SpanKind.INTERNAL,
         status=status,
         start_time=fields["began"],

@@ -21,6 +21,8 @@ from dbbtrace.delivery.journal import FORMAT, Position, SpanKey
 __all__ = ["Claim", "Header", "Record", "Records", "decode", "header_of", "last_write", "read", "segments"]
 
 _CHUNK = 1024 * 1024
+_from_json = json.JSONDecoder().decode
+"""What ``json.loads`` does, once it has guessed at the encoding: ours is known."""
 
 
 class Claim(NamedTuple):
@@ -84,7 +86,7 @@ def lines(path: str, offset: int = 0) -> Iterator[tuple[int, bytes]]:
 def parse(line: bytes) -> dict[str, Any] | None:
     """The JSON object of a line; None where the line is torn or is none."""
     try:
-        fields = json.loads(line)
+        fields = _from_json(line.decode("utf-8", "surrogatepass"))
     except (ValueError, RecursionError):
         return None
     return fields if isinstance(fields, dict) and fields else None
