@@ -7,7 +7,7 @@ because that is what Fabric, Power BI and dbt mean by it.
 from __future__ import annotations
 
 import re
-from datetime import datetime, timedelta, timezone
+from datetime import date, datetime, timedelta, timezone
 from functools import lru_cache
 
 __all__ = ["NANOS", "format_utc", "iso_utc", "to_datetime", "to_unix_nanos"]
@@ -28,23 +28,29 @@ def to_unix_nanos(value: object) -> int:
     """A point in time as nanoseconds since the Unix epoch.
 
     Args:
-        value: a datetime (pandas Timestamp too), ISO 8601 text with 0 to 9 fraction digits, the Fabric portal's
-            ``6/14/2025, 7:47:13 PM``, or a number: seconds since the epoch below 10**11, milliseconds below
-            10**14, microseconds below 10**17, else nanoseconds.
+        value: a datetime or date (pandas Timestamp and numpy's datetime64 too), ISO 8601 text with 0 to 9 fraction
+            digits, the Fabric portal's ``6/14/2025, 7:47:13 PM``, or a number: seconds since the epoch below 10**11,
+            milliseconds below 10**14, microseconds below 10**17, else nanoseconds.
 
     Raises:
         ValueError: what stands there is no point in time.
     """
-    if isinstance(value, datetime):
-        nanos = getattr(value, "nanosecond", 0)  # pandas.Timestamp
-        aware = value if value.tzinfo is not None else value.replace(tzinfo=timezone.utc)
-        delta = aware - _EPOCH
-        return (delta.days * 86400 + delta.seconds) * NANOS + delta.microseconds * 1000 + int(nanos)
+    if isinstance(value, date) and value == value:  # pandas.NaT is a datetime that equals nothing
+        return _of_datetime(value if isinstance(value, datetime) else datetime(value.year, value.month, value.day))
+    if getattr(value, "shape", None) == () and hasattr(value, "dtype"):  # a scalar of numpy's
+        value = str(value) if value.dtype.kind == "M" else value.item()  # type: ignore[attr-defined]
     if isinstance(value, str):
         return _parse(value.strip())
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return _number(value)
     raise ValueError(f"{value!r} is no point in time")
+
+
+def _of_datetime(value: datetime) -> int:
+    nanos = getattr(value, "nanosecond", 0)  # pandas.Timestamp
+    aware = value if value.tzinfo is not None else value.replace(tzinfo=timezone.utc)
+    delta = aware - _EPOCH
+    return (delta.days * 86400 + delta.seconds) * NANOS + delta.microseconds * 1000 + int(nanos)
 
 
 def _number(value: int | float) -> int:

@@ -7,6 +7,7 @@ converts silently what could be a mistake: 10.5 rows is no count, and neither is
 from __future__ import annotations
 
 import math
+import reprlib
 from collections.abc import Callable
 from operator import index
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
@@ -28,9 +29,13 @@ __all__ = [
     "Value",
     "checked",
     "count",
+    "error_type_of",
     "guid",
+    "message_of",
     "moment",
     "number",
+    "required",
+    "shown",
     "text",
 ]
 
@@ -102,10 +107,12 @@ def text(value: object) -> str:
         ValueError: it is no text.
     """
     if isinstance(value, str):
-        return value
+        return str.__str__(value)  # of an enum or numpy's: the plain text
     import numbers
 
     if isinstance(value, (UUID, numbers.Number)) and not isinstance(value, bool):
+        if value != value:  # NaN: how pandas says that a cell is empty
+            raise ValueError("is no text")
         return str(value)
     raise ValueError("is no text")
 
@@ -134,20 +141,46 @@ def checked(name: str, convert: Callable[[Any], T], value: object) -> T | None:
         return None
     try:
         return convert(value)
-    except (ValueError, TypeError, OverflowError) as error:
-        reason = str(error)
-        shown = _shown(value)
-        complain(f"{name} = {shown} is left out: it {reason}" if reason.startswith("is ") else
-                 f"{name} = {shown} is left out: {reason}")  # fmt: skip
+    except Exception as error:  # also what the value's own methods raise
+        reason = message_of(error) or type(error).__name__
+        complain(f"{name} = {shown(value)} is left out: {'it ' if reason.startswith('is ') else ''}{reason}")
         return None
 
 
-def _shown(value: object) -> str:
+def required(name: str, convert: Callable[[Any], str], value: object) -> str:
+    """The text converted; ``?`` where there is none, or it makes no sense: the rest of the row is worth keeping."""
+    converted = checked(name, convert, value)
+    if converted is not None and converted.strip():
+        return converted
+    if value is None or converted is not None:
+        complain(f"{name} = {shown(value)}: that names nothing, it reads ? now")
+    return "?"
+
+
+def shown(value: object) -> str:
+    """The value as a message shows it: short, whatever it is."""
     try:
-        shown = repr(value)
+        return _repr.repr(value)
+    except Exception:  # an integer of too many digits
+        return f"<{type(value).__name__}>"
+
+
+_repr = reprlib.Repr()
+_repr.maxstring = _repr.maxother = _repr.maxlong = 80
+
+
+def message_of(value: object) -> str:
+    """The text of anything, an exception's too; never raises."""
+    try:
+        return str.__str__(str(value))
     except Exception:
-        shown = f"<{type(value).__name__}>"
-    return shown if len(shown) <= 80 else shown[:77] + "..."
+        return f"<{type(value).__name__} that has no text>"
+
+
+def error_type_of(error: object) -> str:
+    """``error.type`` of an exception: its class, with the module unless built in (OpenTelemetry's convention)."""
+    kind = type(error)
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 
 
 class Value(Generic[T]):
