@@ -8,15 +8,18 @@ OpenTelemetry entry point, never by import.
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.sdk.trace import ReadableSpan
 
 from dbbtrace import attributes as key
 from dbbtrace import runtime
-from dbbtrace.destinations import UNRESOLVED, otlp_name, warehouse_name
+from dbbtrace.destinations import UNRESOLVED, exporter_name, otlp_name, warehouse_name
 from dbbtrace.diagnostics import is_strict, log, set_strict
 from dbbtrace.errors import ConfigurationError, UsageError
 from dbbtrace.provider import Provider
@@ -24,8 +27,6 @@ from dbbtrace.runtime import Runtime
 from dbbtrace.settings import Settings, masked, read
 
 if TYPE_CHECKING:
-    import os
-
     from opentelemetry.sdk.trace.export import SpanExporter
 
     from dbbtrace.delivery import Destination
@@ -37,6 +38,8 @@ AccessToken = str | Callable[[], str]
 
 _EXPORTERS = "opentelemetry_traces_exporter"
 _lock = threading.RLock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
 _provider: Provider | None = None
 
 
@@ -75,14 +78,37 @@ def configure(
         "rows_timeout": rows_timeout,
         "strict": strict,
     }
-    if strict is not None:
-        set_strict(strict)
+    exporters = tuple(exporters or ())
     with _lock:
+        before = runtime.installed()
+        if strict is not None and not (before and before.held):
+            set_strict(strict)
         resolved = _read(arguments)
-        current = runtime.installed()
-        given = (resolved, access_token, tuple(exporters))
-        if current is None or (current.settings, current.access_token, current.exporters) != given:
+        if before is None:
             runtime.install(_assemble(resolved, arguments, access_token, exporters))
+        elif before.held:
+            return
+        elif _road(before.settings, before.access_token, before.exporters) == _road(resolved, access_token, exporters):
+            if before.settings.rows_timeout != resolved.rows_timeout:
+                before.delivery.exit_timeout = resolved.rows_timeout
+            runtime.install(replace(before, settings=resolved, arguments=arguments))
+        else:
+            runtime.install(_assemble(resolved, arguments, access_token, exporters))
+            runtime.retire(before)
+
+
+def _road(settings: Settings, *given: object) -> tuple[object, ...]:
+    """What decides where spans go, and how; what the settings say of the run changes while it is open."""
+    return (
+        settings.warehouse,
+        settings.journal_dir,
+        settings.journal_fsync,
+        settings.service_name,
+        settings.otlp_url,
+        settings.otlp_protocol,
+        settings.forward,
+        *given,
+    )
 
 
 def _read(arguments: dict[str, Any]) -> Settings:
@@ -106,7 +132,7 @@ def _assemble(
     if _provider is None or _provider.service_name != settings.service_name:
         _provider = Provider(settings.service_name)
     _provider.become_global()
-    targets = [*destinations(settings, access_token), *map(_given, exporters)]
+    targets = [*destinations(settings, access_token), *_given(exporters)]
     delivery = Delivery(
         targets,
         journal_dir=settings.journal_dir,
@@ -115,9 +141,6 @@ def _assemble(
         exit_timeout=settings.rows_timeout,
     )
     _provider.processor = delivery
-    previous = runtime.installed()
-    if previous is not None:
-        previous.delivery.shutdown(0)  # what it holds is delivered by this one; spans still open end where they began
     delivery.open_ahead()
     _say(settings, targets)
     return Runtime(settings, _provider, delivery, arguments, access_token, tuple(exporters))
@@ -159,11 +182,21 @@ def gives_rows(span: ReadableSpan) -> bool:
     return (span.attributes or {}).get(key.OPERATION) in key.ROW_OPERATIONS
 
 
-def _given(exporter: SpanExporter) -> Destination:
+def _given(exporters: Sequence[SpanExporter]) -> list[Destination]:
     from dbbtrace.delivery import Destination
 
-    kind = type(exporter)
-    return Destination(f"exporter:{kind.__module__}.{kind.__qualname__}", lambda: exporter, rows=False)
+    names: list[str] = []
+    for exporter in exporters:
+        name = exporter_name(exporter)
+        names.append(name if name not in names else f"{name} #{len(names) + 1}")
+    return [
+        Destination(name, partial(_itself, exporter), rows=False)
+        for name, exporter in zip(names, exporters, strict=True)
+    ]
+
+
+def _itself(exporter: SpanExporter) -> SpanExporter:
+    return exporter
 
 
 def _unresolved() -> SpanExporter:
@@ -213,7 +246,7 @@ def flush(timeout: float | None = None) -> bool:
     current = runtime.installed()
     if current is None:
         return True
-    return current.delivery.flush(current.settings.rows_timeout if timeout is None else timeout)
+    return current.flush(current.settings.rows_timeout if timeout is None else timeout)
 
 
 def shutdown(timeout: float | None = None) -> None:
@@ -227,6 +260,7 @@ def shutdown(timeout: float | None = None) -> None:
         from dbbtrace.runs import forget_runs
 
         forget_runs()
+        if current.held:
+            return
         runtime.install(None)
-        current.provider.processor = None
-        current.delivery.shutdown(current.settings.rows_timeout if timeout is None else timeout)
+        runtime.stop(current, current.settings.rows_timeout if timeout is None else timeout)

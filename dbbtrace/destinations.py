@@ -9,7 +9,7 @@ import os
 import re
 from urllib.parse import urlsplit
 
-__all__ = ["UNRESOLVED", "otlp_name", "warehouse_name"]
+__all__ = ["UNRESOLVED", "exporter_name", "otlp_name", "warehouse_name"]
 
 UNRESOLVED = "warehouse:unresolved"
 """The warehouse that nobody has named yet."""
@@ -42,3 +42,13 @@ def otlp_name(endpoint: str, protocol: str) -> str:
     parts = urlsplit(endpoint if "://" in endpoint else f"//{endpoint}")
     port = f":{parts.port}" if parts.port else ""
     return f"otlp+{protocol}://{parts.hostname or ''}{port}{parts.path.rstrip('/')}"
+
+
+def exporter_name(exporter: object) -> str:
+    """What the exporter says it delivers to; else its class, with its endpoint where it has one."""
+    said = getattr(exporter, "destination", None)
+    if isinstance(said, str) and said:
+        return said
+    kind = f"{type(exporter).__module__}.{type(exporter).__qualname__}"
+    endpoint = getattr(exporter, "_endpoint", None)
+    return f"{kind}:{endpoint}" if isinstance(endpoint, str) else kind

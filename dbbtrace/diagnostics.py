@@ -8,28 +8,46 @@ from __future__ import annotations
 import logging
 import os
 import sys
-import threading
+from contextlib import suppress
+from types import FrameType
 
 from dbbtrace.errors import UsageError
 
 __all__ = ["caller", "complain", "guard", "is_strict", "log", "set_strict", "warn_once"]
 
-log = logging.getLogger("dbbtrace")
+
+def _harmless(logger: logging.Logger) -> logging.Logger:
+    """The logger, whose handlers, which are the host's, can't raise into the job."""
+    call = logger.callHandlers
+
+    def call_handlers(record: logging.LogRecord) -> None:
+        with suppress(Exception):
+            call(record)
+
+    logger.callHandlers = call_handlers  # type: ignore[method-assign]
+    return logger
+
+
+log = _harmless(logging.getLogger("dbbtrace"))
 
 _said: set[str] = set()
-_said_lock = threading.Lock()
 _strict: bool | None = None
 _PACKAGES = tuple(
     os.path.join(os.path.dirname(os.path.dirname(__file__)), name) + os.sep
     for name in ("dbbtrace", os.path.join("exporters", "dbbtrace_exporters"), "dbbtrace_exporters")
 )
-_STDLIB_CONTEXT = (os.sep + "contextlib.py", os.sep + "functools.py", os.sep + "asyncio" + os.sep)
+_STDLIB = os.path.dirname(logging.__path__[0]) + os.sep
+_NOT_THE_CALLER = (*_PACKAGES, *(_STDLIB + name for name in ("contextlib.py", "functools.py", f"asyncio{os.sep}")))
 
 
-def set_strict(strict: bool | None) -> None:
-    """Raise dbbtrace's own complaints and faults (tests) or log them (jobs); None: as DBBTRACE_STRICT says."""
+def set_strict(strict: bool | None) -> bool | None:
+    """Raise dbbtrace's own complaints and faults (tests) or log them (jobs); None: as DBBTRACE_STRICT says.
+
+    Returns what was set before.
+    """
     global _strict
-    _strict = strict
+    before, _strict = _strict, strict
+    return before
 
 
 def is_strict() -> bool:
@@ -43,13 +61,10 @@ def is_strict() -> bool:
 
 def caller() -> str:
     """``file.py:12`` of the user's line that led here: the first frame outside dbbtrace."""
-    frame = sys._getframe(1)
+    frame: FrameType | None = sys._getframe(1)
     while frame is not None:
-        name = frame.f_code.co_filename
-        if not name.startswith(_PACKAGES) and not any(part in name for part in _STDLIB_CONTEXT):
-            return f"{name}:{frame.f_lineno}"
-        if frame.f_back is None:
-            break
+        if not frame.f_code.co_filename.startswith(_NOT_THE_CALLER):
+            return f"{frame.f_code.co_filename}:{frame.f_lineno}"
         frame = frame.f_back
     return "unknown line"
 
@@ -67,11 +82,9 @@ def complain(message: str) -> None:
 
 def warn_once(key: str, message: str, *args: object, level: int = logging.WARNING) -> None:
     """One log line per process for each ``key``, however often the fault returns."""
-    with _said_lock:
-        if key in _said:
-            return
+    if key not in _said:
         _said.add(key)
-    log.log(level, message, *args)
+        log.log(level, message, *args)
 
 
 class guard:  # noqa: N801 - reads as what it is: with guard("save a span")
@@ -89,9 +102,11 @@ class guard:  # noqa: N801 - reads as what it is: with guard("save a span")
         pass
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
-        if error is None:
+        if not isinstance(error, Exception):
             return False
-        if not isinstance(error, Exception) or is_strict():
+        if sys.is_finalizing():
+            return True  # modules are being taken apart, and nobody is left to hear of it
+        if is_strict():
             return False
         warn_once(
             f"guard:{self._doing}:{type(error).__name__}",

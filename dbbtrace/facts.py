@@ -10,26 +10,20 @@ from typing import Any
 
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags, get_current_span
+from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
 from dbbtrace import attributes as key
 from dbbtrace import runtime
 from dbbtrace.diagnostics import guard
 from dbbtrace.identity import new_span_id, span_id_of
-from dbbtrace.scope import Scope
+from dbbtrace.scope import Scope, parent_of
 from dbbtrace.version import __version__
 
-__all__ = ["emit", "fact", "parent_of_facts"]
+__all__ = ["emit", "fact"]
 
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 _SCOPE = InstrumentationScope("dbbtrace", __version__)
 _UNSET = Status(StatusCode.UNSET)
-
-
-def parent_of_facts(scope: Scope) -> SpanContext:
-    """What facts hang on: the current span where it is of the run's trace, otherwise the scope's own parent."""
-    current = get_current_span().get_span_context()
-    return current if current.is_valid and current.trace_id == scope.trace_id else scope.parent
 
 
 def fact(
@@ -53,7 +47,7 @@ def fact(
         start, end: nanoseconds since the Unix epoch. The end is at least a nanosecond after the start: Jaeger marks
             a span without duration as faulty.
         attributes: laid over what the scope gives; None values are dropped, there and here.
-        parent: context of the parent span; default see ``parent_of_facts``.
+        parent: context of the parent span; default see ``scope.parent_of``.
         is_root: it has no parent.
         error: (error.type, message) of a fact that failed.
         span_id: instead of the one that identity gives.
@@ -71,7 +65,7 @@ def fact(
     return ReadableSpan(
         name=name,
         context=SpanContext(scope.trace_id, span_id, False, _SAMPLED),
-        parent=None if is_root else parent or parent_of_facts(scope),
+        parent=None if is_root else parent or parent_of(scope),
         resource=runtime.current().provider.resource,
         attributes=merged,
         links=scope.links,

@@ -2,89 +2,111 @@
 
 Starting it starts a span under the current one, ending it ends the span with what is known by then. Never raises
 into the job, never swallows or alters the job's own exception. What each kind of work says about itself stands in
-``spans`` and ``runs``.
+``operations`` and ``runs``.
 """
 
 from __future__ import annotations
 
-import copy
-import functools
-import inspect
 import os
+import threading
 from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
-from opentelemetry import context as otel_context
-from opentelemetry.context import Context
-from opentelemetry.trace import NonRecordingSpan, Status, StatusCode, set_span_in_context
+from opentelemetry.trace import NonRecordingSpan, Status, StatusCode
 
 from dbbtrace import attributes as key
 from dbbtrace import runtime
+from dbbtrace.decorate import decorated
 from dbbtrace.diagnostics import complain, guard
 from dbbtrace.provider import LiveSpan, now
-from dbbtrace.scope import Scope, close_scope, current_scope, open_scope, parent_in, with_scope
+from dbbtrace.scope import BLOCK, PROCESS, Place, Scope, context_in, current_scope, enter, innermost, leave
+from dbbtrace.values import Value, error_type_of, message_of, shown
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["Handle", "error_type_of"]
+__all__ = ["Handle"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-
-def error_type_of(error: BaseException) -> str:
-    """``error.type`` of an exception: its class, with the module unless built in (OpenTelemetry's convention)."""
-    kind = type(error)
-    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+_starting = threading.Lock()
+"""Held while a handle is taken for one piece of work: two threads may enter it at once."""
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_starting.acquire, after_in_parent=_starting.release, after_in_child=_starting.release)
 
 
 class Handle:
     """One piece of work, from its start to its end.
 
-    Ended handles may be started again (a cell that runs again): that is new work with a span of its own.
+    Entered or started again, by a cell that runs again or by another thread, it is new work with a span of its own.
     """
 
     operation: ClassVar[str] = key.OPERATION_STEP
     """Value of ``dbb.operation``."""
-    _result_key: ClassVar[str] = key.CICD_TASK_RUN_RESULT
+    _workload: ClassVar[str | None] = None
+    """Workload that the work belongs into where no context tells."""
+    _block: ClassVar[str] = BLOCK
+    """Kind of place that a ``with`` makes."""
+
+    _values: dict[str, Any]
+    _failed: tuple[str, str] | None
+    _span: LiveSpan | None
+    _place: Place | None
+    _open: bool
+    _in_block: bool
+    """Whether a ``with`` is to end it."""
+    _pid: int
 
     def __init__(self, name: str, values: dict[str, Any] | None = None) -> None:
         self._name = name
         self._given = {attribute: value for attribute, value in (values or {}).items() if value is not None}
-        self._values: dict[str, Any] = dict(self._given)
-        self._failed: tuple[str, str] | None = None
-        self._span: LiveSpan | None = None
-        self._scope: Scope | None = None
-        self._pid = 0
-        self._open = False
-        self._token: Any = None
-        self._outer: Context | None = None
+        self._origin: Handle | None = None
+        """The handle that a ``with`` names, where this one stands for another entry of it."""
+        self._stands_alone = True
+        """Whether there never was another entry while it ran."""
+        self._forget()
+
+    def _forget(self) -> None:
+        """Be as before the first start."""
+        self.__dict__.update(
+            _values=self._given.copy(), _failed=None, _span=None, _place=None, _open=False, _in_block=False, _pid=0
+        )
+
+    if not TYPE_CHECKING:  # type checkers know better than to let any name pass
+
+        def __setattr__(self, name: str, value: object) -> None:
+            if name[:1] != "_" and not isinstance(getattr(type(self), name, None), Value):
+                complain(f"{name} = {shown(value)} is left out: {self._name} has no such value to set")
+            else:
+                object.__setattr__(self, name, value)
 
     # -- what a job author uses -----------------------------------------------------------------------------
 
     def start(self) -> Self:
         """Start the work for the whole process, until ``end()``; for notebooks, whose cells share no ``with``."""
-        if self._open:
-            complain(f"{self._name} is running already; start() changes nothing")
+        if self._take():
+            self._begin(PROCESS)
         else:
-            self._begin(process_wide=True)
+            complain(f"{self._name} is running already; start() changes nothing")
         return self
 
     def end(self, error: BaseException | None = None) -> None:
         """End the work, as failed with ``error`` if one is given. Ending it twice is harmless."""
-        self._finish(error)
+        if self._finish(error):
+            self._after()
 
-    def fail(self, reason: str, *, error_type: str = "Failed") -> None:
+    def fail(self, reason: object, *, error_type: str = "Failed") -> None:
         """Mark the work as failed without an exception; ``reason`` becomes its error message."""
-        self._failed = (str(error_type), str(reason))
+        kind = message_of(error_type).strip() or "Failed"
+        self._failed = (kind, message_of(reason).strip() or kind)
 
     def save(self) -> None:
         """Put what is known so far into the journal: what a killed job leaves behind."""
         span = self._span
-        if span is not None and self._open and self._pid == os.getpid():
+        if span is not None and self._is_running():
             with guard("save a span"):
-                span.put(self._values)
+                span.put(self._values.copy())  # another thread may set one meanwhile
                 runtime.current().save(span)
 
     @property
@@ -102,35 +124,46 @@ class Handle:
         """Span id, 16 hex digits; None before the start."""
         return f"{self._span.context.span_id:016x}" if self._span is not None and self._span.context else None
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._name}>"
+
     def __enter__(self) -> Self:
-        self._begin(process_wide=False)
-        return self
+        return self._enter_block()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
-        self._finish(error)
+        work = self._entered()
+        if work._finish(error):
+            work._after()
         return None
 
     async def __aenter__(self) -> Self:
-        self._begin(process_wide=False)
-        return self
+        return self._enter_block()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
-        self._finish(error, wait=False)
+        work = self._entered()
+        if work._finish(error):
+            await work._after_async()
         return None
 
     def __call__(self, function: F) -> F:
         """As decorator: every call is work of its own. Coroutines and generators are followed to their end."""
-        return cast("F", _decorated(self, function))
+        return decorated(self, function)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy, pickled or not, is a handle that has not started: the work stays where it is."""
+        if self._is_running():
+            complain(f"{self._name} is copied while it runs: what the copy is told does not reach it")
+        return vars(self._fresh())
 
     # -- what kinds of work define ---------------------------------------------------------------------------
 
     def _enclosing(self) -> Scope:
         """The scope this work happens in; a run joined on the fly where there is none."""
-        scope = current_scope()
+        scope = current_scope(self._workload)
         if scope is None:
             from dbbtrace.runs import implicit_run
 
@@ -148,141 +181,138 @@ class Handle:
     def _conclude(self) -> None:
         """Set the values that are known only at the end; may ``fail()``."""
 
-    def _ids(self, scope: Scope) -> dict[str, Any]:
-        """Ids of the span where they are not random."""
-        return {}
+    def _result_key(self) -> str:
+        """Attribute that says how the work ended, in OpenTelemetry's words."""
+        return key.CICD_TASK_RUN_RESULT
 
-    def _after(self, *, wait: bool) -> None:
-        """What follows the end of the span."""
+    def _after(self) -> None:
+        """What follows the end of the work."""
+
+    async def _after_async(self) -> None:
+        """The same, without holding up the event loop."""
+        self._after()
 
     # -- how it goes -----------------------------------------------------------------------------------------
 
+    def _is_running(self) -> bool:
+        """Whether it has started, here: a forked child does not go on with its parent's work."""
+        return self._open and self._pid == os.getpid()
+
+    def _take(self) -> bool:
+        """Be the handle of a new piece of work; False if it is one already."""
+        with _starting:
+            if self._is_running():
+                return False
+            if self._place is not None:
+                self._forget()
+            self._open, self._pid = True, os.getpid()
+            return True
+
     def _fresh(self) -> Self:
         """A handle not yet started, with what the author gave this one."""
-        other = copy.copy(self)
-        Handle.__init__(other, self._name, self._given)
+        other = object.__new__(type(self))
+        other.__dict__.update(vars(self))
+        other._origin, other._stands_alone = None, True
+        other._forget()
+        return other
+
+    def _again(self) -> Self:
+        """The handle of another entry while this one runs."""
+        other = self._fresh()
+        other._origin, self._stands_alone = self, False
+        other._take()
         return other
 
     def _set(self, attribute: str, value: Any) -> None:
-        if self._span is not None and not self._open:
+        if self._place is not None and not self._open:
             complain(f"{self._name} has ended; {attribute} = {value!r} comes too late")
         elif value is None:
             self._values.pop(attribute, None)
         else:
             self._values[attribute] = value
 
-    def _begin(self, *, process_wide: bool) -> None:
-        if self._span is not None and not self._open:
-            self._values, self._failed, self._span = dict(self._given), None, None
-        with guard(f"start {self.operation}"):
-            scope = self._enclosing()
-            self._start_span(scope)
-            self._open, self._pid = True, os.getpid()
-            self._enter(process_wide)
+    def _enter_block(self) -> Self:
+        work = self
+        if not self._take():
+            if not self._in_block:  # with load.start(): the block is to end it
+                self._in_block = True
+                return self
+            work = self._again()
+        work._in_block = True
+        work._begin(work._block)
+        return work
 
-    def _start_span(self, scope: Scope) -> None:
-        """Start the span in the scope and make the inner scope."""
-        span = runtime.current().provider.start_span(
-            self._name,
-            parent_in(scope),
-            self._attributes(scope),
-            start=now(),
-            links=scope.links,
-            **self._ids(scope),
+    def _entered(self) -> Handle:
+        """The work that the innermost ``with`` of this handle in this context began."""
+        if self._stands_alone:
+            return self
+        place = innermost(lambda place: place.work is self or getattr(place.work, "_origin", None) is self)
+        return cast("Handle", place.work) if place is not None else self
+
+    def _begin(self, kind: str) -> None:
+        try:
+            with guard(f"start {self.operation}"):
+                self._enter(self._start_span(self._enclosing()), kind)
+        except BaseException as error:  # Ctrl-C, say: the block is not entered, so nothing would end the span
+            self._finish(error)
+            raise
+
+    def _start_span(self, scope: Scope) -> Scope:
+        """Start the span in the scope; returns the scope inside."""
+        self._span = runtime.current().provider.start_span(
+            self._name, context_in(scope), self._attributes(scope), start=now(), links=scope.links
         )
-        self._span = span
-        self._scope = self._inner(scope).under(span.context)
+        return self._inner(scope).under(self._span.context)
 
-    def _enter(self, process_wide: bool) -> None:
-        """Make the span and the scope current: for this context, and for the process where asked."""
-        scope, span = self._scope, self._span
-        assert scope is not None
-        # A joined run has no span of its own; other instrumentation joins the trace all the same.
-        context = set_span_in_context(span or NonRecordingSpan(scope.parent), with_scope(scope))
-        if process_wide:
-            open_scope(scope)
-            self._outer = otel_context.get_current()
-        self._token = otel_context.attach(context)
+    def _enter(self, scope: Scope, kind: str) -> None:
+        """Make the scope and its span current."""
+        self._place = enter(scope, kind, self._span or NonRecordingSpan(scope.parent), self)
 
-    def _leave(self) -> None:
-        """Undo ``_enter``. A process-wide handle may end in another context than it began in (another cell)."""
-        scope, token, outer = self._scope, self._token, self._outer
-        self._token = self._outer = None
-        if outer is not None:
-            if scope is not None:
-                close_scope(scope)
-            if current_scope() is scope:
-                otel_context.attach(outer)
-        elif token is not None:
-            otel_context.detach(token)
-
-    def _finish(self, error: BaseException | None, *, wait: bool = True) -> None:
-        if not self._open or self._pid != os.getpid():
-            return  # never started, ended before, or a forked child that leaves its parent's block
+    def _finish(self, error: BaseException | None) -> bool:
+        """End the work and leave its place; False where that was done before."""
+        ends = self._is_running()
         self._open = False
         try:
-            with guard(f"end {self.operation}"):
-                self._end_span(error)
+            if ends and self._span is not None:
+                with guard(f"end {self.operation}"):
+                    self._end_span(self._span, error)
         finally:
-            with guard(f"leave {self.operation}"):
-                self._leave()
-                self._after(wait=wait)
+            # Also what ended elsewhere: in another thread, or, where a forked child leaves its parent's block, never.
+            if self._place is not None:
+                with guard(f"leave {self.operation}"):
+                    self._leave(self._place)
+        return ends
 
-    def _end_span(self, error: BaseException | None) -> None:
-        span = self._span
-        if span is None:
-            return
-        if error is not None:
-            self.fail(str(error) or error_type_of(error), error_type=error_type_of(error))
-            span.record_exception(error, timestamp=now())
-        self._conclude()
-        values = self._values
-        if self._failed is not None:
-            values[key.ERROR_TYPE], values[key.ERROR_MESSAGE] = self._failed
-            span.set_status(Status(StatusCode.ERROR, self._failed[1]))
-        values.setdefault(self._result_key, _result(error, self.failed))
-        span.put(values)
-        span.end(now())
+    def _leave(self, place: Place) -> None:
+        """Undo ``_enter``, as far as that is not done yet."""
+        leave(place)
+
+    def _end_span(self, span: LiveSpan, error: BaseException | None) -> None:
+        try:
+            if error is not None:
+                self._fail_with(error)
+            self._conclude()
+        finally:
+            values = self._values.copy()
+            values.setdefault(self._result_key(), _result(error, failed=self.failed))
+            if self._failed is not None:
+                values[key.ERROR_TYPE], values[key.ERROR_MESSAGE] = self._failed
+                span.set_status(Status(StatusCode.ERROR, self._failed[1]))
+            span.put(values)
+            span.end(max(now(), span.start_time or 0))  # the clock may have been set back
+
+    def _fail_with(self, error: object) -> None:
+        self.fail(error, error_type=error_type_of(error) if isinstance(error, BaseException) else "Failed")
+        if self._span is not None and isinstance(error, BaseException):
+            with guard("record an exception"):
+                self._span.record_exception(error, timestamp=now())
 
 
-def _result(error: BaseException | None, failed: bool) -> str:
-    if isinstance(error, KeyboardInterrupt) or type(error).__name__ == "CancelledError":  # asyncio's, or trio's like
+def _result(error: BaseException | None, *, failed: bool) -> str:
+    """``cicd.pipeline.task.run.result``; its ``error`` would be a fault of the platform, such as a killed process."""
+    name = type(error).__name__
+    if isinstance(error, (KeyboardInterrupt, GeneratorExit)) or name in ("CancelledError", "Cancelled"):
         return "cancellation"
-    if error is not None:
-        return "error"
+    if isinstance(error, TimeoutError) or name == "TimeoutError":  # asyncio's own, before Python 3.11
+        return "timeout"
     return "failure" if failed else "success"
-
-
-def _decorated(handle: Handle, function: Callable[..., Any]) -> Callable[..., Any]:
-    if inspect.iscoroutinefunction(function):
-
-        @functools.wraps(function)
-        async def coroutine(*args: Any, **kwargs: Any) -> Any:
-            async with handle._fresh():
-                return await function(*args, **kwargs)
-
-        return coroutine
-    if inspect.isasyncgenfunction(function):
-
-        @functools.wraps(function)
-        async def async_generator(*args: Any, **kwargs: Any) -> Any:
-            async with handle._fresh():
-                async for item in function(*args, **kwargs):
-                    yield item
-
-        return async_generator
-    if inspect.isgeneratorfunction(function):
-
-        @functools.wraps(function)
-        def generator(*args: Any, **kwargs: Any) -> Any:
-            with handle._fresh():
-                return (yield from function(*args, **kwargs))
-
-        return generator
-
-    @functools.wraps(function)
-    def call(*args: Any, **kwargs: Any) -> Any:
-        with handle._fresh():
-            return function(*args, **kwargs)
-
-    return call

@@ -6,6 +6,7 @@ the global provider only where none is set, so that spans of other instrumentati
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from time import time_ns
 
@@ -84,14 +85,17 @@ class _Switch(SpanProcessor):
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         target = self.target
-        if target is not None:
+        if target is not None and not sys.is_finalizing():  # a thread that stands still by now may hold a lock
             self._saw[span.context.span_id] = target
             target.on_start(span, parent_context)
 
     def on_end(self, span: ReadableSpan) -> None:
-        target = self._saw.pop(span.context.span_id, None) or self.target
-        if target is not None:
+        target = self._saw.pop(span.context.span_id, self.target)
+        if target is not None and not sys.is_finalizing():
             target.on_end(span)
+
+    def has_open_spans_of(self, processor: SpanProcessor) -> bool:
+        return processor in list(self._saw.values())
 
     def shutdown(self) -> None:
         """Nothing: delivery has an exit of its own, which keeps its deadline."""
@@ -152,6 +156,10 @@ class Provider:
     @processor.setter
     def processor(self, target: SpanProcessor | None) -> None:
         self._switch.target = target
+
+    def has_open_spans_of(self, processor: SpanProcessor) -> bool:
+        """Whether spans that started there still run."""
+        return self._switch.has_open_spans_of(processor)
 
     def become_global(self) -> bool:
         """Serve other instrumentation too, where no TracerProvider is set; never replaces one."""

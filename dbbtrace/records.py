@@ -10,12 +10,13 @@ from dbbtrace import attributes as key
 from dbbtrace import identity as identities
 from dbbtrace.diagnostics import complain, guard
 from dbbtrace.facts import emit, fact
+from dbbtrace.operations import FAILED, SUCCEEDED, is_failure, is_running, load_status
 from dbbtrace.provider import now
 from dbbtrace.runs import scope_for
 from dbbtrace.scope import Scope
-from dbbtrace.spans import FAILED, SUCCEEDED, is_failure, is_running, load_names, refresh_names
+from dbbtrace.spans import load_names, refresh_names
 from dbbtrace.times import iso_utc, to_unix_nanos
-from dbbtrace.values import checked, count, number, text
+from dbbtrace.values import checked, count, error_type_of, message_of, number, shown, text
 
 __all__ = ["record_load", "record_refresh"]
 
@@ -36,7 +37,7 @@ def record_load(
     data_written: object = None,
     throughput: object = None,
     error_type: str | None = None,
-    error_message: str | None = None,
+    error_message: object = None,
     identity: str | None = None,
     run_id: object = None,
     data_product: str | None = None,
@@ -51,7 +52,9 @@ def record_load(
         started_at: when the load started: a datetime, ISO 8601 text or epoch seconds; without zone it is UTC.
             Required, because incremental loads read it as their watermark.
         ended_at: when it ended; default now.
-        status: Succeeded or Failed; default Failed if an error is given, else Succeeded.
+        status: Succeeded or Failed; default Failed if an error is given, else Succeeded. A word nobody knows counts
+            as Failed.
+        error_type, error_message: why it failed; the message may be the exception itself.
         rows_read, rows_written: counts. data_read, data_written: bytes. throughput: KB/s as the source reports it.
         identity: what makes the load the same when it is recorded again, e.g. its activity run id; default table,
             source, pipeline run and start. Recorded twice, it is one row.
@@ -67,10 +70,16 @@ def record_load(
             workspace_id=workspace_id,
             pipeline_id=pipeline_id,
             pipeline_run_id=pipeline_run_id,
+            workload="integration",
         )
         start, end = _period(scope, started_at, ended_at)
         names = load_names(table, schema=schema, source=source, source_type=source_type, load_type=load_type)
-        failed = is_failure(status) if status else bool(error_type or error_message)
+        word = checked("status", load_status, status)
+        error = _error(error_type, error_message)
+        if status is not None and word is None:  # A word nobody knows must not move the watermark.
+            error = error or ("Failed", f"recorded with status {shown(status)}")
+        elif word is not None:
+            error = (error or ("Failed", f"recorded with status {word}")) if is_failure(word) else None
         identity = checked("identity", text, identity) or identities.load_identity(
             scope.pipeline_run_id or "",
             names[key.SOURCE_NAME] or "",
@@ -79,12 +88,11 @@ def record_load(
             iso_utc(start),
         )
         emit([_operation(
-            scope, f"load {names[key.CICD_TASK_NAME]}", key.OPERATION_LOAD, identity, start, end, failed,
-            (error_type, error_message),
+            scope, f"load {names[key.CICD_TASK_NAME]}", key.OPERATION_LOAD, identity, start, end, error,
             {
                 **names,
                 key.WORKLOAD: "integration",
-                key.STATUS: FAILED if failed else SUCCEEDED,
+                key.STATUS: FAILED if error else SUCCEEDED,
                 key.ROWS_READ: checked("rows_read", count, rows_read),
                 key.ROWS_WRITTEN: checked("rows_written", count, rows_written),
                 key.DATA_READ: checked("data_read", count, data_read),
@@ -97,7 +105,7 @@ def record_load(
 def record_refresh(
     model_id: str,
     *,
-    status: str = "Completed",
+    status: str | None = None,
     started_at: object,
     ended_at: object = None,
     name: str | None = None,
@@ -105,7 +113,7 @@ def record_refresh(
     request_id: str | None = None,
     refresh_type: str | None = None,
     error_type: str | None = None,
-    error_message: str | None = None,
+    error_message: object = None,
     run_id: object = None,
     data_product: str | None = None,
     environment: str | None = None,
@@ -115,7 +123,8 @@ def record_refresh(
     """Record a model refresh that is over: one row of ``meta.monitoring_semantic_model_refresh``.
 
     Args:
-        status: the service's own word. A refresh that still runs (Unknown, InProgress) gives nothing, with a warning.
+        status: the service's own word; default Failed if an error is given, else Completed. A refresh that still runs
+            (Unknown, InProgress) gives nothing, with a warning.
         started_at, ended_at: as the service reports them; UTC. ended_at: default now.
         request_id: identity of the refresh; default model and start. Recorded twice, it is one row.
         workspace_id: the model's own; never taken from the run.
@@ -129,20 +138,22 @@ def record_refresh(
             environment=environment,
             pipeline_id=pipeline_id,
             pipeline_run_id=pipeline_run_id,
+            workload="consumption",
         )
         names = refresh_names(model_id, name, workspace_id, request_id, refresh_type)
-        word = (checked("status", text, status) or "Completed").strip()
+        error = _error(error_type, error_message)
+        word = (checked("status", text, status) or "").strip() or (FAILED if error else "Completed")
         if is_running(word):
             complain(f"the refresh of {names[key.CICD_TASK_NAME]} is {word}: record it when it has ended")
             return
         start, end = _period(scope, started_at, ended_at)
-        failed = is_failure(word) or bool(error_type or error_message)
+        if is_failure(word):
+            error = error or (word, f"the refresh ended as {word}")
         identity = identities.refresh_identity(
             names[key.REFRESH_REQUEST_ID] or f"{names[key.MODEL_ID]} {iso_utc(start)}"
         )
         emit([_operation(
-            scope, f"refresh {names[key.CICD_TASK_NAME]}", key.OPERATION_REFRESH, identity, start, end, failed,
-            (error_type, error_message or (f"the refresh ended as {word}" if failed else None)),
+            scope, f"refresh {names[key.CICD_TASK_NAME]}", key.OPERATION_REFRESH, identity, start, end, error,
             {**names, key.WORKLOAD: "consumption", key.STATUS: word},
         )])  # fmt: skip
 
@@ -155,10 +166,21 @@ def _period(scope: Scope, started_at: object, ended_at: object) -> tuple[int, in
     start = checked("started_at", to_unix_nanos, started_at)
     if start is None:
         start = min(scope.began_at, end)
+        complain(f"started_at: no start is known; {iso_utc(start)}, when the run began here, stands for it")
     if end < start:
         complain(f"ended_at = {iso_utc(end)} is left out: it lies before started_at = {iso_utc(start)}")
         end = start
     return start, end
+
+
+def _error(error_type: object, error_message: object) -> tuple[str, str] | None:
+    """error.type and message; None where nothing went wrong."""
+    if error_type is None and error_message is None:
+        return None
+    kind = checked("error_type", text, error_type)
+    if kind is None:
+        kind = error_type_of(error_message) if isinstance(error_message, BaseException) else FAILED
+    return kind, (message_of(error_message) if error_message is not None else "") or kind
 
 
 def _operation(
@@ -168,12 +190,10 @@ def _operation(
     identity: str,
     start: int,
     end: int,
-    failed: bool,
-    error: tuple[str | None, str | None],
+    error: tuple[str, str] | None,
     attributes: dict[str, Any],
 ) -> ReadableSpan:
-    error_type, message = error
-    attributes[key.CICD_TASK_RUN_RESULT] = "failure" if failed else "success"
+    attributes[key.CICD_TASK_RUN_RESULT] = "failure" if error else "success"
     return fact(
         scope,
         name=name,
@@ -182,5 +202,5 @@ def _operation(
         start=start,
         end=end,
         attributes=attributes,
-        error=(error_type or "Failed", message or error_type or "Failed") if failed else None,
+        error=error,
     )

@@ -1,22 +1,39 @@
 """Where work happens: the run, workload and pipeline that everything inside inherits.
 
 A scope travels in the OpenTelemetry context, so it follows threads and tasks to which the context is handed on.
-A notebook's cells don't share a context: what ``begin_run()`` and ``start()`` open is kept for the process.
+Where none was (a notebook's cells, a thread pool), what the process has open decides, as far as there is no doubt.
 """
 
 from __future__ import annotations
 
-import threading
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Final
 
 from opentelemetry import context as otel_context
 from opentelemetry.context import Context
-from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, get_current_span, set_span_in_context
+from opentelemetry.trace import Link, NonRecordingSpan, Span, SpanContext, get_current_span, set_span_in_context
 
 from dbbtrace import attributes as key
 
-__all__ = ["Scope", "close_scope", "current_scope", "open_scope", "parent_in", "with_scope"]
+__all__ = [
+    "BLOCK",
+    "PROCESS",
+    "RUN",
+    "WORKLOAD",
+    "Place",
+    "Scope",
+    "apart",
+    "context_in",
+    "current_scope",
+    "enter",
+    "innermost",
+    "leave",
+    "parent_of",
+    "several_runs_are_open",
+]
 
 _KEY = otel_context.create_key("dbbtrace-scope")
 
@@ -42,8 +59,12 @@ class Scope:
     pipeline_run_id: str | None = None
     select: str | None = None
     """Selector of the enclosing transformation."""
+    outside: Scope | None = field(default=None, repr=False, compare=False)
+    """Of a workload: the scope around it."""
     links: tuple[Link, ...] = ()
     """For spans directly inside: contexts of other traces that led here."""
+    pid: int = field(default_factory=os.getpid)
+    """Process that opened, joined or began the run; a forked child has its parent's scope."""
     _inherited: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def inner(self, **changes: Any) -> Scope:
@@ -75,46 +96,141 @@ class Scope:
         return dict(self._inherited)
 
 
-_lock = threading.Lock()
-_opened: list[Scope] = []
-"""Scopes open in this process, innermost last: the fallback where no context carries one (notebook cells, threads)."""
+class Place:
+    """Where a piece of work put the context that it runs in: its scope, and the context to go back to."""
+
+    __slots__ = ("closed", "ended", "kind", "outer", "scope", "work")
+
+    def __init__(self, scope: Scope, kind: str, outer: Context, work: object) -> None:
+        self.scope = scope
+        """May change: what a workload learns late is inherited from then on."""
+        self.kind = kind
+        self.outer = outer
+        self.work = work
+        """Whose place it is; None once it has been left."""
+        self.ended = False
+        self.closed = False
+        """Not to be gone back to: it ended, but not as the innermost of its context."""
 
 
-def open_scope(scope: Scope) -> None:
-    """Make the scope known to the whole process, until ``close_scope``."""
-    with _lock:
-        _opened.append(scope)
+BLOCK: Final = "block"
+"""Of a ``with``: its context alone."""
+WORKLOAD: Final = "workload"
+"""Of a ``with``; where no context was handed on (a thread pool), operations of this workload are found inside."""
+RUN: Final = "run"
+"""Of a ``with``; where no context was handed on, everything is."""
+PROCESS: Final = "process"
+"""Of ``start()`` and ``begin_run()``: the whole process, whatever the context, until it ends."""
+
+_opened: list[Place] = []
+"""Places of this process that contexts need not know of, innermost last. Its single operations are atomic."""
 
 
-def close_scope(scope: Scope) -> None:
-    """Take the scope back; whatever the order in which scopes end."""
-    with _lock:
-        for index in range(len(_opened) - 1, -1, -1):
-            if _opened[index] is scope:
-                del _opened[index]
-                return
+def enter(scope: Scope, kind: str, span: Span, work: object) -> Place:
+    """Make the scope and its span current for the work; undone by ``leave``."""
+    place = Place(scope, kind, otel_context.get_current(), work)
+    if kind != BLOCK:
+        _opened.append(place)
+    otel_context.attach(otel_context.set_value(_KEY, place, set_span_in_context(span)))
+    return place
 
 
-def current_scope(context: Context | None = None) -> Scope | None:
-    """The scope of this context; failing that, the innermost the process has open if all belong to one run."""
-    scope = otel_context.get_value(_KEY, context)
-    if isinstance(scope, Scope):
-        return scope
-    with _lock:
-        if _opened and all(other.trace_id == _opened[-1].trace_id for other in _opened):
-            return _opened[-1]
-    return None
+def leave(place: Place) -> None:
+    """Go back to where ``enter`` came from; whatever the order in which places are left, and in which context.
+
+    In another context than it was entered in (another cell, a task, a thread) there may be nothing to go back from.
+    """
+    place.ended = True
+    if place.kind != BLOCK:
+        with suppress(ValueError):  # left before, in another context
+            _opened.remove(place)
+    if _place_in(otel_context.get_current()) is not place:
+        if innermost(lambda other: other is place) is not None:
+            place.closed = True
+        return
+    place.work = None
+    back = place.outer
+    while (outer := _place_in(back)) is not None and (outer.closed or _has_gone(outer)):
+        back = outer.outer
+    otel_context.attach(back)
 
 
-def with_scope(scope: Scope, context: Context | None = None) -> Context:
-    """A context that carries the scope."""
-    return otel_context.set_value(_KEY, scope, context)
+def innermost(matches: Callable[[Place], bool]) -> Place | None:
+    """The innermost place of this context that matches."""
+    place = _place_in(otel_context.get_current())
+    while place is not None and not matches(place):
+        place = _place_in(place.outer)
+    return place
 
 
-def parent_in(scope: Scope, context: Context | None = None) -> Context:
-    """A context whose current span is the parent for work in this scope: the current span if it is of the run's
-    trace (a span of other instrumentation, say), otherwise the scope's own parent."""
-    current = get_current_span(context).get_span_context()
+def _standing() -> Place | None:
+    """The innermost place of this context that still counts."""
+    place = _place_in(otel_context.get_current())
+    while place is not None and _has_gone(place):
+        place = _place_in(place.outer)
+    return place
+
+
+def current_scope(workload: str | None = None) -> Scope | None:
+    """The scope that work belongs to here and now; None where no run is open, or several are and nothing tells which.
+
+    Args:
+        workload: of the operation that asks.
+    """
+    place = _standing()
+    if place is not None and place.kind != PROCESS:
+        return place.scope
+    # A cell may run in a context of its own, which knows nothing of what another cell started.
+    opened = [other for other in list(_opened) if place is None or other.kind == PROCESS]
+    if len({other.scope.trace_id for other in opened}) > 1:
+        return place.scope if place is not None else None
+    general = [other for other in opened if other.kind != WORKLOAD]
+    special = [other for other in opened if other.kind == WORKLOAD and other.scope.workload == workload]
+    found = special if len(special) == 1 else general
+    return found[-1].scope if found else None
+
+
+def several_runs_are_open() -> bool:
+    """Whether runs of different ids are open in this process."""
+    return len({place.scope.trace_id for place in list(_opened)}) > 1
+
+
+def parent_of(scope: Scope) -> SpanContext:
+    """The parent of work in the scope: the current span if it is of the run's trace (a span of other instrumentation,
+    say), otherwise the scope's own parent."""
+    return get_current_span(context_in(scope)).get_span_context()
+
+
+def context_in(scope: Scope) -> Context:
+    """A context whose current span is the parent of work in the scope."""
+    here = otel_context.get_current()
+    current = get_current_span(here).get_span_context()
     if current.is_valid and current.trace_id == scope.trace_id:
-        return context if context is not None else otel_context.get_current()
-    return set_span_in_context(NonRecordingSpan(scope.parent), context)
+        place = _place_in(here)
+        if place is None or place.kind != PROCESS or place.scope.parent.span_id != current.span_id:
+            return here
+        # It is the span of what another cell started, where yet another may have started something inside since.
+    return set_span_in_context(NonRecordingSpan(scope.parent), here)
+
+
+def _place_in(context: Context) -> Place | None:
+    return context.get(_KEY)  # type: ignore[return-value]
+
+
+def _has_gone(place: Place) -> bool:
+    """Whether it was of the whole process and has ended: in contexts that saw it begin, too. A block that has ended
+    still says where a task or thread belongs that outlives it."""
+    return place.ended and place.kind == PROCESS
+
+
+@contextmanager
+def apart() -> Iterator[None]:
+    """While the block runs, nothing that is open outside of it is known inside; for tests."""
+    before, opened = otel_context.get_current(), list(_opened)
+    otel_context.attach(Context())
+    _opened.clear()
+    try:
+        yield
+    finally:
+        _opened[:] = opened
+        otel_context.attach(before)

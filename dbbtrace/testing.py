@@ -6,7 +6,7 @@
         run_my_job()
     assert captured.operations("table_load")[0].attributes["dbb.rows.written"] == 10
 
-Nothing leaves the process: no journal, no warehouse, no backend.
+Nothing leaves the process, whatever the job configures: no journal, no warehouse, no backend.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from dbbtrace import attributes as key
 from dbbtrace import provider as providers
 from dbbtrace import runtime
-from dbbtrace.diagnostics import is_strict, set_strict
+from dbbtrace.diagnostics import set_strict
+from dbbtrace.runs import nothing_begun
 from dbbtrace.settings import resolve
 from dbbtrace.times import NANOS
 
@@ -129,22 +130,19 @@ def capture(*, strict: bool = True, clock: TimeGenerator | None = None) -> Itera
         strict: raise what is otherwise logged: values that make no sense, and faults of dbbtrace's own.
         clock: default a TimeGenerator that moves on a second each time it is read.
     """
-    before, was_strict = runtime.installed(), is_strict()
     captured = Captured()
     provider = providers.Provider("dbbtrace-test")
     provider.processor = captured
     provider.ids.new_span_id = IncrementalIds()
     settings = resolve(warehouse="none", strict=strict)
     arguments = {"warehouse": "none", "strict": strict}
-    runtime.install(runtime.Runtime(settings, provider, cast("Delivery", captured), arguments))
+    before, was_strict = runtime.installed(), set_strict(strict)
     providers.set_clock(clock or TimeGenerator())
-    set_strict(strict)
     try:
-        yield captured
+        with nothing_begun():
+            runtime.install(runtime.Runtime(settings, provider, cast("Delivery", captured), arguments, held=True))
+            yield captured
     finally:
-        from dbbtrace.runs import forget_runs
-
-        forget_runs()
         runtime.install(before)
         providers.set_clock(None)
-        set_strict(was_strict or None)
+        set_strict(was_strict)

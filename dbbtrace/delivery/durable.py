@@ -8,20 +8,12 @@ from typing import TYPE_CHECKING
 
 from dbbtrace.delivery.delivery import Delivery
 from dbbtrace.delivery.lane import Destination
+from dbbtrace.destinations import exporter_name
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExporter
 
 __all__ = ["DurableSpanProcessor"]
-
-
-def _exporter_name(exporter: SpanExporter) -> str:
-    name = getattr(exporter, "destination", None)
-    if isinstance(name, str) and name:
-        return name
-    kind = f"{type(exporter).__module__}.{type(exporter).__qualname__}"
-    endpoint = getattr(exporter, "_endpoint", None)
-    return f"{kind}:{endpoint}" if isinstance(endpoint, str) else kind
 
 
 class DurableSpanProcessor(Delivery):
@@ -43,7 +35,7 @@ class DurableSpanProcessor(Delivery):
         fsync: bool = False,
         exit_timeout: float = 2.0,
     ) -> None:
-        destination = Destination(name or _exporter_name(exporter), partial(_itself, exporter), rows=True)
+        destination = Destination(name or exporter_name(exporter), partial(_itself, exporter), rows=True)
         super().__init__([destination], journal_dir=journal_dir, fsync=fsync, exit_timeout=exit_timeout)
 
 

@@ -126,6 +126,7 @@ def record_dbt(
             pipeline_id=pipeline_id,
             pipeline_run_id=pipeline_run_id,
             select=select,
+            workload="transformation",
         )
         nodes = found.manifest(manifest)
         stages = runtime.current().takes_all
@@ -211,9 +212,7 @@ def _limit(not_before: object, run_id: object) -> int | None:
     given = checked("not_before", to_unix_nanos, not_before)
     if given is not None:
         return given
-    scope = current_scope()
+    scope = current_scope("transformation")
     if scope is None or (run_id is not None and normalise_run_id(run_id) not in ("", scope.run_id)):
         return None
-    from dbbtrace.runs import joined_on_the_fly
-
-    return None if joined_on_the_fly(scope) else scope.began_at
+    return scope.began_at
