@@ -214,7 +214,8 @@ def test_threads_join_the_run_with_and_without_a_context(captured):
             thread.join()
     assert parent_of(captured, "load handed") == "integration"
     assert captured.named("load handed").attributes[key.PIPELINE_RUN_ID] == PIPELINE_RUN
-    assert parent_of(captured, "load bare") == "orchestration_run Finance"
+    assert parent_of(captured, "load bare") == "integration"
+    assert captured.named("load bare").attributes[key.PIPELINE_RUN_ID] == PIPELINE_RUN
 
 
 def test_async_tasks_keep_their_own_scope(captured):
