@@ -31,6 +31,9 @@ SILENT_AFTER = 900.0
 CLAIM_DAYS = 7
 """Days that a journal waits for an OTLP backend. For the warehouse it waits for ever."""
 
+_INTERRUPTED: Position = (FINISHED[0] - 1, 0)
+"""Where interrupted spans stand: behind everything that ended."""
+
 Resolve = Callable[[ReadableSpan], "ReadableSpan | None"]
 """Asks the service whose work a started span followed; the finished span, or None where nobody can be asked."""
 
@@ -174,12 +177,11 @@ class AdoptedSource(Source):
         for position, span in records.ended():
             if position > done and self._wants(span):
                 yield Item(position, span)
-        last: Position = (FINISHED[0] - 1, 0)  # acknowledged as a whole only
         for span in records.started():
             closed = self._close(span, records.last_sign)
             if self._wants(closed):
                 self.interrupted += 1
-                yield Item(last, closed)
+                yield Item(_INTERRUPTED, closed)
 
     def _close(self, span: ReadableSpan, last_sign: int) -> ReadableSpan:
         if self._resolve is not None:
@@ -192,10 +194,15 @@ class AdoptedSource(Source):
         return interrupted(span, self.journal.owner, last_sign)
 
     def acknowledge(self) -> None:
-        if self.taken >= FINISHED or self.taken[0] < FINISHED[0] - 1:
-            with suppress(OSError):
-                source.acknowledge(self.journal.path, self.claim.key, self.taken)
-        if self.taken >= FINISHED:
+        if FINISHED > self.taken >= _INTERRUPTED:
+            return  # acknowledged as a whole only
+        try:
+            source.acknowledge(self.journal.path, self.claim.key, self.taken)
+        except FileNotFoundError:  # taken over by yet another, who took this process for dead
+            self.given_up = True
+        except OSError as error:
+            log.debug("%s can't be acknowledged: %s", self.journal.path, error)
+        if self.taken >= FINISHED and not self.given_up:
             self.is_finished = True
             self.journal.done_with()
 

@@ -21,6 +21,7 @@ from dbbtrace.delivery.journal import SEGMENT_BYTES, SpanKey
 from dbbtrace.delivery.keeper import HEARTBEAT, Keeper
 from dbbtrace.delivery.lane import Destination, Lane
 from dbbtrace.delivery.markers import Markers
+from dbbtrace.delivery.mirror import Mirror
 from dbbtrace.delivery.recorder import Options, Recorder, fault
 from dbbtrace.delivery.source import BATCH, FINISHED
 from dbbtrace.delivery.worker import OUR_THREADS
@@ -45,6 +46,7 @@ class Delivery(SpanProcessor):
         heartbeat: seconds between two heartbeats.
         silent_after: seconds of silence after which an owner on another machine counts as gone.
         resolve: asks a service what became of the work that an interrupted span followed.
+        mirror: directory to which the journal is copied, where its own doesn't outlive the machine.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class Delivery(SpanProcessor):
         heartbeat: float = HEARTBEAT,
         silent_after: float = adoption.SILENT_AFTER,
         resolve: adoption.Resolve | None = None,
+        mirror: str | os.PathLike[str] | None = None,
         segment_bytes: int = SEGMENT_BYTES,
     ) -> None:
         self.exit_timeout = exit_timeout
@@ -67,6 +70,7 @@ class Delivery(SpanProcessor):
         self._resource = resource
         self._heartbeat = heartbeat
         self._resolve = resolve
+        self._mirror_dir = os.path.abspath(os.fspath(mirror)) if mirror is not None else None
         self._markers = Markers(self._journal_dir)
         self._begin(frozenset())
         lifecycle.watch_sigterm()
@@ -75,6 +79,7 @@ class Delivery(SpanProcessor):
         """The state of a process that has done nothing yet."""
         self._recorder = Recorder(self._destinations, self._options, foreign, self._first)
         self._keeper: Keeper | None = None
+        self._mirror: Mirror | None = None
         self._adopting = threading.RLock()  # re-entrant: a signal handler may flush
 
     def _first(self) -> None:
@@ -82,6 +87,12 @@ class Delivery(SpanProcessor):
         lifecycle.watch(self)
         if self._keeper is None and self._journal_dir is not None:
             self._keeper = Keeper(self._chores, self._heartbeat)
+        if self._mirror is None and self._mirror_dir is not None:
+            self._mirror = Mirror(self._journal_path, self._mirror_dir)
+
+    def _journal_path(self) -> str | None:
+        journal = self._recorder.journal
+        return journal.path if journal is not None else None
 
     @property
     def gate(self) -> Gate:
@@ -162,10 +173,11 @@ class Delivery(SpanProcessor):
             lanes = {lane.destination.name: lane for lane in self._lanes if not lane.worker.stopped}
             silent_after = self._options.silent_after
             for journal in adoption.adopt(self._journal_dir, lanes.__contains__, silent_after=silent_after):
-                for claim in journal.claims:
-                    lane = lanes.get(claim.name)
-                    if lane is not None:
-                        lane.adopt(journal.source_for(claim, lane.wants, self._resolve))
+                mine = [(lane, claim) for claim in journal.claims if (lane := lanes.get(claim.name)) is not None]
+                # All before any is handed over: a journal is let go once all its sources are finished.
+                sources = [journal.source_for(claim, lane.wants, self._resolve) for lane, claim in mine]
+                for (lane, _), source in zip(mine, sources, strict=True):
+                    lane.adopt(source)
         finally:
             self._adopting.release()
 
@@ -219,6 +231,8 @@ class Delivery(SpanProcessor):
         for lane in self._lanes:
             if lane.is_idle:
                 lane.worker.close(max(0.0, deadline - time.monotonic()))
+        if self._mirror is not None:
+            self._mirror.copy_now(max(0.0, deadline - time.monotonic()))
         if not self._recorder.at_work:
             lifecycle.at_work.discard(self)
         self._say_what_is_left()
@@ -233,6 +247,9 @@ class Delivery(SpanProcessor):
             self._keeper.stop()
             self._keeper = None
             self._recorder.at_work = False
+        if self._recorder.journal is None and self._mirror is not None:
+            self._mirror.close()
+            self._mirror = None
 
     def _say_what_is_left(self) -> None:
         left = ", ".join(f"{count} spans still wait for {name}" for name, count in self.left().items())

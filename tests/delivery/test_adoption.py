@@ -228,6 +228,33 @@ def test_a_recovery_that_gets_nowhere_leaves_the_journal_to_the_next(tmp_path: P
     assert len(backend.stored) == 3
 
 
+def test_a_process_that_stops_delivering_gives_back_what_it_adopted(tmp_path: Path) -> None:
+    """Its password is wrong; another's may be right."""
+    left_behind(tmp_path, [load(1)])
+    backend, other = Backend(), Backend()
+    backend.down = ConfigurationError("wrong password")
+    delivery = Delivery([to(backend)], journal_dir=tmp_path, exit_timeout=0)
+    delivery.emit([load(2)])
+    assert not delivery.flush(10)
+    wait_until(lambda: recover(tmp_path, lambda name: to(other)).delivered or other.stored)
+    assert other.names == ["span 1"]
+    delivery.shutdown(0)
+
+
+def test_a_journal_of_many_destinations_is_delivered_to_each(tmp_path: Path) -> None:
+    """One that is quick doesn't take the journal away from those that are still to come."""
+    names = [f"memory://{number}" for number in range(8)]
+    for number in range(20):
+        left_behind(tmp_path, [load(number)], names=names)
+    backends = {name: Backend() for name in names}
+    delivery = Delivery([to(backend, name) for name, backend in backends.items()], journal_dir=tmp_path)
+    delivery.emit([load(99)])
+    wait_until(lambda: all(len(backend.stored) == 21 for backend in backends.values()))
+    assert delivery.force_flush(10_000)
+    delivery.shutdown()
+    wait_until(lambda: not journals(tmp_path))
+
+
 def test_what_was_acknowledged_is_not_delivered_again(tmp_path: Path) -> None:
     """A process that died after delivering a part: its heir begins where it stopped."""
     backend, heir = Backend(), Backend()
