@@ -17,6 +17,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 
 from dbbtrace.delivery import codec
 from dbbtrace.delivery.journal import FORMAT, Position, SpanKey
+from dbbtrace.times import to_unix_nanos
 
 __all__ = ["Claim", "Header", "Record", "Records", "decode", "header_of", "last_write", "read", "segments"]
 
@@ -202,10 +203,13 @@ class Records:
                 self.definitions[fields["define"]] = codec.scope_of(fields.get("scope"))
 
     def _sign(self, at: object) -> None:
-        from dbbtrace.times import to_unix_nanos
-
-        with suppress(ValueError):
-            self.last_sign = max(self.last_sign, at if isinstance(at, int) else to_unix_nanos(at))
+        if type(at) is not int:
+            try:
+                at = to_unix_nanos(at)
+            except ValueError:
+                return
+        if at > self.last_sign:
+            self.last_sign = at
 
 
 def _key(record: Record) -> Any:
