@@ -137,6 +137,18 @@ def test_a_failed_test_holds_up_what_selects_from_the_tested_node(tmp_path: Path
     assert [node.name for node in failure.held_up] == ["model_004", "model_005"]
 
 
+def test_all_operations_of_a_run_give_the_same_failures(warehouse: Warehouse) -> None:
+    """The page has them all at hand; what was built is held up by nothing there either."""
+    from dbbtrace.answers.failures import failures_among
+
+    for key in answers.run_keys(warehouse):
+        everything = failures_among(answers.operations(warehouse, [key.run_id]))
+        assert [(f.operation.record_id, [n.operation_id for n in f.held_up]) for f in everything] == [
+            (f.operation.record_id, [n.operation_id for n in f.held_up])
+            for f in answers.failures(warehouse, run=key.run_id)
+        ]
+
+
 def test_failures_in_the_terminal(history: History, warehouse: Warehouse) -> None:
     """Each with its message and what it held up; as JSON nothing is left out."""
     found = json.loads(run("failures", "--since", "2026-01-01", "--all", "--json").out)

@@ -79,6 +79,32 @@ def test_runs_are_what_the_rows_say(tmp_path: Path, seed: int, lacking: dict[str
     assert comparable(found) == comparable([{"orchestration_run_id": run, **row} for run, row in wanted.items()])
 
 
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [
+        ({}, "Succeeded"),
+        ({"node": "warn"}, "Warned"),
+        ({"node": "warn", "refresh": "Unknown"}, "Running"),
+        ({"node": "warn", "refresh": "Never heard"}, "Unknown"),
+        ({"node": "error", "refresh": "Unknown"}, "Failed"),
+        ({"load": "Failed"}, "Failed"),
+        ({"node": "skipped"}, "Succeeded"),
+        ({"refresh": "Cancelled"}, "Failed"),
+    ],
+)
+def test_a_run_is_as_good_as_its_worst_operation(tmp_path: Path, words: dict[str, str], status: str) -> None:
+    """Failed before Running before Unknown before Warned; what was skipped is no failure of its own."""
+    history = make(1, seed=1, failing=0)
+    for kind, rows in (("load", history.loads), ("node", history.nodes), ("refresh", history.refreshes)):
+        if kind in words:
+            unique_id = rows[0].get("unique_id")
+            for row in rows:
+                if row.get("unique_id") == unique_id:
+                    row["status"] = words[kind]
+    (found,) = rows_of(store(history, tmp_path / "w.db"), "monitoring_runs", "status")
+    assert found["status"] == status
+
+
 def test_the_slowest_operation_of_a_run_is_named(tmp_path: Path) -> None:
     """The name belongs to the greatest duration; a run of which no duration is known names none."""
     history = make(5, seed=3)
