@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
 
 import pytest
+from dbbtrace_exporters.warehouse import WarehouseSpanExporter
 
 from dbbtrace.warehouse import open_warehouse
 from dbbtrace.warehouse.dialects import SQLITE
 from dbbtrace.warehouse.schema import TABLES
 from dbbtrace.warehouse.statements import insert
+from tests.warehouse.spans import load, node, refresh
+from tests.warehouse.sql_server import Server
+
+BATCH = [
+    made(span_id=100 * kind + number + 1) for kind, made in enumerate((load, node, refresh)) for number in range(50)
+]
+"""150 spans that give rows of all three tables."""
 
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
@@ -24,3 +33,31 @@ def test_no_row_written_reads_the_whole_table(tmp_path, table, facts, interrupte
         connection.execute("ATTACH ? AS meta", (str(tmp_path / "a.db"),))
         plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement.sql}", nothing)]
     assert not [step for step in plan if step.startswith("SCAN t")], plan
+
+
+def test_a_batch_for_sql_server_is_one_statement_a_table(tmp_path, monkeypatch):
+    """Every statement writes a file in a Fabric Warehouse; whatever is looked up, is looked up once a connection."""
+    server = Server(tmp_path / "server.db")
+    monkeypatch.setitem(sys.modules, "pyodbc", server.module())
+    warehouse = open_warehouse("Server=dw;Database=dbb;UID=u;PWD=p")
+    warehouse.migrate()
+    exporter = WarehouseSpanExporter("Server=dw;Database=dbb;UID=u;PWD=p")
+    exporter.deliver(BATCH)
+    assert len(server.inserts()) == 3
+    before = len(server.statements)
+    exporter.deliver(BATCH)
+    assert len(server.statements) - before == 3
+    exporter.shutdown()
+
+
+def test_a_batch_for_sqlite_is_one_transaction_a_table():
+    """However many rows it has: a commit is what costs."""
+    exporter = WarehouseSpanExporter("sqlite:///a.db")
+    exporter.deliver(BATCH[:1])
+    asked = []
+    exporter.warehouse._connection.set_trace_callback(asked.append)
+    exporter.deliver(BATCH)
+    assert [sql.split()[0] for sql in asked].count("BEGIN") == 3
+    assert [sql.split()[0] for sql in asked].count("COMMIT") == 3
+    assert not [sql for sql in asked if sql.split()[0] not in ("BEGIN", "INSERT", "COMMIT", "--")]
+    exporter.shutdown()
