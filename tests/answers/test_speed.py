@@ -1,7 +1,8 @@
 """On 500 runs with 200,000 operations each answer of the terminal comes within 2 s on an idle machine of two cores.
 
-What is measured is the processor time of the whole program, so that other tests beside this one hardly matter; twice
-as much is allowed, since they do matter a little. A plan that reads everything for each run takes minutes.
+What is measured is the processor time of the whole program, so that other tests beside this one hardly matter; several
+times as much is allowed, since a busy or slower machine must not decide: a plan that reads everything for each run
+takes minutes. The figures themselves are in docs/performance.md.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="no Python on Windows tells the time of its children"),
 ]
 
-ALLOWED = 4.0
+ALLOWED = 10.0
 """Seconds of processor time."""
 
 COMMANDS = (

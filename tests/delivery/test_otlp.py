@@ -150,5 +150,5 @@ def test_where_nobody_answers_spans_wait_and_nobody_else_does(where: object, pro
         begin = time.monotonic()
         assert not delivery.force_flush(300)
         delivery.shutdown(0.2)
-        assert time.monotonic() - begin < 2
+        assert time.monotonic() - begin < 8
     assert [found.ended for found in waiting(tmp_path)] == [3]

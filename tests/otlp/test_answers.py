@@ -161,7 +161,7 @@ def test_nobody_listens(protocol: str, exporter_to) -> None:
         started = time.monotonic()
         with pytest.raises(TransientError, match="efused") as caught:
             exporter_to(endpoint, protocol).deliver([make_span()])
-        assert time.monotonic() - started < 4
+        assert time.monotonic() - started < 8
         assert not caught.value.ambiguous
 
 
@@ -173,7 +173,7 @@ def test_black_hole(protocol: str, exporter_to, monkeypatch) -> None:
         started = time.monotonic()
         with pytest.raises(TransientError) as caught:
             exporter_to(endpoint, protocol).deliver([make_span()])
-        assert 0.5 < time.monotonic() - started < 4
+        assert 0.5 < time.monotonic() - started < 8
         assert caught.value.ambiguous
 
 
@@ -205,7 +205,7 @@ def test_shutdown_interrupts(receiver: Receiver, exporter_to) -> None:
     started = time.monotonic()
     exporter.shutdown()
     sender.join(5)
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 8
     assert len(caught) == 1
 
 
