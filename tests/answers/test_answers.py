@@ -143,8 +143,8 @@ def test_all_operations_of_a_run_give_the_same_failures(warehouse: Warehouse) ->
 
     for key in answers.run_keys(warehouse):
         everything = failures_among(answers.operations(warehouse, [key.run_id]))
-        assert [(f.operation.record_id, [n.operation_id for n in f.held_up]) for f in everything] == [
-            (f.operation.record_id, [n.operation_id for n in f.held_up])
+        assert [(f.operation.operation_id, [n.operation_id for n in f.held_up]) for f in everything] == [
+            (f.operation.operation_id, [n.operation_id for n in f.held_up])
             for f in answers.failures(warehouse, run=key.run_id)
         ]
 

@@ -84,6 +84,8 @@ def test_the_page_of_a_run(tmp_path: Path, reader: Reader, kind: str) -> None:
     assert page.locator(".space .row .label").filter(has_text=shown).count() > 3
     page.locator(".space .row:not(.group)").first.click()
     assert shown in page.locator("#detail pre").text_content()
+    # Source, kind and words take another way than names and messages do.
+    assert not set("\x1b\x07\x9b\u202e\u2066\u200f\u2028\u2029") & set(page.locator("#detail").text_content())
     quiet(page)
     html.encode("utf-8")
 

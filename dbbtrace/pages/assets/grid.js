@@ -49,7 +49,7 @@ class Grid {
     this.viewport.setAttribute('aria-rowcount', items.length + 1);
     this.clear();
     this.resized();
-    this.mark();
+    this.draw(); // at once, not with the next frame: what is counted and what stands are never apart
   }
 
   clear() {
