@@ -102,9 +102,9 @@ def test_spans_of_command_and_children_make_one_tree(otlp_http: HttpReceiver) ->
 def test_signals_are_passed_on(number: signal.Signals) -> None:
     """The command gets the signal, ends as it likes, and the row is written all the same."""
     command = python(f"""
-        import signal, sys
-        signal.signal({int(number)}, lambda *_: (print("got it", flush=True), sys.exit(7)))
-        print("ready", flush=True)
+        import os, signal, sys
+        signal.signal({int(number)}, lambda *_: (os.write(1, b"got it\\n"), sys.exit(7)))
+        os.write(1, b"ready\\n")
         signal.pause()
     """)
     process = subprocess.Popen(
@@ -122,10 +122,10 @@ def test_signals_are_passed_on(number: signal.Signals) -> None:
 def test_control_c_reaches_the_command_once() -> None:
     """The terminal sends it to both; the command is not interrupted a second time, and may go on."""
     command = python("""
-        import signal, sys
+        import os, signal, sys
         seen = []
-        signal.signal(signal.SIGINT, lambda *_: (seen.append(1), print("interrupted", flush=True)))
-        print("ready", flush=True)
+        signal.signal(signal.SIGINT, lambda *_: (seen.append(1), os.write(1, b"interrupted\\n")))
+        os.write(1, b"ready\\n")
         sys.stdin.readline()
         print(f"{len(seen)} in all", flush=True)
     """)
