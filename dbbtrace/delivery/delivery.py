@@ -202,6 +202,7 @@ class Delivery(SpanProcessor):
         if self.gate.is_mine:  # a signal handler amid journalling would wait for itself
             return False
         deadline = time.monotonic() + timeout
+        self.gate.catch_up()
         self._adopt(timeout)
         asked: list[Answer] = []
         for lane in lanes:

@@ -1,7 +1,8 @@
 """One at a time, also against oneself.
 
 A signal handler or a finaliser may end a span while its own thread is amid journalling another: a plain lock would
-hang, a re-entrant one would let it into half-done books. Here it has to wait until the one outside has finished.
+hang, a re-entrant one would let it into half-done books. Here it has to wait until the one outside has finished. And
+Ctrl-C may raise between any two instructions, so nothing here relies on a flag that has to be put back.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from dbbtrace.diagnostics import warn_once
+
 __all__ = ["Gate"]
 
 
@@ -19,37 +22,26 @@ class Gate:
     """Runs tasks one after the other, whatever the thread.
 
     Args:
-        interrupted: called, inside, after a task that an exception cut short (Ctrl-C may strike between any two
-            instructions): the books need checking.
+        interrupted: called, inside, after a task that an exception cut short: the books need checking.
     """
 
     def __init__(self, interrupted: Callable[[], None]) -> None:
         self._lock = threading.RLock()
-        self._busy = False
         self._later: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
         self._outside: deque[Callable[[], object]] = deque()
         self._interrupted = interrupted
 
     def __call__(self, task: Callable[..., object], *arguments: Any) -> None:
         """Run the task now, or as soon as the one that this thread is amid has finished."""
+        if self.is_mine:
+            self._later.append((task, arguments))
+            return
         try:
             with self._lock:
-                if self._busy:
-                    self._later.append((task, arguments))
-                    return
-                done = False
-                self._busy = True
-                try:
-                    task(*arguments)
-                    done = True
-                finally:
-                    if not done:
-                        with suppress(Exception):
-                            self._interrupted()
-                    self._busy = False
+                self._run(task, arguments)
         finally:
-            if (self._later or self._outside) and not self._busy:
-                self._drain()
+            if self._later or self._outside:
+                self.catch_up()
 
     def after(self, task: Callable[[], object]) -> bool:
         """If this thread is amid a task, run another right after it, outside; False if it isn't."""
@@ -61,12 +53,30 @@ class Gate:
     @property
     def is_mine(self) -> bool:
         """Whether this thread is amid a task: the caller is then a signal handler or a finaliser."""
-        return self._busy and self._lock._is_owned()  # type: ignore[attr-defined]
+        return self._lock._is_owned()  # type: ignore[attr-defined, no-any-return]
 
-    def _drain(self) -> None:
-        with suppress(IndexError):
-            while self._later:
-                task, arguments = self._later.popleft()
-                self(task, *arguments)
-            while self._outside:
+    def catch_up(self) -> None:
+        """Run what had to wait."""
+        if self.is_mine:
+            return
+        while self._later:
+            with self._lock, suppress(IndexError):
+                task, arguments = self._later[0]
+                try:
+                    self._run(task, arguments)
+                except Exception as error:
+                    warn_once(f"gate:{type(error).__name__}", "dbbtrace could not journal: %r", error)
+                self._later.popleft()  # not before: cut short, it is run again
+        while self._outside:
+            with suppress(IndexError):
                 self._outside.popleft()()
+
+    def _run(self, task: Callable[..., object], arguments: tuple[Any, ...]) -> None:
+        done = False
+        try:
+            task(*arguments)
+            done = True
+        finally:
+            if not done:
+                with suppress(Exception):
+                    self._interrupted()

@@ -154,6 +154,18 @@ def pool(path: str, journal_dir: str, method: str, end: str) -> None:
     note(path, "flushed")
 
 
+def _in_child(path: str, journal_dir: str) -> None:
+    tracer_of(delivery_to(path, journal_dir)).start_span("child's").end()
+
+
+def child_process(path: str, journal_dir: str, method: str) -> None:
+    """Work in one child process, in a parent that records nothing itself."""
+    child = multiprocessing.get_context(method).Process(target=_in_child, args=(path, journal_dir))
+    child.start()
+    child.join()
+    assert child.exitcode == 0
+
+
 # -- ends of a process ------------------------------------------------------------------------------------------
 
 
@@ -189,6 +201,24 @@ def waits_for_sigterm(path: str, journal_dir: str, handler: str) -> None:
     tracer.start_span("running")
     print("ready", flush=True)
     time.sleep(60)
+
+
+def sigterm_amid_a_write(path: str, journal_dir: str) -> None:
+    """SIGTERM right after a line was written, before anything else knows of it."""
+    tracer = tracer_of(delivery_to(path, journal_dir))
+    tracer.start_span("first").end()
+    span = tracer.start_span("second")
+    real = os.write
+
+    def write(fd: int, data: bytes) -> int:
+        os.write = real
+        written = real(fd, data)
+        os.kill(os.getpid(), signal.SIGTERM)
+        return written
+
+    os.write = write
+    span.end()
+    note(path, "still alive")
 
 
 def exits_with_dead_backends(journal_dir: str, deadline: str, endpoint: str) -> None:

@@ -30,7 +30,7 @@ def renamed(path: Path, **changes: object) -> Path:
     """The journal as if another process owned it."""
     owner = Owner.parse(path.name)
     assert owner is not None
-    fields = {**owner.__dict__, **changes}
+    fields = {**owner._asdict(), **changes}
     other = path.with_name(Owner(**fields).id)
     path.rename(other)
     return other
@@ -156,6 +156,15 @@ def test_what_was_running_becomes_an_error_in_the_words_of_its_table(
     assert span.end_time is not None
     assert span.start_time is not None
     assert span.end_time >= span.start_time
+
+
+def test_a_span_that_begins_after_the_last_sign_of_life_does_not_end_before_it(tmp_path: Path) -> None:
+    """A clock that was set back, or a start that the job gave, makes no span of negative length."""
+    from dbbtrace.delivery.interrupted import interrupted
+
+    span = running(key.OPERATION_LOAD)
+    assert span.start_time is not None
+    assert interrupted(span, "nobody", span.start_time - 5).end_time == span.start_time
 
 
 def test_every_adopter_closes_an_interrupted_span_the_same(tmp_path: Path) -> None:
@@ -312,6 +321,23 @@ def test_after_a_long_silence_an_owner_looks_before_it_writes(tmp_path: Path) ->
     backend.down = None
     wait_until(lambda: delivery.flush(1))
     assert backend.names == ["after"]
+    delivery.shutdown()
+
+
+def test_a_span_that_starts_after_the_sleep_is_journalled_anew(tmp_path: Path) -> None:
+    """Its start stands in the new journal, where it is found if the process dies."""
+    delivery = Delivery([to(Backend())], journal_dir=tmp_path, silent_after=0.0)
+    tracer = tracer_of(delivery)
+    first = tracer.start_span("first")
+    (journal,) = journals(tmp_path)
+    taken = journal.rename(tmp_path / f"{journal.name}@{this_process().id}")
+    second = tracer.start_span("second")
+    (anew,) = (path for path in journals(tmp_path) if path != taken)
+    text = (anew / "000001.jsonl").read_text()
+    assert '"name":"first"' in text
+    assert '"name":"second"' in text
+    second.end()
+    first.end()
     delivery.shutdown()
 
 

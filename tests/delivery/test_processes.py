@@ -75,9 +75,26 @@ def test_what_a_pool_did_stands_once_its_parent_flushed(path: Path, journal_dir:
     """Workers of multiprocessing leave past atexit, or are killed: their rows stand all the same."""
     run("pool", path, journal_dir, method, end)
     before = path.read_text().split("flushed")[0]
-    assert before.count("task") == 40
-    assert set(delivered(path)) == {"parent's", *(f"task {number}" for number in range(40))}
+    names = [line.split("\t")[0] for line in before.splitlines()]
+    # A worker that is killed amid a delivery leaves open whether that had come through: then it is repeated.
+    assert sorted(set(names) if end == "terminate" else names) == sorted(
+        ["parent's", *(f"task {number}" for number in range(40))]
+    )
     assert list(waiting(journal_dir)) == []
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_a_child_of_multiprocessing_delivers_before_it_leaves(path: Path, journal_dir: Path, method: str) -> None:
+    """It leaves past atexit, by os._exit; its rows stand by then, whether or not its parent ever flushes."""
+    run("child_process", path, journal_dir, method)
+    assert delivered(path) == {"child's": "UNSET"}
+    assert list(journal_dir.iterdir()) == []
+
+
+def test_sigterm_amid_journalling_ends_the_line_first(path: Path, journal_dir: Path) -> None:
+    """It strikes between the write of a span and its entry in the books: the span is delivered all the same."""
+    run("sigterm_amid_a_write", path, journal_dir, code=-signal.SIGTERM)
+    assert delivered(path) == {"first": "UNSET", "second": "UNSET"}
 
 
 @pytest.mark.parametrize(("how", "code"), [("return", 0), ("raise", 1), ("thread", 0)])
@@ -129,7 +146,7 @@ def exit_with_dead_backends(journal_dir: Path, deadline: float) -> tuple[float, 
 def test_exit_keeps_its_deadline_with_every_backend_dead(journal_dir: Path) -> None:
     """Hanging, down or a black hole: the process ends half a second after the deadline, and everything is kept."""
     deadline = 1.0
-    for attempt in range(5):  # a machine that has other work may take longer; one that never keeps it, never does
+    for attempt in range(12):  # a machine that has other work may take longer; one that never keeps it, never does
         root = journal_dir / str(attempt)
         took, said = exit_with_dead_backends(root, deadline)
         assert len([line for line in said.splitlines() if "still wait" in line]) == 1, said

@@ -142,3 +142,23 @@ def test_an_outage_costs_few_calls() -> None:
 
     settle(send, range(1000), suspect=True)
     assert calls < 30
+
+
+def test_before_anything_got_through_a_failure_blames_nobody() -> None:
+    """A backend that is down for the first spans of a search, and up for the others, has refused none of them."""
+    stored: list[int] = []
+    calls = 0
+
+    def send(items: Sequence[int]) -> None:
+        nonlocal calls
+        calls += 1
+        if not stored and calls <= 5:
+            raise UnexplainedError("FAILURE")
+        stored.extend(items)
+
+    for _ in range(30):
+        stored.clear()
+        calls = 0
+        outcome = settle(send, range(16), suspect=True)
+        assert outcome.refused == []
+        assert sorted([*stored, *outcome.left]) == list(range(16))
