@@ -6,11 +6,15 @@ A span goes to a local journal first, then to each destination in the background
 
 from __future__ import annotations
 
-from dbbtrace.delivery.deadletter import DeadLetter, dead_letters
+from typing import TYPE_CHECKING, Any
+
 from dbbtrace.delivery.delivery import Delivery
-from dbbtrace.delivery.durable import DurableSpanProcessor
 from dbbtrace.delivery.lane import Destination
-from dbbtrace.delivery.recovery import Recovered, Waiting, recover, resend_dead_letters, waiting
+
+if TYPE_CHECKING:
+    from dbbtrace.delivery.deadletter import DeadLetter, dead_letters
+    from dbbtrace.delivery.durable import DurableSpanProcessor
+    from dbbtrace.delivery.recovery import Recovered, Waiting, recover, resend_dead_letters, waiting
 
 __all__ = [
     "DeadLetter",
@@ -24,3 +28,25 @@ __all__ = [
     "resend_dead_letters",
     "waiting",
 ]
+
+_ON_FIRST_USE = {
+    "DeadLetter": "deadletter",
+    "DurableSpanProcessor": "durable",
+    "Recovered": "recovery",
+    "Waiting": "recovery",
+    "dead_letters": "deadletter",
+    "recover": "recovery",
+    "resend_dead_letters": "recovery",
+    "waiting": "recovery",
+}
+"""What a job that delivers its own spans does not need."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _ON_FIRST_USE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(f"{__name__}.{_ON_FIRST_USE[name]}"), name)
+    globals()[name] = value
+    return value

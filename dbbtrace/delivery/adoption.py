@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
+from typing import NamedTuple
 
 from opentelemetry.sdk.trace import ReadableSpan
 
@@ -38,8 +39,7 @@ Resolve = Callable[[ReadableSpan], "ReadableSpan | None"]
 """Asks the service whose work a started span followed; the finished span, or None where nobody can be asked."""
 
 
-@dataclass(frozen=True)
-class Found:
+class Found(NamedTuple):
     """A journal in a journal directory."""
 
     path: str

@@ -11,13 +11,13 @@ import os
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from hashlib import sha256
 
 from opentelemetry.sdk.trace import ReadableSpan
 
 from dbbtrace.delivery import codec
 from dbbtrace.delivery.definitions import Definitions
 from dbbtrace.delivery.owner import parent_pid, this_process
+from dbbtrace.identity import sha256
 from dbbtrace.times import iso_utc
 from dbbtrace.version import __version__
 

@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 import sys
-from dataclasses import dataclass
-from hashlib import sha256
-from pathlib import Path
+from typing import NamedTuple
+
+from dbbtrace.identity import sha256
 
 __all__ = ["Owner", "parent_pid", "this_process"]
 
@@ -22,8 +21,7 @@ _HOST_PID_NAMESPACE = "pid:[4026531836]"
 """What Linux calls the namespace of the machine itself; any other is a container's, and new at each start."""
 
 
-@dataclass(frozen=True)
-class Owner:
+class Owner(NamedTuple):
     """A process, told apart from every other that ever had its pid. ``id`` is its text, safe as a file name."""
 
     host: str
@@ -83,7 +81,7 @@ def this_process() -> Owner:
             start=_process_start(os.getpid()) or "0",
             random="",
         )
-    return Owner(_this.host, _this.machine, _this.boot, _this.pid, _this.start, secrets.token_hex(4))
+    return Owner(_this.host, _this.machine, _this.boot, _this.pid, _this.start, os.urandom(4).hex())
 
 
 def parent_pid() -> int:
@@ -109,7 +107,8 @@ def _short_hash(text: str) -> str:
 
 def _text_of(path: str) -> str:
     try:
-        return Path(path).read_text(encoding="utf-8").strip()
+        with open(path, encoding="utf-8") as file:
+            return file.read().strip()
     except (OSError, ValueError):
         return ""
 

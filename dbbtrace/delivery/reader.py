@@ -34,8 +34,7 @@ class Claim(NamedTuple):
     rows: bool
 
 
-@dataclass(frozen=True)
-class Header:
+class Header(NamedTuple):
     """What a segment says of itself."""
 
     version: int

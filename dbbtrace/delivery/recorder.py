@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from opentelemetry.sdk.trace import ReadableSpan
 
@@ -27,8 +27,7 @@ _TRY_JOURNAL_AGAIN = 30.0
 """Seconds after which a journal that could not be opened is tried again."""
 
 
-@dataclass(frozen=True)
-class Options:
+class Options(NamedTuple):
     """How a journal is kept; see ``Delivery``."""
 
     journal_dir: str | None

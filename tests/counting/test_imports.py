@@ -13,7 +13,7 @@ HEAVY = (
     "pydantic", "pyodbc", "requests", "rich", "sqlite3", "starlette", "uvicorn",
 )  # fmt: skip
 """Packages that come only when they are used."""
-SLOW = ("_hashlib", "bz2", "decimal", "lzma", "secrets", "tomllib")
+SLOW = ("_hashlib", "bz2", "decimal", "lzma", "secrets", "shutil", "tomllib")
 """Parts of the standard library that take a millisecond or so and that no first span needs."""
 FIRST_SPAN = """
 import dbbtrace
@@ -39,9 +39,10 @@ def test_nothing_heavy_is_imported(script: str) -> None:
     assert not {name.partition(".")[0] for name in modules(script)} & set(HEAVY)
 
 
-def test_nothing_slow_of_the_standard_library_is_imported() -> None:
-    """By ``import dbbtrace`` itself."""
-    assert not modules("import dbbtrace\n") & set(SLOW)
+@pytest.mark.parametrize("script", ["import dbbtrace\n", FIRST_SPAN], ids=["import", "first span"])
+def test_nothing_slow_of_the_standard_library_is_imported(script: str) -> None:
+    """Each of these would be a part of every job's start."""
+    assert not modules(script) & set(SLOW)
 
 
 def test_few_modules_are_imported() -> None:
