@@ -2,7 +2,7 @@
 
 What is measured is the processor time of the whole program, so that other tests beside this one hardly matter; several
 times as much is allowed, since a busy or slower machine must not decide: a plan that reads everything for each run
-takes minutes. The figures themselves are in docs/performance.md.
+takes minutes.
 """
 
 from __future__ import annotations
