@@ -24,8 +24,8 @@ pytest_plugins = [f"tests.support.{path.stem}" for path in sorted(Path(__file__)
 hypothesis.settings.register_profile("dbbtrace", derandomize=True, deadline=None, database=None)
 hypothesis.settings.load_profile("dbbtrace")
 
-CANNOT_BE_HAD = ("DBBTRACE_TEST_MSSQL", "no Python", "Go is not installed")
-"""Words in a skip's reason that excuse it in CI too: a live server, what no package of the system brings."""
+CANNOT_BE_HAD = ("DBBTRACE_TEST_MSSQL", "no Python", "no right", "Go is not installed")
+"""Words in a skip's reason that excuse it in CI too: a live server, a right, what no package brings."""
 
 
 def _is_of_the_developer(name: str) -> bool:
