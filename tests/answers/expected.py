@@ -88,23 +88,43 @@ def _loads(rows: Iterable[Row]) -> Iterable[Row]:
         key = tuple(row[name] for name in ("orchestration_run_id", "source_name", "schema_name", "table_name"))
         groups[key].append(row)
     for group in groups.values():
-        best = max(group, key=lambda row: (not interrupted(row), _load_start(row), row.get("record_id") is not None))
-        start, end = _load_start(best), moment(best.get("process_completed_at"))
-        schema = best["schema_name"]
-        yield _operation(
-            best,
-            "integration",
-            operation=f"{schema}.{best['table_name']}" if schema else best["table_name"],
-            operation_id=f"{best['source_name'] or ''}/{schema or ''}/{best['table_name']}",
-            start_time=start,
-            end_time=end_of(start, end, best["duration"]),
-            seconds=seconds(start, end, best["duration"]),
-            rows_read=best["rows_read"],
-            rows_written=best["rows_written"],
-            bytes_read=best["data_read"],
-            bytes_written=best["data_written"],
-            error_message=best.get("error_message"),
-        )
+        best, *others = sorted(group, key=_load_rank, reverse=True)
+        yield _load(best)
+        before = best
+        for row in others:
+            if not interrupted(row) and _is_another_load(row, before):
+                yield {**_load(row), "superseded": 1}
+            before = row
+
+
+def _load_rank(row: Row) -> tuple[Any, ...]:
+    return not interrupted(row), _load_start(row), row.get("record_id") is not None
+
+
+def _is_another_load(row: Row, before: Row) -> bool:
+    """Not the same record, nor a hand-made row of the same load."""
+    if row.get("record_id") and before.get("record_id"):
+        return bool(row["record_id"] != before["record_id"])
+    return _load_start(before) - _load_start(row) > timedelta(seconds=1)
+
+
+def _load(best: Row) -> Row:
+    start, end = _load_start(best), moment(best.get("process_completed_at"))
+    schema = best["schema_name"]
+    return _operation(
+        best,
+        "integration",
+        operation=f"{schema}.{best['table_name']}" if schema else best["table_name"],
+        operation_id=f"{best['source_name'] or ''}/{schema or ''}/{best['table_name']}",
+        start_time=start,
+        end_time=end_of(start, end, best["duration"]),
+        seconds=seconds(start, end, best["duration"]),
+        rows_read=best["rows_read"],
+        rows_written=best["rows_written"],
+        bytes_read=best["data_read"],
+        bytes_written=best["data_written"],
+        error_message=best.get("error_message"),
+    )
 
 
 def _load_start(row: Row) -> datetime:

@@ -1,6 +1,7 @@
 -- One row for each operation of a run, uniform over table loads, dbt nodes, model refreshes and, where their table
 -- exists, reconciliation results. Starts and ends are right, statuses normalised, doubles left out.
--- operation_id names the same thing in every run. superseded = 1: the run did the same again later (a dbt retry, a second refresh); filter on 0 for outcomes.
+-- operation_id names the same thing in every run. superseded = 1: the run did the same again later
+-- (a table loaded twice, a dbt retry, a second refresh); filter on 0 for outcomes.
 
 WITH load_rows AS (
     SELECT
@@ -10,7 +11,7 @@ WITH load_rows AS (
         l.error_type, l.error_message,
         COALESCE(MOMENT(l.process_started_at), MOMENT(l.[timestamp])) AS start_time,
         MOMENT(l.process_completed_at) AS end_time,
-        -- A load has one row in a run: one that ended before an interrupted one, then the one that started last.
+        -- The outcome comes first: one that ended before an interrupted one, then the one that started last.
         ROW_NUMBER() OVER (
             PARTITION BY l.orchestration_run_id, l.source_name, l.schema_name, l.table_name
             ORDER BY
@@ -18,7 +19,23 @@ WITH load_rows AS (
                 COALESCE(MOMENT(l.process_started_at), MOMENT(l.[timestamp])) DESC,
                 CASE WHEN l.record_id IS NULL THEN 1 ELSE 0 END,
                 l.record_id
-        ) AS place
+        ) AS place,
+        LAG(l.record_id) OVER (
+            PARTITION BY l.orchestration_run_id, l.source_name, l.schema_name, l.table_name
+            ORDER BY
+                CASE WHEN l.error_type = 'Interrupted' THEN 1 ELSE 0 END,
+                COALESCE(MOMENT(l.process_started_at), MOMENT(l.[timestamp])) DESC,
+                CASE WHEN l.record_id IS NULL THEN 1 ELSE 0 END,
+                l.record_id
+        ) AS record_before,
+        LAG(COALESCE(MOMENT(l.process_started_at), MOMENT(l.[timestamp]))) OVER (
+            PARTITION BY l.orchestration_run_id, l.source_name, l.schema_name, l.table_name
+            ORDER BY
+                CASE WHEN l.error_type = 'Interrupted' THEN 1 ELSE 0 END,
+                COALESCE(MOMENT(l.process_started_at), MOMENT(l.[timestamp])) DESC,
+                CASE WHEN l.record_id IS NULL THEN 1 ELSE 0 END,
+                l.record_id
+        ) AS start_before
     FROM meta.monitoring_integration AS l
     WHERE l.orchestration_run_id <> ''
 ),
@@ -124,7 +141,8 @@ node_rows AS (
         AND e.span_id = d.span_id
         AND d.error_type = 'Interrupted'
     WHERE
-        COALESCE(d.process_stage, 'execute') = 'execute'
+        d.orchestration_run_id IN (SELECT q.orchestration_run_id FROM repeated_nodes AS q)
+        AND COALESCE(d.process_stage, 'execute') = 'execute'
         AND w.orchestration_run_id IS NULL
         AND e.orchestration_run_id IS NULL
 ),
@@ -200,9 +218,16 @@ SELECT
     l.trace_id,
     l.span_id,
     l.record_id,
-    0 AS superseded
+    CASE WHEN l.place = 1 THEN 0 ELSE 1 END AS superseded
 FROM load_rows AS l
-WHERE l.place = 1
+WHERE
+    -- Left out: what was interrupted beside what ended, doubles of a record, a hand-made row within a second of another.
+    CASE
+        WHEN l.place = 1 THEN 1
+        WHEN l.error_type = 'Interrupted' OR l.record_id = l.record_before THEN 0
+        WHEN l.record_id <> l.record_before OR SECONDS_BETWEEN(l.start_time, l.start_before) > 1 THEN 1
+        ELSE 0
+    END = 1
 UNION ALL
 SELECT
     n.orchestration_run_id,
