@@ -1,17 +1,14 @@
 """A span ↔ its line in the journal, exactly: what is read back can be replayed into an OTLP backend.
 
-One JSON object a line, ASCII, the kind of line as its first key (docs/journal.md lists them all). What every span
-shares, its resource and instrumentation scope, is defined once and referred to by number. No files here.
+One JSON object a line, the kind of line as its first key (docs/journal.md lists them all). What every span shares, its
+resource and instrumentation scope, is defined once and referred to by number. No files here.
 
-Encoding stands in the job's way, so it is written for speed: the frame is put together as text, only the
-attributes go through the JSON encoder.
+Encoding stands in the job's way, so it goes past the public properties of spans where those make copies.
 """
 
 from __future__ import annotations
 
-import json
-from base64 import b64decode, b64encode
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from opentelemetry.attributes import BoundedAttributes
@@ -21,9 +18,10 @@ from opentelemetry.sdk.util import BoundedList
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
 
-__all__ = ["body", "decode", "definition_of", "encode", "head", "resource_of", "scope_of", "tail", "to_json"]
+from dbbtrace.delivery.jsons import dumps, restored
 
-_quote = json.encoder.encode_basestring_ascii
+__all__ = ["decode", "definition_of", "fields_of", "frame_of", "line", "resource_of", "scope_of"]
+
 _INTERNAL = SpanKind.INTERNAL
 _UNSET = StatusCode.UNSET
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
@@ -31,135 +29,77 @@ _NESTED: frozenset[type] = frozenset({list, dict})
 _NO_STATUS = Status()
 
 
-def _unusual(value: object) -> object:
-    """What JSON has no word for. Bytes become an object whose one key is empty: no attribute may have such a key."""
-    from numbers import Integral, Real
+def frame_of(span: ReadableSpan, shared: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a line that stays while the span runs: the end line takes it from the start line.
 
-    if isinstance(value, (bytes, bytearray, memoryview)):
-        return {"": b64encode(value).decode("ascii")}
-    if isinstance(value, Mapping):
-        return {str(name): inner for name, inner in value.items()}
-    if hasattr(value, "dtype") and hasattr(value, "tolist"):  # numpy's, without importing it
-        return value.tolist()
-    if isinstance(value, Integral):
-        return int(value)
-    if isinstance(value, Real):
-        return float(value)
-    if isinstance(value, (Sequence, set, frozenset)) and not isinstance(value, str):
-        return list(value)
-    return str(value)
-
-
-to_json: Callable[[object], str] = json.JSONEncoder(
-    separators=(",", ":"), check_circular=False, default=_unusual
-).encode
-"""Compact JSON on one line; NaN and Infinity as JavaScript spells them; never fails on a type it doesn't know."""
-
-
-def _fast_encoder() -> Callable[[object], str]:
-    """``to_json`` without making an encoder at each call, which is a third of its cost; where CPython has its own."""
-    make: Any = getattr(json.encoder, "c_make_encoder", None)
-    try:
-        chunks = make(None, _unusual, _quote, None, ":", ",", False, False, True)
-        "".join(chunks({"a": [1.5, None]}, 0))
-    except Exception:  # another Python: not part of the documented json module
-        return to_json
-    return lambda value: "".join(chunks(value, 0))
-
-
-_to_json = _fast_encoder()
-
-
-def _attributes(attributes: Mapping[str, Any] | None) -> str:
-    """The attributes as JSON. What can't be encoded costs its own value, never the span."""
-    plain = getattr(attributes, "_dict", attributes)  # the SDK's own dict: iterating its wrapper costs 3 times as much
-    if not isinstance(plain, dict):
-        plain = dict(plain or {})
-    try:
-        return _to_json(plain)
-    except (ValueError, TypeError, RecursionError, OverflowError):
-        return to_json({str(name): _storable(value) for name, value in plain.items()})
-
-
-def _storable(value: object) -> object:
-    try:
-        to_json(value)
-    except Exception as error:
-        return f"<{type(value).__name__} that can't be written: {type(error).__name__}>"
-    return value
-
-
-def head(span: ReadableSpan) -> str:
-    """The part of a line that stays while the span runs, from its id on: the end line takes it from the start line."""
-    context = span.context
+    Args:
+        shared: ``scope`` and ``resource``, the numbers of their definitions or the definitions themselves.
+    """
+    trace_id, _, _, flags, state, _ = span.context  # a tuple: its properties cost ten times as much
     parent = span.parent
-    text = f'"{context.span_id:016x}","trace":"{context.trace_id:032x}"'
-    flags = context.trace_flags
+    fields: dict[str, Any] = {"trace": f"{trace_id:032x}"}
     if flags != 1:
-        text += f',"flags":{flags:d}'
-    if context.trace_state:
-        text += f',"state":{to_json(context.trace_state.to_header())}'
+        fields["flags"] = int(flags)
+    if state:
+        fields["state"] = state.to_header()
     if parent is not None:
-        text += f',"parent":"{parent.span_id:016x}"'
+        fields["parent"] = f"{parent.span_id:016x}"
         if parent.is_remote:
-            text += ',"parent_remote":true'
+            fields["parent_remote"] = True
     kind = span.kind
     if kind is not _INTERNAL:
-        text += f',"kind":"{kind.name}"'
-    return f'{text},"began":{span.start_time or 0}'
+        fields["kind"] = kind.name
+    fields["began"] = span.start_time or 0
+    fields.update(shared)
+    return fields
 
 
-def body(span: ReadableSpan) -> str:
-    """The part of a line that changes while the span runs."""
-    text = f',"name":{_quote(str(span.name))}'
+def fields_of(kind: str, span: ReadableSpan, frame: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a line; ``kind`` is ``start``, ``save`` or ``end``."""
+    fields = {kind: f"{span.context.span_id:016x}", **frame, "name": str(span.name)}
     ended = span.end_time
     if ended is not None:
-        text += f',"ended":{ended}'
+        fields["ended"] = ended
     status = span.status
     code = status.status_code
     if code is not _UNSET:
-        text += f',"status":"{code.name}"'
+        fields["status"] = code.name
         if status.description:
-            text += f',"message":{_quote(str(status.description))}'
+            fields["message"] = str(status.description)
     attributes = span._attributes  # the public property costs a copy; so do those of events and links
-    text += f',"attributes":{_attributes(attributes)}'
+    fields["attributes"] = _plain(attributes)
     dropped: int = getattr(attributes, "dropped", 0)
     if span._events or span._links or dropped:
-        text += _rare(span)
-    return text
+        _add_rare(fields, span)
+    return fields
 
 
-def encode(kind: str, span: ReadableSpan, resource: str, scope: str) -> bytes:
-    """One line for the span, newline included; ``kind`` is ``start``, ``save`` or ``end``.
-
-    Args:
-        resource: number of its definition, or the definition itself, as JSON. So is ``scope``.
-    """
-    return f'{{"{kind}":{head(span)}{body(span)}{tail(resource, scope)}'.encode("ascii")
+def line(kind: str, span: ReadableSpan, frame: Mapping[str, Any]) -> bytes:
+    """One line for the span, newline included."""
+    return dumps(fields_of(kind, span, frame))
 
 
-def tail(resource: str, scope: str) -> str:
-    """The end of a line: what the span shares with others."""
-    return f',"scope":{scope},"resource":{resource}}}\n'
+def _plain(attributes: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The attributes, not copied where they are the SDK's own: iterating its wrapper costs three times as much."""
+    plain = getattr(attributes, "_dict", attributes)
+    return plain if isinstance(plain, dict) else dict(plain or {})
 
 
-def _rare(span: ReadableSpan) -> str:
+def _add_rare(fields: dict[str, Any], span: ReadableSpan) -> None:
     """What few spans have."""
-    rest: dict[str, Any] = {}
     if span.events:
-        rest["events"] = [_event(event) for event in span.events]
+        fields["events"] = list(map(_event, span.events))
     if span.links:
-        rest["links"] = [_link(link) for link in span.links]
-    dropped = [span.dropped_attributes, span.dropped_events, span.dropped_links]
-    if any(dropped):
-        rest["dropped"] = dropped
-    return f",{to_json(rest)[1:-1]}" if rest else ""
+        fields["links"] = list(map(_link, span.links))
+    counts = [span.dropped_attributes, span.dropped_events, span.dropped_links]
+    if any(counts):
+        fields["dropped"] = counts
 
 
 def _event(event: Event) -> dict[str, Any]:
     fields: dict[str, Any] = {"name": str(event.name), "at": event.timestamp}
     if event.attributes:
-        fields["attributes"] = json.loads(_attributes(event.attributes))
+        fields["attributes"] = _plain(event.attributes)
     if dropped := getattr(event, "dropped_attributes", 0):
         fields["dropped"] = dropped
     return fields
@@ -175,16 +115,16 @@ def _link(link: Link) -> dict[str, Any]:
     if context.is_remote:
         fields["remote"] = True
     if link.attributes:
-        fields["attributes"] = json.loads(_attributes(link.attributes))
+        fields["attributes"] = _plain(link.attributes)
     if dropped := getattr(link, "dropped_attributes", 0):
         fields["dropped"] = dropped
     return fields
 
 
-def definition_of(shared: Resource | InstrumentationScope | None) -> str:
-    """A resource or an instrumentation scope as JSON; ``null`` for none."""
+def definition_of(shared: Resource | InstrumentationScope | None) -> dict[str, Any] | None:
+    """What defines a resource or an instrumentation scope."""
     if shared is None:
-        return "null"
+        return None
     fields: dict[str, Any] = {}
     if isinstance(shared, InstrumentationScope):
         fields["name"] = shared.name
@@ -192,23 +132,13 @@ def definition_of(shared: Resource | InstrumentationScope | None) -> str:
             fields["version"] = shared.version
     attributes = getattr(shared, "attributes", None)
     if attributes:
-        fields["attributes"] = json.loads(_attributes(attributes))
+        fields["attributes"] = _plain(attributes)
     if shared.schema_url:
         fields["schema_url"] = shared.schema_url
-    return to_json(fields)
+    return fields
 
 
 # -- reading --------------------------------------------------------------------------------------------------
-
-
-def _value(value: Any) -> Any:
-    if isinstance(value, list):
-        return tuple(_value(inner) for inner in value)
-    if isinstance(value, dict):
-        if len(value) == 1 and isinstance(value.get(""), str):
-            return b64decode(value[""])
-        return {name: _value(inner) for name, inner in value.items()}
-    return value
 
 
 def _values(fields: dict[str, Any] | None) -> dict[str, Any]:
@@ -216,7 +146,7 @@ def _values(fields: dict[str, Any] | None) -> dict[str, Any]:
         return {}
     if _NESTED.isdisjoint(map(type, fields.values())):  # as JSON gave it, and nobody else's
         return fields
-    return {name: _value(value) for name, value in fields.items()}
+    return {name: restored(value) for name, value in fields.items()}
 
 
 def _bounded(attributes: dict[str, Any], dropped: int) -> Any:

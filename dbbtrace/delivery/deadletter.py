@@ -14,6 +14,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 
 from dbbtrace.delivery import codec, reader
 from dbbtrace.delivery.journal import now_text
+from dbbtrace.delivery.jsons import dumps
 from dbbtrace.delivery.owner import Owner, this_process
 
 __all__ = ["DeadLetter", "DeadLetters", "claimed_letters", "dead_letters"]
@@ -49,14 +50,14 @@ class DeadLetters:
         """
         lines = []
         for span, reason in refused:
-            head = codec.to_json({"refused_by": destination, "reason": reason, "at": now_text()})
-            resource, scope = codec.definition_of(span.resource), codec.definition_of(span.instrumentation_scope)
-            body = codec.encode("end", span, resource, scope).decode("ascii")
-            lines.append(f'{head[:-1]},"span":{body.rstrip()}}}\n')
+            scope, resource = codec.definition_of(span.instrumentation_scope), codec.definition_of(span.resource)
+            payload = codec.fields_of("end", span, codec.frame_of(span, {"scope": scope, "resource": resource}))
+            letter = {"refused_by": destination, "reason": reason, "at": now_text(), "span": payload}
+            lines.append(dumps(letter))
         os.makedirs(self._folder, mode=0o700, exist_ok=True)
         fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o600)
         try:
-            data = "".join(lines).encode("ascii")
+            data = b"".join(lines)
             while data:
                 data = data[os.write(fd, data) :]
         finally:

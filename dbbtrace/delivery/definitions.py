@@ -5,7 +5,7 @@ Knows lines, no files: the journal writes what ``write`` is given.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from opentelemetry.sdk.resources import Resource
@@ -13,6 +13,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from dbbtrace.delivery import codec
+from dbbtrace.delivery.jsons import dumps
 
 __all__ = ["Definitions"]
 
@@ -30,36 +31,38 @@ class Definitions:
         self.by_number: dict[int, Any] = dict(known.by_number) if known else {}
         """For reading lines back."""
         self._write = write
-        self._numbers: dict[str, int] = dict(known._numbers) if known else {}
-        self._known: dict[int, tuple[object, str]] = {}
-        self._last: tuple[object, object, str] | None = None
+        self._numbers: dict[tuple[str, bytes], int] = dict(known._numbers) if known else {}
+        self._known: dict[int, tuple[object, int]] = {}
+        self._last: tuple[object, object, dict[str, Any]] | None = None
 
-    def tail_of(self, span: ReadableSpan) -> str:
-        """How the span's line ends: with its resource and scope. Writes their definitions where they are new."""
+    def shared_of(self, span: ReadableSpan) -> Mapping[str, Any]:
+        """What the span's line says of its resource and scope. Writes their definitions where they are new."""
         resource, scope = span.resource, span.instrumentation_scope
         last = self._last
         if last is not None and last[0] is resource and last[1] is scope:
             return last[2]
-        tail = codec.tail(self._reference("resource", resource), self._reference("scope", scope))
-        self._last = (resource, scope, tail)
-        return tail
+        shared = {"scope": self._reference("scope", scope), "resource": self._reference("resource", resource)}
+        self._last = (resource, scope, shared)
+        return shared
 
-    def _reference(self, kind: str, shared: Resource | InstrumentationScope | None) -> str:
+    def _reference(self, kind: str, shared: Resource | InstrumentationScope | None) -> Any:
+        """The number of the definition; where there are too many, the definition itself."""
         known = self._known.get(id(shared))
         if known is not None:
             return known[1]
         definition = codec.definition_of(shared)
-        number = self._numbers.get(kind + definition)
+        text = (kind, dumps({"definition": definition}))
+        number = self._numbers.get(text)
         if number is None:
             if len(self._numbers) >= _MOST:
                 return definition
             number = len(self._numbers) + 1
-            line = f'{{"define":{number},"{kind}":{definition}}}\n'.encode("ascii")
+            line = dumps({"define": number, kind: definition})
             self._write(line)
-            self._numbers[kind + definition] = number
+            self._numbers[text] = number
             self.lines.append(line)
             self.by_number[number] = shared
         if len(self._known) >= _MOST_KNOWN:
             self._known.clear()
-        self._known[id(shared)] = (shared, str(number))  # held, so that the id can't be another's
-        return str(number)
+        self._known[id(shared)] = (shared, number)  # held, so that the id can't be another's
+        return number

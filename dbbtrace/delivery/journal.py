@@ -11,11 +11,13 @@ import os
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import Any
 
 from opentelemetry.sdk.trace import ReadableSpan
 
 from dbbtrace.delivery import codec
 from dbbtrace.delivery.definitions import Definitions
+from dbbtrace.delivery.jsons import dumps
 from dbbtrace.delivery.owner import parent_pid, this_process
 from dbbtrace.identity import sha256
 from dbbtrace.times import iso_utc
@@ -104,8 +106,8 @@ class Journal:
         self.owner = owner.id
         self.path = os.path.join(root, owner.id)
         self.definitions: Definitions = Definitions(self._append, continues.definitions if continues else None)
-        self.open: dict[SpanKey, tuple[bytes, str, str]] = dict(continues.open) if continues else {}
-        """Start line, or last saved one, of every span that runs, and the two parts of it that the end line repeats."""
+        self.open: dict[SpanKey, tuple[bytes, dict[str, Any]]] = dict(continues.open) if continues else {}
+        """Start line, or last saved one, of every span that runs, and the part of it that the end line repeats."""
         self._destinations = destinations
         self._fsync = fsync
         self._segment_bytes = segment_bytes
@@ -129,24 +131,21 @@ class Journal:
 
     def start(self, span: ReadableSpan, kind: str = "start") -> None:
         """A span started, or (``save``) is still running with other attributes."""
-        head, tail = codec.head(span), self.definitions.tail_of(span)
-        line = f'{{"{kind}":{head}{codec.body(span)}{tail}'.encode("ascii")
-        self.open[span_key(span)] = (line, head, tail)  # first: what can't be written now the next segment carries
+        frame = codec.frame_of(span, self.definitions.shared_of(span))
+        line = codec.line(kind, span, frame)
+        self.open[span_key(span)] = (line, frame)  # first: what can't be written now the next segment carries
         self._append(line)
 
     def end(self, span: ReadableSpan) -> Position:
         """A span ended; the position behind its line."""
         opened = self.open.pop(span_key(span), None)
-        _, head, tail = opened if opened is not None else (b"", codec.head(span), self.definitions.tail_of(span))
-        self._append(f'{{"end":{head}{codec.body(span)}{tail}'.encode("ascii"))
+        frame = opened[1] if opened is not None else codec.frame_of(span, self.definitions.shared_of(span))
+        self._append(codec.line("end", span, frame))
         return self.position
 
     def emit(self, spans: Sequence[ReadableSpan]) -> list[Position]:
         """Spans that arrive finished: one line each, one write. The position behind each."""
-        lines = [
-            f'{{"end":{codec.head(span)}{codec.body(span)}{self.definitions.tail_of(span)}'.encode("ascii")
-            for span in spans
-        ]
+        lines = [codec.line("end", span, codec.frame_of(span, self.definitions.shared_of(span))) for span in spans]
         self._append(b"".join(lines))
         segment, behind = self.position
         positions = []
@@ -157,14 +156,14 @@ class Journal:
 
     def beat(self) -> None:
         """Show that the owner lives."""
-        self._append(f'{{"alive":"{now_text()}"}}\n'.encode("ascii"))
+        self._append(dumps({"alive": now_text()}))
 
     def release(self) -> None:
         """Leave the directory to whoever wants it. Spans that still run go on in a journal that ``continues`` this
         one; here they are marked as moved, so that nobody takes them for interrupted."""
         if self.open:
             moved = [[f"{span:016x}", f"{trace:032x}"] for trace, span in self.open]
-            self._append(codec.to_json({"moved": moved}).encode("ascii") + b"\n")
+            self._append(dumps({"moved": moved}))
         self.close()
         os.rename(self.path, f"{self.path}@{NOBODY}")
 
@@ -257,8 +256,8 @@ class Journal:
             "at": now_text(),
             "destinations": [{"key": claim_key(name), "name": name, "rows": rows} for name, rows in self._destinations],
         }
-        running = (line for line, _, _ in self.open.values())
-        data = b"".join([codec.to_json(head).encode("ascii"), b"\n", *self.definitions.lines, *running])
+        running = (line for line, _ in self.open.values())
+        data = b"".join([dumps(head), *self.definitions.lines, *running])
         path = os.path.join(self.path, SEGMENT.format(segment))
         fd = os.open(path, _FLAGS, 0o600)
         try:

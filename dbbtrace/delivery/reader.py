@@ -6,7 +6,6 @@ recognised and left alone.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -17,13 +16,12 @@ from opentelemetry.sdk.trace import ReadableSpan
 
 from dbbtrace.delivery import codec
 from dbbtrace.delivery.journal import FORMAT, Position, SpanKey
+from dbbtrace.delivery.jsons import loads
 from dbbtrace.times import to_unix_nanos
 
 __all__ = ["Claim", "Header", "Record", "Records", "decode", "header_of", "last_write", "read", "segments"]
 
 _CHUNK = 1024 * 1024
-_from_json = json.JSONDecoder().decode
-"""What ``json.loads`` does, once it has guessed at the encoding: ours is known."""
 
 
 class Claim(NamedTuple):
@@ -86,7 +84,7 @@ def lines(path: str, offset: int = 0) -> Iterator[tuple[int, bytes]]:
 def parse(line: bytes) -> dict[str, Any] | None:
     """The JSON object of a line; None where the line is torn or is none."""
     try:
-        fields = _from_json(line.decode("utf-8", "surrogatepass"))
+        fields = loads(line)
     except (ValueError, RecursionError):
         return None
     return fields if isinstance(fields, dict) and fields else None

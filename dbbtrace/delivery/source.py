@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 from opentelemetry.sdk.trace import ReadableSpan
 
-from dbbtrace.delivery import codec
 from dbbtrace.delivery.journal import Position, now_text
+from dbbtrace.delivery.jsons import dumps
 
 __all__ = ["BATCH", "BEGINNING", "FINISHED", "Item", "Source", "acknowledge", "acknowledged"]
 
@@ -107,7 +107,7 @@ def acknowledge(journal: str, key: str, position: Position) -> None:
         OSError: it could not be written.
     """
     fields: dict[str, object] = {"finished": True} if position >= FINISHED else {"acked": position}
-    line = codec.to_json({**fields, "at": now_text()}).encode("ascii") + b"\n"
+    line = dumps({**fields, "at": now_text()})
     path = _file(journal, key)
     fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o600)
     try:

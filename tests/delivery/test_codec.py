@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.sdk.resources import Resource
@@ -13,7 +14,7 @@ from opentelemetry.sdk.trace import Event, ReadableSpan, SpanLimits, TracerProvi
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
 
-from dbbtrace.delivery import Delivery, codec, reader, recover
+from dbbtrace.delivery import Delivery, codec, jsons, reader, recover
 from tests.delivery.support import Backend, finished, left_behind, to, tracer_of
 
 text = st.text(st.characters())  # lone surrogates included
@@ -90,12 +91,11 @@ def told(span: ReadableSpan) -> dict[str, Any]:
 
 def through_a_line(span: ReadableSpan) -> ReadableSpan:
     """The span, written and read as lines of a dead letter are: with its resource and scope."""
-    line = codec.encode(
-        "end", span, codec.definition_of(span.resource), codec.definition_of(span.instrumentation_scope)
-    )
+    shared = {"resource": codec.definition_of(span.resource), "scope": codec.definition_of(span.instrumentation_scope)}
+    line = codec.line("end", span, codec.frame_of(span, shared))
     assert line.endswith(b"}\n")
     assert line.count(b"\n") == 1
-    assert line.isascii()
+    assert line.decode("utf-8")
     back = reader.decode(reader.Record((1, len(line)), "end", reader.parse(line) or {}), {})
     assert back is not None
     return back
@@ -105,6 +105,29 @@ def through_a_line(span: ReadableSpan) -> ReadableSpan:
 def test_any_span_comes_back_exactly(span: ReadableSpan) -> None:
     """Bytes, integers beside floats, NaN, lone surrogates, events, links: nothing changes its type or its value."""
     assert told(through_a_line(span)) == told(span)
+
+
+@given(spans, st.sampled_from(["writer", "reader", "both"]))
+def test_it_does_so_where_orjson_is_missing(span: ReadableSpan, where: str) -> None:
+    """On the machine that writes, on the one that reads, or on both."""
+    with pytest.MonkeyPatch.context() as patch:
+        if where != "reader":
+            patch.setattr(codec, "dumps", jsons._dumps_exactly)
+        if where != "writer":
+            patch.setattr(reader, "loads", jsons._loads_exactly)
+        assert told(through_a_line(span)) == told(span)
+
+
+@pytest.mark.parametrize("value", [2**63, 2**64 - 1, 2**64, -(2**63), -(2**63) - 1, 10**30, (10**30, 1), {"a": 2**64}])
+def test_integers_of_any_size_stay_integers(value: Any) -> None:
+    """A fast reader takes one beyond 64 bits for a float, and says nothing."""
+    assert plain((through_a_line(finished(1, value=value)).attributes or {})["value"]) == plain(value)
+
+
+def test_text_stands_in_the_journal_as_it_reads() -> None:
+    """UTF-8, so that who looks for a name finds it."""
+    frame = codec.frame_of(finished(1), {})
+    assert "Zürich ☃".encode() in codec.line("end", finished(1, place="Zürich ☃"), frame)
 
 
 def test_what_limits_dropped_is_still_counted() -> None:
