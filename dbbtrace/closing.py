@@ -11,6 +11,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 
 from dbbtrace import attributes as key
 from dbbtrace import identity, runtime
+from dbbtrace.answers.read import Operation, operations, outcomes
 from dbbtrace.diagnostics import log
 from dbbtrace.errors import DbbtraceError, UsageError
 from dbbtrace.facts import emit, fact
@@ -19,7 +20,6 @@ from dbbtrace.runs import make_scope
 from dbbtrace.scope import Scope
 from dbbtrace.spans import is_failure
 from dbbtrace.times import NANOS, to_unix_nanos
-from dbbtrace.warehouse.questions import Operation, operations
 
 __all__ = ["close_run", "root_of", "rows_of_run"]
 
@@ -95,9 +95,10 @@ def root_of(
         end = max((to_unix_nanos(each.ended_at) for each in known if each.ended_at), default=now())
     if start is None:
         start = min((to_unix_nanos(each.started_at) for each in known if each.started_at), default=end)
-    failures = sum(operation.status == "Failed" for operation in known)
+    done = outcomes(known)
+    failures = sum(operation.status == "Failed" for operation in done)
     failed = is_failure(status) if status is not None else failures > 0
-    reason = f"{failures} of {len(known)} operations failed" if failures else "the run failed"
+    reason = f"{failures} of {len(done)} operations failed" if failures else "the run failed"
     return fact(
         scope,
         name=f"orchestration_run {scope.data_product or scope.run_id}",
@@ -120,7 +121,7 @@ def rows_of_run(run_id: str) -> list[Operation]:
         return []
     try:
         with open_warehouse(create=False) as warehouse:
-            return operations(warehouse, run_id)
+            return [each for each in operations(warehouse, [run_id]) if each.workload != "reconciliation"]
     except DbbtraceError as error:
         log.warning("the warehouse can't be asked about the run: %s", error)
         return []

@@ -86,10 +86,10 @@ def report(
     Raises:
         UsageError: there is no such run, or several that fit.
     """
+    from dbbtrace.answers.find import find_run
     from dbbtrace.pages import overview_page, run_page
     from dbbtrace.settings import read
     from dbbtrace.warehouse import open_warehouse
-    from dbbtrace.warehouse.questions import find_run
 
     jaeger_url = jaeger_url or read()[0].jaeger_url
     with open_warehouse(warehouse, create=False) as opened:

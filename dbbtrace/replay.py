@@ -16,13 +16,13 @@ from opentelemetry.trace import SpanContext, TraceFlags
 
 from dbbtrace import attributes as key
 from dbbtrace import identity, runtime
+from dbbtrace.answers import Operation
 from dbbtrace.closing import root_of, rows_of_run
 from dbbtrace.errors import UsageError
 from dbbtrace.facts import fact
 from dbbtrace.runs import make_scope
 from dbbtrace.scope import Scope
 from dbbtrace.times import to_unix_nanos
-from dbbtrace.warehouse.questions import Operation
 
 __all__ = ["Replayed", "replay_run"]
 
@@ -125,7 +125,9 @@ def _operation(scope: Scope, row: Operation, parent: SpanContext, end_of_run: in
         start=started,
         end=ended,
         attributes=_attributes(row),
-        error=(row.error_type or _FAILURE, row.error_message or row.word) if row.status == _FAILURE else None,
+        error=(row.error_type or _FAILURE, row.error_message or row.word or _FAILURE)
+        if row.status == _FAILURE
+        else None,
     )
 
 

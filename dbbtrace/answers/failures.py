@@ -10,7 +10,7 @@ from datetime import datetime
 from dbbtrace.answers.graph import NOT_BUILT, Graph
 from dbbtrace.answers.read import Operation, operations, run_keys
 from dbbtrace.warehouse import Warehouse
-from dbbtrace.warehouse.operations import STATUSES
+from dbbtrace.warehouse.statuses import STATUSES
 
 __all__ = ["Failure", "failures", "failures_among", "failures_of"]
 

@@ -6,6 +6,7 @@ Asks the warehouse once for each question, about the named runs alone; that is w
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, timezone
@@ -15,7 +16,19 @@ from typing import Any
 from dbbtrace.times import to_datetime, to_unix_nanos
 from dbbtrace.warehouse import Warehouse, views
 
-__all__ = ["Operation", "Run", "RunKey", "label_of", "operations", "outcomes", "run_keys", "run_rows", "runs", "typed"]
+__all__ = [
+    "Operation",
+    "Run",
+    "RunKey",
+    "label_of",
+    "operations",
+    "outcomes",
+    "run_keys",
+    "run_rows",
+    "runs",
+    "status_of",
+    "typed",
+]
 
 
 @dataclass(frozen=True)
@@ -66,6 +79,7 @@ class Operation:
     depends_on: tuple[str, ...]
     trace_id: str | None
     span_id: str | None
+    record_id: str | None
     superseded: bool
     """The run did the same again later."""
 
@@ -74,13 +88,25 @@ class Operation:
         """Its name for people."""
         return label_of(self.kind, self.name, self.operation_id, self.resource_type)
 
+    @property
+    def unique_id(self) -> str | None:
+        """Of a dbt node whose row tells it."""
+        return self.operation_id if self.kind == "dbt_node" and _UNIQUE_ID.match(self.operation_id) else None
+
+
+_UNIQUE_ID = re.compile(
+    r"(analysis|exposure|function|hook|metric|model|operation|saved_query|seed|semantic_model|snapshot|source|sql"
+    r"|test|unit_test)\.[^.]+\."
+)
+"""How dbt's unique_id begins: with the type of the node and the project's name. A relation's name has dots, too."""
+
 
 def label_of(kind: str, name: str, operation_id: str, resource_type: str | None = None) -> str:
     """The name for people: of dbt nodes with their type, of a generic test without the hash that ends its id."""
-    head, *rest = operation_id.split(".")
-    if kind != "dbt_node" or len(rest) < 2:
+    if kind != "dbt_node" or not _UNIQUE_ID.match(operation_id):
         return name
-    return f"{resource_type or head} {'.'.join(rest[1:2] if head == 'test' else rest[1:])}"
+    head, _, *rest = operation_id.split(".")
+    return f"{resource_type or head} {'.'.join(rest[:1] if head == 'test' else rest)}"
 
 
 @dataclass(frozen=True)
@@ -248,12 +274,25 @@ def operations(
     rows = views.ask(warehouse, sql, parameters, runs=runs)
     latest = datetime.max.replace(tzinfo=timezone.utc)
     found = [Operation(*map(typed, names, row)) for row in rows]
-    return sorted(found, key=lambda o: (o.run_id, o.started_at or latest, o.name, o.operation_id))
+    return sorted(found, key=lambda o: (o.run_id, o.started_at or latest, _PLACE[o.workload], o.name, o.operation_id))
+
+
+_PLACE = {"integration": 0, "transformation": 1, "consumption": 2, "reconciliation": 3}
 
 
 def outcomes(found: Iterable[Operation]) -> list[Operation]:
     """The operations without those that the run did again later."""
     return [operation for operation in found if not operation.superseded]
+
+
+def status_of(found: Iterable[Operation]) -> str:
+    """The one status of many operations: what became of the worst of them, as ``monitoring_runs`` has it."""
+    present = {operation.status for operation in outcomes(found)}
+    if "Failed" in present or "Running" in present:
+        return "Failed" if "Failed" in present else "Running"
+    if present - {"Succeeded", "Warned", "Skipped"}:
+        return "Unknown"
+    return "Warned" if "Warned" in present else "Succeeded"
 
 
 def typed(name: str, value: Any) -> Any:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dbbtrace.cli.common import opened_warehouse, print_json, settings, warehouse_option
+from dbbtrace.cli.common import opened_warehouse, operation_as_dict, print_json, settings, warehouse_option
 from dbbtrace.cli.options import duration, moment, run_choice
 from dbbtrace.cli.text import duration_of, moment_of, one_line, safe
 from dbbtrace.errors import DbbtraceError, TransientError, UsageError
@@ -84,16 +84,14 @@ def _run_id(warehouse: Warehouse, text: str) -> str:
     """The run that is meant. A whole GUID is one even where no row of it stands: that is what is to be told."""
     import re
 
+    from dbbtrace.answers.find import find_run
     from dbbtrace.identity import normalise_run_id
-    from dbbtrace.warehouse.questions import find_run
 
     run_id = normalise_run_id(text)
     return run_id if re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", run_id) else find_run(warehouse, text)
 
 
 def _check_as_dict(found: Check) -> dict[str, Any]:
-    from dbbtrace.cli.answers import operation_as_dict
-
     failed = [{**operation_as_dict(f.operation), "held_up": len(f.held_up)} for f in found.failures]
     return {
         "ok": found.ok,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dbbtrace.cli.common import console, opened_warehouse, print_json, warehouse_option
+from dbbtrace.cli.common import console, opened_warehouse, operation_as_dict, print_json, warehouse_option
 from dbbtrace.cli.options import run_choice, since_option
 from dbbtrace.cli.text import count_of, duration_of, moment_of, one_line, safe
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from dbbtrace.answers import Audit, Change, Diff, Failure, Operation, Run, Timing
 
-__all__ = ["COMMANDS", "operation_as_dict"]
+__all__ = ["COMMANDS"]
 
 MESSAGE_LINES = 4
 
@@ -51,7 +51,7 @@ def failures(
     Of one RUN (a run id, its start, or the word last), or of all runs since a time, newest first.
     """
     from dbbtrace.answers import failures as ask
-    from dbbtrace.warehouse.questions import find_run
+    from dbbtrace.answers.find import find_run
 
     with opened_warehouse() as warehouse:
         run_id = find_run(warehouse, run) if run else None
@@ -73,11 +73,6 @@ def failures(
         _print_failures(shown, whole)
         if more:
             click.echo(f"the newest {limit} are shown; --limit N shows more, --all every one")
-
-
-def operation_as_dict(operation: Operation) -> dict[str, Any]:
-    """The operation for JSON."""
-    return {**asdict(operation), "depends_on": list(operation.depends_on), "label": operation.label}
 
 
 def _failure_as_dict(failure: Failure) -> dict[str, Any]:
@@ -163,7 +158,7 @@ def slowest(
     same environment; the change is against the median.
     """
     from dbbtrace.answers import slowest as ask
-    from dbbtrace.warehouse.questions import find_run
+    from dbbtrace.answers.find import find_run
 
     with opened_warehouse() as warehouse:
         found = ask(
@@ -331,7 +326,7 @@ def diff(before: str, after: str, as_json: bool) -> None:
     ids, their starts, or the word last.
     """
     from dbbtrace.answers import diff as ask
-    from dbbtrace.warehouse.questions import find_run
+    from dbbtrace.answers.find import find_run
 
     with opened_warehouse() as warehouse:
         found = ask(warehouse, find_run(warehouse, before), find_run(warehouse, after))

@@ -7,6 +7,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import date, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -19,9 +20,19 @@ from dbbtrace.settings import Settings, resolve
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from dbbtrace.answers import Operation
     from dbbtrace.warehouse import Warehouse
 
-__all__ = ["chosen_warehouse", "console", "opened_warehouse", "plain", "print_json", "settings", "warehouse_option"]
+__all__ = [
+    "chosen_warehouse",
+    "console",
+    "opened_warehouse",
+    "operation_as_dict",
+    "plain",
+    "print_json",
+    "settings",
+    "warehouse_option",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 _WAREHOUSE = "dbbtrace.cli.warehouse"
@@ -71,6 +82,11 @@ def console(*, stderr: bool = False) -> Console:
     from rich.console import Console
 
     return Console(stderr=stderr, markup=False, highlight=False, emoji=False)
+
+
+def operation_as_dict(operation: Operation) -> dict[str, Any]:
+    """The operation for JSON."""
+    return {**asdict(operation), "depends_on": list(operation.depends_on), "label": operation.label}
 
 
 def print_json(value: Any) -> None:

@@ -56,13 +56,13 @@ def demo(fail: bool, directory: Path, run_id: str | None) -> None:
 
 def _show(done: DemoRun) -> None:
     """The run as a tree, and where to look further."""
+    from dbbtrace.answers import operations
     from dbbtrace.cli.runs import show_run
     from dbbtrace.warehouse import open_warehouse
-    from dbbtrace.warehouse.questions import operations
 
     warehouse = open_warehouse(done.warehouse, create=False)
     try:
-        show_run(done.run_id, operations(warehouse, done.run_id))
+        show_run(done.run_id, operations(warehouse, [done.run_id]))
     finally:
         warehouse.close()
     click.echo("\nLook further:")

@@ -1,4 +1,4 @@
-"""What an operation is called, and what there is to say about one that did not simply succeed. Pure."""
+"""What there is to say about an operation that did not simply succeed. Pure."""
 
 from __future__ import annotations
 
@@ -7,21 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from dbbtrace.warehouse.questions import Operation
+    from dbbtrace.answers import Operation
 
-__all__ = ["label_of", "reasons"]
+__all__ = ["reasons"]
 
 _UNIQUE_ID = re.compile(r"[a-z_]+(?:\.[\w-]+)+")
 """What may be the unique_id of a dbt node."""
-
-
-def label_of(operation: Operation) -> str:
-    """The operation's name, of dbt nodes with their type; a generic test without the hash that ends its id."""
-    if not operation.unique_id:
-        return operation.name
-    kind, _, rest = operation.unique_id.partition(".")
-    parts = rest.split(".")
-    return f"{operation.resource_type or kind} " + (".".join(parts[1:2] if kind == "test" else parts[1:]) or rest)
 
 
 def reasons(operations: Sequence[Operation]) -> list[tuple[str, ...]]:
@@ -29,11 +20,17 @@ def reasons(operations: Sequence[Operation]) -> list[tuple[str, ...]]:
     failed_loads = {
         _table(operation.name): operation.name
         for operation in operations
-        if operation.workload == "integration" and operation.status == "Failed"
+        if operation.workload == "integration" and operation.status == "Failed" and not operation.superseded
     }
-    labels = {operation.unique_id: label_of(operation) for operation in operations if operation.unique_id}
+    labels = {operation.unique_id: operation.label for operation in operations if operation.unique_id}
     return [
-        (*_own_words(operation, labels), *_missing_sources(operation, failed_loads), *_lost_rows(operation))
+        (
+            *_own_words(operation, labels),
+            *_missing_sources(operation, failed_loads),
+            *_lost_rows(operation),
+            *_amount(operation),
+            *(("done again later in this run",) if operation.superseded else ()),
+        )
         for operation in operations
     ]
 
@@ -43,7 +40,7 @@ def _own_words(operation: Operation, labels: Mapping[str, str]) -> Iterable[str]
         return
     message, kind = operation.error_message or "", operation.error_type or ""
     short = kind.rpartition(".")[2]
-    if operation.unique_id or not short or message.startswith(short):
+    if operation.kind == "dbt_node" or not short or message.startswith(short):
         short = ""  # dbt's messages say what went wrong; its error types only repeat the status
     if operation.status == "Skipped":
         message = _UNIQUE_ID.sub(lambda match: labels.get(match.group(), match.group()), message)
@@ -64,6 +61,11 @@ def _lost_rows(operation: Operation) -> Iterable[str]:
     read, written = operation.rows_read, operation.rows_written
     if read is not None and written is not None and read != written:
         yield f"{read:,} rows read, {written:,} written"
+
+
+def _amount(operation: Operation) -> Iterable[str]:
+    if operation.amount is not None:
+        yield f"{operation.amount:,.15g}"
 
 
 def _table(name: str) -> str:

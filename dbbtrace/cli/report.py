@@ -42,8 +42,8 @@ def report(
     One file that loads nothing: mail it, keep it with the run. RUN is a run id, its start, or the word last;
     without it the page is the overview of all runs, or of those since a time.
     """
+    from dbbtrace.answers.find import find_run
     from dbbtrace.pages import overview_page, run_page
-    from dbbtrace.warehouse.questions import find_run
 
     if run and (since or data_product or environment):
         raise click.UsageError("--since, --data-product and --environment choose among runs: leave RUN away")

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from dbbtrace.cli.common import console, opened_warehouse, print_json, warehouse_option
+from dbbtrace.cli.common import console, opened_warehouse, operation_as_dict, print_json, warehouse_option
 from dbbtrace.cli.options import run_choice, since_option
 
 if TYPE_CHECKING:
-    from dbbtrace.answers import Run
-    from dbbtrace.warehouse.questions import Operation
+    from dbbtrace.answers import Operation, Run
 
 __all__ = ["COMMANDS", "show_run"]
 
@@ -72,17 +71,18 @@ def show(run: str, whole: bool, as_json: bool) -> None:
     RUN is a run id, a trace id, the start of either that fits only one, or the word last.
     """
     with opened_warehouse() as warehouse:
-        from dbbtrace.warehouse.questions import find_run, operations
+        from dbbtrace.answers import operations
+        from dbbtrace.answers.find import find_run
 
         run_id = find_run(warehouse, run)
-        found = operations(warehouse, run_id)
+        found = operations(warehouse, [run_id])
     if as_json:
-        print_json({"orchestration_run_id": run_id, "operations": [_as_dict(operation) for operation in found]})
+        print_json({"orchestration_run_id": run_id, "operations": [operation_as_dict(each) for each in found]})
     else:
         show_run(run_id, found, whole=whole)
 
 
-def show_run(run_id: str, operations: Sequence[Any], *, whole: bool = False) -> None:
+def show_run(run_id: str, operations: Sequence[Operation], *, whole: bool = False) -> None:
     """Print the run's tree, as wide as the terminal is."""
     from dbbtrace.cli.tree import run_tree
 
@@ -129,10 +129,6 @@ def _telling_apart(found: Sequence[Run]) -> int:
     """How many letters of the run ids tell them apart; `dbbtrace show` takes as many."""
     ids = {run.run_id for run in found}
     return next(length for length in range(8, _longest(found) + 9) if len({id_[:length] for id_ in ids}) == len(ids))
-
-
-def _as_dict(operation: Operation) -> dict[str, Any]:
-    return {**asdict(operation), "depends_on": list(operation.depends_on)}
 
 
 COMMANDS = (runs, show)

@@ -86,7 +86,7 @@ def replay(run: str, backend: str, endpoint: str | None, protocol: str | None) -
 
 def _meant(run: str) -> str:
     """The run id that is meant, where the warehouse knows the run; else the text itself: the journal may know it."""
-    from dbbtrace.warehouse.questions import find_run
+    from dbbtrace.answers.find import find_run
 
     try:
         with opened_warehouse() as warehouse:

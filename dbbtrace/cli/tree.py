@@ -13,17 +13,25 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from dbbtrace.cli.explain import label_of, reasons
+from dbbtrace.answers.read import outcomes, status_of
+from dbbtrace.cli.explain import reasons
 from dbbtrace.cli.text import bytes_of, count_of, duration_of, middle_cut, moment_of, safe, wrapped
 from dbbtrace.identity import trace_id_of
 
 if TYPE_CHECKING:
-    from dbbtrace.warehouse.questions import Operation
+    from dbbtrace.answers import Operation
 
 __all__ = ["Glyphs", "glyphs", "run_tree"]
 
 WORKLOADS = ("integration", "transformation", "consumption")
-STYLES = {"Succeeded": "green", "Failed": "bold red", "Skipped": "yellow", "Warned": "yellow", "Running": "cyan"}
+STYLES = {
+    "Succeeded": "green",
+    "Failed": "bold red",
+    "Skipped": "yellow",
+    "Warned": "yellow",
+    "Unknown": "yellow",
+    "Running": "cyan",
+}
 NOTE_STYLES = {**STYLES, "Failed": "red", "Succeeded": "yellow"}
 SHOWN = 40
 """Operations of a workload that are shown before those that merely succeeded are summed up."""
@@ -43,9 +51,16 @@ class Glyphs:
 
 
 _DRAWN = Glyphs(
-    "├─ ", "└─ ", "│  ", "█", "▏", {"Succeeded": "✓", "Failed": "✗", "Skipped": "○", "Warned": "!", "Running": "…"}
+    "├─ ",
+    "└─ ",
+    "│  ",
+    "█",
+    "▏",
+    {"Succeeded": "✓", "Failed": "✗", "Skipped": "○", "Warned": "!", "Unknown": "?", "Running": "…"},
 )
-_TYPED = Glyphs("|- ", "`- ", "|  ", "#", "|", {"Succeeded": "+", "Failed": "x", "Skipped": "o", "Warned": "!"})
+_TYPED = Glyphs(
+    "|- ", "`- ", "|  ", "#", "|", {"Succeeded": "+", "Failed": "x", "Skipped": "o", "Warned": "!", "Unknown": "?"}
+)
 
 
 def glyphs(*, ascii_only: bool) -> Glyphs:
@@ -76,7 +91,7 @@ def run_tree(
     """The lines of the tree.
 
     Args:
-        operations: all of the run's, as ``warehouse.questions.operations`` gives them.
+        operations: all of the run's, as ``answers.operations`` gives them.
         width: columns; at least 60 are used.
         whole: every operation and every message in full, however many.
     """
@@ -134,22 +149,23 @@ def _worth_showing(group: list[Operation]) -> list[Operation]:
         return group
     plain = [operation for operation in group if operation.status == "Succeeded"]
     others = len(group) - len(plain)
-    slowest = sorted(plain, key=lambda operation: -(operation.duration or 0))[: max(SHOWN - others, 10)]
+    slowest = sorted(plain, key=lambda operation: -(operation.seconds or 0))[: max(SHOWN - others, 10)]
     kept = {id(operation) for operation in slowest}
     return [operation for operation in group if operation.status != "Succeeded" or id(operation) in kept]
 
 
 def _workload_line(name: str, group: Sequence[Operation]) -> _Line:
     started, ended = _extent(group)
+    done = outcomes(group)
     return _Line(
         "",
         name,
-        overall(group),
+        "Skipped" if all(each.status == "Skipped" for each in done) else status_of(done),
         started,
         ended,
         (ended - started).total_seconds() if started and ended else None,
-        _sum(operation.rows_written for operation in group) if name == "integration" else None,
-        _sum(operation.bytes_written for operation in group),
+        _sum(operation.rows_written for operation in done) if name == "integration" else None,
+        _sum(operation.bytes_written for operation in done),
         bold=True,
     )
 
@@ -157,25 +173,16 @@ def _workload_line(name: str, group: Sequence[Operation]) -> _Line:
 def _operation_line(operation: Operation, notes: tuple[str, ...], drawn: Glyphs, last: bool) -> _Line:
     return _Line(
         drawn.last if last else drawn.branch,
-        label_of(operation),
+        operation.label,
         operation.status,
         operation.started_at,
         operation.ended_at,
-        None if operation.status == "Skipped" else operation.duration,
+        None if operation.status == "Skipped" else operation.seconds,
         operation.rows_written,
         operation.bytes_written,
         notes,
         ("   " if last else drawn.trunk) + "  ",
     )
-
-
-def overall(operations: Iterable[Operation]) -> str:
-    """One status for many: the one that needs most attention. Of a table loaded twice, the later load counts."""
-    present = {
-        operation.name if operation.kind == "table_load" else id(operation): operation.status
-        for operation in operations  # ordered by start
-    }.values()
-    return next((status for status in ("Failed", "Running", "Warned", "Succeeded") if status in present), "Skipped")
 
 
 def _sum(values: Iterable[int | None]) -> int | None:
@@ -265,7 +272,7 @@ class _Columns:
 
 def _head(run_id: str, operations: Sequence[Operation], axis: _Axis, width: int, drawn: Glyphs) -> list[Text]:
     """Which run this is and how it went."""
-    status = overall(operations)
+    status = status_of(operations)
     facts = [
         next((operation.data_product for operation in operations if operation.data_product), None),
         next((operation.environment for operation in operations if operation.environment), None),
@@ -274,7 +281,9 @@ def _head(run_id: str, operations: Sequence[Operation], axis: _Axis, width: int,
     ]
     name = middle_cut(safe(run_id), width - 20)
     return [
-        Text("run   ").append(name, "bold").append(f"  {drawn.signs[status]} {status}", STYLES[status]),
+        Text("run   ")
+        .append(name, "bold")
+        .append(f"  {drawn.signs.get(status, ' ')} {status}", STYLES.get(status, "")),
         Text(f"trace {trace_id_of(run_id):032x}"),
         *(Text("      " + line) for line in wrapped(", ".join(fact for fact in facts if fact), width - 6, None)),
         Text(),
@@ -282,10 +291,15 @@ def _head(run_id: str, operations: Sequence[Operation], axis: _Axis, width: int,
 
 
 def _total(operations: Sequence[Operation]) -> str:
-    counts = Counter(operation.status for operation in operations)
-    order = {status: place for place, status in enumerate(("Succeeded", "Warned", "Skipped", "Failed", "Running"))}
+    done = outcomes(operations)
+    counts = Counter(operation.status for operation in done)
+    order = {
+        status: place for place, status in enumerate(("Succeeded", "Warned", "Skipped", "Failed", "Unknown", "Running"))
+    }
     parts = [
         f"{counts[status]} {safe(status).lower()}" for status in sorted(counts, key=lambda name: order.get(name, 9))
     ]
+    if again := len(operations) - len(done):
+        parts.append(f"{again} done again later")
     noun = "operation" if len(operations) == 1 else "operations"
     return f"{len(operations)} {noun}" + (f": {', '.join(parts)}" if parts else "")

@@ -1,6 +1,6 @@
 """The warehouse: the database that holds schema ``meta`` with its three tables.
 
-``open_warehouse`` gives the one handle; ``questions`` reads runs and operations; ``schema`` is what the tables are.
+``open_warehouse`` gives the one handle; ``schema`` is what the tables are; ``views`` is the SQL that answers read.
 Importing this imports no driver.
 """
 

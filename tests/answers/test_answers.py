@@ -75,6 +75,17 @@ def test_the_list_of_runs_says_what_the_view_says(history: History, warehouse: W
     assert {row["run_id"] for row in failed} == {run_id for run_id, row in wanted.items() if row["status"] == "Failed"}
 
 
+def test_every_answer_judges_a_run_alike(history: History, warehouse: Warehouse) -> None:
+    """What `show` says at its top, `runs` and `check` say, too; what was repaired later in the run counts no more."""
+    for listed in json.loads(run("runs", "--json", "--limit", "100").out):
+        lines = run("show", listed["run_id"], "--all").out.splitlines()
+        assert lines[0].endswith(f" {listed['status']}"), listed
+        shown = json.loads(run("show", listed["run_id"], "--json").out)["operations"]
+        again = sum(operation["superseded"] for operation in shown)
+        assert len(shown) - again == listed["operations"]
+        assert (f"{again} done again later" in lines[-1]) == bool(again)
+
+
 # -- failures -----------------------------------------------------------------------------------------------
 
 

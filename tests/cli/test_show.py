@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 from rich.cells import cell_len
 
+from dbbtrace.answers import Operation
 from dbbtrace.cli.tree import run_tree
 from dbbtrace.warehouse import Warehouse, open_warehouse
-from dbbtrace.warehouse.questions import Operation
 from tests.cli.support import HOSTILE, HOSTILE_SHOWN, assert_one_line, run, run_program
 
 RUN = "8f14e45f-ceea-467f-a0e6-1b2c3d4e5f60"
@@ -25,9 +25,11 @@ def operation(name: str, status: str = "Succeeded", start: float = 0, seconds: f
     workload, kind = ("transformation", "dbt_node") if "unique_id" in more else ("integration", "table_load")
     started = NOON + timedelta(seconds=start)
     ran = {} if status == "Skipped" else {"started_at": started, "ended_at": started + timedelta(seconds=seconds)}
-    given: dict[str, Any] = {"workload": workload, "kind": kind, "word": status, "duration": seconds}
-    given |= {"started_at": None, "ended_at": None, "data_product": "Shop", "environment": "TST", **ran, **more}
-    return Operation(run_id=RUN, name=name, status=status, **given)
+    given: dict[str, Any] = dict.fromkeys(field.name for field in fields(Operation))
+    given |= {"run_id": RUN, "name": name, "status": status, "word": status, "data_product": "Shop"}
+    given |= {"operation_id": more.pop("unique_id", f"MDS/mdm/{name}"), "environment": "TST", "seconds": seconds}
+    given |= {"workload": workload, "kind": kind, "depends_on": (), "superseded": False}
+    return Operation(**{**given, **ran, **more})
 
 
 def node(unique_id: str, *arguments: Any, **more: Any) -> Operation:
@@ -126,15 +128,17 @@ def test_many_operations_are_summed_up() -> None:
 
 def test_a_load_repeated_with_success_is_no_failure() -> None:
     """Where a table was loaded twice in a run, the load that started last is its outcome."""
-    again = [replace(MIXED[1]), operation("mdm.Order", "Succeeded", 7, 1)]
+    again = [replace(MIXED[1], superseded=True), operation("mdm.Order", "Succeeded", 7, 1, rows_written=7)]
     lines = lines_of(again)
     assert lines[0].endswith("✓ Succeeded")
-    assert "1 succeeded, 1 failed" in lines[-1]
+    assert "✗ Failed" in lines[6]
+    assert lines[8].strip() == "│    done again later in this run"
+    assert lines[-1] == "2 operations: 1 succeeded, 1 done again later"
 
 
 def test_nothing_known_but_the_name() -> None:
     """Rows of hand-made writers may have no times, ids or messages."""
-    bare = [Operation(RUN, "integration", "table_load", "T", "Failed", "Failed", None, None, None)]
+    bare = [replace(operation("T", "Failed"), started_at=None, ended_at=None, seconds=None, data_product=None)]
     assert lines_of(bare)[-3:] == ["└─ T        ✗ Failed", "     no reason is recorded", "1 operation: 1 failed"]
     assert lines_of([])[-1] == "0 operations"
 
@@ -186,7 +190,7 @@ def test_show_as_json(three_runs: None) -> None:
     assert shown["orchestration_run_id"] == RUN
     first, second = shown["operations"]
     assert (first["name"], first["status"], first["rows_written"]) == ("mdm.Customer", "Succeeded", 10)
-    assert (second["started_at"], second["duration"]) == ("2026-11-24T12:00:02.000000Z", 2.0)
+    assert (second["started_at"], second["seconds"]) == ("2026-11-24T12:00:02.000000Z", 2.0)
     assert second["error_message"] == "it broke"
 
 

@@ -11,9 +11,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from dbbtrace.answers import Operation, operations
 from dbbtrace.warehouse import open_warehouse
-from dbbtrace.warehouse.operations import Operation
-from dbbtrace.warehouse.questions import operations
 from tests.e2e.programs import Collector
 
 JOBS = Path(__file__).parent / "jobs"
@@ -79,7 +78,7 @@ def rows(warehouse: str, run_id: str) -> list[Operation]:
     """The run's operations as the warehouse has them; none while it does not exist."""
     opened = open_warehouse(warehouse, create=False)
     try:
-        return operations(opened, run_id)
+        return operations(opened, [run_id])
     finally:
         opened.close()
 

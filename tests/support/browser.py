@@ -18,9 +18,9 @@ def chromium() -> str | None:
     return os.environ.get("DBBTRACE_TEST_CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """The browser, started once; tests that use it belong to one xdist group."""
+    """The browser, started once a module: while it runs, no other test of the process can use asyncio."""
     program = chromium()
     if program is None:
         pytest.skip("no Chromium: apt-get install chromium, or name one in DBBTRACE_TEST_CHROMIUM")

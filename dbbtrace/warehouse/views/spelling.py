@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from dbbtrace.attributes import INTERRUPTED
-from dbbtrace.warehouse.operations import STATUSES
+from dbbtrace.warehouse.statuses import STATUSES
 
 __all__ = ["spelled"]
 
