@@ -19,7 +19,7 @@ from dbbtrace.identity import new_span_id, span_id_of
 from dbbtrace.scope import Scope, parent_of
 from dbbtrace.version import __version__
 
-__all__ = ["emit", "fact"]
+__all__ = ["emit", "fact", "finished"]
 
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 _SCOPE = InstrumentationScope("dbbtrace", __version__)
@@ -59,15 +59,38 @@ def fact(
     if error is not None:
         merged[key.ERROR_TYPE], merged[key.ERROR_MESSAGE] = error
     merged.update(attributes)
-    merged = {attribute: value for attribute, value in merged.items() if value is not None}
     if span_id is None:
         span_id = span_id_of(scope.trace_id, identity) if identity is not None else new_span_id()
+    return finished(
+        scope,
+        name=name,
+        span_id=span_id,
+        start=start,
+        end=end,
+        attributes={attribute: value for attribute, value in merged.items() if value is not None},
+        parent=None if is_root else parent or parent_of(scope),
+        error=error,
+    )
+
+
+def finished(
+    scope: Scope,
+    *,
+    name: str,
+    span_id: int,
+    start: int,
+    end: int,
+    attributes: dict[str, Any],
+    parent: SpanContext | None,
+    error: tuple[str, str] | None,
+) -> ReadableSpan:
+    """A finished span that carries these attributes, without None, and no others; the rest is as in ``fact``."""
     return ReadableSpan(
         name=name,
         context=SpanContext(scope.trace_id, span_id, False, _SAMPLED),
-        parent=None if is_root else parent or parent_of(scope),
+        parent=parent,
         resource=runtime.current().provider.resource,
-        attributes=merged,
+        attributes=attributes,
         links=scope.links,
         kind=SpanKind.INTERNAL,
         status=Status(StatusCode.ERROR, error[1]) if error is not None else _UNSET,

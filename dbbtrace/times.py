@@ -35,6 +35,8 @@ def to_unix_nanos(value: object) -> int:
     Raises:
         ValueError: what stands there is no point in time.
     """
+    if type(value) is str:
+        return _parse(value.strip())
     if isinstance(value, date) and value == value:  # pandas.NaT is a datetime that equals nothing
         return _of_datetime(value if isinstance(value, datetime) else datetime(value.year, value.month, value.day))
     if getattr(value, "shape", None) == () and hasattr(value, "dtype"):  # a scalar of numpy's

@@ -130,7 +130,8 @@ def record_dbt(
         )
         nodes = found.manifest(manifest)
         stages = runtime.current().takes_all
-        emit(build_spans(scope, found.results, nodes, written_at=found.written_at, with_stages=stages))
+        for spans in build_spans(scope, found.results, nodes, written_at=found.written_at, with_stages=stages):
+            emit(spans)
         log.info("recorded %s", invocation)
         return invocation
     return DbtInvocation(str(path), reason="dbbtrace failed to record it; its log says why")

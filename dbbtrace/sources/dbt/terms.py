@@ -84,7 +84,10 @@ def label_of(unique_id: str) -> str:
 
 def relation_parts(relation_name: str) -> tuple[str | None, str]:
     """``"db"."schema"."table"`` → ``db.schema`` and ``table``, whatever the quotes."""
-    parts = ["".join(groups) for groups in _RELATION_PART.findall(relation_name)]
+    quote = relation_name[:1]
+    parts = relation_name[1:-1].split(f"{quote}.{quote}")
+    if quote not in ('"', "`") or relation_name[-1] != quote or relation_name.count(quote) != 2 * len(parts):
+        parts = ["".join(groups) for groups in _RELATION_PART.findall(relation_name)]
     return (".".join(parts[:-1]) or None, parts[-1]) if parts else (None, relation_name)
 
 
