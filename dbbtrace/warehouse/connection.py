@@ -16,8 +16,9 @@ from dbbtrace.errors import ConfigurationError, DbbtraceError
 from dbbtrace.warehouse import faults
 from dbbtrace.warehouse.addresses import SqliteAddress
 from dbbtrace.warehouse.dialects import SQLITE, Dialect
-from dbbtrace.warehouse.schema import RECORD, SCHEMA, TABLES, Kind, Table
-from dbbtrace.warehouse.statements import Found, Insert, Shape
+from dbbtrace.warehouse.schema import RECORD, SCHEMA, TABLES, Kind, Row, Table
+from dbbtrace.warehouse.statements import Found, Shape, suited, yielding
+from dbbtrace.warehouse.steps import insert_many
 
 __all__ = ["Connector", "SqliteConnector", "shape_of"]
 
@@ -52,8 +53,8 @@ class Connector(Protocol):
     def execute(self, connection: Any, sql: str, parameters: Sequence[Any]) -> Any:
         """Run one statement with its values bound; answers the cursor."""
 
-    def insert(self, connection: Any, insert: Insert, rows: Sequence[Sequence[Any]]) -> int:
-        """Write the bound rows; answers how many were new. All or nothing."""
+    def insert(self, connection: Any, table: Table, shape: Shape, rows: Sequence[Row]) -> int:
+        """Write the rows that do not stand yet; answers how many those were. All or nothing."""
 
     def fault(self, error: BaseException, *, writing: bool = False) -> DbbtraceError:
         """The typed error for the driver's exception."""
@@ -166,20 +167,34 @@ class SqliteConnector:
     def execute(self, connection: Any, sql: str, parameters: Sequence[Any]) -> Any:
         return connection.execute(sql, tuple(parameters))
 
-    def insert(self, connection: Any, insert: Insert, rows: Sequence[Sequence[Any]]) -> int:
+    def insert(self, connection: Any, table: Table, shape: Shape, rows: Sequence[Row]) -> int:
         # IMMEDIATE: looking and writing in one, so that two processes can't both find a record missing.
         connection.execute("BEGIN IMMEDIATE")
         try:
-            written = connection.executemany(insert.sql, rows).rowcount
+            written = _insert(connection, table, shape, rows)
             connection.execute("COMMIT")
         except BaseException:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
-        return int(written)
+        return written
 
     def fault(self, error: BaseException, *, writing: bool = False) -> DbbtraceError:
         return faults.of_sqlite(error)
+
+
+def _insert(connection: Any, table: Table, shape: Shape, rows: Sequence[Row]) -> int:
+    beside = yielding(rows) and _others_stand(connection, table, shape)
+    statement = suited(SQLITE, table, shape, rows, beside=beside)
+    bound = statement.bind(rows)
+    if statement.values:
+        return insert_many(connection, statement.values, bound)
+    return int(connection.executemany(statement.sql, bound).rowcount)
+
+
+def _others_stand(connection: Any, table: Table, shape: Shape) -> bool:
+    """Whether there are rows without record_id: looked for once a batch, it need not be done row by row."""
+    return "record_id" not in shape or connection.execute(SQLITE.without_record(table)).fetchone() is not None
 
 
 def _keeps_doubles_out(connection: Any, table: Table) -> bool:

@@ -63,6 +63,14 @@ class Dialect:
         """The rows as the one parameter of a statement whose ``batch`` takes them all at once."""
         return as_json(rows)
 
+    def without_record(self, table: Table) -> str:
+        """A query that answers a row where one without record_id stands."""
+        # Its order is the index's: else SQLite might read another, and that to its end.
+        order = f"COALESCE({self.quote(table.natural_key.texts[0])}, '')"
+        return (
+            f"SELECT 1 FROM {self.target(table.name)} WHERE {self.quote('record_id')} IS NULL ORDER BY {order} LIMIT 1"
+        )
+
     def moment(self, expression: str) -> str:
         """A time as one can compare it: texts of several spellings stand in SQLite."""
         return f"datetime({expression})"

@@ -14,8 +14,8 @@ from dbbtrace.warehouse import faults
 from dbbtrace.warehouse.addresses import OdbcAddress
 from dbbtrace.warehouse.connection import shape_of
 from dbbtrace.warehouse.dialects import BABELFISH, FABRIC, TSQL, Dialect
-from dbbtrace.warehouse.schema import SCHEMA, TABLES
-from dbbtrace.warehouse.statements import Found, Insert, Shape
+from dbbtrace.warehouse.schema import SCHEMA, TABLES, Row, Table
+from dbbtrace.warehouse.statements import Found, Shape, suited
 from dbbtrace.warehouse.tokens import SQL_COPT_SS_ACCESS_TOKEN, TokenSource, packed
 
 __all__ = ["LOGIN_TIMEOUT", "STATEMENT_TIMEOUT", "OdbcConnector"]
@@ -112,9 +112,10 @@ class OdbcConnector:
             cursor.setinputsizes([_ANY_TEXT if isinstance(value, str) else None for value in parameters])
         return cursor.execute(sql, tuple(parameters))
 
-    def insert(self, connection: Any, insert: Insert, rows: Sequence[Sequence[Any]]) -> int:
-        parameter = self.dialect(connection).parameter(rows)
-        cursor = self.execute(connection, insert.sql, (parameter,))
+    def insert(self, connection: Any, table: Table, shape: Shape, rows: Sequence[Row]) -> int:
+        dialect = self.dialect(connection)
+        statement = suited(dialect, table, shape, rows)
+        cursor = self.execute(connection, statement.sql, (dialect.parameter(statement.bind(rows)),))
         try:
             return max(int(cursor.rowcount), 0)
         finally:

@@ -3,9 +3,10 @@
     INSERT INTO meta.t (columns) SELECT j.columns FROM <the batch> AS j WHERE NOT EXISTS (<the row stands already>)
 
 A row stands already when its record_id stands in that run; where a unique index says the same (SQLite), the row is
-left to it: ``ON CONFLICT ... DO NOTHING``. On a table without that column, and for facts that a
-hand-made writer may have written already, the natural key decides, by count (``j.nth``: the how-manieth row of that
-key this is in the batch). An interrupted row yields to the ended one of its operation; it never keeps one out.
+left to it: ``ON CONFLICT ... DO NOTHING``, and where nothing else is to be looked for, ``VALUES`` are enough. On a
+table without that column, and for facts that a hand-made writer may have written already, the natural key decides, by
+count (``j.nth``: the how-manieth row of that key this is in the batch). An interrupted row yields to the ended one of
+its operation; it never keeps one out.
 Values are always bound; nothing here touches a connection.
 """
 
@@ -19,9 +20,14 @@ from typing import Any
 
 from dbbtrace.warehouse.dialects import Dialect, wide
 from dbbtrace.warehouse.schema import LOADS, RECORD, Column, Kind, Row, Table
+from dbbtrace.warehouse.steps import Values
 from dbbtrace.warehouse.values import cut
 
-__all__ = ["Found", "Insert", "Shape", "insert", "once"]
+__all__ = ["Found", "Insert", "Shape", "insert", "once", "suited", "yielding"]
+
+_record_id = itemgetter(Row._fields.index("record_id"))
+_fact = itemgetter(Row._fields.index("fact"))
+_ended_id = itemgetter(Row._fields.index("ended_id"))
 
 
 @dataclass(frozen=True)
@@ -64,6 +70,8 @@ class Insert:
     controls: tuple[str, ...]
     cuts: tuple[tuple[int, int], ...]
     """(place among the bound, bytes): columns narrower than the schema's."""
+    values: Values | None
+    """The statement, where it may take many rows at once and has no controls."""
 
     def bind(self, rows: Sequence[Row]) -> Sequence[Sequence[Any]]:
         """The rows' values in the order of the statement."""
@@ -105,10 +113,12 @@ def _nth(rows: Sequence[Row]) -> list[int]:
 
 def once(rows: Sequence[Row]) -> list[Row]:
     """The batch without doubles: of one record_id the first stands; an interrupted row yields to its ended one."""
-    unique: dict[str, Row] = {}
-    for row in rows:
-        unique.setdefault(row.record_id, row)
-    if not any(row.ended_id for row in unique.values()):
+    unique = dict(zip(map(_record_id, rows), rows, strict=True))
+    if len(unique) < len(rows):
+        unique = {}
+        for row in rows:
+            unique.setdefault(row.record_id, row)
+    if not any(map(_ended_id, rows)):
         return list(unique.values())
     loaded = {_load_of(row) for row in unique.values() if _succeeded(row)}
     return [
@@ -116,6 +126,24 @@ def once(rows: Sequence[Row]) -> list[Row]:
         for row in unique.values()
         if row.ended_id is None or not (row.ended_id in unique or (row.table is LOADS and _load_of(row) in loaded))
     ]
+
+
+def yielding(rows: Sequence[Row]) -> bool:
+    """Whether some of the rows yield to a row without record_id that says the same."""
+    return any(map(_fact, rows)) or any(map(_ended_id, rows))
+
+
+def suited(dialect: Dialect, table: Table, shape: Shape, rows: Sequence[Row], *, beside: bool = True) -> Insert:
+    """The statement for these rows.
+
+    Args:
+        dialect: how the database spells things.
+        table: the table.
+        shape: what it really looks like.
+        rows: the batch.
+        beside: whether rows without record_id may stand in the table.
+    """
+    return insert(dialect, table, shape, beside and yielding(rows), any(map(_ended_id, rows)))
 
 
 _OWN = Column("own", Kind.BIGINT, 0, "1: a row without record_id may be this row")
@@ -159,20 +187,22 @@ def insert(dialect: Dialect, table: Table, shape: Shape, facts: bool, interrupte
         conditions.append(writer.no_natural(tracked, interrupted))
     if interrupted and table is LOADS:
         conditions.append(writer.no_success())
-    target = ", ".join(dialect.quote(shape[column.name].name) for column in columns)
+    target = f"{writer.target} ({', '.join(dialect.quote(shape[column.name].name) for column in columns)})"
     chosen = ", ".join(f"j.{dialect.quote(column.name)}" for column in columns)
     batch = [(column.name, wide(column.sql_type) if shape[column.name].wide else column.sql_type) for column in columns]
     batch += [(control.name, control.sql_type) for control in controls]
-    where = "\n  AND ".join(conditions or ["1 = 1"])
-    sql = f"INSERT INTO {writer.target} ({target})\nSELECT {chosen}\nFROM {dialect.batch(batch)} AS j\nWHERE {where}"
-    if tracked and shape.once:
-        sql += f"\nON CONFLICT ({', '.join(map(dialect.quote, RECORD))}) DO NOTHING"
+    left = f"\nON CONFLICT ({', '.join(map(dialect.quote, RECORD))}) DO NOTHING" if tracked and shape.once else ""
+    where = "\n  AND ".join(conditions)
+    sql = f"INSERT INTO {target}\nSELECT {chosen}\nFROM {dialect.batch(batch)} AS j\nWHERE {where}{left}"
+    # OR ROLLBACK: what fails is rolled back as a whole, and SQLite need not be ready to undo the statement alone.
+    values = None if conditions else Values(len(columns), f"INSERT OR ROLLBACK INTO {target}\nVALUES", left)
     cuts = [(place, shape[column.name].length) for place, column in enumerate(columns)]
     return Insert(
-        sql,
+        str(values) if values else sql,
         tuple(table.position[column.name] for column in columns),
         tuple(control.name for control in controls),
         tuple((place, size) for place, size in cuts if size is not None),
+        values,
     )
 
 

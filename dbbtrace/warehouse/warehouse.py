@@ -19,7 +19,7 @@ from dbbtrace.errors import ConfigurationError, DbbtraceError, RefusedError, Tra
 from dbbtrace.warehouse.connection import Connector
 from dbbtrace.warehouse.dialects import Dialect
 from dbbtrace.warehouse.schema import SCHEMA, TABLES, Row, Table
-from dbbtrace.warehouse.statements import Shape, insert, once
+from dbbtrace.warehouse.statements import Shape, once
 
 if TYPE_CHECKING:
     from dbbtrace.warehouse.migrate import Step
@@ -107,12 +107,10 @@ class Warehouse:
             ConfigurationError: a person must act; rows of other tables may stand.
             RefusedError: some rows are refused for good; all others stand.
         """
-        by_table: dict[str, list[Row]] = {}
-        for row in rows:
-            by_table.setdefault(row.table.name, []).append(row)
+        rows = list(rows)
         written, refused, misconfigured = 0, list[tuple[Row, RefusedError]](), list[ConfigurationError]()
         for table in TABLES:
-            batch = once(by_table.get(table.name, ()))
+            batch = once([row for row in rows if row.table is table])
             if batch:
                 shape = self.shapes()
                 try:
@@ -134,19 +132,13 @@ class Warehouse:
         _check(table, shape)
         assert shape is not None
         try:
-            return self._run(lambda connection: self._insert(connection, table, shape, rows), writing=True)
+            return self._run(lambda connection: self._connector.insert(connection, table, shape, rows), writing=True)
         except RefusedError as error:
             if len(rows) == 1:
                 refused.append((rows[0], error))
                 return 0
         middle = len(rows) // 2
         return sum(self._write(table, half, shape, refused) for half in (rows[:middle], rows[middle:]))
-
-    def _insert(self, connection: Any, table: Table, shape: Shape, rows: list[Row]) -> int:
-        interrupted = any(row.ended_id is not None for row in rows)
-        facts = interrupted or any(row.fact for row in rows)
-        statement = insert(self._connector.dialect(connection), table, shape, facts, interrupted)
-        return self._connector.insert(connection, statement, statement.bind(rows))
 
     # -- changing -------------------------------------------------------------------------------------------
 

@@ -10,8 +10,9 @@ from dbbtrace_exporters.warehouse import WarehouseSpanExporter
 
 from dbbtrace.warehouse import open_warehouse
 from dbbtrace.warehouse.dialects import SQLITE
-from dbbtrace.warehouse.schema import TABLES
+from dbbtrace.warehouse.schema import DBT_NODES, TABLES
 from dbbtrace.warehouse.statements import insert
+from dbbtrace.warehouse.steps import ROWS
 from tests.warehouse.spans import load, node, refresh
 from tests.warehouse.sql_server import Server
 
@@ -59,5 +60,32 @@ def test_a_batch_for_sqlite_is_one_transaction_a_table():
     exporter.deliver(BATCH)
     assert [sql.split()[0] for sql in asked].count("BEGIN") == 3
     assert [sql.split()[0] for sql in asked].count("COMMIT") == 3
-    assert not [sql for sql in asked if sql.split()[0] not in ("BEGIN", "INSERT", "COMMIT", "--")]
+    # Facts alone make it look for rows of others: once, not row by row.
+    assert [sql for sql in asked if sql.split()[0] not in ("BEGIN", "INSERT", "COMMIT", "--")] == [
+        SQLITE.without_record(DBT_NODES)
+    ]
     exporter.shutdown()
+
+
+@pytest.mark.parametrize("made", [load, node, refresh])
+def test_rows_go_to_sqlite_many_a_step(made):
+    """Each step gives the interpreter's lock away: beside a busy thread that costs more than the row."""
+    exporter = WarehouseSpanExporter("sqlite:///a.db")
+    exporter.deliver([made(span_id=1)])
+    asked = []
+    exporter.warehouse._connection.set_trace_callback(asked.append)
+    exporter.deliver([made(span_id=number, IDENTITY=f"{number}") for number in range(2, 2 + 20 * ROWS)])
+    rows = exporter.warehouse.query(f"SELECT COUNT(*) FROM meta.{TABLES[[load, node, refresh].index(made)].name}").rows
+    steps = len([sql for sql in asked if sql.startswith("INSERT")])
+    assert steps == (rows[0][0] - 1) // ROWS
+    exporter.shutdown()
+
+
+def test_looking_for_rows_of_others_reads_no_table(tmp_path):
+    """An index tells at once, also in a table of millions of which none is another's."""
+    open_warehouse("sqlite:///a.db").shapes()
+    with sqlite3.connect(":memory:") as connection:
+        connection.execute("ATTACH ? AS meta", (str(tmp_path / "a.db"),))
+        for table in TABLES:
+            plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {SQLITE.without_record(table)}")]
+            assert all("INDEX ix_" in step for step in plan), plan

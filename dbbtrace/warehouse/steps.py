@@ -1,0 +1,64 @@
+"""Many rows in one step of SQLite.
+
+Each step gives the interpreter's lock away and waits for it again: beside a job that computes, a row a step takes six
+times as long as 25 rows a step. And binding a value costs more than using it again, so what all rows of a batch have
+in common is bound once a step. Alone, a batch takes two thirds of what ``executemany`` does. Knows no transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from itertools import chain, count
+from typing import Any, Final, NamedTuple
+
+__all__ = ["ROWS", "Values", "insert_many"]
+
+ROWS: Final = 25
+"""Rows a step. Of the widest table they are 775 parameters, where SQLite before 3.32 takes 999."""
+
+
+class Values(NamedTuple):
+    """An INSERT ... VALUES ...: its width, and what stands before and after the rows."""
+
+    columns: int
+    before: str
+    after: str
+
+    def __str__(self) -> str:
+        """The statement for one row."""
+        return f"{self.before} ({', '.join('?' * self.columns)}){self.after}"
+
+
+def insert_many(connection: Any, values: Values, rows: Sequence[Sequence[Any]]) -> int:
+    """Run the statement with all rows; answers how many were new."""
+    whole = len(rows) - len(rows) % ROWS
+    written = 0
+    if whole:
+        columns = list(zip(*rows[:whole], strict=True))
+        shared = tuple([place for place, column in enumerate(columns) if _one_for_all(column)])
+        own = list(zip(*[column for place, column in enumerate(columns) if place not in shared], strict=True))
+        common = [columns[place][0] for place in shared]
+        steps = ([*common, *chain.from_iterable(own[first : first + ROWS])] for first in range(0, whole, ROWS))
+        written += connection.executemany(_statement(values, shared), steps).rowcount
+    if whole < len(rows):
+        written += connection.executemany(str(values), rows[whole:]).rowcount
+    return int(written)
+
+
+def _one_for_all(column: Sequence[Any]) -> bool:
+    """Of texts alone: 0.0 and -0.0 are equal too."""
+    first = column[0]
+    return first == column[-1] and (first is None or type(first) is str) and column.count(first) == len(column)
+
+
+@lru_cache(maxsize=64)
+def _statement(values: Values, shared: tuple[int, ...]) -> str:
+    """The statement for ``ROWS`` rows: the first parameters are the shared columns', in their order."""
+    number = {place: number for number, place in enumerate(shared, 1)}
+    next_number = count(len(shared) + 1)
+    rows = [
+        f"({', '.join([f'?{number.get(place) or next(next_number)}' for place in range(values.columns)])})"
+        for _ in range(ROWS)
+    ]
+    return f"{values.before} {', '.join(rows)}{values.after}"
