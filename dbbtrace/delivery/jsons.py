@@ -120,7 +120,10 @@ def _dumps_fast(fields: dict[str, Any]) -> bytes:
 
 def _holds_null(line: bytes) -> bool:
     """Whether null may stand there as a value: the word alone stands in the name of every not_null test of dbt's."""
-    return b":null" in line or b",null" in line or b"[null" in line
+    at = line.find(b"null")
+    while at > 0 and line[at - 1] not in b":,[":
+        at = line.find(b"null", at + 4)
+    return at > 0
 
 
 def _loads_fast(data: bytes) -> Any:
