@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from time import time_ns
 from typing import Any
 from uuid import UUID
 
@@ -14,22 +15,22 @@ __all__ = ["OPERATIONS", "write_history"]
 _LOADS, _NODES, _REFRESHES = 100, 290, 10
 OPERATIONS = _LOADS + _NODES + _REFRESHES
 """In each run."""
-_BEGAN = 1_764_000_000_000_000_000
 _EVERY = 3600 * 10**9
 
 
 def write_history(file: str, runs: int) -> int:
-    """Fill a new SQLite file; how many operations stand in it."""
+    """Fill a new SQLite file with a run an hour up to now; how many operations stand in it."""
     from dbbtrace_exporters.warehouse import WarehouseSpanExporter
 
     exporter = WarehouseSpanExporter(f"sqlite:///{file}")
+    began = time_ns() - runs * _EVERY
     for number in range(runs):
-        exporter.deliver(list(_run(number)))
+        exporter.deliver(list(_run(number, began + number * _EVERY)))
     exporter.shutdown()
     return runs * OPERATIONS
 
 
-def _run(number: int) -> Iterator[Any]:
+def _run(number: int, began: int) -> Iterator[Any]:
     run_id = str(UUID(int=(number + 1) << 64 | 0x4000_8000_0000_0000_0000))
     fails = number % 7 == 3
     shared = {
@@ -39,7 +40,6 @@ def _run(number: int) -> Iterator[Any]:
         key.PIPELINE_ID: str(UUID(int=number % 5 + 1)),
         key.PIPELINE_RUN_ID: str(UUID(int=number + 1)),
     }
-    began = _BEGAN + number * _EVERY
     for table in range(_LOADS):
         failed = fails and table == 50
         yield _span(run_id, table, began + table * 10**9, {

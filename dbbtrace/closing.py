@@ -11,7 +11,8 @@ from opentelemetry.sdk.trace import ReadableSpan
 
 from dbbtrace import attributes as key
 from dbbtrace import identity, runtime
-from dbbtrace.answers.read import Operation, operations, outcomes
+from dbbtrace.answers.read import operations
+from dbbtrace.answers.rows import Operation, outcomes
 from dbbtrace.diagnostics import log
 from dbbtrace.errors import DbbtraceError, UsageError
 from dbbtrace.facts import emit, fact

@@ -23,7 +23,14 @@ from benchmarks.processes import clean_environment, fresh
 __all__ = ["measure"]
 
 _SHARE, _CONSTANT = 1.3, 0.3
-_COMMANDS = (["show", "last"], ["failures"], ["failures", "last"], ["slowest"], ["slowest", "last"])
+_COMMANDS = (
+    ["show", "last"],
+    ["failures"],
+    ["failures", "--since", "90d", "--all"],
+    ["slowest"],
+    ["slowest", "--since", "90d"],
+    ["slowest", "last"],
+)
 
 
 def measure(effort: Effort) -> Iterable[Figure]:

@@ -16,7 +16,8 @@ from dbbtrace.answers.audit import Audit, Gap, audit
 from dbbtrace.answers.check import Check, Rules, check
 from dbbtrace.answers.diff import Change, Diff, diff
 from dbbtrace.answers.failures import Failure, failures
-from dbbtrace.answers.read import Operation, Run, RunKey, operations, run_keys, run_rows, runs
+from dbbtrace.answers.read import operations, run_keys, run_rows, runs
+from dbbtrace.answers.rows import Operation, Run, RunKey
 from dbbtrace.answers.slowest import Timing, slowest
 from dbbtrace.answers.watch import Alert, alerts
 

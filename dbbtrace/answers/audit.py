@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from dbbtrace.answers.read import Operation, Run, operations, run_keys, run_rows
+from dbbtrace.answers.read import operations, run_keys, run_rows
+from dbbtrace.answers.rows import Operation, Run
 from dbbtrace.warehouse import Warehouse
 
 __all__ = ["Audit", "Gap", "ProductRecord", "audit", "gaps_of", "operation_gaps"]

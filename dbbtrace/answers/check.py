@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 
 from dbbtrace.answers.failures import Failure, failures_of
-from dbbtrace.answers.read import Run, run_rows
+from dbbtrace.answers.read import run_rows
+from dbbtrace.answers.rows import Run
 from dbbtrace.warehouse import Warehouse
 
 __all__ = ["Check", "Problem", "Rules", "check", "problems_of"]

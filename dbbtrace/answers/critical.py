@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from dbbtrace.answers.graph import Graph
-from dbbtrace.answers.read import Operation
+from dbbtrace.answers.rows import Operation
 
 __all__ = ["PathStep", "critical_path"]
 

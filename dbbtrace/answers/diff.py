@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dbbtrace.answers.read import Operation, Run, operations, run_rows
+from dbbtrace.answers.read import operations, run_rows
+from dbbtrace.answers.rows import Operation, Run
 from dbbtrace.errors import UsageError
 from dbbtrace.warehouse import Warehouse
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dbbtrace.answers.audit import Audit, Gap
-from dbbtrace.answers.read import Run
+from dbbtrace.answers.rows import Run
 from dbbtrace.errors import ConfigurationError
 
 __all__ = ["as_csv", "as_dict", "write_parquet"]

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from dbbtrace.answers.graph import NOT_BUILT, Graph
-from dbbtrace.answers.read import Operation, operations, run_keys
+from dbbtrace.answers.read import operations, run_keys
+from dbbtrace.answers.rows import Operation
 from dbbtrace.warehouse import Warehouse
 from dbbtrace.warehouse.statuses import STATUSES
 

@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from functools import cached_property
 
-from dbbtrace.answers.read import Operation
+from dbbtrace.answers.rows import Operation
 
 __all__ = ["BUILT", "NOT_BUILT", "Graph"]
 

@@ -6,148 +6,16 @@ Asks the warehouse once for each question, about the named runs alone; that is w
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import fields
 from datetime import datetime, timezone
-from functools import cached_property
 from typing import Any
 
+from dbbtrace.answers.rows import Operation, Run, RunKey
 from dbbtrace.times import to_datetime, to_unix_nanos
 from dbbtrace.warehouse import Warehouse, views
 
-__all__ = [
-    "Operation",
-    "Run",
-    "RunKey",
-    "label_of",
-    "operations",
-    "outcomes",
-    "run_keys",
-    "run_rows",
-    "runs",
-    "status_of",
-    "typed",
-]
-
-
-@dataclass(frozen=True)
-class RunKey:
-    """A run, and as much of it as chooses between runs."""
-
-    run_id: str
-    started_at: datetime | None
-    data_product: str | None
-    environment: str | None
-
-
-@dataclass(frozen=True)
-class Operation:
-    """One operation of a run, as ``monitoring_operations`` says it. None: unknown."""
-
-    run_id: str
-    data_product: str | None
-    environment: str | None
-    workload: str
-    """integration, transformation, consumption or reconciliation."""
-    kind: str
-    """table_load, dbt_node, model_refresh or reconciliation_result."""
-    name: str
-    operation_id: str
-    """Names the same thing in every run; of a dbt node its unique_id."""
-    source_name: str | None
-    resource_type: str | None
-    status: str
-    """Succeeded, Failed, Skipped, Warned, Running or Unknown; the stored word where it is none of these."""
-    word: str | None
-    """Status as stored."""
-    started_at: datetime | None
-    ended_at: datetime | None
-    seconds: float | None
-    rows_read: int | None
-    rows_written: int | None
-    bytes_read: int | None
-    bytes_written: int | None
-    amount: float | None
-    """What a reconciliation found."""
-    error_type: str | None
-    error_message: str | None
-    """Why it failed, was skipped or warned."""
-    pipeline_id: str | None
-    pipeline_run_id: str | None
-    invocation_id: str | None
-    depends_on: tuple[str, ...]
-    trace_id: str | None
-    span_id: str | None
-    record_id: str | None
-    superseded: bool
-    """The run did the same again later."""
-
-    @cached_property
-    def label(self) -> str:
-        """Its name for people."""
-        return label_of(self.kind, self.name, self.operation_id, self.resource_type)
-
-    @property
-    def unique_id(self) -> str | None:
-        """Of a dbt node whose row tells it."""
-        return self.operation_id if self.kind == "dbt_node" and _UNIQUE_ID.match(self.operation_id) else None
-
-
-_UNIQUE_ID = re.compile(
-    r"(analysis|exposure|function|hook|metric|model|operation|saved_query|seed|semantic_model|snapshot|source|sql"
-    r"|test|unit_test)\.[^.]+\."
-)
-"""How dbt's unique_id begins: with the type of the node and the project's name. A relation's name has dots, too."""
-
-
-def label_of(kind: str, name: str, operation_id: str, resource_type: str | None = None) -> str:
-    """The name for people: of dbt nodes with their type, of a generic test without the hash that ends its id."""
-    if kind != "dbt_node" or not _UNIQUE_ID.match(operation_id):
-        return name
-    head, _, *rest = operation_id.split(".")
-    return f"{resource_type or head} {'.'.join(rest[:1] if head == 'test' else rest)}"
-
-
-@dataclass(frozen=True)
-class Run:
-    """One run, as ``monitoring_runs`` says it. None: unknown."""
-
-    run_id: str
-    data_product: str | None
-    environment: str | None
-    status: str
-    """Failed, Running, Unknown, Warned or Succeeded: the worst that became of its operations."""
-    started_at: datetime | None
-    ended_at: datetime | None
-    seconds: float | None
-    operations: int
-    loads: int
-    loads_failed: int
-    nodes: int
-    nodes_failed: int
-    nodes_skipped: int
-    refreshes: int
-    refreshes_succeeded: int
-    refreshes_failed: int
-    reconciliation_results: int
-    succeeded: int
-    failed: int
-    warned: int
-    skipped: int
-    running: int
-    unknown: int
-    rows_read: int | None
-    rows_written: int | None
-    bytes_read: int | None
-    bytes_written: int | None
-    slowest_operation: str | None
-    slowest_seconds: float | None
-    loads_without_end: int
-    interrupted: int
-    failed_without_reason: int
-    trace_id: str | None
-
+__all__ = ["operations", "run_keys", "run_rows", "runs"]
 
 _RUN_COLUMNS = {"run_id": "orchestration_run_id", "started_at": "start_time", "ended_at": "end_time"}
 _OPERATION_COLUMNS = {**_RUN_COLUMNS, "name": "operation", "word": "status_word"}
@@ -226,7 +94,7 @@ def run_rows(warehouse: Warehouse, runs: Iterable[str] | None = None) -> list[Ru
     columns = ", ".join(f"r.{_RUN_COLUMNS.get(name, name)}" for name in names)
     rows = views.ask(warehouse, f"SELECT {columns} FROM meta.monitoring_runs AS r", runs=runs)
     oldest = datetime.min.replace(tzinfo=timezone.utc)
-    found = [Run(*map(typed, names, row)) for row in rows]
+    found = [Run(*values) for values in _typed(names, rows)]
     return sorted(found, key=lambda run: (run.started_at or oldest, run.run_id), reverse=True)
 
 
@@ -273,35 +141,26 @@ def operations(
     sql = f"SELECT {columns} FROM meta.monitoring_operations AS o" + (f" WHERE {where}" if where else "")
     rows = views.ask(warehouse, sql, parameters, runs=runs)
     latest = datetime.max.replace(tzinfo=timezone.utc)
-    found = [Operation(*map(typed, names, row)) for row in rows]
+    found = [Operation(*values) for values in _typed(names, rows)]
     return sorted(found, key=lambda o: (o.run_id, o.started_at or latest, _PLACE[o.workload], o.name, o.operation_id))
 
 
 _PLACE = {"integration": 0, "transformation": 1, "consumption": 2, "reconciliation": 3}
 
 
-def outcomes(found: Iterable[Operation]) -> list[Operation]:
-    """The operations without those that the run did again later."""
-    return [operation for operation in found if not operation.superseded]
-
-
-def status_of(found: Iterable[Operation]) -> str:
-    """The one status of many operations: what became of the worst of them, as ``monitoring_runs`` has it."""
-    present = {operation.status for operation in outcomes(found)}
-    if "Failed" in present or "Running" in present:
-        return "Failed" if "Failed" in present else "Running"
-    if present - {"Succeeded", "Warned", "Skipped"}:
-        return "Unknown"
-    return "Warned" if "Warned" in present else "Succeeded"
-
-
-def typed(name: str, value: Any) -> Any:
-    """A column's value as the dataclass holds it: ``..._at`` as an aware datetime, a list as a tuple."""
-    if name.endswith("_at"):
-        return _moment(value)
-    if name == "depends_on":
-        return _listed(value)
-    return bool(value) if name == "superseded" else value
+def _typed(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[list[Any]]:
+    """The rows' values as the dataclasses hold them: ``..._at`` as aware datetimes, a list as a tuple."""
+    readers: dict[str, Callable[[Any], Any]] = {"depends_on": _listed, "superseded": bool}
+    columns = [
+        (place, _moment if name.endswith("_at") else readers[name])
+        for place, name in enumerate(names)
+        if name.endswith("_at") or name in readers
+    ]
+    for row in rows:
+        values = list(row)
+        for place, read in columns:
+            values[place] = read(values[place])
+        yield values
 
 
 def _moment(value: Any) -> datetime | None:

@@ -9,7 +9,8 @@ from datetime import datetime
 from typing import Any
 
 from dbbtrace.answers.graph import BUILT
-from dbbtrace.answers.read import RunKey, label_of, run_keys
+from dbbtrace.answers.read import run_keys
+from dbbtrace.answers.rows import RunKey, label_of
 from dbbtrace.answers.statistics import median, p95
 from dbbtrace.errors import UsageError
 from dbbtrace.warehouse import Warehouse, views

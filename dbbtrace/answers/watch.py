@@ -11,7 +11,8 @@ from datetime import datetime, timedelta, timezone
 
 from dbbtrace.answers.check import Problem, Rules, problems_of
 from dbbtrace.answers.failures import Failure, failures_of
-from dbbtrace.answers.read import Run, RunKey, run_keys, run_rows
+from dbbtrace.answers.read import run_keys, run_rows
+from dbbtrace.answers.rows import Run, RunKey
 from dbbtrace.warehouse import Warehouse
 
 __all__ = ["Alert", "Watch", "alerts"]

@@ -15,6 +15,7 @@ from dbbtrace.cli.options import run_choice, since_option
 from dbbtrace.cli.text import count_of, duration_of, moment_of, one_line, safe
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.text import Text
 
     from dbbtrace.answers import Audit, Change, Diff, Failure, Operation, Run, Timing
@@ -85,27 +86,28 @@ def _failure_as_dict(failure: Failure) -> dict[str, Any]:
 def _print_failures(found: Iterable[Failure], whole: bool) -> None:
     from rich.text import Text
 
+    from dbbtrace.cli.tree import glyphs
+
     out, run_id = console(), None
+    sign = glyphs(ascii_only=out.options.ascii_only).signs["Failed"]
     for failure in found:
         operation = failure.operation
         if operation.run_id != run_id:
             if run_id is not None:
-                _print(Text())
+                _print(out, Text())
             run_id = operation.run_id
             whose = ", ".join(safe(fact) for fact in (operation.data_product, operation.environment) if fact)
-            _print(Text("run ").append(safe(run_id), "bold").append(f"  {whose}"))
-        for line in _failure_lines(failure, out.width, whole):
-            _print(line)
+            _print(out, Text("run ").append(safe(run_id), "bold").append(f"  {whose}"))
+        for line in _failure_lines(failure, sign, out.width, whole):
+            _print(out, line)
 
 
-def _failure_lines(failure: Failure, width: int, whole: bool) -> Iterable[Text]:
+def _failure_lines(failure: Failure, sign: str, width: int, whole: bool) -> Iterable[Text]:
     from rich.text import Text
 
     from dbbtrace.cli.text import wrapped
-    from dbbtrace.cli.tree import glyphs
 
     operation = failure.operation
-    sign = glyphs(ascii_only=console().options.ascii_only).signs["Failed"]
     when = f"  {moment_of(operation.started_at)}" if operation.started_at else ""
     took = f"  {duration_of(operation.seconds)}" if operation.seconds is not None else ""
     yield Text(f"{sign} ").append(one_line(operation.label), "bold red").append(f"{when}{took}", "dim")
@@ -123,8 +125,8 @@ def _failure_lines(failure: Failure, width: int, whole: bool) -> Iterable[Text]:
             yield Text(f"    {'' if number == 0 else '  '}{line}", "yellow")
 
 
-def _print(text: Text) -> None:
-    console().print(text, no_wrap=True, overflow="ignore", crop=False)
+def _print(out: Console, text: Text) -> None:
+    out.print(text, no_wrap=True, overflow="ignore", crop=False)
 
 
 # -- slowest ------------------------------------------------------------------------------------------------

@@ -11,17 +11,23 @@ __all__ = ["bytes_of", "count_of", "duration_of", "middle_cut", "moment_of", "on
 
 def wrapped(text: object, width: int, limit: int | None) -> list[str]:
     """The text in lines of at most ``width`` columns, its own line ends kept; ``limit`` lines at most, then ``…``."""
-    from rich.console import Console
-    from rich.text import Text
+    from rich.cells import cell_len
 
-    console, lines = Console(file=StringIO(), width=width), []
+    lines = []
     for line in str(text).replace("\r\n", "\n").split("\n"):
         line = safe(line.replace("\t", " ").rstrip())
         if line.strip():
-            lines += [part.plain.rstrip() for part in Text(line).wrap(console, max(width, 10))]
+            lines += [line] if cell_len(line) <= width else _broken(line, max(width, 10))
     if limit is not None and len(lines) > limit:
         lines = [*lines[: limit - 1], middle_cut(lines[limit - 1] + " …", width)]
     return lines
+
+
+def _broken(line: str, width: int) -> list[str]:
+    from rich.console import Console
+    from rich.text import Text
+
+    return [part.plain.rstrip() for part in Text(line).wrap(Console(file=StringIO(), width=width), width)]
 
 
 def middle_cut(text: str, width: int) -> str:

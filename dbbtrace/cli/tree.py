@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from dbbtrace.answers.read import outcomes, status_of
+from dbbtrace.answers.rows import outcomes, status_of
 from dbbtrace.cli.explain import reasons
 from dbbtrace.cli.text import bytes_of, count_of, duration_of, middle_cut, moment_of, safe, wrapped
 from dbbtrace.identity import trace_id_of

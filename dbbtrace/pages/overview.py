@@ -10,7 +10,7 @@ from typing import Any
 
 from dbbtrace.answers.audit import Audit, audit
 from dbbtrace.answers.failures import failures_of
-from dbbtrace.answers.read import Operation, Run
+from dbbtrace.answers.rows import Operation, Run
 from dbbtrace.answers.slowest import Timing, slowest
 from dbbtrace.answers.statistics import median, p95
 from dbbtrace.identity import trace_id_of

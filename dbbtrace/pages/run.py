@@ -11,7 +11,8 @@ from dbbtrace.answers.audit import Gap, gaps_of, operation_gaps
 from dbbtrace.answers.critical import PathStep, critical_path
 from dbbtrace.answers.failures import Failure, failures_among
 from dbbtrace.answers.graph import Graph
-from dbbtrace.answers.read import Operation, Run, operations, run_rows
+from dbbtrace.answers.read import operations, run_rows
+from dbbtrace.answers.rows import Operation, Run
 from dbbtrace.answers.slowest import Timing, history_of
 from dbbtrace.errors import UsageError
 from dbbtrace.identity import trace_id_of
