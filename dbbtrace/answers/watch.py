@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 
 from dbbtrace.answers.check import Problem, Rules, problems_of
@@ -62,24 +62,33 @@ def alerts(
         expect_every: a product and environment without a run for so long is missing one.
         now: the present, for tests.
     """
+    found = _problems(warehouse, rules or Rules(), since, data_product, environment, expect_every, now)
+    return _with_failures(warehouse, found)
+
+
+def _problems(
+    warehouse: Warehouse,
+    rules: Rules,
+    since: datetime | None,
+    data_product: str | None,
+    environment: str | None,
+    expect_every: timedelta | None,
+    now: datetime | None,
+) -> list[Alert]:
+    """The alerts, newest run first, what failed in them not yet asked for: that takes most of the time."""
     now = now or datetime.now(timezone.utc)
     keys = run_keys(warehouse, data_product=data_product, environment=environment)
     recent = [key.run_id for key in keys if since is None or (key.started_at is not None and key.started_at >= since)]
-    broken = [(run, problems_of(run, rules or Rules(), now)) for run in run_rows(warehouse, recent)]
-    failed = failures_of(warehouse, [run.run_id for run, problems in broken if problems and run.failed])
+    judged = [(run, tuple(problems_of(run, rules, now))) for run in run_rows(warehouse, recent)]
     found = [
-        Alert(
-            run.run_id,
-            run.data_product,
-            run.environment,
-            tuple(problems),
-            run,
-            tuple(failed.get(run.run_id, ())),
-        )
-        for run, problems in broken
-        if problems
+        Alert(run.run_id, run.data_product, run.environment, problems, run) for run, problems in judged if problems
     ]
     return [*_missing(keys, expect_every, now), *found]
+
+
+def _with_failures(warehouse: Warehouse, found: list[Alert]) -> list[Alert]:
+    failed = failures_of(warehouse, [alert.run.run_id for alert in found if alert.run and alert.run.failed])
+    return [replace(alert, failures=tuple(failed.get(alert.run_id or "", ()))) for alert in found]
 
 
 def _missing(keys: Iterable[RunKey], every: timedelta | None, now: datetime) -> Iterable[Alert]:
@@ -119,19 +128,19 @@ class Watch:
 
     def look(self, now: datetime | None = None) -> list[Alert]:
         """The alerts that are new, oldest run first."""
-        found = alerts(
+        found = _problems(
             self._warehouse,
             self._rules,
-            since=self._since,
-            data_product=self._data_product,
-            environment=self._environment,
-            expect_every=self._expect_every,
-            now=now,
+            self._since,
+            self._data_product,
+            self._environment,
+            self._expect_every,
+            now,
         )
         fresh = [alert for alert in reversed(found) if not self._marks(alert) <= self._said]
         for alert in fresh:
             self._said |= self._marks(alert)
-        return fresh
+        return _with_failures(self._warehouse, fresh)
 
     def forget(self, alert: Alert) -> None:
         """Give it again the next time: it could not be told."""
