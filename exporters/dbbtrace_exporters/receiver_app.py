@@ -21,7 +21,6 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from dbbtrace.attributes import OPERATION, ROW_OPERATIONS
 from dbbtrace.diagnostics import log
 from dbbtrace.errors import DbbtraceError, TransientError
 from dbbtrace_exporters.flatten import lacks
@@ -184,11 +183,10 @@ class _Receiver:
             raise _Answer(400, str(error)) from None
         wanted = []
         for span in spans:
-            if (span.attributes or {}).get(OPERATION) in ROW_OPERATIONS:
-                if missing := lacks(span):
-                    faults.append(f"span {span.name!r} lacks {', '.join(missing)}")
-                else:
-                    wanted.append(span)
+            if missing := lacks(span):
+                faults.append(f"span {span.name!r} lacks {', '.join(missing)}")
+            else:
+                wanted.append(span)
         return wanted, faults
 
     async def _committed(self, spans: list[ReadableSpan]) -> list[str]:
