@@ -20,7 +20,7 @@ from dbbtrace import runtime
 from dbbtrace.decorate import decorated
 from dbbtrace.diagnostics import complain, guard
 from dbbtrace.provider import LiveSpan, now
-from dbbtrace.scope import BLOCK, PROCESS, Place, Scope, context_in, current_scope, enter, innermost, leave
+from dbbtrace.scope import BLOCK, PROCESS, Place, Scope, current_scope, enter, innermost, leave, parent_and_context
 from dbbtrace.values import Value, error_type_of, message_of, shown
 
 if TYPE_CHECKING:
@@ -49,43 +49,56 @@ class Handle:
     _block: ClassVar[str] = BLOCK
     """Kind of place that a ``with`` makes."""
 
+    _settable: ClassVar[dict[str, Value[Any]]] = {}
+    """The values that an author may set, by name."""
+
+    _name: str
+    _given: dict[str, Any]
     _values: dict[str, Any]
-    _failed: tuple[str, str] | None
-    _span: LiveSpan | None
-    _place: Place | None
-    _open: bool
-    _in_block: bool
+    # What stands before the first start; once it has started, the handle's own __dict__ has it.
+    _failed: tuple[str, str] | None = None
+    _span: LiveSpan | None = None
+    _place: Place | None = None
+    _open: bool = False
+    _in_block: bool = False
     """Whether a ``with`` is to end it."""
-    _pid: int
+    _pid: int = 0
+    _origin: Handle | None = None
+    """The handle that a ``with`` names, where this one stands for another entry of it."""
+    _stands_alone: bool = True
+    """Whether there never was another entry while it ran."""
 
     def __init__(self, name: str, values: dict[str, Any] | None = None) -> None:
-        self._name = name
-        self._given = {attribute: value for attribute, value in (values or {}).items() if value is not None}
-        self._origin: Handle | None = None
-        """The handle that a ``with`` names, where this one stands for another entry of it."""
-        self._stands_alone = True
-        """Whether there never was another entry while it ran."""
-        self._forget()
+        given = {attribute: value for attribute, value in (values or {}).items() if value is not None}
+        self.__dict__.update(_name=name, _given=given, _values=given.copy())
+
+    def __init_subclass__(cls) -> None:
+        own = {name: value for name, value in vars(cls).items() if isinstance(value, Value)}
+        cls._settable = {**cls._settable, **own}
 
     def _forget(self) -> None:
         """Be as before the first start."""
-        self.__dict__.update(
-            _values=self._given.copy(), _failed=None, _span=None, _place=None, _open=False, _in_block=False, _pid=0
-        )
+        for name in ("_failed", "_span", "_place", "_open", "_in_block", "_pid"):
+            self.__dict__.pop(name, None)
+        self._values = self._given.copy()
 
     if not TYPE_CHECKING:  # type checkers know better than to let any name pass
+        # Every assignment goes through here, so what each piece of work sets is put into __dict__ instead.
 
         def __setattr__(self, name: str, value: object) -> None:
-            if name[:1] != "_" and not isinstance(getattr(type(self), name, None), Value):
-                complain(f"{name} = {shown(value)} is left out: {self._name} has no such value to set")
-            else:
+            settable = self._settable.get(name)
+            if settable is not None:
+                settable.__set__(self, value)
+            elif name[:1] == "_":
                 object.__setattr__(self, name, value)
+            else:
+                complain(f"{name} = {shown(value)} is left out: {self._name} has no such value to set")
 
     # -- what a job author uses -----------------------------------------------------------------------------
 
     def start(self) -> Self:
         """Start the work for the whole process, until ``end()``; for notebooks, whose cells share no ``with``."""
-        if self._take():
+        if self._take(in_block=False):
             self._begin(PROCESS)
         else:
             complain(f"{self._name} is running already; start() changes nothing")
@@ -176,7 +189,10 @@ class Handle:
 
     def _attributes(self, scope: Scope) -> dict[str, Any]:
         """Attributes at the start."""
-        return {**scope.inherited(), key.OPERATION: self.operation, **self._values}
+        attributes = scope.inherited()
+        attributes[key.OPERATION] = self.operation
+        attributes.update(self._values)
+        return attributes
 
     def _conclude(self) -> None:
         """Set the values that are known only at the end; may ``fail()``."""
@@ -198,21 +214,20 @@ class Handle:
         """Whether it has started, here: a forked child does not go on with its parent's work."""
         return self._open and self._pid == os.getpid()
 
-    def _take(self) -> bool:
+    def _take(self, *, in_block: bool) -> bool:
         """Be the handle of a new piece of work; False if it is one already."""
         with _starting:
             if self._is_running():
                 return False
             if self._place is not None:
                 self._forget()
-            self._open, self._pid = True, os.getpid()
+            self.__dict__.update(_open=True, _pid=os.getpid(), _in_block=in_block)
             return True
 
     def _fresh(self) -> Self:
         """A handle not yet started, with what the author gave this one."""
         other = object.__new__(type(self))
-        other.__dict__.update(vars(self))
-        other._origin, other._stands_alone = None, True
+        other.__dict__.update(vars(self), _origin=None, _stands_alone=True)
         other._forget()
         return other
 
@@ -220,7 +235,7 @@ class Handle:
         """The handle of another entry while this one runs."""
         other = self._fresh()
         other._origin, self._stands_alone = self, False
-        other._take()
+        other._take(in_block=True)
         return other
 
     def _set(self, attribute: str, value: Any) -> None:
@@ -233,12 +248,11 @@ class Handle:
 
     def _enter_block(self) -> Self:
         work = self
-        if not self._take():
+        if not self._take(in_block=True):
             if not self._in_block:  # with load.start(): the block is to end it
                 self._in_block = True
                 return self
             work = self._again()
-        work._in_block = True
         work._begin(work._block)
         return work
 
@@ -251,36 +265,45 @@ class Handle:
 
     def _begin(self, kind: str) -> None:
         try:
-            with guard(f"start {self.operation}"):
+            try:
                 self._enter(self._start_span(self._enclosing()), kind)
+            except Exception:
+                with guard(f"start {self.operation}"):
+                    raise
         except BaseException as error:  # Ctrl-C, say: the block is not entered, so nothing would end the span
             self._finish(error)
             raise
 
     def _start_span(self, scope: Scope) -> Scope:
         """Start the span in the scope; returns the scope inside."""
-        self._span = runtime.current().provider.start_span(
-            self._name, context_in(scope), self._attributes(scope), start=now(), links=scope.links
+        parent, context = parent_and_context(scope)
+        self.__dict__["_span"] = span = runtime.current().provider.start_span(
+            self._name, context, self._attributes(scope), start=now(), parent=parent, links=scope.links
         )
-        return self._inner(scope).under(self._span.context)
+        return self._inner(scope).under(span.context)
 
     def _enter(self, scope: Scope, kind: str) -> None:
         """Make the scope and its span current."""
-        self._place = enter(scope, kind, self._span or NonRecordingSpan(scope.parent), self)
+        self.__dict__["_place"] = enter(scope, kind, self._span or NonRecordingSpan(scope.parent), self)
 
     def _finish(self, error: BaseException | None) -> bool:
         """End the work and leave its place; False where that was done before."""
         ends = self._is_running()
-        self._open = False
+        self.__dict__["_open"] = False
         try:
             if ends and self._span is not None:
-                with guard(f"end {self.operation}"):
-                    self._end_span(self._span, error)
+                self._end_span(self._span, error)
+        except Exception:
+            with guard(f"end {self.operation}"):
+                raise
         finally:
             # Also what ended elsewhere: in another thread, or, where a forked child leaves its parent's block, never.
             if self._place is not None:
-                with guard(f"leave {self.operation}"):
+                try:
                     self._leave(self._place)
+                except Exception:
+                    with guard(f"leave {self.operation}"):
+                        raise
         return ends
 
     def _leave(self, place: Place) -> None:
@@ -294,7 +317,8 @@ class Handle:
             self._conclude()
         finally:
             values = self._values.copy()
-            values.setdefault(self._result_key(), _result(error, failed=self.failed))
+            failed = self._failed is not None
+            values.setdefault(self._result_key(), "success" if error is None and not failed else _result(error, failed))
             if self._failed is not None:
                 values[key.ERROR_TYPE], values[key.ERROR_MESSAGE] = self._failed
                 span.set_status(Status(StatusCode.ERROR, self._failed[1]))
@@ -308,7 +332,7 @@ class Handle:
                 self._span.record_exception(error, timestamp=now())
 
 
-def _result(error: BaseException | None, *, failed: bool) -> str:
+def _result(error: BaseException | None, failed: bool) -> str:
     """``cicd.pipeline.task.run.result``; its ``error`` would be a fault of the platform, such as a killed process."""
     name = type(error).__name__
     if isinstance(error, (KeyboardInterrupt, GeneratorExit)) or name in ("CancelledError", "Cancelled"):

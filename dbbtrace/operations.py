@@ -148,10 +148,13 @@ class Operation(Handle):
     ended_at = Moment(key.ENDED_AT, "End that the row shows, where it is not the span's.")
 
     def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
         cls._workload = cls.workload
 
     def _attributes(self, scope: Scope) -> dict[str, Any]:
-        return {key.WORKLOAD: self.workload, **super()._attributes(scope)}
+        attributes = super()._attributes(scope)
+        attributes.setdefault(key.WORKLOAD, self.workload)
+        return attributes
 
     def _again(self) -> Self:
         complain(f"{self._name} is entered while it runs: that gives another row; make a handle for each")
@@ -179,10 +182,12 @@ class TableLoad(Operation):
     load_type = _LoadType(key.LOAD_TYPE, "FULL or INCREMENTAL.")
     identity = Text(key.IDENTITY, "Identity of the load where another record of it may come, e.g. its activity run id.")
 
+    _attempt: Attempt | None = None
+    """The last one made, if any."""
+
     def _forget(self) -> None:
         super()._forget()
-        self._attempt: Attempt | None = None
-        """The last one made, if any."""
+        self._attempt = None
 
     def attempts(self, limit: int, *, delay: float = 0.0) -> Attempts:
         """Try the load up to ``limit`` times, ``delay`` seconds apart; each attempt is a child span.

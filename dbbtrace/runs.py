@@ -59,11 +59,15 @@ class Run(Handle):
         self._options = options
         self._opens = opens
 
+    _outermost: bool = False
+    _root: bool = False
+    _told: handover.Told | None = None
+
     def _forget(self) -> None:
         super()._forget()
         self._name = "orchestration_run"
         self._outermost = self._root = False
-        self._told: handover.Told | None = None
+        self._told = None
 
     @property
     def run_id(self) -> str:

@@ -26,11 +26,11 @@ __all__ = [
     "Place",
     "Scope",
     "apart",
-    "context_in",
     "current_scope",
     "enter",
     "innermost",
     "leave",
+    "parent_and_context",
     "parent_of",
     "several_runs_are_open",
 ]
@@ -128,10 +128,11 @@ _opened: list[Place] = []
 
 def enter(scope: Scope, kind: str, span: Span, work: object) -> Place:
     """Make the scope and its span current for the work; undone by ``leave``."""
-    place = Place(scope, kind, otel_context.get_current(), work)
+    here = otel_context.get_current()
+    place = Place(scope, kind, here, work)
     if kind != BLOCK:
         _opened.append(place)
-    otel_context.attach(otel_context.set_value(_KEY, place, set_span_in_context(span)))
+    otel_context.attach(otel_context.set_value(_KEY, place, set_span_in_context(span, here)))
     return place
 
 
@@ -177,7 +178,9 @@ def current_scope(workload: str | None = None) -> Scope | None:
     Args:
         workload: of the operation that asks.
     """
-    place = _standing()
+    place = _place_in(otel_context.get_current())
+    if place is None or place.kind == PROCESS:
+        place = _standing()
     if place is not None and place.kind != PROCESS:
         return place.scope
     # A cell may run in a context of its own, which knows nothing of what another cell started.
@@ -198,19 +201,19 @@ def several_runs_are_open() -> bool:
 def parent_of(scope: Scope) -> SpanContext:
     """The parent of work in the scope: the current span if it is of the run's trace (a span of other instrumentation,
     say), otherwise the scope's own parent."""
-    return get_current_span(context_in(scope)).get_span_context()
+    return parent_and_context(scope)[0]
 
 
-def context_in(scope: Scope) -> Context:
-    """A context whose current span is the parent of work in the scope."""
+def parent_and_context(scope: Scope) -> tuple[SpanContext, Context]:
+    """The parent of work in the scope, and a context whose current span it is."""
     here = otel_context.get_current()
     current = get_current_span(here).get_span_context()
-    if current.is_valid and current.trace_id == scope.trace_id:
+    if current.trace_id == scope.trace_id and current.is_valid:
         place = _place_in(here)
         if place is None or place.kind != PROCESS or place.scope.parent.span_id != current.span_id:
-            return here
+            return current, here
         # It is the span of what another cell started, where yet another may have started something inside since.
-    return set_span_in_context(NonRecordingSpan(scope.parent), here)
+    return scope.parent, set_span_in_context(NonRecordingSpan(scope.parent), here)
 
 
 def _place_in(context: Context) -> Place | None:

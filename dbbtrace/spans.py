@@ -12,7 +12,7 @@ from dbbtrace import attributes as key
 from dbbtrace.identity import dbt_identity
 from dbbtrace.operations import DbtNode, ModelRefresh, Operation, Step, TableLoad, Workload, is_failure
 from dbbtrace.operations import load_type as load_type_
-from dbbtrace.values import checked, guid, required, text
+from dbbtrace.values import checked, checked_text, guid, required, text
 
 __all__ = [
     "DbtNode",
@@ -91,7 +91,7 @@ def table_load(
             **names,
             key.PIPELINE_ID: checked("pipeline_id", guid, pipeline_id),
             key.PIPELINE_RUN_ID: checked("pipeline_run_id", guid, pipeline_run_id),
-            key.IDENTITY: checked("identity", text, identity),
+            key.IDENTITY: checked_text("identity", identity),
         },
     )
 
@@ -101,12 +101,12 @@ def load_names(
 ) -> dict[str, Any]:
     """Attributes that say which load it is; None where unknown."""
     name = required("table", text, table)
-    schema_name = checked("schema", text, schema)
+    schema_name = checked_text("schema", schema)
     return {
         key.TABLE_NAME: name,
         key.SCHEMA_NAME: schema_name,
-        key.SOURCE_NAME: checked("source", text, source),
-        key.SOURCE_TYPE: checked("source_type", text, source_type),
+        key.SOURCE_NAME: checked_text("source", source),
+        key.SOURCE_TYPE: checked_text("source_type", source_type),
         key.LOAD_TYPE: checked("load_type", load_type_, load_type),
         key.CICD_TASK_NAME: f"{schema_name}.{name}" if schema_name else name,
         key.DB_COLLECTION_NAME: name,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import reprlib
 from collections.abc import Callable
+from functools import lru_cache
 from operator import index
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 from uuid import UUID
@@ -28,6 +29,7 @@ __all__ = [
     "Text",
     "Value",
     "checked",
+    "checked_text",
     "count",
     "error_type_of",
     "guid",
@@ -123,7 +125,11 @@ def guid(value: object) -> str:
     Raises:
         ValueError: it is no text.
     """
-    return normalise_guid(text(value))
+    return _normalised(text(value))
+
+
+_normalised = lru_cache(256)(normalise_guid)
+"""A job's loads name the same few pipelines."""
 
 
 def moment(value: object) -> str:
@@ -142,9 +148,18 @@ def checked(name: str, convert: Callable[[Any], T], value: object) -> T | None:
     try:
         return convert(value)
     except Exception as error:  # also what the value's own methods raise
-        reason = message_of(error) or type(error).__name__
-        complain(f"{name} = {shown(value)} is left out: {'it ' if reason.startswith('is ') else ''}{reason}")
+        _refuse(name, value, error)
         return None
+
+
+def checked_text(name: str, value: object) -> str | None:
+    """``checked(name, text, value)``; most often there is nothing to do."""
+    return value if type(value) is str else checked(name, text, value)
+
+
+def _refuse(name: str, value: object, error: Exception) -> None:
+    reason = message_of(error) or type(error).__name__
+    complain(f"{name} = {shown(value)} is left out: {'it ' if reason.startswith('is ') else ''}{reason}")
 
 
 def required(name: str, convert: Callable[[Any], str], value: object) -> str:
@@ -207,8 +222,11 @@ class Value(Generic[T]):
         return handle._values.get(self.key)
 
     def __set__(self, handle: Handle, value: object) -> None:
-        converted = checked(self.name, type(self).convert, value)
-        if converted is not None or value is None:
+        try:
+            converted = None if value is None else self.convert(value)
+        except Exception as error:
+            _refuse(self.name, value, error)
+        else:
             handle._set(self.key, converted)
 
 

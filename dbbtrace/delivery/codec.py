@@ -3,7 +3,7 @@
 One JSON object a line, the kind of line as its first key (docs/journal.md lists them all). What every span shares, its
 resource and instrumentation scope, is defined once and referred to by number. No files here.
 
-Encoding stands in the job's way, so it goes past the public properties of spans where those make copies.
+Encoding stands in the job's way, so it goes past the public properties of spans: some make copies, and each is a call.
 """
 
 from __future__ import annotations
@@ -16,7 +16,16 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.util import BoundedList
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
+from opentelemetry.trace import (
+    DEFAULT_TRACE_STATE,
+    Link,
+    SpanContext,
+    SpanKind,
+    Status,
+    StatusCode,
+    TraceFlags,
+    TraceState,
+)
 
 from dbbtrace.delivery.jsons import dumps, restored
 
@@ -35,29 +44,29 @@ def frame_of(span: ReadableSpan, shared: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         shared: ``scope`` and ``resource``, the numbers of their definitions or the definitions themselves.
     """
-    trace_id, _, _, flags, state, _ = span.context  # a tuple: its properties cost ten times as much
-    parent = span.parent
+    trace_id, _, _, flags, state, _ = span.context
+    parent = span._parent
     fields: dict[str, Any] = {"trace": f"{trace_id:032x}"}
     if flags != 1:
         fields["flags"] = int(flags)
-    if state:
+    if state is not DEFAULT_TRACE_STATE and state:
         fields["state"] = state.to_header()
     if parent is not None:
-        fields["parent"] = f"{parent.span_id:016x}"
-        if parent.is_remote:
+        fields["parent"] = f"{parent[1]:016x}"
+        if parent[2]:
             fields["parent_remote"] = True
-    kind = span.kind
+    kind = span._kind
     if kind is not _INTERNAL:
         fields["kind"] = kind.name
-    fields["began"] = span.start_time or 0
+    fields["began"] = span._start_time or 0
     fields.update(shared)
     return fields
 
 
 def fields_of(kind: str, span: ReadableSpan, frame: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of a line; ``kind`` is ``start``, ``save`` or ``end``."""
-    fields = {kind: f"{span.context.span_id:016x}", **frame, "name": str(span.name)}
-    ended = span.end_time
+    fields = {kind: f"{span.context[1]:016x}", **frame, "name": str(span._name)}
+    ended = span._end_time
     if ended is not None:
         fields["ended"] = ended
     status = span.status
@@ -66,8 +75,9 @@ def fields_of(kind: str, span: ReadableSpan, frame: Mapping[str, Any]) -> dict[s
         fields["status"] = code.name
         if status.description:
             fields["message"] = str(status.description)
-    attributes = span._attributes  # the public property costs a copy; so do those of events and links
-    fields["attributes"] = _plain(attributes)
+    attributes = span._attributes
+    plain = getattr(attributes, "_dict", attributes)
+    fields["attributes"] = plain if type(plain) is dict else dict(plain or {})
     dropped: int = getattr(attributes, "dropped", 0)
     if span._events or span._links or dropped:
         _add_rare(fields, span)

@@ -37,7 +37,7 @@ class Definitions:
 
     def shared_of(self, span: ReadableSpan) -> Mapping[str, Any]:
         """What the span's line says of its resource and scope. Writes their definitions where they are new."""
-        resource, scope = span.resource, span.instrumentation_scope
+        resource, scope = span._resource, span._instrumentation_scope
         last = self._last
         if last is not None and last[0] is resource and last[1] is scope:
             return last[2]

@@ -33,12 +33,17 @@ class Gate:
 
     def __call__(self, task: Callable[..., object], *arguments: Any) -> None:
         """Run the task now, or as soon as the one that this thread is amid has finished."""
-        if self.is_mine:
+        lock = self._lock
+        if lock._is_owned():  # type: ignore[attr-defined]
             self._later.append((task, arguments))
             return
         try:
-            with self._lock:
-                self._run(task, arguments)
+            with lock:
+                try:
+                    task(*arguments)
+                except BaseException:
+                    self._check()
+                    raise
         finally:
             if self._later or self._outside:
                 self.catch_up()
@@ -63,20 +68,18 @@ class Gate:
             with self._lock, suppress(IndexError):
                 task, arguments = self._later[0]
                 try:
-                    self._run(task, arguments)
+                    task(*arguments)
                 except Exception as error:
+                    self._check()
                     warn_once(f"gate:{type(error).__name__}", "dbbtrace could not journal: %r", error)
+                except BaseException:
+                    self._check()
+                    raise
                 self._later.popleft()  # not before: cut short, it is run again
         while self._outside:
             with suppress(IndexError):
                 self._outside.popleft()()
 
-    def _run(self, task: Callable[..., object], arguments: tuple[Any, ...]) -> None:
-        done = False
-        try:
-            task(*arguments)
-            done = True
-        finally:
-            if not done:
-                with suppress(Exception):
-                    self._interrupted()
+    def _check(self) -> None:
+        with suppress(Exception):
+            self._interrupted()

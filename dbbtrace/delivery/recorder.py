@@ -74,7 +74,7 @@ class Recorder:
 
     def start(self, span: ReadableSpan, kind: str = "start") -> None:
         """A span started."""
-        if not self._wanting(span):
+        if not self._all_want_all and not self._wanting(span):
             return
         journal = self.journal or self._open()
         if journal is not None:
@@ -94,7 +94,7 @@ class Recorder:
         """A span ended."""
         if self.foreign and span_key(span) in self.foreign:
             return
-        lanes = self._wanting(span)
+        lanes = self.lanes if self._all_want_all else self._wanting(span)
         if lanes or (self.journal is not None and span_key(span) in self.journal.open):
             position = self._journalled(span)
             for lane in lanes:
