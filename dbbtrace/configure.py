@@ -103,6 +103,7 @@ def _road(settings: Settings, *given: object) -> tuple[object, ...]:
         settings.warehouse,
         settings.journal_dir,
         settings.journal_fsync,
+        settings.journal_mirror,
         settings.service_name,
         settings.otlp_url,
         settings.otlp_protocol,
@@ -137,6 +138,7 @@ def _assemble(
         targets,
         journal_dir=settings.journal_dir,
         fsync=settings.journal_fsync,
+        mirror=settings.journal_mirror,
         resource=_provider.resource,
         exit_timeout=settings.rows_timeout,
     )

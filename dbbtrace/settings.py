@@ -105,6 +105,8 @@ SETTINGS: tuple[Setting, ...] = (
             "Directory of the journal; default a per-user state directory."),
     Setting("journal_fsync", ("DBBTRACE_JOURNAL_FSYNC",), _flag, False,
             "1 to survive power loss too, at the price of a disk flush for every span."),
+    Setting("journal_mirror", ("DBBTRACE_JOURNAL_MIRROR",), _text, None,
+            "Directory to which the journal is copied, where its own doesn't outlive the machine."),
     Setting("strict", ("DBBTRACE_STRICT",), _flag, False,
             "1 to raise what is otherwise logged; for tests, never for jobs."),
     Setting("service_name", ("OTEL_SERVICE_NAME",), _text, "dbbtrace", "service.name of the spans."),
@@ -139,6 +141,7 @@ class Settings(NamedTuple):
     rows_timeout: float
     journal_dir: str
     journal_fsync: bool
+    journal_mirror: str | None
     strict: bool
     service_name: str
     otlp_endpoint: str | None

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +13,8 @@ import pytest
 from dbbtrace import attributes as key
 from dbbtrace.delivery import Delivery, mirror, recover
 from dbbtrace.errors import TransientError
+from dbbtrace.warehouse import open_warehouse
+from tests.cli.support import run
 from tests.delivery.support import Backend, load, orphaned, to, tracer_of
 from tests.delivery.test_backends import wait_until
 
@@ -75,3 +81,41 @@ def test_a_mount_that_cannot_be_written_is_said_and_harms_nothing(
     wait_until(lambda: "can't be copied" in caplog.text or not list((tmp_path / "local").iterdir()))
     delivery.shutdown()
     assert backend.names == ["span 0"]
+
+
+def test_a_job_names_the_directory_by_a_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The job is killed and its disk gone: whoever recovers from the copy writes its rows to its warehouse."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DBBTRACE_WAREHOUSE", f"sqlite:///{tmp_path}/w.db")
+    job = subprocess.Popen(
+        [sys.executable, "-c", _KILLED],
+        env={**os.environ, "DBBTRACE_JOURNAL_DIR": "local", "DBBTRACE_JOURNAL_MIRROR": "mount"},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert job.stdout
+    assert job.stdout.readline() == "copied\n"
+    job.kill()
+    job.communicate()
+    shutil.rmtree("local")
+    monkeypatch.setenv("DBBTRACE_JOURNAL_DIR", "mount")
+    assert run("recover").code == 0
+    with open_warehouse(f"sqlite:///{tmp_path}/w.db") as warehouse:
+        rows = warehouse.query("SELECT table_name, status, error_type FROM meta.monitoring_integration").rows
+    assert rows == [("Customer", "Failed", "Interrupted")]
+
+
+_KILLED = """
+import pathlib, time
+from dbbtrace.delivery import mirror
+mirror.Mirror.__init__.__defaults__ = (0.02,)
+import dbbtrace
+dbbtrace.join_run("0f8fad5b-d9cb-469f-a165-70867728950e").start()
+dbbtrace.table_load("Customer").start()
+def size(root):
+    return sum(file.stat().st_size for file in pathlib.Path(root).glob("*/*.jsonl"))
+while not 0 < size("local") == size("mount"):
+    time.sleep(0.01)
+print("copied", flush=True)
+time.sleep(600)
+"""
