@@ -243,11 +243,11 @@ def flush(timeout: float | None = None) -> bool:
     Args:
         timeout: seconds; None: the setting rows_timeout; negative waits for ever; 0 returns at once.
 
-    Returns False if rows remain in the journal.
+    Returns False if rows remain in the journal, also those that ``shutdown()`` left there.
     """
     current = runtime.installed()
     if current is None:
-        return True
+        return runtime.all_stood
     return current.flush(current.settings.rows_timeout if timeout is None else timeout)
 
 

@@ -19,11 +19,13 @@ if TYPE_CHECKING:
 
     from dbbtrace.delivery import Delivery
 
-__all__ = ["Runtime", "current", "install", "installed", "retire", "stop"]
+__all__ = ["Runtime", "all_stood", "current", "install", "installed", "retire", "stop"]
 
 _installed: Runtime | None = None
 _past: list[Runtime] = []
 """What was in force before, and may still have something to deliver."""
+all_stood = True
+"""Whether all rows stood when the last ``stop`` was done."""
 _ONCE_MORE = 0.2
 """Seconds that the exit waits after the end of a run has waited in vain: beyond its deadline a job never waits."""
 
@@ -119,8 +121,12 @@ def retire(runtime: Runtime) -> None:
 
 def stop(runtime: Runtime, timeout: float) -> None:
     """Flush until the deadline and stop, this and what was in force before; what is left stays in the journal."""
+    global all_stood
     deadline = time.monotonic() + timeout
+    all_stood = True
     for each in (runtime, *_past):
         each.provider.processor = None
+        each.delivery.force_flush(0)  # or forwarding would begin when the rows are done
+        all_stood &= each.delivery.flush(timeout if timeout < 0 else max(0.0, deadline - time.monotonic()))
         each.delivery.shutdown(max(0.0, deadline - time.monotonic()))
     _past.clear()

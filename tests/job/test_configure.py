@@ -148,6 +148,23 @@ def test_shutdown_waits_no_longer_than_it_is_told(monkeypatch):
     assert time.monotonic() - began < 30
 
 
+def test_flush_after_shutdown_tells_what_was_left(monkeypatch, tmp_path):
+    """Rows that wait in the journal do not stand, whoever asks afterwards; the next delivery of the process has them."""
+    monkeypatch.setattr(runtime, "all_stood", True)
+    (tmp_path / "w.db").mkdir()
+    dbbtrace.configure(warehouse="sqlite:///w.db", strict=False)
+    with dbbtrace.orchestration_run(RUN, data_product="Finance"), dbbtrace.table_load("Customer"):
+        pass
+    dbbtrace.shutdown(0)
+    assert not dbbtrace.flush(0)
+    (tmp_path / "w.db").rmdir()
+    dbbtrace.configure(warehouse="sqlite:///w.db")
+    assert dbbtrace.flush(30)
+    dbbtrace.shutdown(30)
+    assert dbbtrace.flush()
+    assert rows("SELECT table_name FROM meta.monitoring_integration") == [("Customer",)]
+
+
 def test_nothing_is_configured_twice_by_threads_that_begin_at_once(monkeypatch):
     """The first use configures, whoever is first."""
     monkeypatch.setenv("DBBTRACE_WAREHOUSE", "none")
