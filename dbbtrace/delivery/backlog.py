@@ -19,8 +19,9 @@ from dbbtrace.delivery.source import BATCH, Item, Source
 
 __all__ = ["IN_MEMORY", "WITHOUT_JOURNAL", "Backlog", "Memory"]
 
-IN_MEMORY = 5_000
-"""Spans kept in memory although they stand in the journal; beyond that they are read back."""
+IN_MEMORY = 2 * BATCH
+"""Spans kept in memory although they stand in the journal: a batch that waits while another is made. Beyond that they
+are read back."""
 WITHOUT_JOURNAL = 100_000
 """Spans kept where no journal can be written; beyond that they are lost, and it is said."""
 
@@ -111,6 +112,11 @@ class Backlog(Source):
                 recent.append(Item(position, span))
         return waiting == 1 or not waiting % BATCH
 
+    @property
+    def has_room(self) -> bool:
+        """Whether another batch finds room in memory; otherwise it has to be read back from the journal."""
+        return not self.behind and len(self._recent) <= IN_MEMORY - BATCH
+
     def catch_up(self) -> None:
         """If all that stands in the journal has been taken, spans come by memory again. Not while any is taken and
         not settled."""
@@ -118,6 +124,7 @@ class Backlog(Source):
             return
         if not self.behind or self.taken >= self.journal.position:
             self.behind = False
+            self._reading = None  # what comes by memory from now on is not to be read
             self.taken = self.settled = self.journal.position
 
     # -- the destination's own thread -----------------------------------------------------------------------------

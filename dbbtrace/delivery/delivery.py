@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Delivery"]
 
+_GLANCE = 0.002
+"""Seconds between two looks at whether there is room again."""
+
 
 class Delivery(SpanProcessor):
     """Journals spans and delivers them to each destination on its own account.
@@ -148,6 +151,16 @@ class Delivery(SpanProcessor):
                 self.gate(self._recorder.emit, spans[first : first + BATCH])
         except Exception as error:
             fault("journal finished spans", error)
+
+    def make_room(self, timeout: float) -> bool:
+        """Wait until another batch finds room in memory: what does not, its destination has to read back. False once
+        the time has passed, and at once where a destination does not keep up anyway."""
+        deadline = time.monotonic() + timeout
+        while not all(lane.has_room for lane in self._lanes):
+            if time.monotonic() > deadline or not all(lane.keeps_up for lane in self._lanes):
+                return False
+            time.sleep(_GLANCE)
+        return True
 
     @property
     def takes_all(self) -> bool:

@@ -63,6 +63,16 @@ class Lane:
             return True
 
     @property
+    def keeps_up(self) -> bool:
+        """Whether what waits is about to be delivered, from memory."""
+        return self.worker.error is None and (self.backlog is None or not self.backlog.behind)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether another batch finds room in memory."""
+        return self.backlog is None or self.backlog.has_room
+
+    @property
     def left(self) -> int:
         """Spans of this process that are not settled."""
         return 0 if self.is_idle else max(1, self.put - self.worker.own_settled - self.memory.dropped)

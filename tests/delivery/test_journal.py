@@ -222,6 +222,22 @@ def test_a_burst_is_read_back_from_the_journal_and_does_not_fill_memory(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_was_delivered_from_memory_is_not_read_back_after_the_next_burst(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first burst ends exactly with a batch; reading for the second does not begin where it left off."""
+    monkeypatch.setattr(backlog, "IN_MEMORY", 100)
+    backend = Backend()
+    delivery = Delivery([to(backend)], journal_dir=tmp_path)
+    for first in (0, 1_100):
+        backend.down = TransientError("down")
+        delivery.emit([load(number) for number in range(first, first + 1_100)])
+        backend.down = None
+        assert delivery.flush(30)
+    assert backend.names == [f"span {number}" for number in range(2_200)]
+    delivery.shutdown()
+
+
 def test_without_a_journal_spans_are_delivered_from_memory(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A directory that can't be made costs durability and one warning, never a span."""
     obstacle = tmp_path / "file"
