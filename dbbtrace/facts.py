@@ -5,7 +5,8 @@ They take the same road as live spans, but no SDK span is started for them: one 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from opentelemetry.sdk.trace import ReadableSpan
@@ -19,8 +20,10 @@ from dbbtrace.identity import new_span_id, span_id_of
 from dbbtrace.scope import Scope, parent_of
 from dbbtrace.version import __version__
 
-__all__ = ["emit", "fact", "finished"]
+__all__ = ["emit", "emit_all", "fact", "finished"]
 
+_PATIENCE = 0.5
+"""Seconds that a job waits, in all, so that thousands of facts need not be read back from its journal."""
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 _SCOPE = InstrumentationScope("dbbtrace", __version__)
 _UNSET = Status(StatusCode.UNSET)
@@ -98,6 +101,17 @@ def finished(
         end_time=max(start + 1, end),
         instrumentation_scope=_SCOPE,
     )
+
+
+def emit_all(batches: Iterable[Sequence[ReadableSpan]]) -> None:
+    """``emit``, batch by batch, at the pace of the destinations where they keep up."""
+    patience = _PATIENCE
+    for spans in batches:
+        emit(spans)
+        if patience > 0:
+            began = time.monotonic()
+            kept_up = runtime.current().delivery.make_room(patience)
+            patience = patience - (time.monotonic() - began) if kept_up else 0
 
 
 def emit(spans: Sequence[ReadableSpan]) -> None:

@@ -114,7 +114,7 @@ def record_dbt(
         if invocation.command in _WITHOUT_ROWS:
             return invocation
         from dbbtrace import runtime
-        from dbbtrace.facts import emit
+        from dbbtrace.facts import emit_all
         from dbbtrace.runs import scope_for
         from dbbtrace.sources.dbt.build import build_spans
 
@@ -130,8 +130,7 @@ def record_dbt(
         )
         nodes = found.manifest(manifest)
         stages = runtime.current().takes_all
-        for spans in build_spans(scope, found.results, nodes, written_at=found.written_at, with_stages=stages):
-            emit(spans)
+        emit_all(build_spans(scope, found.results, nodes, written_at=found.written_at, with_stages=stages))
         log.info("recorded %s", invocation)
         return invocation
     return DbtInvocation(str(path), reason="dbbtrace failed to record it; its log says why")
