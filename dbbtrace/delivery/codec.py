@@ -9,6 +9,7 @@ Encoding stands in the job's way, so it goes past the public properties of spans
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from opentelemetry.attributes import BoundedAttributes
@@ -168,7 +169,7 @@ def _bounded(attributes: dict[str, Any], dropped: int) -> Any:
     return bounded
 
 
-def _counted(items: list[Any], dropped: int) -> Any:
+def _counted(items: tuple[Any, ...], dropped: int) -> Any:
     """Likewise for events and links."""
     if not dropped:
         return items
@@ -181,6 +182,12 @@ def _context(fields: Mapping[str, Any], span: str, flags: int, *, remote: bool) 
     state = TraceState.from_header([fields["state"]]) if "state" in fields else None
     trace_flags = _SAMPLED if flags == 1 else TraceFlags(flags)
     return SpanContext(int(fields["trace"], 16), int(span, 16), remote, trace_flags, state)
+
+
+@lru_cache(64)
+def _parent(trace: str, span: str, remote: bool) -> SpanContext:
+    """The parent of a span, the same for all of its children: only its id crosses OTLP, and whether it was remote."""
+    return SpanContext(int(trace, 16), int(span, 16), remote, _SAMPLED)
 
 
 def resource_of(fields: Mapping[str, Any] | None) -> Resource:
@@ -206,21 +213,17 @@ def decode(
     Raises:
         KeyError, ValueError, TypeError: the line is not one that ``encode`` wrote.
     """
-    context = _context(fields, fields[kind], fields.get("flags", 1), remote=False)
-    parent = None
-    if "parent" in fields:
-        # Of the parent only the id crosses OTLP, and whether it was remote.
-        parent = SpanContext(context.trace_id, int(fields["parent"], 16), fields.get("parent_remote", False), _SAMPLED)
+    parent = fields.get("parent")
     dropped = fields.get("dropped", (0, 0, 0))
     status = Status(StatusCode[fields["status"]], fields.get("message")) if "status" in fields else _NO_STATUS
     return ReadableSpan(
         name=fields["name"],
-        context=context,
-        parent=parent,
+        context=_context(fields, fields[kind], fields.get("flags", 1), remote=False),
+        parent=_parent(fields["trace"], parent, fields.get("parent_remote", False)) if parent is not None else None,
         resource=resource if resource is not None else Resource({}),
         attributes=_bounded(_values(fields["attributes"]), dropped[0]),
-        events=_counted(list(map(_read_event, fields.get("events", ()))), dropped[1]),
-        links=_counted(list(map(_read_link, fields.get("links", ()))), dropped[2]),
+        events=_counted(tuple(map(_read_event, fields.get("events", ()))), dropped[1]),
+        links=_counted(tuple(map(_read_link, fields.get("links", ()))), dropped[2]),
         kind=SpanKind[fields["kind"]] if "kind" in fields else SpanKind.INTERNAL,
         status=status,
         start_time=fields["began"],

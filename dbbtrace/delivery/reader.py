@@ -21,7 +21,8 @@ from dbbtrace.times import to_unix_nanos
 
 __all__ = ["Claim", "Header", "Record", "Records", "decode", "header_of", "last_write", "read", "segments"]
 
-_CHUNK = 1024 * 1024
+_NEWLINE = ord("\n")
+_BUFFER = 128 * 1024
 
 
 class Claim(NamedTuple):
@@ -68,17 +69,14 @@ def segments(path: str) -> list[tuple[int, str]]:
 
 def lines(path: str, offset: int = 0) -> Iterator[tuple[int, bytes]]:
     """Each line from the offset on, with the offset behind it; a last line without its end comes as it is."""
-    with open(path, "rb") as file:
+    with open(path, "rb", _BUFFER) as file:
         file.seek(offset)
-        rest = b""
-        while chunk := file.read(_CHUNK):
-            *complete, rest = (rest + chunk).split(b"\n")
-            for line in complete:
-                offset += len(line) + 1
-                if line:
-                    yield offset, line
-        if rest:
-            yield offset + len(rest), rest
+        for line in file:
+            offset += len(line)
+            if line != b"\n":
+                yield offset, line
+            if line[-1] != _NEWLINE:  # it may be going on by now: what is next is no line
+                return
 
 
 def parse(line: bytes) -> dict[str, Any] | None:
