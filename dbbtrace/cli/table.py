@@ -1,12 +1,12 @@
-"""Cells laid out to fit a width: as a table, or each row as a block of lines. Cells are harmless already. Pure."""
+"""Cells laid out to fit a width: as a table, or each row as a block of lines. Cells are harmless already."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from dbbtrace.cli.text import middle_cut
 
-__all__ = ["block_lines", "table_lines"]
+__all__ = ["block_lines", "print_table", "table_lines"]
 
 _NARROWEST = 8
 """Columns that a cell is narrowed to at most."""
@@ -61,3 +61,15 @@ def block_lines(names: Sequence[str], cells: Sequence[Sequence[str]], width: int
         yield f"-- row {number} ".ljust(min(width, 40), "-")
         for name, cell in zip(names, row, strict=True):
             yield f"{name:{label}}  {middle_cut(cell, max(width - label - 2, 20))}".rstrip()
+
+
+def print_table(names: Sequence[str], cells: Sequence[Sequence[str]], right: Iterable[int]) -> None:
+    """Print the rows, as wide as the terminal is; ``right``: the columns that are set to the right."""
+    import click
+
+    from dbbtrace.cli.common import console
+
+    to_right = [place in set(right) for place in range(len(names))]
+    width = console().width
+    for line in table_lines(names, cells, to_right, width) or block_lines(names, cells, width):
+        click.echo(line)

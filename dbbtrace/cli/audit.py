@@ -1,0 +1,118 @@
+"""``dbbtrace audit``: the record of all runs, and what is missing from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dbbtrace.cli.common import console, opened_warehouse, print_json, warehouse_option
+from dbbtrace.cli.options import run_choice, since_option
+from dbbtrace.cli.text import count_of, moment_of, one_line, safe
+
+if TYPE_CHECKING:
+    from dbbtrace.answers import Audit
+
+__all__ = ["COMMANDS"]
+
+
+@click.command()
+@warehouse_option
+@since_option()
+@run_choice
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "csv", "json", "parquet"], case_sensitive=False),
+    default="text",
+    show_default=True,
+    help="csv and parquet have one row for each run; parquet needs -o.",
+)
+@click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
+@click.option(
+    "-o", "--output", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path), help="Write it to a file."
+)
+def audit(
+    since: datetime | None,
+    data_product: str | None,
+    environment: str | None,
+    form: str,
+    as_json: bool,
+    output: Path | None,
+) -> None:
+    """The complete record of the runs, and its gaps.
+
+    By data product and environment. Gaps: runs without a completed refresh, loads without an end, operations that
+    were interrupted or never ended, failures without a reason, runs without a data product.
+    """
+    from dbbtrace.answers import audit as ask
+    from dbbtrace.answers.export import as_csv, as_dict, write_parquet
+
+    form = "json" if as_json else form.lower()
+    if form == "parquet" and output is None:
+        raise click.BadParameter("parquet is no text: name a file with -o audit.parquet")
+    with opened_warehouse() as warehouse:
+        found = ask(warehouse, since=since, data_product=data_product, environment=environment)
+    if form == "parquet":
+        assert output is not None
+        write_parquet(found, output)
+    elif form == "csv":
+        _write(as_csv(found), output)
+    elif form == "json":
+        _write_json(as_dict(found), output)
+    else:
+        _write("".join(f"{line}\n" for line in _audit_lines(found)), output)
+    if output is not None:
+        click.echo(f"{len(found.runs)} runs, {len(found.gaps)} gaps: {output}", err=True)
+
+
+def _write(text: str, output: Path | None) -> None:
+    if output is None:
+        click.echo(text, nl=False)
+    else:
+        output.write_text(text, encoding="utf-8", newline="")
+
+
+def _write_json(value: Any, output: Path | None) -> None:
+    if output is None:
+        print_json(value)
+    else:
+        import json
+
+        from dbbtrace.cli.common import plain
+
+        output.write_text(json.dumps(value, indent=2, default=plain) + "\n", encoding="utf-8")
+
+
+def _audit_lines(found: Audit) -> Iterable[str]:
+    from dbbtrace.cli.table import block_lines, table_lines
+
+    width = console().width
+    names = ["product", "env", "runs", "succeeded", "failed", "with gaps", "last run (UTC)"]
+    cells = [
+        [
+            safe(record.data_product or "(none)"),
+            safe(record.environment or ""),
+            count_of(record.runs),
+            count_of(record.succeeded),
+            count_of(record.failed),
+            count_of(record.with_gaps),
+            moment_of(record.last_started_at)[:16],
+        ]
+        for record in found.products
+    ]
+    right = [2 <= place <= 5 for place in range(len(names))]
+    yield from table_lines(names, cells, right, width) or block_lines(names, cells, width)
+    runs = {run.run_id: run for run in found.runs}
+    yield ""
+    yield f"{len(found.runs)} runs, {len(found.gaps)} gaps" + (":" if found.gaps else "")
+    for gap in found.gaps:
+        about = f": {one_line(gap.operation)}" if gap.operation else ""
+        started = moment_of(runs[gap.run_id].started_at)[:16]
+        yield f"{safe(gap.run_id)}  {started:16}  {gap.gap}{about}"
+
+
+COMMANDS = (audit,)

@@ -1,0 +1,86 @@
+"""``dbbtrace diff``: two runs, side by side."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dbbtrace.cli.common import opened_warehouse, operation_as_dict, print_json, warehouse_option
+from dbbtrace.cli.table import print_table
+from dbbtrace.cli.text import count_of, duration_of, moment_of, one_line, safe
+
+if TYPE_CHECKING:
+    from dbbtrace.answers import Change, Diff, Operation, Run
+
+__all__ = ["COMMANDS"]
+
+
+@click.command()
+@warehouse_option
+@click.argument("before")
+@click.argument("after")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def diff(before: str, after: str, as_json: bool) -> None:
+    """What differs between two runs.
+
+    What turned out otherwise, is new or gone, took longer or shorter, or moved other numbers of rows. Both are run
+    ids, their starts, or the word last.
+    """
+    from dbbtrace.answers import diff as ask
+    from dbbtrace.answers.find import find_run
+
+    with opened_warehouse() as warehouse:
+        found = ask(warehouse, find_run(warehouse, before), find_run(warehouse, after))
+    if as_json:
+        print_json(_diff_as_dict(found))
+    else:
+        _print_diff(found)
+
+
+def _diff_as_dict(found: Diff) -> dict[str, Any]:
+    def side(operation: Operation | None) -> dict[str, Any] | None:
+        return None if operation is None else operation_as_dict(operation)
+
+    changes = [
+        {**asdict(change), "changes": list(change.changes), "before": side(change.before), "after": side(change.after)}
+        for change in found.changes
+    ]
+    return {"before": asdict(found.before), "after": asdict(found.after), "changes": changes, "same": found.same}
+
+
+def _print_diff(found: Diff) -> None:
+    for word, run in (("before", found.before), ("after", found.after)):
+        click.echo(f"{word:6}  {_run_line(run)}")
+    click.echo()
+    cells = [[", ".join(change.changes), one_line(change.name), *_sides(change)] for change in found.changes]
+    if cells:
+        print_table(["what", "operation", "before", "after"], cells, right=())
+    click.echo(f"{len(found.changes)} changed, {found.same} the same")
+
+
+def _run_line(run: Run) -> str:
+    whose = ", ".join(safe(fact) for fact in (run.data_product, run.environment) if fact)
+    return f"{safe(run.run_id)}  {moment_of(run.started_at)}  {safe(run.status)}  {duration_of(run.seconds)}  {whose}"
+
+
+def _sides(change: Change) -> tuple[str, str]:
+    """What the two runs say, as far as it differs."""
+
+    def said(operation: Operation | None) -> str:
+        if operation is None:
+            return "-"
+        facts = []
+        if {"status", "new", "gone"} & set(change.changes):
+            facts.append(safe(operation.status))
+        if {"slower", "faster", "new", "gone"} & set(change.changes):
+            facts.append(duration_of(operation.seconds))
+        if "rows" in change.changes:
+            facts.append(f"{count_of(operation.rows_written) or 'unknown'} rows")
+        return " ".join(filter(None, facts))
+
+    return said(change.before), said(change.after)
+
+
+COMMANDS = (diff,)

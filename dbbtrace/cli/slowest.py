@@ -1,0 +1,96 @@
+"""``dbbtrace slowest``: what took long, against its own history."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from dbbtrace.cli.common import opened_warehouse, print_json, warehouse_option
+from dbbtrace.cli.options import run_choice, since_option
+from dbbtrace.cli.table import print_table
+from dbbtrace.cli.text import duration_of, one_line, safe
+
+if TYPE_CHECKING:
+    from dbbtrace.answers import Timing
+
+__all__ = ["COMMANDS"]
+
+
+@click.command()
+@warehouse_option
+@click.argument("run", required=False)
+@since_option("30d")
+@run_choice
+@click.option("--history", metavar="N", type=click.IntRange(min=1), default=20, show_default=True, help="Earlier runs.")
+@click.option("--by-change", is_flag=True, help="Those that grew most against their median first.")
+@click.option(
+    "--limit", metavar="N", type=click.IntRange(min=1), default=20, show_default=True, help="At most so many."
+)
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def slowest(
+    run: str | None,
+    since: datetime | None,
+    data_product: str | None,
+    environment: str | None,
+    history: int,
+    by_change: bool,
+    limit: int,
+    as_json: bool,
+) -> None:
+    """What takes longest, against its own history.
+
+    The operations of one RUN (a run id, its start, or the word last); without it, the newest time of everything that
+    ran since then. Median and p95 are those of the same operation in the runs before it, of the same product in the
+    same environment; the change is against the median.
+    """
+    from dbbtrace.answers import slowest as ask
+    from dbbtrace.answers.find import find_run
+
+    with opened_warehouse() as warehouse:
+        found = ask(
+            warehouse,
+            run=find_run(warehouse, run) if run else None,
+            since=since,
+            data_product=data_product,
+            environment=environment,
+            history=history,
+            by_change=by_change,
+            limit=limit,
+        )
+    if as_json:
+        print_json([{**asdict(timing), "earlier": list(timing.earlier)} for timing in found])
+    elif found:
+        _print_timings(found)
+    else:
+        click.echo("nothing that took time; --since 90d looks further back", err=True)
+
+
+def _print_timings(found: Sequence[Timing]) -> None:
+    names = ["operation", "time", "median", "p95", "change", "of", "product", "env"]
+    whose = {(timing.data_product, timing.environment) for timing in found}
+    cells = [
+        [
+            one_line(timing.name),
+            duration_of(timing.seconds),
+            duration_of(timing.median),
+            duration_of(timing.p95),
+            "" if timing.change is None else _change(timing.change),
+            str(len(timing.earlier)),
+            safe(timing.data_product or ""),
+            safe(timing.environment or ""),
+        ]
+        for timing in found
+    ]
+    columns = len(names) if len(whose) > 1 else len(names) - 2
+    print_table(names[:columns], [row[:columns] for row in cells], right=range(1, 6))
+
+
+def _change(change: float) -> str:
+    return f"x{change + 1:.1f}" if change >= 9.995 else f"{change:+.0%}"
+
+
+COMMANDS = (slowest,)
