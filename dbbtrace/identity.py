@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from hashlib import sha256
 else:
     try:  # the same without OpenSSL, whose loading would be a good part of the start of a job
@@ -33,6 +34,7 @@ __all__ = [
     "normalise_guid",
     "normalise_run_id",
     "record_id",
+    "record_ids",
     "refresh_identity",
     "root_span_id",
     "sha256",
@@ -135,5 +137,12 @@ def refresh_identity(request_id: str) -> str:
 
 def record_id(run_id: str, identity: str, stage: str = "") -> str:
     """Identity of a row: 32 hex digits from run id, the fact's identity and, for dbt, the process_stage."""
-    text = f"dbbtrace.record\n{run_id}\n{identity}\n{stage}"
-    return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+    return record_ids((run_id,), (identity,), stage)[0]
+
+
+def record_ids(run_ids: Sequence[str], identities: Sequence[str], stage: str = "") -> list[str]:
+    """``record_id`` of many rows of one stage."""
+    return [
+        sha256(f"dbbtrace.record\n{run_id}\n{identity}\n{stage}".encode("utf-8", "surrogatepass")).hexdigest()[:32]
+        for run_id, identity in zip(run_ids, identities, strict=True)
+    ]

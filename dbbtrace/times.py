@@ -9,8 +9,12 @@ from __future__ import annotations
 import re
 from datetime import date, datetime, timedelta, timezone
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
-__all__ = ["NANOS", "format_utc", "iso_utc", "to_datetime", "to_unix_nanos"]
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["NANOS", "format_all_utc", "format_utc", "iso_utc", "to_datetime", "to_unix_nanos"]
 
 NANOS = 1_000_000_000
 """Nanoseconds in a second."""
@@ -111,6 +115,31 @@ def format_utc(unix_nanos: int, digits: int) -> str:
 @lru_cache(maxsize=4096)
 def _whole_second(unix_seconds: int) -> str:
     return (_NAIVE_EPOCH + timedelta(seconds=unix_seconds)).isoformat(" ")
+
+
+class _Seconds(dict[str, str]):
+    """Seconds since the epoch, as a text → how ``format_utc`` writes them."""
+
+    def __missing__(self, seconds: str) -> str:
+        if len(self) >= 4096:
+            self.clear()
+        text = self[seconds] = _whole_second(int(seconds))
+        return text
+
+
+_seconds = _Seconds()
+
+
+def format_all_utc(unix_nanos: Iterable[int | None]) -> list[str | None]:
+    """``format_utc`` of many, with six digits, in half the time; None stays None."""
+    return [
+        at
+        if at is None
+        else f"{_seconds[(digits := str(at))[:-9]]}.{digits[-9:-3]}"
+        if at >= NANOS  # of whose digits the last nine are no second's
+        else format_utc(at, 6)
+        for at in unix_nanos
+    ]
 
 
 def iso_utc(unix_nanos: int) -> str:

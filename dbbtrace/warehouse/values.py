@@ -10,39 +10,25 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from math import isfinite
-from typing import Any
+from typing import Any, Final
 
 from dbbtrace.identity import normalise_guid
 from dbbtrace.times import NANOS, format_utc, to_unix_nanos
 from dbbtrace.warehouse.schema import Column, Form, Kind
 
-__all__ = ["Memory", "cleaner", "count", "cut", "moment", "number", "text"]
+__all__ = ["BIGINT", "LAST", "NANOS_FROM", "Cleaner", "cleaner", "count", "cut", "moment", "number", "text"]
 
-_BIGINT = 1 << 63
+BIGINT: Final = 1 << 63
+"""The first whole number that no bigint holds."""
 _DECIMAL_LIMIT = 1e16  # decimal(18,2); below it Python writes floats without an exponent, which T-SQL can't cast
-_FIRST, _LAST = -62_135_596_800 * NANOS, 253_402_300_800 * NANOS
+_FIRST: Final = -62_135_596_800 * NANOS
+LAST: Final = 253_402_300_800 * NANOS
 """The years 1 to 9999, in nanoseconds since the Unix epoch."""
+NANOS_FROM: Final = 10**17
+"""A number from here on is nanoseconds."""
 _ELLIPSIS = "…"
-_MOST_REMEMBERED = 4096
 
 Cleaner = Callable[[Any], Any]
-
-
-class Memory(dict[Any, Any]):
-    """Remembers what texts become, for columns in which the same few stand in row after row: looked up, a value costs
-    a third of what cleaning it does. Takes no value that can't be hashed."""
-
-    def __init__(self, clean: Cleaner) -> None:
-        super().__init__()
-        self._clean = clean
-
-    def __missing__(self, value: Any) -> Any:
-        cleaned = self._clean(value)
-        if type(value) is str:  # only texts: 1, 1.0 and True would be taken for one another
-            if len(self) >= _MOST_REMEMBERED:
-                self.clear()
-            self[value] = cleaned
-        return cleaned
 
 
 def cleaner(column: Column) -> Cleaner:
@@ -135,7 +121,7 @@ def count(value: Any) -> int | None:
             if as_float is None:
                 return None
             value = int(as_float)
-    return value if -_BIGINT <= value < _BIGINT else None
+    return value if -BIGINT <= value < BIGINT else None
 
 
 def number(value: Any) -> float | None:
@@ -175,10 +161,10 @@ def moment(value: Any) -> int | None:
     if value is None:
         return None
     try:
-        nanos = value if type(value) is int and value >= 10**17 else to_unix_nanos(value)
+        nanos = value if type(value) is int and value >= NANOS_FROM else to_unix_nanos(value)
     except Exception:
         return None
-    return nanos - nanos % 1000 if _FIRST <= nanos < _LAST else None
+    return nanos - nanos % 1000 if _FIRST <= nanos < LAST else None
 
 
 def _time_cleaner(column: Column) -> Cleaner:

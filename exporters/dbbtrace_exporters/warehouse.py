@@ -21,7 +21,7 @@ from dbbtrace.diagnostics import log, warn_once
 from dbbtrace.errors import DbbtraceError, TransientError, UsageError
 from dbbtrace.warehouse import Warehouse, open_warehouse
 from dbbtrace.warehouse.schema import Row
-from dbbtrace_exporters.flatten import lacks, rows_of
+from dbbtrace_exporters.flatten import flatten, lacks
 
 __all__ = ["WarehouseSpanExporter"]
 
@@ -117,19 +117,17 @@ class WarehouseSpanExporter(SpanExporter):
         return None
 
     def _rows(self, spans: Sequence[ReadableSpan]) -> list[Row]:
-        rows: list[Row] = []
-        for span in spans:
-            found = rows_of(span)
-            rows += found
-            if not found and (missing := lacks(span)):
-                self.passed_by += 1
-                warn_once(
-                    f"warehouse:lacks:{missing}",
-                    "span %r claims an operation but gives no row: it lacks %s",
-                    span.name,
-                    ", ".join(missing),
-                )
-        return rows
+        flat = flatten(spans)
+        for span in flat.lacking:
+            self.passed_by += 1
+            missing = lacks(span)
+            warn_once(
+                f"warehouse:lacks:{missing}",
+                "span %r claims an operation but gives no row: it lacks %s",
+                span.name,
+                ", ".join(missing),
+            )
+        return flat.rows
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
         """Nothing is kept here: True."""

@@ -105,7 +105,7 @@ def test_export_does_not_repeat_what_can_not_help(exporter, server):
 
 def test_export_survives_any_fault(exporter, monkeypatch):
     """Even one of our own."""
-    monkeypatch.setattr("dbbtrace_exporters.warehouse.rows_of", lambda span: 1 / 0)
+    monkeypatch.setattr("dbbtrace_exporters.warehouse.flatten", lambda spans: 1 / 0)
     assert exporter.export([load()]) is SpanExportResult.FAILURE
 
 

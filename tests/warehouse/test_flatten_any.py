@@ -6,14 +6,18 @@ import json
 import sqlite3
 from datetime import datetime
 
+import pytest
 import sqlglot
-from dbbtrace_exporters.flatten import rows_of
-from hypothesis import given
+from dbbtrace_exporters.flatten import flatten, lacks, rows_of
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dbbtrace import attributes as key
+from dbbtrace.times import format_all_utc, format_utc
+from dbbtrace.warehouse.columns import column_cleaner
 from dbbtrace.warehouse.dialects import BABELFISH, SQLITE, as_json
 from dbbtrace.warehouse.schema import TABLES, Kind
+from dbbtrace.warehouse.values import cleaner
 from tests.warehouse.spans import RUN, span
 
 KEYS = sorted(value for name, value in vars(key).items() if name.isupper() and isinstance(value, str) and "." in value)
@@ -53,6 +57,42 @@ def test_any_row_can_be_stored(attributes, operation):
             assert json.loads(as_json([row.values])) == [list(row.values)]
             for column, value in zip(row.table.columns, row.values, strict=True):
                 _fits(column, value)
+
+
+AWKWARD = st.sampled_from(
+    [None, 0, 1, 1.0, True, -0.0, 0.0, 1e15, 9.99e15, 1e16, 2**63 - 1, 2**63, -(2**63), 10**17, 10**17 - 1, 999_999_999]
+    + ["", " ", "1", "PRD", "prd", "In Progress", "Succeeded", RUN, RUN.upper(), f"{{{RUN}}}", "x" * 255, "x" * 256]
+    + [key.INTERRUPTED, "2026-11-24T02:15:07.987654Z", float("nan"), float("inf"), ("a", "b"), ["a"], 123.456]
+)
+
+
+@given(st.lists(st.dictionaries(st.sampled_from(KEYS), VALUES | AWKWARD, max_size=25), max_size=8), OPERATIONS)
+def test_a_batch_gives_what_its_spans_give_one_by_one(attributes, operation):
+    """Whatever the others hold: nothing that one row was cleaned to, or lacks, touches another."""
+    spans = [
+        span({**(NEEDED if place % 4 else {}), **own, key.OPERATION: operation}, span_id=place + 1)
+        for place, own in enumerate(attributes)
+    ]
+    together = flatten(spans)
+    assert list(map(repr, together.rows)) == [repr(row) for one in spans for row in rows_of(one)]
+    assert sorted(map(id, together.lacking)) == sorted(id(one) for one in spans if lacks(one))
+
+
+@pytest.mark.parametrize("repeats", [True, False])
+@pytest.mark.parametrize("column", [column for table in TABLES for column in table.columns], ids=lambda it: it.name)
+@given(values=st.lists(SCALARS | AWKWARD | VALUES, max_size=20))
+@settings(max_examples=10)
+def test_a_column_is_cleaned_as_its_values_are(column, repeats, values):
+    """What the faster way passes as it is, the slower would."""
+    clean_all, clean = column_cleaner(column, repeats=repeats), cleaner(column)
+    for _ in range(2):  # remembered by then
+        assert list(map(repr, clean_all(values))) == [repr(clean(value)) for value in values]
+
+
+@given(st.lists(st.none() | st.integers(-(10**12), 253_402_300_799 * 10**9)))
+def test_times_are_written_as_one_by_one(times):
+    """To the microsecond."""
+    assert format_all_utc(times) == [at if at is None else format_utc(at, 6) for at in times]
 
 
 def _fits(column, value):
