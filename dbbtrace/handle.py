@@ -52,6 +52,9 @@ class Handle:
     _settable: ClassVar[dict[str, Value[Any]]] = {}
     """The values that an author may set, by name."""
 
+    _checked: ClassVar[bool] = True
+    """Whether all its attributes are values that were checked where they were written."""
+
     _name: str
     _given: dict[str, Any]
     _values: dict[str, Any]
@@ -119,7 +122,7 @@ class Handle:
         span = self._span
         if span is not None and self._is_running():
             with guard("save a span"):
-                span.put(self._values.copy())  # another thread may set one meanwhile
+                span.put(self._values.copy(), checked=self._checked)  # another thread may set one meanwhile
                 runtime.current().save(span)
 
     @property
@@ -278,7 +281,13 @@ class Handle:
         """Start the span in the scope; returns the scope inside."""
         parent, context = parent_and_context(scope)
         self.__dict__["_span"] = span = runtime.current().provider.start_span(
-            self._name, context, self._attributes(scope), start=now(), parent=parent, links=scope.links
+            self._name,
+            context,
+            self._attributes(scope),
+            start=now(),
+            checked=self._checked,
+            parent=parent,
+            links=scope.links,
         )
         return self._inner(scope).under(span.context)
 
@@ -322,7 +331,7 @@ class Handle:
             if self._failed is not None:
                 values[key.ERROR_TYPE], values[key.ERROR_MESSAGE] = self._failed
                 span.set_status(Status(StatusCode.ERROR, self._failed[1]))
-            span.put(values)
+            span.put(values, checked=self._checked)
             span.end(max(now(), span.start_time or 0))  # the clock may have been set back
 
     def _fail_with(self, error: object) -> None:

@@ -88,6 +88,8 @@ class _LoadType(Value[str]):
 class Step(Handle):
     """Work that is worth a span and gives no row."""
 
+    _checked = False  # the author may give it any attribute
+
     def __init__(self, name: object, attributes: dict[str, Any]) -> None:
         title = message_of(name)
         super().__init__(title, {key.CICD_TASK_NAME: title, **attributes})

@@ -144,11 +144,15 @@ class LiveSpan(Span):
         )
         return span
 
-    def put(self, values: Mapping[str, object]) -> None:
-        """Set those of the attributes that have changed."""
+    def put(self, values: Mapping[str, object], *, checked: bool = False) -> None:
+        """Set those of the attributes that have changed.
+
+        Args:
+            checked: they are known to be such as the SDK takes as they are.
+        """
         held = getattr(self._attributes, "_dict", None)
         if type(held) is dict:
-            if self._end_time is None and _are_plain(values):
+            if self._end_time is None and (checked or _are_plain(values)):
                 held.update(values)
                 return
             values = {name: value for name, value in values.items() if held.get(name) is not value}
@@ -229,6 +233,7 @@ class Provider:
         attributes: dict[str, object],
         *,
         start: int,
+        checked: bool = False,
         parent: SpanContext | None = None,
         trace_id: int | None = None,
         span_id: int | None = None,
@@ -237,6 +242,7 @@ class Provider:
         """A started span, child of the context's current span; ids given where they are not random.
 
         Args:
+            checked: see ``LiveSpan.put``.
             parent: that span's, where the caller knows it.
         """
         parent = parent or get_current_span(context).get_span_context()
@@ -254,7 +260,7 @@ class Provider:
             links,
             start,
         )
-        span.put(attributes)
+        span.put(attributes, checked=checked)
         self._switch.on_start(span, context)
         return span
 
