@@ -21,7 +21,7 @@ from benchmarks.figures import Figure
 
 __all__ = ["machine", "show", "write"]
 
-_PACKAGES = ("opentelemetry-sdk", "pydantic", "protobuf", "starlette", "uvicorn", "pyodbc")
+_PACKAGES = ("opentelemetry-sdk", "msgspec", "protobuf", "starlette", "uvicorn", "pyodbc")
 
 
 def machine() -> dict[str, Any]:

@@ -169,11 +169,11 @@ def test_migrate_says_what_it_did(tmp_path: Path) -> None:
 
 
 def test_help_is_quick_and_light() -> None:
-    """The help of every command imports neither rich, pydantic, sqlite3, pyodbc nor the delivery."""
+    """The help of every command imports neither rich, msgspec, sqlite3, pyodbc nor the delivery."""
     import subprocess
     import sys
 
-    heavy = ("rich", "pydantic", "sqlite3", "pyodbc", "requests", "grpc", "dbt", "duckdb", "dbbtrace.delivery")
+    heavy = ("rich", "msgspec", "sqlite3", "pyodbc", "requests", "grpc", "dbt", "duckdb", "dbbtrace.delivery")
     code = f"""
 import sys
 from click.testing import CliRunner

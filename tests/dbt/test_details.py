@@ -327,9 +327,9 @@ def test_the_result_reads_like_a_sentence():
     assert invocation.failed == 6
 
 
-def test_pydantic_is_imported_only_when_an_artifact_is_read():
+def test_msgspec_is_imported_only_when_an_artifact_is_read():
     """A job that records no dbt does not pay for it."""
-    code = "import sys, dbbtrace.sources.dbt as dbt; dbt.record_dbt; sys.exit('pydantic' in sys.modules)"
+    code = "import sys, dbbtrace.sources.dbt as dbt; dbt.record_dbt; sys.exit('msgspec' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

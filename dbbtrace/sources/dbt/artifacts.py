@@ -2,8 +2,8 @@
 
 Unknown keys are passed by, missing ones are None, and a value of the wrong kind costs only itself. ``args.vars``,
 ``args.invocation_command`` and ``metadata.env`` can hold passwords: no field here takes them in, and no message
-quotes what a file holds. Needs pydantic, so it is imported only when an artifact is read; dataclasses with slots take
-half the time and memory of its BaseModels.
+quotes what a file holds. Most of a file is never made into objects, which takes a fifth of the time of doing so, and
+hardly more memory than the file; for that msgspec is needed, which is imported only when an artifact is read.
 """
 
 from __future__ import annotations
@@ -13,9 +13,8 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import Field, GetCoreSchemaHandler, TypeAdapter, ValidationError
-from pydantic.dataclasses import dataclass
-from pydantic_core import CoreSchema, core_schema
+import msgspec
+from msgspec import Meta, Struct, field
 
 from dbbtrace.diagnostics import log
 from dbbtrace.errors import UsageError
@@ -29,38 +28,19 @@ _SCHEMA = re.compile(r"/dbt/([a-z-]+)/v(\d+)\.json$")
 _VERSION = re.compile(r"(\d+)\.(\d+)")
 _KINDS = ("run-results", "sources")
 
-
-class _OrNone:
-    """Annotation: a value that can't be read is None, and spoils nothing beside it."""
-
-    @classmethod
-    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.with_default_schema(handler(source), default=None, on_error="default")
+Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Seconds = Annotated[float, Meta(ge=0, lt=1e9)]
+UniqueId = Annotated[str, Meta(min_length=1)]
 
 
-class _OrOmitted:
-    """Annotation: an item that can't be read is left out of its list."""
-
-    @classmethod
-    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.with_default_schema(handler(source), on_error="omit")
-
-
-Text = Annotated[str | None, _OrNone]
-Count = Annotated[int | None, Field(ge=0, lt=2**63), _OrNone]
-Seconds = Annotated[float | None, Field(ge=0, lt=1e9, allow_inf_nan=False), _OrNone]
-UniqueId = Annotated[str, Field(min_length=1)]
-
-
-@dataclass(slots=True)
-class Metadata:
+class Metadata(Struct, gc=False):
     """Who wrote the artifact, and when."""
 
-    dbt_schema_version: Text = None
-    dbt_version: Text = None
-    generated_at: Text = None
-    invocation_id: Text = None
-    invocation_started_at: Text = None
+    dbt_schema_version: str | None = None
+    dbt_version: str | None = None
+    generated_at: str | None = None
+    invocation_id: str | None = None
+    invocation_started_at: str | None = None
 
     @property
     def artifact(self) -> tuple[str, int] | None:
@@ -75,77 +55,71 @@ class Metadata:
         return (int(match[1]), int(match[2])) if match else None
 
 
-@dataclass(slots=True)
-class Arguments:
+class Arguments(Struct, gc=False):
     """What dbt was asked to do; of the arguments these alone are read."""
 
-    which: Text = None
-    select: Annotated[list[str] | str | None, _OrNone] = None
-    selector: Text = None
+    which: str | None = None
+    select: list[str] | str | None = None
+    selector: str | None = None
 
 
-@dataclass(slots=True)
-class Timing:
+class Timing(Struct, gc=False):
     """One stage of a node."""
 
-    name: Text = None
-    started_at: Text = None
-    completed_at: Text = None
+    name: str | None = None
+    started_at: str | None = None
+    completed_at: str | None = None
 
 
-@dataclass(slots=True)
-class AdapterResponse:
+class AdapterResponse(Struct, gc=False):
     """What the database said."""
 
-    message: Text = Field(default=None, alias="_message")
-    rows_affected: Count = None
+    message: str | None = field(default=None, name="_message")
+    rows_affected: Any = None
+    """A count, or -1 where it is not known; some adapters write it as text."""
 
 
-@dataclass(slots=True)
-class Threshold:
+class Threshold(Struct, gc=False):
     """How old a source may be."""
 
-    count: Count = None
-    period: Text = None
+    count: Count | None = None
+    period: str | None = None
 
 
-@dataclass(slots=True)
-class Criteria:
+class Criteria(Struct, gc=False):
     """From when on a source is too old."""
 
-    warn_after: Annotated[Threshold | None, _OrNone] = None
-    error_after: Annotated[Threshold | None, _OrNone] = None
+    warn_after: Threshold | None = None
+    error_after: Threshold | None = None
 
 
-@dataclass(slots=True)
-class NodeResult:
+class NodeResult(Struct, gc=False):
     """One node of run_results.json, or one source of sources.json."""
 
     unique_id: UniqueId
-    status: Text = None
-    timing: Annotated[list[Annotated[Timing, _OrOmitted]] | None, _OrNone] = None
-    thread_id: Text = None
-    execution_time: Seconds = None
-    adapter_response: Annotated[AdapterResponse | None, _OrNone] = None
-    message: Text = None
-    failures: Count = None
-    compiled: Annotated[bool | None, _OrNone] = None
-    relation_name: Text = None
+    status: str | None = None
+    timing: list[Timing] | None = None
+    thread_id: str | None = None
+    execution_time: Seconds | None = None
+    adapter_response: AdapterResponse | None = None
+    message: str | None = None
+    failures: Count | None = None
+    compiled: bool | None = None
+    relation_name: str | None = None
     # sources.json only
-    error: Text = None
-    snapshotted_at: Text = None
-    max_loaded_at: Text = None
-    criteria: Annotated[Criteria | None, _OrNone] = None
+    error: str | None = None
+    snapshotted_at: str | None = None
+    max_loaded_at: str | None = None
+    criteria: Criteria | None = None
 
 
-@dataclass(slots=True)
-class Results:
+class Results(Struct, gc=False):
     """run_results.json or sources.json."""
 
-    metadata: Annotated[Metadata | None, _OrNone] = None
-    args: Annotated[Arguments | None, _OrNone] = None
-    elapsed_time: Seconds = None
-    results: Annotated[list[Annotated[NodeResult | None, _OrNone]] | None, _OrNone] = None
+    metadata: Metadata | None = None
+    args: Arguments | None = None
+    elapsed_time: Seconds | None = None
+    results: list[NodeResult | None] | None = None
 
     @property
     def nodes(self) -> list[NodeResult]:
@@ -163,19 +137,17 @@ class Results:
         return self.about.artifact is not None and self.about.artifact[0] == "sources"
 
 
-@dataclass(slots=True)
-class DependsOn:
+class DependsOn(Struct, gc=False):
     """What a node selects from."""
 
-    nodes: Annotated[list[Annotated[str, _OrOmitted]] | None, _OrNone] = None
+    nodes: list[str] | None = None
 
 
-@dataclass(slots=True)
-class ManifestNode:
+class ManifestNode(Struct, gc=False):
     """One node of manifest.json."""
 
-    resource_type: Text = None
-    depends_on: Annotated[DependsOn | None, _OrNone] = None
+    resource_type: str | None = None
+    depends_on: DependsOn | None = None
 
     @property
     def parents(self) -> list[str]:
@@ -183,20 +155,18 @@ class ManifestNode:
         return (self.depends_on and self.depends_on.nodes) or []
 
 
-_Section = Annotated[dict[str, Annotated[ManifestNode, _OrOmitted]] | None, _OrNone]
+class Manifest(Struct, gc=False):
+    """manifest.json."""
+
+    metadata: Metadata | None = None
+    nodes: dict[str, ManifestNode] | None = None
+    unit_tests: dict[str, ManifestNode] | None = None
+    exposures: dict[str, ManifestNode] | None = None
+    saved_queries: dict[str, ManifestNode] | None = None
+    functions: dict[str, ManifestNode] | None = None
 
 
-@dataclass(slots=True)
-class _Manifest:
-    metadata: Annotated[Metadata | None, _OrNone] = None
-    nodes: _Section = None
-    unit_tests: _Section = None
-    exposures: _Section = None
-    saved_queries: _Section = None
-    functions: _Section = None
-
-
-Model = TypeVar("Model")
+Model = TypeVar("Model", bound=Struct)
 
 
 def results_file(path: Path) -> Path:
@@ -234,7 +204,7 @@ def read_manifest(file: Path, invocation_id: str | None) -> dict[str, ManifestNo
         invocation_id: of the results; a manifest that another invocation wrote is passed by. None: take any.
     """
     try:  # UsageError is a ValueError, and so is a path with a NUL
-        manifest = _parse(_Manifest, file.read_bytes(), file, "the results are recorded without it")
+        manifest = _parse(Manifest, file.read_bytes(), file, "the results are recorded without it")
         about = manifest.metadata or Metadata()
         if (about.artifact or ("",))[0] != "manifest":
             raise UsageError(f"{file} is no manifest of dbt; the results are recorded without it")
@@ -252,20 +222,21 @@ def read_manifest(file: Path, invocation_id: str | None) -> dict[str, ManifestNo
 
 def _parse(model: type[Model], data: bytes, file: Path, advice: str) -> Model:
     """The model that stands in the bytes; never quotes them."""
-    reader = TypeAdapter(model)
     try:
-        return reader.validate_json(data)
-    except ValidationError:
-        pass  # Python's reader takes more: UTF-16, a byte order mark, escapes of half a character
+        return msgspec.json.decode(data, type=model)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        pass  # something in it is odd; or Python's reader takes it: UTF-16, a byte order mark, NaN, half a character
     try:
         document = json.loads(data)
     except (ValueError, RecursionError) as error:
         why = "is empty" if not data.strip() else f"is no JSON, or was cut off: {error}"
         raise UsageError(f"{file} {why}; {advice}") from None
-    try:
-        return reader.validate_python(document)
-    except ValidationError:
-        raise UsageError(f"{file} is no artifact of dbt; {advice}") from None
+    from dbbtrace.sources.dbt import lenient
+
+    found = lenient.taken(model, document)
+    if found is None:
+        raise UsageError(f"{file} is no artifact of dbt; {advice}")
+    return found
 
 
 def _check_schema(results: Results, file: Path) -> None:

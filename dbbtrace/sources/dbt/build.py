@@ -25,6 +25,7 @@ from dbbtrace.sources.dbt.terms import (
     label_of,
     moment,
     relation_parts,
+    rows_affected_of,
     selection_of,
     status_of,
     without_colours,
@@ -230,7 +231,7 @@ class _Build:
             (key.DBT_COMPILED, node.compiled),
             (key.DBT_RELATION_NAME, relation),
             (key.DBT_ADAPTER_MESSAGE, response and response.message),
-            (key.DBT_ROWS_AFFECTED, response and response.rows_affected),
+            (key.DBT_ROWS_AFFECTED, response and rows_affected_of(response)),
             (key.DBT_MESSAGE, message),
             (key.DBT_DEPENDS_ON, (known and known.parents) or None),
         )

@@ -9,20 +9,23 @@ from dbbtrace.sources.dbt.causes import FAILURES
 from dbbtrace.times import to_unix_nanos
 
 if TYPE_CHECKING:
-    from dbbtrace.sources.dbt.artifacts import Criteria, NodeResult, Results
+    from dbbtrace.sources.dbt.artifacts import AdapterResponse, Criteria, NodeResult, Results
 
 __all__ = [
     "age_of",
     "command_of",
+    "count",
     "error_of",
     "label_of",
     "moment",
     "relation_parts",
+    "rows_affected_of",
     "selection_of",
     "status_of",
     "without_colours",
 ]
 
+_POINT_ZERO = re.compile(r"\.0+\s*$")
 _ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 _HASH = re.compile(r"[0-9a-f]{10}")
 _COMMAND = re.compile(r"[a-z][a-z-]{0,30}")
@@ -38,6 +41,26 @@ def moment(text: str | None) -> int | None:
     except ValueError:
         return None
     return nanos if 0 < nanos < 2**63 else None
+
+
+def count(value: object) -> int | None:
+    """A whole number from 0 to 2**63 - 1, from a number or from text; otherwise None."""
+    try:
+        if isinstance(value, str) and value.isascii():
+            number = int(_POINT_ZERO.sub("", value))
+        elif isinstance(value, (int, float)) and value == int(value):
+            number = int(value)
+        else:
+            return None
+    except (ValueError, OverflowError):
+        return None
+    return number if 0 <= number < 2**63 else None
+
+
+def rows_affected_of(response: AdapterResponse) -> int | None:
+    """How many rows the database says a node wrote; adapters that don't know say -1."""
+    value = response.rows_affected
+    return None if value is None or value == -1 else count(value)
 
 
 def command_of(results: Results) -> str:
