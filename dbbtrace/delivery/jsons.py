@@ -58,7 +58,10 @@ def restored(value: Any) -> Any:
 
 # -- exactly --------------------------------------------------------------------------------------------------
 
-_encode = json.JSONEncoder(separators=(",", ":"), check_circular=False, default=_unusual).encode
+_encode, _encode_ascii = (
+    json.JSONEncoder(ensure_ascii=ascii, separators=(",", ":"), check_circular=False, default=_unusual).encode
+    for ascii in (False, True)
+)
 _decode = json.JSONDecoder().decode
 
 
@@ -100,7 +103,11 @@ def _each_alone(value: Any) -> Any:
 
 
 def _dumps_exactly(fields: dict[str, Any]) -> bytes:
-    return _encode(_each_alone(fields)).encode("ascii") + b"\n"
+    exact = _each_alone(fields)
+    try:
+        return _encode(exact).encode() + b"\n"
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return _encode_ascii(exact).encode() + b"\n"
 
 
 def _loads_exactly(data: bytes) -> Any:
