@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from dbbtrace.answers.audit import Audit, audit
-from dbbtrace.answers.failures import failures_of
-from dbbtrace.answers.rows import Operation, Run
-from dbbtrace.answers.slowest import Timing, slowest
+from dbbtrace.answers.audit import Audit
+from dbbtrace.answers.overview import Offender, Overview, read_overview
+from dbbtrace.answers.rows import Run
+from dbbtrace.answers.slowest import Timing
 from dbbtrace.answers.statistics import median, p95
 from dbbtrace.identity import trace_id_of
 from dbbtrace.pages.charts import Dot, days_chart, dots_chart
@@ -20,34 +19,9 @@ from dbbtrace.pages.parts import badge, footer, jaeger_base, place_line, tile, t
 from dbbtrace.readable import bytes_of, count_of, duration_of, moment_of
 from dbbtrace.warehouse import Warehouse
 
-__all__ = ["Offender", "Overview", "overview_page", "read_overview", "render_overview"]
+__all__ = ["overview_page", "render_overview"]
 
 _CHARTS = 12
-_WORST = 15
-
-
-@dataclass(frozen=True)
-class Offender:
-    """An operation that failed more than others."""
-
-    data_product: str | None
-    environment: str | None
-    name: str
-    failed: int
-    runs: int
-    """Of its product in the environment."""
-    last_failed_at: datetime | None
-    last_message: str | None
-
-
-@dataclass(frozen=True)
-class Overview:
-    """All that the page tells."""
-
-    record: Audit
-    offenders: Sequence[Offender]
-    grown: Sequence[Timing]
-    """What takes longer than it did, most first."""
 
 
 def overview_page(
@@ -70,56 +44,6 @@ def overview_page(
     """
     found = read_overview(warehouse, since=since, data_product=data_product, environment=environment)
     return render_overview(found, jaeger_url=jaeger_url)
-
-
-def read_overview(
-    warehouse: Warehouse,
-    *,
-    since: datetime | None = None,
-    data_product: str | None = None,
-    environment: str | None = None,
-) -> Overview:
-    """Ask the warehouse for it."""
-    record = audit(warehouse, since=since, data_product=data_product, environment=environment)
-    grown = slowest(
-        warehouse, since=since, data_product=data_product, environment=environment, by_change=True, limit=200
-    )
-    noticed = [
-        timing for timing in grown if (timing.change or 0) >= 0.25 and _lost(timing) >= 1 and len(timing.earlier) >= 3
-    ]
-    return Overview(record, _offenders(warehouse, record.runs), noticed[:_WORST])
-
-
-def _lost(timing: Timing) -> float:
-    return timing.seconds - (timing.median or 0.0)
-
-
-def _offenders(warehouse: Warehouse, runs: Iterable[Run]) -> list[Offender]:
-    """Those that failed most, with what was said last."""
-    runs = list(runs)
-    of_product = Counter((run.data_product, run.environment) for run in runs)
-    failing = [run for run in runs if run.failed]
-    failures = failures_of(warehouse, [run.run_id for run in failing])
-    found: dict[tuple[Any, ...], list[Operation]] = defaultdict(list)
-    for run in failing:  # newest first
-        for failure in failures.get(run.run_id, ()):
-            operation = failure.operation
-            found[run.data_product, run.environment, operation.kind, operation.operation_id].append(operation)
-    worst = sorted(
-        found.items(), key=lambda item: (-len(item[1]), -len(item[1]) / of_product[item[0][:2]], str(item[0]))
-    )
-    return [
-        Offender(
-            product,
-            place,
-            operations[0].label,
-            len(operations),
-            of_product[product, place],
-            operations[0].started_at,
-            operations[0].error_message,
-        )
-        for (product, place, *_), operations in worst[:_WORST]
-    ]
 
 
 # -- drawing ------------------------------------------------------------------------------------------------
