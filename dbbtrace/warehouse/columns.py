@@ -10,10 +10,11 @@ from collections.abc import Callable, Sequence
 from math import isfinite
 from typing import Any
 
+from dbbtrace.times import format_all_utc, format_utc
 from dbbtrace.warehouse.schema import Column, Form, Kind
 from dbbtrace.warehouse.values import BIGINT, LAST, NANOS_FROM, Cleaner, cleaner, count, moment, number
 
-__all__ = ["ColumnCleaner", "column_cleaner", "moments", "numbers"]
+__all__ = ["ColumnCleaner", "column_cleaner", "moments", "numbers", "shortened"]
 
 ColumnCleaner = Callable[[Sequence[Any]], Sequence[Any]]
 
@@ -33,6 +34,8 @@ def column_cleaner(column: Column, *, repeats: bool = True) -> ColumnCleaner:
         return _remembering(clean)
     if column.kind is Kind.TEXT and column.form is Form.AS_IS:
         return _short_texts(column, clean)
+    if column.kind is Kind.TIME:
+        return lambda values: shortened(format_all_utc(moments(values)), column.size)
     by_kind = {Kind.BIGINT: _counts, Kind.DECIMAL: _decimals(clean), Kind.FLOAT: numbers}
     return by_kind.get(column.kind) or _one_by_one(clean, column.missing)
 
@@ -109,3 +112,9 @@ def moments(values: Sequence[Any]) -> list[int | None]:
     return [
         value - value % 1000 if type(value) is int and NANOS_FROM <= value < LAST else moment(value) for value in values
     ]
+
+
+def shortened(times: Sequence[str | None], digits: int) -> list[str | None]:
+    """Times as ``times.format_all_utc`` writes them, with so many digits."""
+    length = len(format_utc(0, digits))
+    return [time and time[:length] for time in times]

@@ -121,8 +121,14 @@ def _dbt_nodes(batch: Batch) -> list[Row]:
         for invocation, trace_id in zip(batch[key.DBT_INVOCATION_ID], batch["trace_id"], strict=True)
     ]
     batch["status"] = list(map(_node_status, batch["word"], batch["failed"], batch["interrupted"]))
-    batch["rows_affected"] = list(map(_rows_affected, batch[key.DBT_ROWS_AFFECTED]))
-    batch[key.DBT_FAILURES] = list(map(_failures, batch[key.DBT_FAILURES]))
+    batch["rows_affected"] = [
+        value if value is None else _rows_affected(value) for value in batch[key.DBT_ROWS_AFFECTED]
+    ]
+    batch[key.DBT_FAILURES] = [
+        # The count without a decimal point, where it is one.
+        int(value) if isinstance(value, float) and value.is_integer() else value
+        for value in batch[key.DBT_FAILURES]
+    ]
     compiled = _stage(batch, key.DBT_COMPILE_STARTED_AT, key.DBT_COMPILE_COMPLETED_AT)
     batch.at(*compiled)
     batch["stage"] = ["compile"] * len(ids)
@@ -164,11 +170,6 @@ def _rows_affected(value: Any) -> int | None:
     """-1 is how adapters say that they don't know."""
     affected = count(value)
     return affected if affected is not None and affected >= 0 else None
-
-
-def _failures(value: Any) -> Any:
-    """The count without a decimal point, where it is one."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 # -- model refresh ------------------------------------------------------------------------------------------

@@ -16,8 +16,8 @@ from opentelemetry.trace import INVALID_SPAN_CONTEXT, StatusCode
 
 from dbbtrace import attributes as key
 from dbbtrace.identity import identity_of_span, normalise_run_id, record_ids
-from dbbtrace.times import NANOS, format_all_utc, format_utc
-from dbbtrace.warehouse.columns import ColumnCleaner, column_cleaner, moments
+from dbbtrace.times import NANOS, format_all_utc
+from dbbtrace.warehouse.columns import ColumnCleaner, column_cleaner, moments, shortened
 from dbbtrace.warehouse.schema import TABLES, Column, Row, Table
 from dbbtrace.warehouse.values import text
 
@@ -129,14 +129,14 @@ class Batch:
             ]
 
     def _identities(self) -> list[str]:
-        own = self[key.IDENTITY]
-        live = [_LIVE + span_id for span_id in self["span_id"]]
-        self["fact"] = [False] * len(live) if _nothing(own) else [stands(identity) for identity in own]
-        if not any(self["fact"]):
-            return live
+        own, span_ids = self[key.IDENTITY], self["span_id"]
+        if _nothing(own):
+            self["fact"] = [False] * len(own)
+            return [_LIVE + span_id for span_id in span_ids]
+        self["fact"] = [stands(identity) for identity in own]
         return [
-            (text(identity) or "") if fact else span
-            for identity, fact, span in zip(own, self["fact"], live, strict=True)
+            (text(identity) or "") if fact else _LIVE + span_id
+            for identity, fact, span_id in zip(own, self["fact"], span_ids, strict=True)
         ]
 
     def _either(self, attribute: str, unix_nanos: Sequence[Any]) -> list[int | None]:
@@ -189,8 +189,7 @@ def _column_cleaner(column: Column) -> ColumnCleaner:
     if column.source in _DERIVED:
         return list
     if column.source in ("started_at", "ended_at"):
-        length = len(format_utc(0, column.size))
-        return lambda values: [value and value[:length] for value in values]
+        return lambda times: shortened(times, column.size)
     return column_cleaner(column, repeats=column.source not in _UNIQUE)
 
 
