@@ -37,8 +37,9 @@ if TYPE_CHECKING:
 
 __all__ = ["build_spans"]
 
-_BATCH = 1_000
-"""Spans that are handed over together: the first are on their way before the last are made."""
+_BATCH = 250
+"""Spans that are handed over together: the first are on their way before the last are made, and each is written while
+the processor still has it at hand (30 → 27 µs a node)."""
 _UPSTREAM = "Skipped due to upstream failure"
 """What Fusion says of every skipped node, and dbt-core leaves unsaid."""
 _STAGE_KEYS = {
