@@ -7,9 +7,10 @@ surrogates, integers beyond 64 bits, keys that are no text) or would lose a valu
 from __future__ import annotations
 
 import json
+import re
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 try:
     import orjson
@@ -103,11 +104,29 @@ def _each_alone(value: Any) -> Any:
 
 
 def _dumps_exactly(fields: dict[str, Any]) -> bytes:
+    """Whatever the fields hold."""
     exact = _each_alone(fields)
     try:
         return _encode(exact).encode() + b"\n"
     except UnicodeEncodeError:  # half of a surrogate pair
         return _encode_ascii(exact).encode() + b"\n"
+
+
+def _dumps_plainly(fields: dict[str, Any]) -> bytes:
+    """By the standard library, without a look into values that need none."""
+    attributes = fields.get("attributes", {})
+    frame = [value for name, value in fields.items() if name != "attributes"]
+    try:
+        if all(map(_is_plain, attributes.values())) and all(map(_is_plain, frame)):
+            return _encode(fields).encode() + b"\n"
+    except (TypeError, ValueError):
+        pass
+    return _dumps_exactly(fields)
+
+
+def _is_plain(value: object) -> bool:
+    kind = type(value)
+    return kind is str or kind is bool or kind is float or (kind is int and _LEAST <= cast("int", value) <= _MOST)
 
 
 def _loads_exactly(data: bytes) -> Any:
@@ -125,12 +144,8 @@ def _dumps_fast(fields: dict[str, Any]) -> bytes:
     return line if b"null" not in line or not _holds_null(line) else _dumps_exactly(fields)
 
 
-def _holds_null(line: bytes) -> bool:
-    """Whether null may stand there as a value: the word alone stands in the name of every not_null test of dbt's."""
-    at = line.find(b"null")
-    while at > 0 and line[at - 1] not in b":,[":
-        at = line.find(b"null", at + 4)
-    return at > 0
+_holds_null = re.compile(rb"null(?<=[:,[]null)").search
+"""Whether null may stand there as a value: the word alone stands in the name of every not_null test of dbt's."""
 
 
 def _loads_fast(data: bytes) -> Any:
@@ -145,7 +160,7 @@ _OPTIONS = (
     if orjson is not None
     else 0
 )
-dumps: Callable[[dict[str, Any]], bytes] = _dumps_fast if orjson is not None else _dumps_exactly
+dumps: Callable[[dict[str, Any]], bytes] = _dumps_fast if orjson is not None else _dumps_plainly
 """One line, newline included, for the fields. What stands under ``attributes`` may be anything: it never fails on
 account of an attribute that can't be written, which is replaced by a text that says so."""
 loads: Callable[[bytes], Any] = _loads_fast if orjson is not None else _loads_exactly
