@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from dbbtrace.warehouse.schema import RECORD, SCHEMA, Column, Table
@@ -62,6 +62,10 @@ class Dialect:
     def parameter(self, rows: Sequence[Sequence[Any]]) -> str:
         """The rows as the one parameter of a statement whose ``batch`` takes them all at once."""
         return as_json(rows)
+
+    def fitting(self, rows: Sequence[Sequence[Any]]) -> Dialect:
+        """The dialect, as it is spelled for these values of a batch."""
+        return self
 
     def without_record(self, table: Table) -> str:
         """A query that answers a row where one without record_id stands."""
@@ -139,30 +143,45 @@ class _TSql(Dialect):
 
 
 _NEEDS_ESCAPE = re.compile(r"\\u00(?=22|5c|[01][0-9a-f])")
+_ESCAPED = re.compile(r'["\\\x00-\x1f]')
 _DECODED = {0xE022: "N'\"'", 0xE05C: "N'\\'", 0xE009: "NCHAR(9)", 0xE00A: "NCHAR(10)", 0xE00D: "NCHAR(13)"}
+_PRIVATE, _ORDINARY = " + ".join(f"NCHAR({code})" for code in _DECODED), " + ".join(_DECODED.values())
 
 
+@dataclass(frozen=True)
 class _Babelfish(_TSql):
     r"""Babelfish for PostgreSQL: its OPENJSON gives ``a\"b`` for ``"a\u0022b"``, however the quote was escaped.
 
     So a character that JSON must escape travels as one of Unicode's private use, 0xE000 above its own, and is put back
-    in the statement. Control characters but tab and the ends of lines stay what they travelled as.
+    in the statement, which takes as long as all the rest: only in columns that have one. Control characters but tab
+    and the ends of lines stay what they travelled as.
     """
+
+    plain: frozenset[int] = frozenset()
+    """Places among the bound in which nothing is to be put back."""
+
+    def fitting(self, rows: Sequence[Sequence[Any]]) -> Dialect:
+        columns = enumerate(zip(*rows, strict=True))
+        return replace(self, plain=frozenset(place for place, column in columns if not any(map(_escapes, column))))
 
     def parameter(self, rows: Sequence[Sequence[Any]]) -> str:
         return _NEEDS_ESCAPE.sub(r"\\ue0", as_json(rows))
 
     def batch(self, columns: Sequence[tuple[str, str]]) -> str:
-        travelling = [(name, wide(type_) if type_.startswith("varchar") else type_) for name, type_ in columns]
-        arrived = ", ".join(f"{self._decoded(name, type_)} AS {self.quote(name)}" for name, type_ in columns)
-        return f"(SELECT {arrived} FROM {super().batch(travelling)} AS b)"
+        put_back = [place for place, (_, type_) in enumerate(columns) if "varchar" in type_ and place not in self.plain]
+        if not put_back:
+            return super().batch(columns)
+        travelling, arrived = list(columns), [f"b.{self.quote(name)}" for name, _ in columns]
+        for place in put_back:
+            name, type_ = columns[place]
+            travelling[place] = (name, wide(type_) if type_.startswith("varchar") else type_)
+            arrived[place] = f"CONVERT({type_}, TRANSLATE({arrived[place]}, {_PRIVATE}, {_ORDINARY}))"
+        named = ", ".join(f"{value} AS {self.quote(name)}" for value, (name, _) in zip(arrived, columns, strict=True))
+        return f"(SELECT {named} FROM {super().batch(travelling)} AS b)"
 
-    def _decoded(self, name: str, type_: str) -> str:
-        value = f"b.{self.quote(name)}"
-        if "varchar" not in type_:
-            return value
-        private, plain = " + ".join(f"NCHAR({code})" for code in _DECODED), " + ".join(_DECODED.values())
-        return f"CONVERT({type_}, TRANSLATE({value}, {private}, {plain}))"
+
+def _escapes(value: Any) -> bool:
+    return type(value) is str and _ESCAPED.search(value) is not None
 
 
 SQLITE: Final = Dialect("sqlite")

@@ -114,8 +114,9 @@ class OdbcConnector:
 
     def insert(self, connection: Any, table: Table, shape: Shape, rows: Sequence[Row]) -> int:
         dialect = self.dialect(connection)
-        statement = suited(dialect, table, shape, rows)
-        cursor = self.execute(connection, statement.sql, (dialect.parameter(statement.bind(rows)),))
+        bound = suited(dialect, table, shape, rows).bind(rows)
+        statement = suited(dialect.fitting(bound), table, shape, rows)
+        cursor = self.execute(connection, statement.sql, (dialect.parameter(bound),))
         try:
             return max(int(cursor.rowcount), 0)
         finally:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from dbbtrace import attributes as key
 from dbbtrace.times import format_all_utc, format_utc
 from dbbtrace.warehouse.columns import column_cleaner
-from dbbtrace.warehouse.dialects import BABELFISH, SQLITE, as_json
+from dbbtrace.warehouse.dialects import BABELFISH, SQLITE, TSQL, as_json
 from dbbtrace.warehouse.schema import TABLES, Kind
 from dbbtrace.warehouse.values import cleaner
 from tests.warehouse.spans import RUN, span
@@ -142,3 +142,16 @@ def test_babelfish_puts_it_back_in_t_sql():
     sqlglot.parse_one(sql, dialect="tsql", error_level=sqlglot.ErrorLevel.RAISE)
     assert "CONVERT(varchar(8000), TRANSLATE(b.[a]" in sql
     assert "WITH ([a] nvarchar(max) '$[0]', [n] bigint '$[1]')" in sql
+
+
+def test_babelfish_puts_it_back_where_there_is_something():
+    """It takes as long as everything else: not in a column in which no text needs it, nor for numbers and NULL."""
+    fitting = BABELFISH.fitting([("plain", 'a"b', None, 1), ("é 漢", "x", None, 2), ("", "tab\t", None, 3)])
+    columns = [("a", "varchar(9)"), ("b", "varchar(9)"), ("c", "varchar(9)"), ("n", "bigint")]
+    sql = f"SELECT j.[a], j.[b], j.[c], j.[n] FROM {fitting.batch(columns)} AS j"
+    sqlglot.parse_one(sql, dialect="tsql", error_level=sqlglot.ErrorLevel.RAISE)
+    assert "SELECT b.[a] AS [a], CONVERT(varchar(9), TRANSLATE(b.[b]" in sql
+    assert sql.count("TRANSLATE") == 1
+    assert "WITH ([a] varchar(9) '$[0]', [b] nvarchar(9) '$[1]', [c] varchar(9) '$[2]', [n] bigint '$[3]')" in sql
+    assert BABELFISH.fitting([("plain", "x", None, 1)]).batch(columns) == TSQL.batch(columns)
+    assert TSQL.fitting([('a"b',)]) is TSQL
