@@ -18,7 +18,7 @@ __all__ = ["ColumnCleaner", "column_cleaner", "moments", "numbers", "shortened"]
 
 ColumnCleaner = Callable[[Sequence[Any]], Sequence[Any]]
 
-_MOST_REMEMBERED = 4096
+_MOST_REMEMBERED = 1024
 _LONGEST_REMEMBERED = 255
 
 
