@@ -97,7 +97,7 @@ class Run:
     data_product: str | None
     environment: str | None
     status: str
-    """Failed, Running, Unknown, Warned or Succeeded: the worst that became of its operations."""
+    """Failed, Running, Unknown, Warned, Succeeded or Skipped: the worst that became of its operations."""
     started_at: datetime | None
     ended_at: datetime | None
     seconds: float | None
@@ -137,8 +137,9 @@ def outcomes(found: Iterable[Operation]) -> list[Operation]:
 def status_of(found: Iterable[Operation]) -> str:
     """The one status of many operations: what became of the worst of them, as ``monitoring_runs`` has it."""
     present = {operation.status for operation in outcomes(found)}
-    if "Failed" in present or "Running" in present:
-        return "Failed" if "Failed" in present else "Running"
-    if present - {"Succeeded", "Warned", "Skipped"}:
-        return "Unknown"
-    return "Warned" if "Warned" in present else "Succeeded"
+    if present - {"Succeeded", "Failed", "Warned", "Skipped", "Running"}:
+        present.add("Unknown")
+    return next((word for word in _WORST_FIRST if word in present), "Skipped")
+
+
+_WORST_FIRST = ("Failed", "Running", "Unknown", "Warned", "Succeeded")

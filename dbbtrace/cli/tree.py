@@ -160,7 +160,7 @@ def _workload_line(name: str, group: Sequence[Operation]) -> _Line:
     return _Line(
         "",
         name,
-        "Skipped" if all(each.status == "Skipped" for each in done) else status_of(done),
+        status_of(done),
         started,
         ended,
         (ended - started).total_seconds() if started and ended else None,

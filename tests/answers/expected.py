@@ -98,7 +98,9 @@ def _loads(rows: Iterable[Row]) -> Iterable[Row]:
 
 
 def _load_rank(row: Row) -> tuple[Any, ...]:
-    return not interrupted(row), _load_start(row), row.get("record_id") is not None
+    own = row.get("record_id") is not None
+    start = _load_start(row) if own else _load_start(row) - timedelta(seconds=1)  # by hand, it may be rounded
+    return not interrupted(row), start, own
 
 
 def _is_another_load(row: Row, before: Row) -> bool:
@@ -134,7 +136,20 @@ def _load_start(row: Row) -> datetime:
 
 
 def _nodes(rows: Sequence[Row]) -> Iterable[Row]:
-    executed = [row for row in rows if row["process_stage"] in (None, "execute")]
+    by_hand: dict[Any, list[Row]] = defaultdict(list)
+    for row in rows:
+        if not row.get("record_id"):
+            by_hand[_natural(row)].append(row)
+    broken = {
+        natural
+        for natural, group in by_hand.items()
+        if all(row["process_stage"] == "compile" and (row["status"] or "").lower() != "success" for row in group)
+    }
+    executed = [
+        row
+        for row in rows
+        if row["process_stage"] != "compile" or (not row.get("record_id") and _natural(row) in broken)
+    ]
     ended = {(row["orchestration_run_id"], row.get("span_id")) for row in executed if not interrupted(row)}
     own = {_natural(row) for row in executed if row.get("record_id")}
     seen, standing = set(), []
@@ -176,7 +191,10 @@ def _natural(row: Row) -> tuple[Any, ...]:
 
 
 def _thing(row: Row) -> tuple[Any, ...]:
-    return row["orchestration_run_id"], row.get("unique_id") or row["relation_name"] or row["item_name"]
+    relation = row["relation_name"]
+    if (relation or "").lower() in ("", "none", "null"):
+        relation = None
+    return row["orchestration_run_id"], row.get("unique_id") or relation or row["item_name"]
 
 
 def _recency(row: Row) -> tuple[Any, ...]:
@@ -193,7 +211,16 @@ def _refreshes(rows: Sequence[Row]) -> Iterable[Row]:
             second = (row["process_started_at"] or row.get("record_id") or "")[:19]
             groups[row["orchestration_run_id"], row["semantic_model_id"], second].append(row)
     chosen = [
-        max(group, key=lambda row: (not interrupted(row), bool(row.get("record_id")))) for group in groups.values()
+        max(
+            group,
+            key=lambda row: (
+                not interrupted(row),
+                status(row["status"], None) != "Running",
+                bool(row.get("record_id")),
+                row["process_completed_at"] or "",
+            ),
+        )
+        for group in groups.values()
     ]
     for row in chosen:
         same = [other for other in chosen if _model(other) == _model(row)]
@@ -201,8 +228,8 @@ def _refreshes(rows: Sequence[Row]) -> Iterable[Row]:
         yield _operation(
             row,
             "consumption",
-            operation=row.get("semantic_model_name") or row["semantic_model_id"],
-            operation_id=row["semantic_model_id"],
+            operation=row.get("semantic_model_name") or row["semantic_model_id"] or "(no name)",
+            operation_id=row["semantic_model_id"] or row.get("semantic_model_name") or "(no name)",
             start_time=start,
             end_time=end_of(start, end, row["duration"]),
             seconds=seconds(start, end, row["duration"]),
@@ -240,7 +267,9 @@ def _run(group: list[Row]) -> Row:
         "environment": max((o["environment"] for o in group if o["environment"]), default=None),
         "status": next(
             (word for word in ("Failed", "Running") if word in words),
-            "Unknown" if set(words) - known else "Warned" if "Warned" in words else "Succeeded",
+            "Unknown"
+            if set(words) - known
+            else next((word for word in ("Warned", "Succeeded") if word in words), "Skipped"),
         ),
         "start_time": start,
         "end_time": end,
@@ -260,7 +289,7 @@ def _run(group: list[Row]) -> Row:
         "bytes_written": _sum(o["bytes_written"] for o in loads),
         "loads_without_end": sum(o["end_time"] is None or o["error_type"] == "Interrupted" for o in loads),
         "interrupted": sum(o["error_type"] == "Interrupted" for o in outcomes),
-        "slowest_seconds": max((o["seconds"] for o in group if o["seconds"] is not None), default=None),
+        "slowest_seconds": max((o["seconds"] for o in outcomes if o["seconds"] is not None), default=None),
         "without_refresh": int(_count(outcomes, "consumption", "Succeeded") == 0),
     }
 

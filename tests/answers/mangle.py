@@ -29,6 +29,7 @@ def mangled(history: History, seed: int) -> History:
         loads += [_retried_load(row, chance) for row in chance.sample(loads, min(3, len(loads)))]
         loads += [_interrupted(row) for row in chance.sample(loads, min(2, len(loads)))]
         loads += [_by_hand(row) for row in chance.sample(loads, min(3, len(loads)))]
+        loads += [_rounded_up(row) for row in chance.sample(loads, min(2, len(loads)))]
         loads += [dict(row) for row in chance.sample(loads, min(4, len(loads)))]
         loads.append({**chance.choice(loads), "orchestration_run_id": "", "record_id": "e" * 32})
     if executed:
@@ -40,12 +41,16 @@ def mangled(history: History, seed: int) -> History:
         nodes += [_by_hand(row) for row in chance.sample(executed, min(4, len(executed)))]
         nodes += [dict(row) for row in chance.sample(nodes, min(6, len(nodes)))]
         nodes += [_alone(row) for row in chance.sample(executed, min(2, len(executed)))]
+        nodes += [_broken(row) for row in chance.sample(executed, min(2, len(executed)))]
+        nodes += [_without_relation(row, word) for row, word in zip(executed, ("None", "", "none", None), strict=False)]
     if refreshes:
         chance.choice(refreshes)["status"] = chance.choice(["Unknown", "Failed", "Cancelled", "Disabled"])
         row = chance.choice(refreshes)
         refreshes.append(_second_refresh(row))
         refreshes.append(_interrupted(chance.choice(refreshes)))
         refreshes.append({**row, "record_id": None, "span_id": None, "error_type": None, "error_message": None})
+        refreshes.append({**row, **dict.fromkeys(("record_id", "span_id", "process_completed_at")), "status": "Unknown"})
+        refreshes.append({**row, **dict.fromkeys(("record_id", "semantic_model_id", "semantic_model_name"))})
     for rows in history.rows.values():
         chance.shuffle(rows)
     return history
@@ -91,6 +96,21 @@ def _by_hand(row: Row) -> Row:
     if "timestamp" in row:
         by_hand |= {"process_started_at": None, "process_completed_at": None, "environment": None}
     return by_hand
+
+
+def _rounded_up(row: Row) -> Row:
+    """By hand, with the next full second for a start."""
+    return {**_by_hand(row), "timestamp": _later(row, "timestamp", 1, 0)}
+
+
+def _broken(row: Row) -> Row:
+    """By hand: of a node that failed to compile dbt times no other stage."""
+    return {**_alone(row), "process_stage": "compile", "status": "error", "invocation_id": "7" * 36}
+
+
+def _without_relation(row: Row, word: str | None) -> Row:
+    """A test by hand: several share a relation that is none."""
+    return {**_alone(row), "relation_name": word, "item_name": f"test_{row['item_name']}", "status": "fail"}
 
 
 def _alone(row: Row) -> Row:

@@ -11,12 +11,16 @@ WITH load_rows AS (
         l.error_type, l.error_message,
         COALESCE(MOMENT(l.process_started_at), MOMENT(l.[timestamp])) AS start_time,
         MOMENT(l.process_completed_at) AS end_time,
-        -- The outcome comes first: one that ended before an interrupted one, then the one that started last.
+        -- The outcome comes first: one that ended before an interrupted one, then the one that started last, by a
+        -- second and more where the row was made by hand.
         ROW_NUMBER() OVER (
             PARTITION BY l.orchestration_run_id, l.source_name, l.schema_name, l.table_name
             ORDER BY
                 CASE WHEN l.error_type = 'Interrupted' THEN 1 ELSE 0 END,
-                COALESCE(MOMENT(l.process_started_at), MOMENT(l.[timestamp])) DESC,
+                CASE
+                    WHEN l.record_id IS NULL THEN PLUS_SECONDS(COALESCE(MOMENT(l.process_started_at), MOMENT(l.[timestamp])), -1)
+                    ELSE COALESCE(MOMENT(l.process_started_at), MOMENT(l.[timestamp]))
+                END DESC,
                 CASE WHEN l.record_id IS NULL THEN 1 ELSE 0 END,
                 l.record_id
         ) AS place,
@@ -24,7 +28,10 @@ WITH load_rows AS (
             PARTITION BY l.orchestration_run_id, l.source_name, l.schema_name, l.table_name
             ORDER BY
                 CASE WHEN l.error_type = 'Interrupted' THEN 1 ELSE 0 END,
-                COALESCE(MOMENT(l.process_started_at), MOMENT(l.[timestamp])) DESC,
+                CASE
+                    WHEN l.record_id IS NULL THEN PLUS_SECONDS(COALESCE(MOMENT(l.process_started_at), MOMENT(l.[timestamp])), -1)
+                    ELSE COALESCE(MOMENT(l.process_started_at), MOMENT(l.[timestamp]))
+                END DESC,
                 CASE WHEN l.record_id IS NULL THEN 1 ELSE 0 END,
                 l.record_id
         ) AS record_before,
@@ -32,7 +39,10 @@ WITH load_rows AS (
             PARTITION BY l.orchestration_run_id, l.source_name, l.schema_name, l.table_name
             ORDER BY
                 CASE WHEN l.error_type = 'Interrupted' THEN 1 ELSE 0 END,
-                COALESCE(MOMENT(l.process_started_at), MOMENT(l.[timestamp])) DESC,
+                CASE
+                    WHEN l.record_id IS NULL THEN PLUS_SECONDS(COALESCE(MOMENT(l.process_started_at), MOMENT(l.[timestamp])), -1)
+                    ELSE COALESCE(MOMENT(l.process_started_at), MOMENT(l.[timestamp]))
+                END DESC,
                 CASE WHEN l.record_id IS NULL THEN 1 ELSE 0 END,
                 l.record_id
         ) AS start_before
@@ -40,38 +50,62 @@ WITH load_rows AS (
     WHERE l.orchestration_run_id <> ''
 ),
 own_nodes AS (
-    -- A hand-made row is left out where one of ours stands beside it.
-    SELECT
-        d.orchestration_run_id, d.invocation_id, d.item_name, COALESCE(d.relation_name, '') AS relation_name
+    -- Nodes with a row of ours in runs that have hand-made rows, too.
+    SELECT CONCAT(d.orchestration_run_id, '/', d.invocation_id, '/', d.item_name, '/', COALESCE(d.relation_name, '')) AS node
     FROM meta.monitoring_transformation_dbt AS d
     WHERE
         d.record_id IS NOT NULL
         AND d.orchestration_run_id IN (
             SELECT h.orchestration_run_id FROM meta.monitoring_transformation_dbt AS h WHERE h.record_id IS NULL
         )
-    GROUP BY d.orchestration_run_id, d.invocation_id, d.item_name, COALESCE(d.relation_name, '')
 ),
 ended_nodes AS (
-    -- A row that says Interrupted is left out where its operation ended all the same.
-    SELECT d.orchestration_run_id, d.span_id
+    -- Spans that ended in runs with interrupted ones.
+    SELECT CONCAT(d.orchestration_run_id, '/', d.span_id) AS span
     FROM meta.monitoring_transformation_dbt AS d
     WHERE
-        COALESCE(d.error_type, '') <> 'Interrupted'
+        d.span_id IS NOT NULL
+        AND COALESCE(d.error_type, '') <> 'Interrupted'
         AND COALESCE(d.process_stage, 'execute') = 'execute'
         AND d.orchestration_run_id IN (
             SELECT h.orchestration_run_id
             FROM meta.monitoring_transformation_dbt AS h
             WHERE h.error_type = 'Interrupted'
         )
-    GROUP BY d.orchestration_run_id, d.span_id
+),
+lone_compiles AS (
+    -- Hand-made writers have one row for each stage that dbt timed: of what failed to compile no other.
+    SELECT CONCAT(d.orchestration_run_id, '/', d.invocation_id, '/', d.item_name, '/', COALESCE(d.relation_name, '')) AS node
+    FROM meta.monitoring_transformation_dbt AS d
+    WHERE d.record_id IS NULL AND d.orchestration_run_id <> ''
+    GROUP BY CONCAT(d.orchestration_run_id, '/', d.invocation_id, '/', d.item_name, '/', COALESCE(d.relation_name, ''))
+    HAVING
+        MAX(CASE WHEN d.process_stage = 'compile' AND COALESCE(LOWER(d.status), '') <> 'success' THEN 0 ELSE 1 END) = 0
 ),
 repeated_nodes AS (
-    SELECT
-        d.orchestration_run_id,
-        COALESCE(d.unique_id, d.relation_name, d.item_name) AS node
+    SELECT d.orchestration_run_id, CONCAT(d.orchestration_run_id, '/', NODE_ID(d.unique_id, d.relation_name, d.item_name)) AS node
     FROM meta.monitoring_transformation_dbt AS d
-    WHERE d.orchestration_run_id <> '' AND COALESCE(d.process_stage, 'execute') = 'execute'
-    GROUP BY d.orchestration_run_id, COALESCE(d.unique_id, d.relation_name, d.item_name)
+    WHERE
+        d.orchestration_run_id <> ''
+        -- Not a compile row, but for those; not a hand-made row beside one of ours; not interrupted if ended all the same.
+        AND (
+            COALESCE(d.process_stage, 'execute') <> 'compile'
+            OR (
+                d.record_id IS NULL
+                AND CONCAT(d.orchestration_run_id, '/', d.invocation_id, '/', d.item_name, '/', COALESCE(d.relation_name, ''))
+                IN (SELECT c.node FROM lone_compiles AS c)
+            )
+        )
+        AND (
+            d.record_id IS NOT NULL
+            OR CONCAT(d.orchestration_run_id, '/', d.invocation_id, '/', d.item_name, '/', COALESCE(d.relation_name, ''))
+            NOT IN (SELECT w.node FROM own_nodes AS w)
+        )
+        AND (
+            COALESCE(d.error_type, '') <> 'Interrupted'
+            OR CONCAT(d.orchestration_run_id, '/', d.span_id) NOT IN (SELECT e.span FROM ended_nodes AS e)
+        )
+    GROUP BY d.orchestration_run_id, NODE_ID(d.unique_id, d.relation_name, d.item_name)
     HAVING COUNT(*) > 1
 ),
 node_rows AS (
@@ -85,25 +119,28 @@ node_rows AS (
         MOMENT(d.process_completed_at) AS end_time,
         1 AS place, NULL_TEXT AS mark, NULL_TEXT AS mark_before
     FROM meta.monitoring_transformation_dbt AS d
-    LEFT JOIN repeated_nodes AS p
-        ON p.orchestration_run_id = d.orchestration_run_id
-        AND p.node = COALESCE(d.unique_id, d.relation_name, d.item_name)
-    LEFT JOIN own_nodes AS w
-        ON w.orchestration_run_id = d.orchestration_run_id
-        AND w.invocation_id = d.invocation_id
-        AND w.item_name = d.item_name
-        AND w.relation_name = COALESCE(d.relation_name, '')
-        AND d.record_id IS NULL
-    LEFT JOIN ended_nodes AS e
-        ON e.orchestration_run_id = d.orchestration_run_id
-        AND e.span_id = d.span_id
-        AND d.error_type = 'Interrupted'
     WHERE
         d.orchestration_run_id <> ''
-        AND COALESCE(d.process_stage, 'execute') = 'execute'
-        AND p.orchestration_run_id IS NULL
-        AND w.orchestration_run_id IS NULL
-        AND e.orchestration_run_id IS NULL
+        AND CONCAT(d.orchestration_run_id, '/', NODE_ID(d.unique_id, d.relation_name, d.item_name))
+        NOT IN (SELECT p.node FROM repeated_nodes AS p)
+        -- Not a compile row, but for those; not a hand-made row beside one of ours; not interrupted if ended all the same.
+        AND (
+            COALESCE(d.process_stage, 'execute') <> 'compile'
+            OR (
+                d.record_id IS NULL
+                AND CONCAT(d.orchestration_run_id, '/', d.invocation_id, '/', d.item_name, '/', COALESCE(d.relation_name, ''))
+                IN (SELECT c.node FROM lone_compiles AS c)
+            )
+        )
+        AND (
+            d.record_id IS NOT NULL
+            OR CONCAT(d.orchestration_run_id, '/', d.invocation_id, '/', d.item_name, '/', COALESCE(d.relation_name, ''))
+            NOT IN (SELECT w.node FROM own_nodes AS w)
+        )
+        AND (
+            COALESCE(d.error_type, '') <> 'Interrupted'
+            OR CONCAT(d.orchestration_run_id, '/', d.span_id) NOT IN (SELECT e.span FROM ended_nodes AS e)
+        )
     UNION ALL
     SELECT
         d.item_name, d.invocation_id, d.status, d.execution_time, d.relation_name, d.rows_affected, d.duration,
@@ -114,37 +151,41 @@ node_rows AS (
         MOMENT(d.process_completed_at) AS end_time,
         -- What became of the node last comes first; the same row twice stands in sequence.
         ROW_NUMBER() OVER (
-            PARTITION BY d.orchestration_run_id, COALESCE(d.unique_id, d.relation_name, d.item_name)
+            PARTITION BY d.orchestration_run_id, NODE_ID(d.unique_id, d.relation_name, d.item_name)
             ORDER BY
                 d.generated_at DESC, d.process_started_at DESC,
                 CASE WHEN d.error_type = 'Interrupted' THEN 1 ELSE 0 END, d.record_id
         ) AS place,
         COALESCE(d.record_id, SECOND_OF(d.generated_at), '') AS mark,
         LAG(COALESCE(d.record_id, SECOND_OF(d.generated_at), '')) OVER (
-            PARTITION BY d.orchestration_run_id, COALESCE(d.unique_id, d.relation_name, d.item_name)
+            PARTITION BY d.orchestration_run_id, NODE_ID(d.unique_id, d.relation_name, d.item_name)
             ORDER BY
                 d.generated_at DESC, d.process_started_at DESC,
                 CASE WHEN d.error_type = 'Interrupted' THEN 1 ELSE 0 END, d.record_id
         ) AS mark_before
     FROM meta.monitoring_transformation_dbt AS d
-    INNER JOIN repeated_nodes AS p
-        ON p.orchestration_run_id = d.orchestration_run_id
-        AND p.node = COALESCE(d.unique_id, d.relation_name, d.item_name)
-    LEFT JOIN own_nodes AS w
-        ON w.orchestration_run_id = d.orchestration_run_id
-        AND w.invocation_id = d.invocation_id
-        AND w.item_name = d.item_name
-        AND w.relation_name = COALESCE(d.relation_name, '')
-        AND d.record_id IS NULL
-    LEFT JOIN ended_nodes AS e
-        ON e.orchestration_run_id = d.orchestration_run_id
-        AND e.span_id = d.span_id
-        AND d.error_type = 'Interrupted'
     WHERE
         d.orchestration_run_id IN (SELECT q.orchestration_run_id FROM repeated_nodes AS q)
-        AND COALESCE(d.process_stage, 'execute') = 'execute'
-        AND w.orchestration_run_id IS NULL
-        AND e.orchestration_run_id IS NULL
+        AND CONCAT(d.orchestration_run_id, '/', NODE_ID(d.unique_id, d.relation_name, d.item_name))
+        IN (SELECT p.node FROM repeated_nodes AS p)
+        -- Not a compile row, but for those; not a hand-made row beside one of ours; not interrupted if ended all the same.
+        AND (
+            COALESCE(d.process_stage, 'execute') <> 'compile'
+            OR (
+                d.record_id IS NULL
+                AND CONCAT(d.orchestration_run_id, '/', d.invocation_id, '/', d.item_name, '/', COALESCE(d.relation_name, ''))
+                IN (SELECT c.node FROM lone_compiles AS c)
+            )
+        )
+        AND (
+            d.record_id IS NOT NULL
+            OR CONCAT(d.orchestration_run_id, '/', d.invocation_id, '/', d.item_name, '/', COALESCE(d.relation_name, ''))
+            NOT IN (SELECT w.node FROM own_nodes AS w)
+        )
+        AND (
+            COALESCE(d.error_type, '') <> 'Interrupted'
+            OR CONCAT(d.orchestration_run_id, '/', d.span_id) NOT IN (SELECT e.span FROM ended_nodes AS e)
+        )
 ),
 ended_refreshes AS (
     SELECT r.orchestration_run_id, r.span_id
@@ -165,7 +206,9 @@ refresh_rows AS (
                 r.orchestration_run_id, r.semantic_model_id, COALESCE(SECOND_OF(r.process_started_at), r.record_id)
             ORDER BY
                 CASE WHEN r.error_type = 'Interrupted' THEN 1 ELSE 0 END,
+                CASE WHEN STATUS(r.status, NULL) = 'Running' THEN 1 ELSE 0 END,
                 CASE WHEN r.record_id IS NULL THEN 1 ELSE 0 END,
+                r.process_completed_at DESC,
                 r.record_id
         ) AS place
     FROM meta.monitoring_semantic_model_refresh AS r
@@ -194,8 +237,8 @@ SELECT
     l.environment,
     'integration' AS workload,
     'table_load' AS kind,
-    CASE WHEN l.schema_name <> '' THEN CONCAT(l.schema_name, '.', l.table_name) ELSE l.table_name END AS operation,
-    CONCAT(COALESCE(l.source_name, ''), '/', COALESCE(l.schema_name, ''), '/', l.table_name) AS operation_id,
+    NAMED(CASE WHEN l.schema_name <> '' THEN CONCAT(l.schema_name, '.', l.table_name) ELSE l.table_name END) AS operation,
+    CONCAT(COALESCE(l.source_name, ''), '/', COALESCE(l.schema_name, ''), '/', NAMED(l.table_name)) AS operation_id,
     l.source_name,
     NULL_TEXT AS resource_type,
     STATUS(l.status, l.error_type) AS status,
@@ -235,8 +278,8 @@ SELECT
     CASE WHEN n.environment <> 'UNKNOWN' THEN n.environment END,
     'transformation',
     'dbt_node',
-    n.item_name,
-    COALESCE(n.unique_id, n.relation_name, n.item_name),
+    NAMED(n.item_name),
+    NODE_ID(n.unique_id, n.relation_name, n.item_name),
     NULL_TEXT,
     n.resource_type,
     STATUS(n.status, n.error_type),
@@ -271,8 +314,8 @@ SELECT
     f.environment,
     'consumption',
     'model_refresh',
-    COALESCE(f.semantic_model_name, f.semantic_model_id),
-    f.semantic_model_id,
+    NAMED(f.semantic_model_name, f.semantic_model_id),
+    NAMED(f.semantic_model_id, f.semantic_model_name),
     NULL_TEXT,
     NULL_TEXT,
     STATUS(f.status, f.error_type),
@@ -304,8 +347,8 @@ SELECT
     NULL_TEXT,
     'reconciliation',
     'reconciliation_result',
-    k.kpi_name,
-    CONCAT(COALESCE(k.source_name, ''), '/', k.kpi_name),
+    NAMED(k.kpi_name),
+    CONCAT(COALESCE(k.source_name, ''), '/', NAMED(k.kpi_name)),
     k.source_name,
     NULL_TEXT,
     'Succeeded',

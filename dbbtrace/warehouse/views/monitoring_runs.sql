@@ -21,8 +21,8 @@ WITH run_parts AS (
         SUM(CASE WHEN o.error_type = 'Interrupted' THEN 1 - o.superseded ELSE 0 END) AS interrupted,
         SUM(CASE WHEN COALESCE(o.error_message, '') = '' THEN 1 - o.superseded ELSE 0 END) AS without_reason,
         -- The greatest of "seconds, padded, and name": cheaper than ranking every operation of every run.
-        MAX(CONCAT(SORTABLE_SECONDS(o.seconds), o.operation)) AS slowest,
-        MAX(o.seconds) AS slowest_seconds,
+        MAX(CASE WHEN o.superseded = 0 THEN CONCAT(SORTABLE_SECONDS(o.seconds), o.operation) END) AS slowest,
+        MAX(CASE WHEN o.superseded = 0 THEN o.seconds END) AS slowest_seconds,
         MAX(o.trace_id) AS trace_id
     FROM meta.monitoring_operations AS o
     GROUP BY o.orchestration_run_id, o.workload, o.status
@@ -83,7 +83,8 @@ SELECT
         WHEN t.running > 0 THEN 'Running'
         WHEN t.unknown > 0 THEN 'Unknown'
         WHEN t.warned > 0 THEN 'Warned'
-        ELSE 'Succeeded'
+        WHEN t.succeeded > 0 THEN 'Succeeded'
+        ELSE 'Skipped'
     END AS status,
     t.start_time,
     t.end_time,

@@ -31,6 +31,18 @@ def _status(word: str, error_type: str) -> str:
     return f"CASE {unknown}{' '.join(cases)} ELSE COALESCE({word}, 'Unknown') END"
 
 
+def _named(*names: str) -> str:
+    """The first that names something."""
+    known = [f"NULLIF({name}, '')" for name in names]
+    return f"COALESCE({', '.join(known)}, '(no name)')"
+
+
+def _node_id(unique_id: str, relation_name: str, item_name: str) -> str:
+    """What names the same node in every run. Hand-made writers leave relations of tests empty, or Python's None."""
+    relation = f"CASE WHEN LOWER({relation_name}) NOT IN ('', 'none', 'null') THEN {relation_name} END"
+    return f"COALESCE({unique_id}, {relation}, NULLIF({item_name}, ''), '(no name)')"
+
+
 # -- SQLite: times are texts; MOMENT gives all of them one form, with six fraction digits -------------------------
 
 _SQLITE: Final[Words] = {
@@ -61,6 +73,8 @@ _SQLITE: Final[Words] = {
     "SUBSTRING": lambda x, start, length: f"SUBSTR({x}, {start}, {length})",
     "EACH_OF": lambda x: f"JSON_EACH(CASE WHEN JSON_VALID({x}) THEN {x} END)",
     "STATUS": _status,
+    "NAMED": _named,
+    "NODE_ID": _node_id,
 }
 
 # -- T-SQL, in words that Fabric Warehouse has ---------------------------------------------------------------
@@ -73,7 +87,7 @@ _TSQL: Final[Words] = {
     "NULL_COUNT": lambda: "CAST(NULL AS bigint)",
     "NULL_FLOAT": lambda: "CAST(NULL AS float)",
     "NULL_MOMENT": lambda: "CAST(NULL AS datetime2(6))",
-    "FLOAT": lambda x: f"CAST({x} AS float)",
+    "FLOAT": lambda x: f"TRY_CAST({x} AS float)",
     "TEXT": lambda x: f"CAST({x} AS varchar(8000))",
     "CONCAT": lambda *parts: f"CONCAT({', '.join(parts)})",
     "LAST_SEGMENT": lambda x: f"RIGHT({x}, CHARINDEX('.', CONCAT(REVERSE({x}), '.')) - 1)",
@@ -82,7 +96,7 @@ _TSQL: Final[Words] = {
     "SECOND_OF": lambda x: f"CONVERT(varchar(19), {x}, 120)",
     "DAY_OF": lambda x: f"CONVERT(varchar(10), {x}, 120)",
     "PLUS_SECONDS": lambda at, n: (
-        f"DATEADD(second, CASE WHEN {n} BETWEEN 0 AND {_LONGEST} THEN CAST({n} AS int) END, {at})"
+        f"DATEADD(second, CASE WHEN {n} BETWEEN -1 AND {_LONGEST} THEN CAST({n} AS int) END, {at})"
     ),
     "SECONDS_BETWEEN": lambda a, b: f"DATEDIFF_BIG(microsecond, {a}, {b}) / 1E6",
     "SORTABLE_SECONDS": lambda x: f"RIGHT(CONCAT('0000000000000', CAST({x} * 1000 AS bigint)), 13)",
@@ -90,6 +104,8 @@ _TSQL: Final[Words] = {
     # With a type of our own: the default one is nvarchar, in a collation that may not be the database's.
     "EACH_OF": lambda x: f"OPENJSON(CASE WHEN ISJSON({x}) = 1 THEN {x} END) WITH ([value] varchar(1000) '$')",
     "STATUS": _status,
+    "NAMED": _named,
+    "NODE_ID": _node_id,
 }
 
 _WORD = re.compile(r"\b(" + "|".join(sorted(_TSQL, key=len, reverse=True)) + r")\b")
