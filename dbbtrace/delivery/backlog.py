@@ -1,7 +1,9 @@
-"""What waits for one destination of this process: recent spans in memory, the others where they stand in the journal.
+"""What waits for one destination of this process: spans in memory, and the others where they stand in the journal.
 
-``put`` and ``catch_up`` are called inside the gate, the rest by the destination's own thread; deques keep the two
-apart without a lock. Without a journal memory is all there is, and it is bounded: steps go first, then the oldest.
+They queue in their order; where the queue was full, a gap in it says up to where the journal is to be read instead.
+``put``, ``missed`` and ``catch_up`` are called inside the gate, the rest by the destination's own thread; deques keep
+the two apart without a lock. Without a journal memory is all there is, and it is bounded: steps go first, then the
+oldest.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from typing import NamedTuple, TypeVar
 
 from opentelemetry.sdk.trace import ReadableSpan
 
@@ -24,6 +27,16 @@ IN_MEMORY = 2 * BATCH
 are read back."""
 WITHOUT_JOURNAL = 100_000
 """Spans kept where no journal can be written; beyond that they are lost, and it is said."""
+
+
+T = TypeVar("T")
+
+
+class _Gap(NamedTuple):
+    """Spans that are not in the queue."""
+
+    position: Position
+    """They stand in the journal before this."""
 
 
 class Memory:
@@ -52,8 +65,8 @@ class Memory:
         return _pop(self._rows, most) or _pop(self._others, most)
 
 
-def _pop(waiting: deque[Item], most: int) -> list[Item]:
-    items: list[Item] = []
+def _pop(waiting: deque[T], most: int) -> list[T]:
+    items: list[T] = []
     with suppress(IndexError):
         while len(items) < most:
             items.append(waiting.popleft())
@@ -80,8 +93,6 @@ class Backlog(Source):
         lost: Callable[[Backlog], None],
     ) -> None:
         super().__init__()
-        self.behind = False
-        """There is more in the journal than in memory."""
         self.journal = journal
         self.memory = memory
         self._seen: Position = source.BEGINNING
@@ -89,28 +100,42 @@ class Backlog(Source):
         self._claim = claim
         self._wants = wants
         self._lost = lost
-        self._recent: deque[Item] = deque()
+        self._recent: deque[Item | _Gap] = deque()
+        self._missed: Position = source.BEGINNING
+        """Behind the last span that stands in the journal only."""
+        self._gap_is_open = False
+        """It is the last that was put in: the next one in the queue comes after a gap."""
+        self._forgotten = False
         self._reading: Iterator[reader.Record] | None = None
-        self._reading_to: Position = source.BEGINNING
+        self._read_to: Position = source.BEGINNING
+        """Up to there the journal is to be read before the queue goes on."""
 
     # -- inside the gate ----------------------------------------------------------------------------------------
 
     def put(self, position: Position | None, span: ReadableSpan) -> bool:
         """A span has ended; it stands in the journal before the position, if any. Answers whether its thread should
         look: it is the first to wait, or another batch is full."""
+        after_gap = False
         if position is None:
             self.memory.put(span)
             waiting = len(self.memory)
-        elif self.behind:
+        elif self._forgotten:
+            return False
+        elif len(self._recent) >= IN_MEMORY:
+            self.missed(position)
             return False
         else:
-            recent = self._recent
-            waiting = len(recent) + 1
-            if waiting > IN_MEMORY:
-                self.behind = True
-            else:
-                recent.append(Item(position, span))
-        return waiting == 1 or not waiting % BATCH
+            if after_gap := self._gap_is_open:
+                self._recent.append(_Gap(self._missed))
+                self._gap_is_open = False
+            self._recent.append(Item(position, span))
+            waiting = len(self._recent)
+        return waiting == 1 or not waiting % BATCH or after_gap
+
+    def missed(self, position: Position) -> None:
+        """What ended before the position may stand in the journal only."""
+        self._missed = position
+        self._gap_is_open = True
 
     @property
     def has_room(self) -> bool:
@@ -118,16 +143,17 @@ class Backlog(Source):
         return not self.behind and len(self._recent) <= IN_MEMORY - BATCH
 
     def catch_up(self) -> None:
-        """If all that stands in the journal has been taken, spans come by memory again. Not while any is taken and
-        not settled."""
-        if self.journal is None or self._recent or self.in_hand or self.left:  # in this order: see is_idle
+        """If all that was put in has been taken and settled, so is all that stands in the journal."""
+        if self.journal is None or self._recent or self.behind or self.in_hand or self.left:  # as in is_idle
             return
-        if not self.behind or self.taken >= self.journal.position:
-            self.behind = False
-            self._reading = None  # what comes by memory from now on is not to be read
-            self.taken = self.settled = self.journal.position
+        self.taken = self.settled = self.journal.position
 
     # -- the destination's own thread -----------------------------------------------------------------------------
+
+    @property
+    def behind(self) -> bool:
+        """Whether something waits in the journal that is not in memory."""
+        return self._forgotten or self._missed > self.taken
 
     @property
     def waiting(self) -> int:
@@ -140,7 +166,7 @@ class Backlog(Source):
     @property
     def is_idle(self) -> bool:
         # In the order in which a span passes through, or it might slip by: the queues, in hand, left over.
-        return not (self.behind or self._recent or self.memory or self.in_hand or self.left)
+        return not (self._recent or self.behind or self.memory or self.in_hand or self.left)
 
     def give_up(self) -> None:
         """The journal is no longer ours. What it held is for whoever has it now, who may not have seen the last of it:
@@ -148,8 +174,8 @@ class Backlog(Source):
         if self.journal is not None and not self.journal.is_deleted:
             self._seen = self.journal.verified
         self.given_up = True
-        self.behind = False
-        self._keep(_pop(self._recent, IN_MEMORY))
+        self._missed = source.BEGINNING
+        self._keep([each for each in _pop(self._recent, len(self._recent)) if isinstance(each, Item)])
         if not self.in_hand:  # or else its thread does this, when it knows what is left
             self.settle(self.left)
 
@@ -159,7 +185,7 @@ class Backlog(Source):
                 self.memory.put(item.span)
 
     def forget(self) -> None:
-        self.behind = self.journal is not None
+        self._forgotten = self.journal is not None
         self._recent.clear()
         self._reading = None
         self.taken = self.settled
@@ -169,31 +195,56 @@ class Backlog(Source):
         if self.journal is not None and not self.journal.is_ours():
             self._lost(self)
             return []
-        behind = self.behind  # looked at first: once it is set, nothing is added to ``_recent``
-        items = _pop(self._recent, most)
-        if items:
-            self.taken = items[-1].position or self.taken
-        elif behind:
-            items = list(self._read(most))
+        if most <= 0:
+            return []
+        missed = self._missed  # looked at before the queue: what is put in meanwhile comes after it
+        items = self._next(most) if self._read_to <= self.taken else []
+        if not items:
+            if self._read_to <= self.taken:  # the queue is empty
+                self._read_to = missed
+            items = self._read(most)
         return items + self.memory.take(most - len(items))
 
-    def _read(self, most: int) -> Iterator[Item]:
-        journal = self.journal
-        if journal is None:
-            return
+    def _next(self, most: int) -> list[Item]:
+        """The next in the queue, up to a gap."""
+        items: list[Item] = []
+        with suppress(IndexError):
+            while len(items) < most:
+                each = self._recent.popleft()
+                if isinstance(each, Item):
+                    items.append(each)
+                elif each.position > self._behind(items):
+                    self._read_to = each.position
+                    break
+        self.taken = self._behind(items)
+        return items
+
+    def _behind(self, items: list[Item]) -> Position:
+        """The position behind the last of the items that are being taken."""
+        return (items[-1].position if items else None) or self.taken
+
+    def _read(self, most: int) -> list[Item]:
+        """The next in the journal, up to the end of the gap."""
+        items: list[Item] = []
+        journal, end = self.journal, self._read_to
+        if journal is None or end <= self.taken:
+            return items
         if self._reading is None:
-            self._reading_to = journal.position
             self._reading = reader.read(journal.path, self.taken, ends_only=True)
         for record in self._reading:
+            if record.position > end:
+                break
             self.taken = record.position
             span = reader.decode(record, journal.definitions.by_number)
             if span is not None and self._wants(span):
-                yield Item(record.position, span)
-                most -= 1
-                if not most:
-                    return
+                items.append(Item(record.position, span))
+            if len(items) == most and record.position < end:
+                return items
+            if record.position == end:
+                break
         self._reading = None
-        self.taken = max(self.taken, self._reading_to)
+        self.taken = end
+        return items
 
     def settle(self, left: list[Item]) -> None:
         if self.given_up:

@@ -251,7 +251,7 @@ class Recorder:
             self.journal.resynchronise()
             for lane in self.lanes:
                 if lane.backlog is not None:
-                    lane.backlog.behind = True
+                    lane.backlog.missed(self.journal.position)
                     lane.worker.wake()
 
     def _cannot_write(self, error: OSError) -> None:
