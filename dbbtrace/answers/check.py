@@ -24,6 +24,8 @@ class Rules:
     """At least one refresh must have completed; within ``max_duration``, where that is given."""
     allow_failures: bool = False
     allow_warnings: bool = True
+    allow_running: bool = False
+    """What still runs is no problem, within ``max_duration`` where that is given."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Problem:
     """One rule that is broken."""
 
     kind: str
-    """missing, failed, warned, late, no refresh or not ended."""
+    """missing, failed, warned, late, no refresh, not ended, unknown or nothing done."""
     text: str
 
 
@@ -82,6 +84,13 @@ def problems_of(run: Run, rules: Rules, now: datetime) -> Sequence[Problem]:
     goes_on = awaited or run.running > 0
     late = _late(_took(run, now if goes_on else None), rules.max_duration, goes_on)
     problems += late
+    if run.running and not rules.allow_running and (late or rules.max_duration is None):
+        problems.append(Problem("not ended", f"{run.running} of {run.operations} operations have not ended"))
+    if run.unknown:
+        said = f"of {run.unknown} of {run.operations} operations nobody knows the outcome"
+        problems.append(Problem("unknown", said))
+    if run.status == "Skipped":
+        problems.append(Problem("nothing done", f"all of its {run.operations} operations were skipped"))
     # Until the run is late its refresh may still come; one that failed will not.
     if awaited and (late or rules.max_duration is None or run.failed or run.refreshes_failed):
         problems.append(Problem("no refresh", "no refresh of a semantic model completed"))

@@ -73,6 +73,11 @@ SELECT
 FROM meta.monitoring_semantic_model_refresh AS r
 WHERE r.orchestration_run_id <> ''
 GROUP BY r.orchestration_run_id
+UNION ALL
+SELECT k.orchestration_run_id, NULL_MOMENT, MAX(k.data_product), NULL_TEXT
+FROM kpi_reconciliation_history AS k
+WHERE k.orchestration_run_id <> ''
+GROUP BY k.orchestration_run_id
 """
 
 

@@ -56,13 +56,14 @@ def alerts(
 
     Args:
         warehouse: where to look.
-        rules: what each run must keep to.
+        rules: what each run must keep to; default nothing failed, nothing was interrupted.
         since: only runs that started then or later.
         data_product, environment: see ``run_keys``.
         expect_every: a product and environment without a run for so long is missing one.
         now: the present, for tests.
     """
-    found = _problems(warehouse, rules or Rules(), since, data_product, environment, expect_every, now)
+    rules = rules or Rules(allow_running=True)
+    found = _problems(warehouse, rules, since, data_product, environment, expect_every, now)
     return _with_failures(warehouse, found)
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ import click
 from dbbtrace.cli.common import opened_warehouse, operation_as_dict, print_json, settings, warehouse_option
 from dbbtrace.cli.options import duration, moment, run_choice
 from dbbtrace.cli.text import duration_of, moment_of, one_line, safe
+from dbbtrace.diagnostics import is_strict
 from dbbtrace.errors import DbbtraceError, TransientError, UsageError
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ __all__ = ["COMMANDS"]
 
 BROKEN = 1
 """Exit code of a run that breaks a rule."""
+UNANSWERED = 2
 
 
 def _rules(command: Any) -> Any:
@@ -66,7 +69,7 @@ def check(
 
     send = _sender(notify)
     rules = Rules(max_duration, require_refresh, allow_failures, allow_warnings=not no_warnings)
-    with opened_warehouse() as warehouse:
+    with _asking(context), opened_warehouse() as warehouse:
         found = ask(warehouse, _run_id(warehouse, run), rules)
     if as_json:
         print_json(_check_as_dict(found))
@@ -80,6 +83,21 @@ def check(
         context.exit(BROKEN)
 
 
+@contextmanager
+def _asking(context: click.Context) -> Iterator[None]:
+    """Whatever keeps us from an answer is no verdict: exit code 2."""
+    try:
+        yield
+    except (click.ClickException, UsageError):
+        raise
+    except Exception as error:
+        if is_strict():
+            raise
+        known = isinstance(error, DbbtraceError)
+        click.echo(one_line(f"dbbtrace: {error if known else f'{type(error).__name__}: {error}'}"), err=True)
+        context.exit(UNANSWERED)
+
+
 def _run_id(warehouse: Warehouse, text: str) -> str:
     """The run that is meant. A whole GUID is one even where no row of it stands: that is what is to be told."""
     import re
@@ -87,8 +105,13 @@ def _run_id(warehouse: Warehouse, text: str) -> str:
     from dbbtrace.answers.find import find_run
     from dbbtrace.identity import normalise_run_id
 
-    run_id = normalise_run_id(text)
-    return run_id if re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", run_id) else find_run(warehouse, text)
+    try:
+        return find_run(warehouse, text)
+    except UsageError:
+        run_id = normalise_run_id(text)
+        if re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", run_id):
+            return run_id
+        raise
 
 
 def _check_as_dict(found: Check) -> dict[str, Any]:
@@ -155,7 +178,7 @@ def watch(
     from dbbtrace.answers.watch import Watch
 
     send = _sender(notify)
-    rules = Rules(max_duration, require_refresh, allow_failures, allow_warnings=not no_warnings)
+    rules = Rules(max_duration, require_refresh, allow_failures, allow_warnings=not no_warnings, allow_running=True)
     begun = since or datetime.now(timezone.utc) - timedelta(hours=24)
     with opened_warehouse() as warehouse:
         eye = Watch(

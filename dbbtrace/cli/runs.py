@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from dbbtrace.answers import Operation, Run
 
 __all__ = ["COMMANDS", "show_run"]
-
-_BESIDE = 62
-"""Columns that a list of runs takes beside run and product."""
 
 
 @click.command()
@@ -54,6 +51,8 @@ def runs(
         print_json([asdict(run) for run in found])
     elif found:
         _print_runs(found)
+    elif any(each is not None for each in (data_product, environment, status, since)):
+        click.echo("no runs that fit; without options `dbbtrace runs` lists the newest", err=True)
     else:
         click.echo("no runs; `dbbtrace demo` makes one, `dbbtrace --warehouse URL runs` looks elsewhere", err=True)
 
@@ -92,43 +91,61 @@ def show_run(run_id: str, operations: Sequence[Operation], *, whole: bool = Fals
 
 
 def _print_runs(found: Sequence[Run]) -> None:
-    from dbbtrace.cli.table import table_lines
-    from dbbtrace.cli.text import count_of, duration_of, middle_cut, moment_of, safe
+    from dbbtrace.cli.text import count_of, duration_of, moment_of, safe
     from dbbtrace.cli.tree import glyphs
 
     out = console()
     signs = glyphs(ascii_only=out.options.ascii_only).signs
-    names = ["run", "started (UTC)", "status", "time", "failed", "product", "env"]
-    right = [name in ("time", "failed") for name in names]
-    for length in (_longest(found), _telling_apart(found)):  # whole ids where there is room for them
-        room = max(out.width - length - _BESIDE, 12)
-        cells = [
-            [
-                safe(run.run_id[:length]),
-                moment_of(run.started_at)[:16],
-                f"{signs.get(run.status, ' ')} {safe(run.status)}",
-                duration_of(run.seconds),
-                f"{count_of(run.failed)} of {count_of(run.operations)}",
-                middle_cut(safe(run.data_product or ""), room),
-                safe(run.environment or ""),
-            ]
-            for run in found
+    rows = [
+        [
+            safe(run.run_id),
+            moment_of(run.started_at)[:16],
+            f"{signs.get(run.status, ' ')} {safe(run.status)}",
+            duration_of(run.seconds),
+            f"{count_of(run.failed)} of {count_of(run.operations)}",
+            safe(run.data_product or ""),
+            safe(run.environment or ""),
         ]
-        lines = table_lines(names, cells, right, out.width) or []
-        if lines and not any(line.count("…") for line in lines):
-            break
-    for line in lines:
+        for run in found
+    ]
+    for line in _laid_out(rows, _telling_apart(found), out.width):
         click.echo(line)
 
 
-def _longest(found: Sequence[Run]) -> int:
-    return max(len(run.run_id) for run in found)
+_NAMES = ("run", "started (UTC)", "status", "time", "failed", "product", "env")
+_PRODUCT = _NAMES.index("product")
+_LAYOUTS = (_NAMES, _NAMES[:_PRODUCT] + _NAMES[_PRODUCT + 1 :], _NAMES[:_PRODUCT])
+"""The columns, in the order of what has to go where there is no room."""
+_LEAST = 12
+"""Columns that the name of a product is cut to at most."""
+
+
+def _laid_out(rows: Sequence[list[str]], telling: int, width: int) -> Iterable[str]:
+    """A table that fits, whole ids where there is room for them; else each run as a block of lines."""
+    from rich.cells import cell_len
+
+    from dbbtrace.cli.table import block_lines, table_lines
+    from dbbtrace.cli.text import middle_cut
+
+    short = [[row[0][:telling], *row[1:]] for row in rows]
+    for names, cells in ((_NAMES, rows), *((layout, short) for layout in _LAYOUTS)):
+        columns = [[row[_NAMES.index(name)] for row in cells] for name in names]
+        wanted = [max(map(cell_len, (name, *column))) for name, column in zip(names, columns, strict=True)]
+        room = width - sum(wanted) - 2 * (len(names) - 1)
+        if "product" in names and room < 0:
+            room += wanted[_PRODUCT]
+            columns[_PRODUCT] = [middle_cut(cell, max(room, 0)) for cell in columns[_PRODUCT]]
+            room -= _LEAST
+        if room >= 0:
+            right = [name in ("time", "failed") for name in names]
+            return table_lines(names, list(zip(*columns, strict=True)), right, width) or []
+    return block_lines(_NAMES, rows, width)
 
 
 def _telling_apart(found: Sequence[Run]) -> int:
     """How many letters of the run ids tell them apart; `dbbtrace show` takes as many."""
     ids = {run.run_id for run in found}
-    return next(length for length in range(8, _longest(found) + 9) if len({id_[:length] for id_ in ids}) == len(ids))
+    return next(length for length in range(8, max(map(len, ids)) + 9) if len({id_[:length] for id_ in ids}) == len(ids))
 
 
 COMMANDS = (runs, show)

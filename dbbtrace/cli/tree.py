@@ -225,12 +225,17 @@ class _Axis:
         return f"0{end:>{max(width - 1, len(end) + 1)}}"[:width] if self.start else " " * width
 
 
+def _word(status: str) -> str:
+    """The status for people; one that nobody knows may be of any length."""
+    return middle_cut(safe(status), 16)
+
+
 class _Columns:
     """The width of each column, so that all lines fit."""
 
     def __init__(self, lines: Sequence[_Line], axis: _Axis, width: int, drawn: Glyphs) -> None:
         self.axis, self.drawn = axis, drawn
-        self.status = max((len(line.status) for line in lines), default=0) + 2
+        self.status = max((len(_word(line.status)) for line in lines), default=0) + 2
         self.duration = max((len(duration_of(line.duration)) for line in lines), default=0)
         self.rows = max((len(count_of(line.rows)) for line in lines), default=0)
         self.size = max((len(bytes_of(line.size)) for line in lines), default=0)
@@ -258,7 +263,7 @@ class _Columns:
         text = Text().append(line.lead, "dim")
         text.append(set_cell_size(label, self.name - len(line.lead)), "bold" if line.bold else "")
         sign = self.drawn.signs.get(line.status, " ")
-        text.append(f" {f'{sign} {safe(line.status)}':{self.status}}", style)
+        text.append(f" {f'{sign} {_word(line.status)}':{self.status}}", style)
         text.append(" " + self.axis.bar(line, self.bar, self.drawn), style)
         for value, column in (
             (duration_of(line.duration), self.duration),

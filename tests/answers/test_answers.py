@@ -5,17 +5,19 @@ from __future__ import annotations
 import csv
 import io
 import json
+import sys
 from collections import defaultdict
 from collections.abc import Iterable
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
 from dbbtrace import answers
 from dbbtrace.answers.check import Rules
-from dbbtrace.errors import UsageError
+from dbbtrace.errors import TransientError, UsageError
 from dbbtrace.warehouse import Warehouse
 from tests.answers import expected
 from tests.answers.history import History, Row, Size, make, store
@@ -387,6 +389,21 @@ def test_diff_in_the_terminal(warehouse: Warehouse) -> None:
     assert len(as_json["changes"]) == len(found.changes)
 
 
+@pytest.mark.parametrize("columns", [24, 40, 56, 64, 80, 100, 200])
+def test_the_list_of_runs_fits_any_terminal(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    """Every run with its day and status; what there is no room for goes, or each run becomes a block of lines."""
+    listed = answers.runs(warehouse, limit=20)
+    done = run("runs", columns=columns)
+    assert done.code == 0
+    for ran in listed:
+        assert done.out.count(f"{ran.started_at:%Y-%m-%d %H:%M}") >= 1
+        assert ran.run_id[: 8 if columns >= 40 else 4] in done.out
+    if columns >= 40:
+        assert max(map(len, done.out.splitlines())) <= columns
+
+
 # -- check --------------------------------------------------------------------------------------------------
 
 
@@ -406,6 +423,20 @@ def with_failure(history: History) -> None:
     history.loads[0] |= {"status": "Failed", "error_type": "E", "error_message": "the source is gone"}
 
 
+def with_status(word: str) -> Any:
+    return lambda history: history.loads[0].update(status=word)
+
+
+def refreshing(history: History) -> None:
+    history.refreshes[0] |= {"status": "Unknown", "process_completed_at": None, "duration": None}
+
+
+def nothing_done(history: History) -> None:
+    without_refresh(history)
+    for row in (*history.loads, *history.nodes):
+        row["status"] = "skipped"
+
+
 def test_a_good_run_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Exit code 0, and one line."""
     _, run_id = one_run(tmp_path, monkeypatch)
@@ -421,6 +452,11 @@ def test_a_good_run_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         (with_failure, ("--allow-failures",), []),
         (without_refresh, (), []),
         (without_refresh, ("--require-refresh",), ["no refresh"]),
+        (with_status("Foo"), (), ["unknown"]),
+        (refreshing, (), ["not ended"]),
+        (refreshing, ("--max-duration", "1000d"), []),
+        (refreshing, ("--max-duration", "1h"), ["late", "not ended"]),
+        (nothing_done, (), ["nothing done"]),
         (None, ("--max-duration", "1s"), ["late"]),
         (without_refresh, ("--require-refresh", "--max-duration", "1h"), ["late", "no refresh"]),
     ],
@@ -448,6 +484,29 @@ def test_a_run_that_never_came(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert json.loads(done.out)["problems"][0]["kind"] == "missing"
     assert_one_line(run("check", "zzz"), "dbbtrace runs")
     assert_one_line(run("check", "last", "--max-duration", "soon"), "90m")
+
+
+def test_a_run_id_in_upper_case_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As hand-made writers stored it."""
+
+    def shout(history: History) -> None:
+        for rows in history.rows.values():
+            for row in rows:
+                row["orchestration_run_id"] = row["orchestration_run_id"].upper()
+
+    _, run_id = one_run(tmp_path, monkeypatch, shout)
+    assert run("check", run_id.lower()).code == 0
+    assert run("check", run_id).code == 0
+
+
+def test_no_answer_is_no_verdict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exit code 2, whatever kept us from asking: 1 would read as a broken run."""
+    one_run(tmp_path, monkeypatch)
+    for fault in (TransientError("the server is busy"), TypeError("a fault of ours")):
+        monkeypatch.setattr(sys.modules["dbbtrace.answers.check"], "run_rows", Mock(side_effect=fault))
+        done = run("check", "last")
+        assert (done.code, done.out) == (2, "")
+        assert str(fault) in done.err
 
 
 def test_a_refresh_may_still_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
