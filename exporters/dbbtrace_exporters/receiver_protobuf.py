@@ -171,14 +171,16 @@ def _quick_message() -> Any:
 _Quick = _quick_message()
 
 
-class _Keys(dict[bytes, str]):
-    """A key's bytes → the key."""
+class _Keys(dict[bytes, str | None]):
+    """The head of a KeyValue, through the tag of its value → the key; None where it is no plain head."""
 
-    def __missing__(self, raw: bytes) -> str:
-        key = str(raw, "utf-8")
+    def __missing__(self, head: bytes) -> str | None:
+        if head[1] > 127 or len(head) != head[1] + 3 or head[0] != _KEY or head[-1] != _VALUE:
+            return None
+        key = str(head[2:-1], "utf-8")
         if len(self) >= _MOST_REMEMBERED:
             self.clear()
-        self[raw] = key
+        self[head] = key
         return key
 
 
@@ -191,33 +193,32 @@ class _Pairs(dict[bytes, tuple[str, Any]]):
 
     def __missing__(self, raw: bytes) -> tuple[str, Any]:
         # KEY length key... VALUE length, and then TEXT length text..., INTEGER varint, DOUBLE eight bytes, or other
-        size = len(raw)
-        at = raw[1] + 4 if size > 1 else size
-        if size < at + 2 or raw[0] != _KEY or raw[at - 2] != _VALUE or not raw[at - 1] == size - at < 128 > raw[1]:
-            pair = common_pb2.KeyValue.FromString(raw)
-            return pair.key, _value(pair.value, _QUICK_LEVELS)
-        key = self._keys[raw[2 : at - 2]]
-        if raw[at] == _TEXT and raw[at + 1] == size - at - 2:
-            if len(self) >= _MOST_REMEMBERED:
-                self.clear()
-            self[raw] = result = key, str(raw[at + 2 :], "utf-8")
-            return result
-        if raw[at] == _INTEGER and (number := _varint(raw[at + 1 :])) is not None:
-            return key, number
-        if raw[at] == _DOUBLE and size == at + 9:
-            return key, _double(raw, at + 1)[0]
-        return key, _value(common_pb2.AnyValue.FromString(raw[at:]), _QUICK_LEVELS)
-
-
-def _varint(raw: bytes) -> int | None:
-    """The number, where it is one that is not negative and nothing follows it."""
-    number = shift = 0
-    for byte in raw:
-        number |= (byte & 0x7F) << shift
-        shift += 7
-        if byte < 0x80:
-            break
-    return number if shift == 7 * len(raw) < 64 and byte < 0x80 else None
+        try:
+            at = raw[1] + 4
+            key = self._keys[raw[: at - 1]]
+            size = len(raw) - at
+            if key is not None and raw[at - 1] == size < 128:
+                tag = raw[at]
+                if tag == _TEXT and raw[at + 1] == size - 2:
+                    if len(self) >= _MOST_REMEMBERED:
+                        self.clear()
+                    self[raw] = pair = key, str(raw[at + 2 :], "utf-8")
+                    return pair
+                if tag == _INTEGER:
+                    number = shift = 0
+                    for byte in raw[at + 1 :]:
+                        number |= (byte & 0x7F) << shift
+                        shift += 7
+                        if byte < 0x80:
+                            break
+                    if 0 < shift == 7 * (size - 1) < 64 and raw[-1] < 0x80:
+                        return key, number
+                elif tag == _DOUBLE and size == 9:
+                    return key, _double(raw, at + 1)[0]
+        except IndexError:  # shorter than what is plain
+            pass
+        message = common_pb2.KeyValue.FromString(raw)
+        return message.key, _value(message.value, _QUICK_LEVELS)
 
 
 _pair_of = _Pairs().__getitem__

@@ -235,10 +235,18 @@ def test_values_in_values(levels: int) -> None:
     assert repr(found(nested(levels))) == repr(expected(nested(levels)))
 
 
-@given(st.binary(max_size=12))
-def test_any_bytes_as_attribute(raw: bytes) -> None:
-    """And whatever else they may be."""
-    assert repr(found(load(raw))) == repr(expected(load(raw)))
+@given(st.binary(max_size=12), st.binary(max_size=12))
+def test_any_bytes_as_attribute(raw: bytes, value: bytes) -> None:
+    """And whatever else they may be, or their value."""
+    for odd in (raw, _field(1, b"k") + _field(2, value), _field(1, b"k") + _field(2, value) + raw):
+        assert repr(found(load(odd))) == repr(expected(load(odd)))
+
+
+@given(st.sampled_from([0x0A, 0x10, 0x18, 0x21, 0x2A, 0x3A]), st.binary(max_size=11))
+def test_any_bytes_after_a_values_tag(tag: int, rest: bytes) -> None:
+    """A value that begins as one of each type does."""
+    odd = load(_field(1, b"k") + _field(2, bytes([tag]) + rest))
+    assert repr(found(odd)) == repr(expected(odd))
 
 
 def test_an_operation_that_is_no_text() -> None:
