@@ -92,7 +92,7 @@ class SqliteConnector:
         self._file: tuple[int, int] | None = None
 
     def connect(self) -> Any:
-        connection = self._attached(self._path)
+        connection = self._attached(self._path, write=self._create)
         try:
             if self._create:
                 self._create_missing(connection)
@@ -103,19 +103,23 @@ class SqliteConnector:
         return connection
 
     def connect_bare(self, *, dry_run: bool) -> Any:
-        return self._attached(":memory:" if dry_run and not os.path.exists(self._path) else self._path)
+        path = ":memory:" if dry_run and not os.path.exists(self._path) else self._path
+        return self._attached(path, write=not dry_run)
 
-    def _attached(self, path: str) -> Any:
+    def _attached(self, path: str, *, write: bool) -> Any:
         import sqlite3
 
         if path != ":memory:" and not os.path.exists(path):
             if not self._create:
                 raise ConfigurationError(f"{self.name}: no such file; the first row makes it, or `dbbtrace migrate`")
             self._make_directory()
-        connection = sqlite3.connect(":memory:", timeout=_BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
+        connection = sqlite3.connect(
+            "file::memory:", uri=True, timeout=_BUSY_TIMEOUT, isolation_level=None, check_same_thread=False
+        )
         try:
-            connection.execute(f"ATTACH ? AS {SCHEMA}", (path,))
-            _persistently(lambda: connection.execute(f"PRAGMA {SCHEMA}.journal_mode=WAL").fetchone())
+            connection.execute(f"ATTACH ? AS {SCHEMA}", (path if write else _to_read(path),))
+            if write:  # who only asks leaves the file as it is
+                _persistently(lambda: connection.execute(f"PRAGMA {SCHEMA}.journal_mode=WAL").fetchone())
         except sqlite3.Error as error:
             connection.close()
             raise self.fault(error) from error
@@ -202,6 +206,17 @@ def _keeps_doubles_out(connection: Any, table: Table) -> bool:
     name = SQLITE.unique_name(table)
     rows = connection.execute(f'PRAGMA {SCHEMA}.index_info("{name}")').fetchall()
     return tuple(str(row[2]).lower() for row in rows) == RECORD
+
+
+def _to_read(path: str) -> str:
+    """What to attach for questions: an auditor may have a copy that nobody can write."""
+    from pathlib import Path
+
+    if path == ":memory:" or (os.access(path, os.W_OK) and os.access(os.path.dirname(path), os.W_OK)):
+        return path
+    # SQLite wants to make a file beside one in WAL mode; nobody writes where it can't.
+    alone = not os.access(os.path.dirname(path), os.W_OK) and not os.path.exists(f"{path}-shm")
+    return f"{Path(path).as_uri()}?mode=ro{'&immutable=1' if alone else ''}"
 
 
 def _identity(path: str) -> tuple[int, int] | None:

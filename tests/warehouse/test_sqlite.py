@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sqlite3
@@ -15,7 +16,7 @@ from dbbtrace_exporters.flatten import rows_of
 
 from dbbtrace.errors import ConfigurationError, RefusedError, TransientError, UsageError
 from dbbtrace.warehouse import addresses, open_warehouse
-from tests.warehouse.spans import load, node
+from tests.warehouse.spans import RUN, load, node
 
 COUNT = "SELECT COUNT(*) FROM meta.monitoring_integration"
 
@@ -97,7 +98,7 @@ WRITER = """
 import sys
 from dbbtrace.warehouse import open_warehouse
 from dbbtrace_exporters.flatten import rows_of
-from tests.warehouse.spans import load, node
+from tests.warehouse.spans import RUN, load, node
 warehouse = open_warehouse(sys.argv[1])
 sys.stdin.readline()
 for batch in range(10):
@@ -217,3 +218,26 @@ def test_what_the_database_refuses_costs_itself_alone(tmp_path):
     with pytest.raises(RefusedError, match=r"2 rows refused, all others stand; .*never m7"):
         warehouse.write(rows)
     assert warehouse.query("SELECT COUNT(*) FROM meta.monitoring_transformation_dbt").rows == [(38,)]
+
+
+@pytest.mark.parametrize("mode", ["delete", "wal"])
+@pytest.mark.parametrize("writable", [True, False])
+def test_who_only_asks_changes_nothing(tmp_path, monkeypatch, mode, writable):
+    """A copy that an auditor was given is read as it is, though neither it nor its directory can be written."""
+    from dbbtrace.answers import runs
+
+    path = tmp_path / "copy.db"
+    with open_warehouse(f"sqlite:///{path}") as warehouse:
+        warehouse.write([row for row in rows_of(load())])
+    with contextlib.closing(sqlite3.connect(path)) as file:
+        file.execute(f"PRAGMA journal_mode={mode}")
+    before = path.read_bytes()
+    if not writable:
+        monkeypatch.setattr("dbbtrace.warehouse.connection.os.access", lambda *arguments: False)
+    with open_warehouse(f"sqlite:///{path}", create=False) as warehouse:
+        assert [run.run_id for run in runs(warehouse)] == [RUN]
+        if not writable:
+            with pytest.raises(ConfigurationError):
+                warehouse.query("DELETE FROM meta.monitoring_integration")
+        assert [file.name for file in tmp_path.iterdir() if not writable] == ["copy.db"] * (not writable)
+    assert path.read_bytes() == before
