@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timezone
 from typing import Any
 
 from dbbtrace.answers.graph import BUILT
@@ -58,8 +58,10 @@ def slowest(
 
     Args:
         warehouse: where to look.
-        run: this run's operations; None: of each product and environment the newest time of each operation.
-        since, data_product, environment: see ``run_keys``; with ``run`` they are not asked.
+        run: this run's operations; None: of each product and environment the newest success of each operation.
+        since: only operations whose newest success is in a run that started then or later; what they are compared
+            with may be older. With ``run`` it is not asked.
+        data_product, environment: see ``run_keys``; with ``run`` they are not asked.
         history: how many earlier runs of the product in the environment to compare with.
         by_change: those that grew most first; operations without history are left out.
         limit: at most so many.
@@ -67,9 +69,11 @@ def slowest(
     Raises:
         UsageError: there is no such run.
     """
-    keys = run_keys(warehouse, since=None if run else since, data_product=data_product, environment=environment)
-    groups = [_before(keys, run, history)] if run else _by_product(keys, history)
-    timings = _timings(warehouse, groups, run)
+    if run:
+        timings = _timings(warehouse, [_before(run_keys(warehouse), run, history)])
+    else:
+        keys = run_keys(warehouse, data_product=data_product, environment=environment)
+        timings = _timings(warehouse, _by_product(keys, since, history))
     if by_change:
         timings = [timing for timing in timings if timing.change is not None]
         timings.sort(key=lambda timing: (-(timing.change or 0.0), -timing.seconds, timing.operation_id))
@@ -81,25 +85,43 @@ def slowest(
 def history_of(warehouse: Warehouse, run: str, *, history: int = HISTORY) -> dict[tuple[str, str], Timing]:
     """Every operation of the run that took time, by kind and operation_id, against its history."""
     group = _before(run_keys(warehouse), run, history)
-    return {(timing.kind, timing.operation_id): timing for timing in _timings(warehouse, [group], run)}
+    return {(timing.kind, timing.operation_id): timing for timing in _timings(warehouse, [group])}
 
 
-def _before(keys: Sequence[RunKey], run: str, history: int) -> list[RunKey]:
-    """The run and those of its product and environment that began before it, newest first."""
+@dataclass(frozen=True)
+class _Group:
+    """Runs of one product in one environment."""
+
+    runs: Sequence[RunKey]
+    """Newest first."""
+    chosen: int
+    """So many of the newest are asked about; the others are what they are compared with."""
+    history: int
+    one: bool
+    """Asked about is one run, whatever became of its operations; else only successes are."""
+
+
+def _before(keys: Sequence[RunKey], run: str, history: int) -> _Group:
+    """The run and those of its product and environment that began before it."""
     place = next((place for place, key in enumerate(keys) if key.run_id == run), None)
     if place is None:
         raise UsageError(f"no run {run!r} in the warehouse: `dbbtrace runs` lists those that are there")
     whose = _whose(keys[place])
-    return [keys[place], *[key for key in keys[place + 1 :] if _whose(key) == whose][:history]]
+    before = [key for key in keys[place + 1 :] if _whose(key) == whose][:history]
+    return _Group([keys[place], *before], 1, history, one=True)
 
 
-def _by_product(keys: Iterable[RunKey], history: int) -> list[list[RunKey]]:
-    """The newest runs of each product and environment, newest first."""
+def _by_product(keys: Iterable[RunKey], since: datetime | None, history: int) -> Iterator[_Group]:
+    """Of each product and environment the runs since then, with those before them that they are compared with."""
+    if since is not None and since.tzinfo is None:
+        since = since.replace(tzinfo=timezone.utc)
     groups: dict[Any, list[RunKey]] = defaultdict(list)
     for key in keys:
-        if len(groups[_whose(key)]) <= history:
-            groups[_whose(key)].append(key)
-    return list(groups.values())
+        groups[_whose(key)].append(key)
+    for group in groups.values():
+        chosen = sum(since is None or (key.started_at is not None and key.started_at >= since) for key in group)
+        if chosen:
+            yield _Group(group[: chosen + history], chosen, history, one=False)
 
 
 def _whose(key: RunKey) -> tuple[str | None, str | None]:
@@ -111,40 +133,61 @@ SELECT o.orchestration_run_id, o.kind, o.operation_id, o.operation, o.status, o.
 FROM meta.monitoring_operations AS o
 WHERE o.superseded = 0 AND o.seconds IS NOT NULL AND o.status <> 'Skipped'
 """
+_KNOWN_NODES = """\
+SELECT d.data_product, NODE_ID(NULL_TEXT, d.relation_name, d.item_name), MAX(d.unique_id)
+FROM meta.monitoring_transformation_dbt AS d
+WHERE d.unique_id <> ''
+GROUP BY d.data_product, NODE_ID(NULL_TEXT, d.relation_name, d.item_name)
+HAVING MIN(d.unique_id) = MAX(d.unique_id)
+"""
+"""The name by which other writers know a node → its unique_id, as ``monitoring_performance`` joins them."""
 
 
-def _timings(warehouse: Warehouse, groups: Sequence[Sequence[RunKey]], run: str | None) -> list[Timing]:
-    """What took time in the run; without one the newest success of each operation of each group."""
+def _timings(warehouse: Warehouse, groups: Iterable[_Group]) -> list[Timing]:
+    """What took time in the chosen run; of many runs the newest success of each operation of each group."""
+    groups = list(groups)
+    runs = [key.run_id for group in groups for key in group.runs]
     times: dict[str, list[Sequence[Any]]] = defaultdict(list)
-    for run_id, *time in views.ask(warehouse, _TIMES, runs=[key.run_id for group in groups for key in group]):
+    for run_id, *time in views.ask(warehouse, _TIMES, runs=runs):
         times[run_id].append(time)
-    return [timing for group in groups for timing in _of_group(group, times, run)]
+    nodes = {time[1] for found in times.values() for time in found if time[0] == "dbt_node"}
+    known = {}
+    if any(not label_of("dbt_node", "", name) for name in nodes):  # some are named otherwise than by dbt
+        known = {(product, name): node for product, name, node in views.ask(warehouse, _KNOWN_NODES, runs=runs)}
+    return [timing for group in groups for timing in _of_group(group, times, known)]
 
 
-def _of_group(group: Sequence[RunKey], times: dict[str, list[Sequence[Any]]], run: str | None) -> Iterable[Timing]:
-    newest: dict[tuple[str, str], tuple[RunKey, str, float]] = {}
+def _of_group(
+    group: _Group, times: Mapping[str, Sequence[Sequence[Any]]], known: Mapping[tuple[str, str], str]
+) -> Iterator[Timing]:
+    product = group.runs[0].data_product or ""
+    newest: dict[tuple[str, str], tuple[int, Sequence[Any]]] = {}
     earlier: dict[tuple[str, str], list[float]] = defaultdict(list)
-    for key in group:  # newest first
-        for kind, operation_id, name, status, seconds in times[key.run_id]:
-            what = (kind, operation_id)
-            if what not in newest and (status in BUILT or key.run_id == run):
-                newest[what] = (key, name, seconds)
-            elif status in BUILT:
+    for place, key in enumerate(group.runs):  # newest first
+        for time in times.get(key.run_id, ()):
+            kind, operation_id, _, status, seconds = time
+            built = status in BUILT
+            what = (kind, known.get((product, operation_id), operation_id) if kind == "dbt_node" else operation_id)
+            found = newest.get(what)
+            if found is None:
+                if place < group.chosen and (built or group.one):
+                    newest[what] = (place, time)
+            elif built and 0 < place - found[0] <= group.history:
                 earlier[what].append(seconds)
-    for (kind, operation_id), (key, name, seconds) in newest.items():
-        if run is None or key.run_id == run:
-            before = tuple(reversed(earlier[kind, operation_id]))
-            usual = median(before)
-            yield Timing(
-                key.run_id,
-                key.data_product,
-                key.environment,
-                kind,
-                label_of(kind, name, operation_id),
-                operation_id,
-                seconds,
-                before,
-                usual,
-                p95(before),
-                seconds / usual - 1 if usual else None,
-            )
+    for what, (place, (kind, operation_id, name, _, seconds)) in newest.items():
+        before = tuple(reversed(earlier[what]))
+        usual = median(before)
+        key = group.runs[place]
+        yield Timing(
+            key.run_id,
+            key.data_product,
+            key.environment,
+            kind,
+            label_of(kind, name, operation_id),
+            operation_id,
+            seconds,
+            before,
+            usual,
+            p95(before),
+            seconds / usual - 1 if usual else None,
+        )

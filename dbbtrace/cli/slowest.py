@@ -43,9 +43,9 @@ def slowest(
 ) -> None:
     """What takes longest, against its own history.
 
-    The operations of one RUN (a run id, its start, or the word last); without it, the newest time of everything that
-    ran since then. Median and p95 are those of the same operation in the runs before it, of the same product in the
-    same environment; the change is against the median.
+    The operations of one RUN (a run id, its start, or the word last); without it, the newest success of everything
+    that succeeded since then. Median and p95 are those of the same operation in the runs before it, however long ago,
+    of the same product in the same environment; the change is against the median.
     """
     from dbbtrace.answers import slowest as ask
     from dbbtrace.answers.find import find_run

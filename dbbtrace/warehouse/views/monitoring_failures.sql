@@ -3,20 +3,10 @@
 
 WITH held_up AS (
     SELECT
-        e.orchestration_run_id, e.upstream, e.upstream_kind, e.upstream_id,
+        e.orchestration_run_id, e.upstream_kind, e.upstream_operation_id,
         SUM(CASE WHEN e.status IN ('Succeeded', 'Warned') THEN 0 ELSE 1 END) AS nodes
     FROM meta.monitoring_lineage AS e
-    GROUP BY e.orchestration_run_id, e.upstream, e.upstream_kind, e.upstream_id
-),
-held_up_nodes AS (
-    SELECT
-        h.orchestration_run_id, h.upstream_kind,
-        CASE WHEN h.upstream_kind = 'table_load' THEN h.upstream ELSE h.upstream_id END AS upstream,
-        SUM(h.nodes) AS nodes
-    FROM held_up AS h
-    GROUP BY
-        h.orchestration_run_id, h.upstream_kind,
-        CASE WHEN h.upstream_kind = 'table_load' THEN h.upstream ELSE h.upstream_id END
+    GROUP BY e.orchestration_run_id, e.upstream_kind, e.upstream_operation_id
 )
 SELECT
     o.orchestration_run_id,
@@ -39,8 +29,8 @@ SELECT
     o.trace_id,
     o.span_id
 FROM meta.monitoring_operations AS o
-LEFT JOIN held_up_nodes AS h
+LEFT JOIN held_up AS h
     ON h.orchestration_run_id = o.orchestration_run_id
     AND h.upstream_kind = o.kind
-    AND h.upstream = CASE WHEN o.kind = 'table_load' THEN o.operation ELSE o.operation_id END
+    AND h.upstream_operation_id = o.operation_id
 WHERE o.status = 'Failed' AND o.superseded = 0

@@ -4,28 +4,33 @@
 WITH edges AS (
     SELECT
         o.orchestration_run_id, o.data_product, o.environment, o.operation, o.operation_id, o.resource_type, o.status,
-        o.start_time, e.value AS upstream_id
+        o.start_time, e.value AS upstream_id,
+        -- What follows "source", with an end that can be looked for.
+        CONCAT(SUBSTRING(LOWER(e.value), 8, 8000), '|') AS source_id
     FROM meta.monitoring_operations AS o
     CROSS JOIN EACH_OF(o.depends_on) AS e
     WHERE o.kind = 'dbt_node' AND o.superseded = 0
 ),
 upstream_loads AS (
     SELECT
-        o.orchestration_run_id, o.operation, o.source_name, o.status, o.end_time,
+        o.orchestration_run_id, o.operation, o.operation_id, o.source_name, o.status, o.end_time,
         LOWER(LAST_SEGMENT(o.operation)) AS table_name
     FROM meta.monitoring_operations AS o
-    WHERE o.kind = 'table_load'
+    WHERE o.kind = 'table_load' AND o.superseded = 0
 ),
 source_edges AS (
     SELECT
-        e.orchestration_run_id, e.operation_id, e.upstream_id, l.operation, l.status, l.end_time,
+        e.orchestration_run_id, e.operation_id, e.upstream_id,
+        l.operation, l.operation_id AS load_id, l.status, l.end_time,
         -- Where tables of one name come from several systems: the system or schema that dbt's source names.
+        -- REPLACE finds a name as it stands; to LIKE its underscores would be any letter.
         ROW_NUMBER() OVER (
             PARTITION BY e.orchestration_run_id, e.operation_id, e.upstream_id
             ORDER BY
                 CASE
-                    WHEN LOWER(e.upstream_id) LIKE CONCAT('source.%.', LOWER(COALESCE(l.source_name, '?')), '.%') THEN 0
-                    WHEN LOWER(e.upstream_id) LIKE CONCAT('%.', LOWER(l.operation)) THEN 1
+                    WHEN REPLACE(e.source_id, CONCAT('.', LOWER(COALESCE(l.source_name, '?')), '.'), '') <> e.source_id
+                        THEN 0
+                    WHEN REPLACE(e.source_id, CONCAT('.', LOWER(l.operation), '|'), '') <> e.source_id THEN 1
                     ELSE 2
                 END,
                 l.operation,
@@ -41,6 +46,7 @@ found_edges AS (
         e.orchestration_run_id, e.data_product, e.environment, e.operation, e.operation_id, e.resource_type, e.status,
         e.start_time, e.upstream_id,
         COALESCE(n.operation, l.operation) AS upstream,
+        COALESCE(n.operation_id, l.load_id) AS upstream_operation_id,
         COALESCE(n.kind, CASE WHEN l.operation IS NOT NULL THEN 'table_load' END) AS upstream_kind,
         COALESCE(n.status, l.status) AS upstream_status,
         COALESCE(n.end_time, l.end_time) AS upstream_end_time
@@ -68,6 +74,7 @@ SELECT
     f.start_time,
     f.upstream,
     f.upstream_id,
+    f.upstream_operation_id,
     f.upstream_kind,
     f.upstream_status,
     f.upstream_end_time,

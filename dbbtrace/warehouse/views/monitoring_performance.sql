@@ -1,16 +1,45 @@
--- One row for each table, dbt node and model, by data product and environment: how long its newest success took,
--- and how long the ones before. Percentiles are nearest-rank; the median of an even number is the middle two's mean.
+-- One row for each table, dbt node and model, by data product and environment of its runs: how long its newest success
+-- took, and how long the ones before. Percentiles are nearest-rank; the median of an even number is the middle two's
+-- mean. Rows of other writers name a dbt node by its relation: they are taken for those of the node that later rows tell
+-- of the same relation, where that is but one.
 
-WITH timed AS (
+WITH known_nodes AS (
     SELECT
-        o.data_product, o.environment, o.workload, o.kind, o.operation_id, o.operation, o.resource_type,
-        o.orchestration_run_id, o.start_time, o.seconds, o.rows_written,
-        ROW_NUMBER() OVER (
-            PARTITION BY o.data_product, o.environment, o.kind, o.operation_id
-            ORDER BY o.start_time DESC, o.orchestration_run_id DESC
-        ) AS age
+        d.data_product,
+        NODE_ID(NULL_TEXT, d.relation_name, d.item_name) AS node_id,
+        MAX(d.unique_id) AS unique_id
+    FROM meta.monitoring_transformation_dbt AS d
+    WHERE d.unique_id <> ''
+    GROUP BY d.data_product, NODE_ID(NULL_TEXT, d.relation_name, d.item_name)
+    HAVING MIN(d.unique_id) = MAX(d.unique_id)
+),
+owned AS (
+    -- The run's product and environment, as monitoring_runs has them: hand-made loads lack an environment.
+    SELECT
+        MAX(o.data_product) OVER (PARTITION BY o.orchestration_run_id) AS data_product,
+        MAX(o.environment) OVER (PARTITION BY o.orchestration_run_id) AS environment,
+        o.data_product AS said_product, o.workload, o.kind, o.operation_id, o.operation, o.resource_type,
+        o.orchestration_run_id, o.start_time, o.seconds, o.rows_written, o.status, o.superseded
     FROM meta.monitoring_operations AS o
-    WHERE o.superseded = 0 AND o.status IN ('Succeeded', 'Warned') AND o.seconds IS NOT NULL
+),
+named AS (
+    SELECT
+        w.data_product, w.environment, w.workload, w.kind, COALESCE(k.unique_id, w.operation_id) AS operation_id,
+        w.operation, w.resource_type, w.orchestration_run_id, w.start_time, w.seconds, w.rows_written
+    FROM owned AS w
+    LEFT JOIN known_nodes AS k
+        ON w.kind = 'dbt_node' AND k.node_id = w.operation_id AND k.data_product = w.said_product
+    WHERE w.superseded = 0 AND w.status IN ('Succeeded', 'Warned') AND w.seconds IS NOT NULL
+),
+timed AS (
+    SELECT
+        n.data_product, n.environment, n.workload, n.kind, n.operation_id, n.operation, n.resource_type,
+        n.orchestration_run_id, n.start_time, n.seconds, n.rows_written,
+        ROW_NUMBER() OVER (
+            PARTITION BY n.data_product, n.environment, n.kind, n.operation_id
+            ORDER BY n.start_time DESC, n.orchestration_run_id DESC
+        ) AS age
+    FROM named AS n
 ),
 ranked AS (
     SELECT
