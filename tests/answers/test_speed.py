@@ -35,6 +35,8 @@ COMMANDS = (
     ("audit", "--format", "csv"),
     ("audit", "--since", "2026-04-01"),
     ("check", "last", "--require-refresh"),
+    ("watch", "--once", "--since", "2026-04-01"),
+    ("diff", "last", "last"),
     ("report", "last"),
 )
 
