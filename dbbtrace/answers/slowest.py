@@ -129,7 +129,7 @@ def _whose(key: RunKey) -> tuple[str | None, str | None]:
 
 
 _TIMES = """\
-SELECT o.orchestration_run_id, o.kind, o.operation_id, o.operation, o.status, o.seconds
+SELECT o.orchestration_run_id, o.kind, o.operation_id, o.operation, o.status, o.seconds, o.start_time
 FROM meta.monitoring_operations AS o
 WHERE o.superseded = 0 AND o.seconds IS NOT NULL AND o.status <> 'Skipped'
 """
@@ -154,6 +154,8 @@ def _timings(warehouse: Warehouse, groups: Iterable[_Group]) -> list[Timing]:
     known = {}
     if any(not label_of("dbt_node", "", name) for name in nodes):  # some are named otherwise than by dbt
         known = {(product, name): node for product, name, node in views.ask(warehouse, _KNOWN_NODES, runs=runs)}
+        for found in times.values():  # two writers of one node in one run: the later one first
+            found.sort(key=lambda time: (time[-1] is not None, time[-1]), reverse=True)
     return [timing for group in groups for timing in _of_group(group, times, known)]
 
 
@@ -165,16 +167,16 @@ def _of_group(
     earlier: dict[tuple[str, str], list[float]] = defaultdict(list)
     for place, key in enumerate(group.runs):  # newest first
         for time in times.get(key.run_id, ()):
-            kind, operation_id, _, status, seconds = time
+            kind, operation_id, _, status, seconds, _ = time
             built = status in BUILT
             what = (kind, known.get((product, operation_id), operation_id) if kind == "dbt_node" else operation_id)
             found = newest.get(what)
             if found is None:
                 if place < group.chosen and (built or group.one):
                     newest[what] = (place, time)
-            elif built and 0 < place - found[0] <= group.history:
+            elif built and place - found[0] <= group.history:
                 earlier[what].append(seconds)
-    for what, (place, (kind, operation_id, name, _, seconds)) in newest.items():
+    for what, (place, (kind, operation_id, name, _, seconds, _)) in newest.items():
         before = tuple(reversed(earlier[what]))
         usual = median(before)
         key = group.runs[place]

@@ -319,6 +319,15 @@ def p95(values: Iterable[float]) -> float | None:
     return ordered[math.ceil(0.95 * len(ordered)) - 1] if ordered else None
 
 
+def known_nodes(rows: Mapping[str, Sequence[Row]]) -> dict[tuple[Any, str], str]:
+    """(product, the name that other writers give a node) → its unique_id, where it is but one."""
+    found: dict[tuple[Any, str], set[str]] = defaultdict(set)
+    for row in rows[DBT_NODES.name]:
+        if row.get("unique_id"):
+            found[row["data_product"], _thing({**row, "unique_id": None})[1]].add(row["unique_id"])
+    return {name: ids.pop() for name, ids in found.items() if len(ids) == 1}
+
+
 def edges(found: Iterable[Row]) -> list[tuple[str, str, str]]:
     """(run id, node, what it selects from) of every node's outcome."""
     return [
