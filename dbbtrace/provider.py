@@ -28,6 +28,7 @@ from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import INVALID_SPAN_CONTEXT, Link, SpanContext, TraceFlags, get_current_span
+from opentelemetry.util.types import AttributeValue
 
 from dbbtrace import identity
 from dbbtrace.version import __version__
@@ -126,6 +127,10 @@ class LiveSpan(Span):
     few spans have events or links, so their lists, most of a span's memory, are made when there is one.
     """
 
+    checked = True
+    """Whether every attribute is text, a truth value, an integer of 64 bits or a finite number, checked where it was
+    written: nothing is left to clean, nor to look for before it is journalled."""
+
     def like(
         self, name: str, context: SpanContext, parent: SpanContext | None, links: Sequence[Link], start: int
     ) -> LiveSpan:
@@ -148,15 +153,29 @@ class LiveSpan(Span):
         """Set those of the attributes that have changed.
 
         Args:
-            checked: they are known to be such as the SDK takes as they are.
+            checked: see ``checked`` of the span.
         """
         held = getattr(self._attributes, "_dict", None)
         if type(held) is dict:
             if self._end_time is None and (checked or _are_plain(values)):
+                self.checked &= checked
                 held.update(values)
                 return
             values = {name: value for name, value in values.items() if held.get(name) is not value}
         self.set_attributes(values)  # type: ignore[arg-type]
+
+    def set_attributes(self, attributes: Mapping[str, AttributeValue]) -> None:
+        self.checked = False
+        super().set_attributes(attributes)
+
+    def set_attribute(self, key: str, value: AttributeValue) -> None:
+        self.checked = False
+        super().set_attribute(key, value)
+
+    def _readable_span(self) -> ReadableSpan:
+        readable = super()._readable_span()
+        readable.__dict__["checked"] = self.checked
+        return readable
 
     def _add_event(self, event: EventBase) -> None:
         with self._lock:

@@ -28,7 +28,7 @@ from opentelemetry.trace import (
     TraceState,
 )
 
-from dbbtrace.delivery.jsons import dumps, restored
+from dbbtrace.delivery.jsons import dumps, dumps_checked, restored
 
 __all__ = ["decode", "definition_of", "fields_of", "frame_of", "line", "resource_of", "scope_of"]
 
@@ -87,7 +87,10 @@ def fields_of(kind: str, span: ReadableSpan, frame: Mapping[str, Any]) -> dict[s
 
 def line(kind: str, span: ReadableSpan, frame: Mapping[str, Any]) -> bytes:
     """One line for the span, newline included."""
-    return dumps(fields_of(kind, span, frame))
+    fields = fields_of(kind, span, frame)
+    if getattr(span, "checked", False) and not span._events and not span._links:  # see LiveSpan
+        return dumps_checked(fields)
+    return dumps(fields)
 
 
 def _plain(attributes: Mapping[str, Any] | None) -> dict[str, Any]:

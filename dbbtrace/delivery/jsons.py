@@ -17,7 +17,7 @@ try:
 except ImportError:  # a platform it is not built for
     orjson = None  # type: ignore[assignment]
 
-__all__ = ["dumps", "loads", "restored"]
+__all__ = ["dumps", "dumps_checked", "loads", "restored"]
 
 _LEAST, _MOST = -(2**63), 2**64 - 1
 """Integers that every JSON library reads as such."""
@@ -136,11 +136,15 @@ def _loads_exactly(data: bytes) -> Any:
 # -- fast -----------------------------------------------------------------------------------------------------
 
 
-def _dumps_fast(fields: dict[str, Any]) -> bytes:
+def _dumps_checked(fields: dict[str, Any]) -> bytes:
     try:
-        line = orjson.dumps(fields, _unusual, _OPTIONS)
+        return orjson.dumps(fields, _unusual, _OPTIONS)
     except (TypeError, ValueError, RecursionError, OverflowError):
         return _dumps_exactly(fields)
+
+
+def _dumps_fast(fields: dict[str, Any]) -> bytes:
+    line = _dumps_checked(fields)
     return line if b"null" not in line or not _holds_null(line) else _dumps_exactly(fields)
 
 
@@ -163,6 +167,8 @@ _OPTIONS = (
 dumps: Callable[[dict[str, Any]], bytes] = _dumps_fast if orjson is not None else _dumps_plainly
 """One line, newline included, for the fields. What stands under ``attributes`` may be anything: it never fails on
 account of an attribute that can't be written, which is replaced by a text that says so."""
+dumps_checked: Callable[[dict[str, Any]], bytes] = _dumps_checked if orjson is not None else _dumps_plainly
+"""The same for fields that hold neither None nor NaN."""
 loads: Callable[[bytes], Any] = _loads_fast if orjson is not None else _loads_exactly
 """What ``dumps`` wrote; see ``restored`` for its values.
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import SpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from dbbtrace.delivery import DurableSpanProcessor
 from dbbtrace.provider import Provider
 
 
@@ -44,6 +48,30 @@ def test_attributes_are_what_the_sdk_makes_of_them():
     assert dict(plain.attributes) == {"a": 2, "b": "x", "c": True, "d": 0.5}
     odd = provider.start_span("odd", Context(), {"list": [1, 2], "a": 1}, start=1)
     assert dict(odd.attributes) == {"list": (1, 2), "a": 1}
+
+
+def test_a_value_that_nobody_checked_survives_the_journal(tmp_path):
+    """NaN, None in a sequence, an event's: of a span whose own values were checked, too."""
+    provider = Provider("test")
+    backend = InMemorySpanExporter()
+    provider.processor = delivery = DurableSpanProcessor(backend, tmp_path)
+    for number, set_one in enumerate(
+        (
+            lambda span: span.set_attribute("odd", math.nan),
+            lambda span: span.set_attributes({"odd": math.nan}),
+            lambda span: span.put({"odd": math.nan}),
+            lambda span: span.add_event("odd", {"odd": math.nan}),
+        )
+    ):
+        span = provider.start_span(f"span {number}", Context(), {"a": 1}, start=1, checked=True)
+        set_one(span)
+        span.put({"b": 2}, checked=True)
+        span.end()
+    assert delivery.force_flush()
+    (segment,) = tmp_path.glob("*/*.jsonl")
+    ends = [line for line in segment.read_text().splitlines() if line.startswith('{"end"')]
+    assert [line.count('"odd":NaN') for line in ends] == [1, 1, 1, 1]
+    delivery.shutdown()
 
 
 def test_nothing_is_set_on_a_span_that_has_ended():
