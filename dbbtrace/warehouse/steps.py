@@ -7,6 +7,7 @@ in common is bound once a step. Alone, a batch takes two thirds of what ``execut
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import chain, count
@@ -16,6 +17,9 @@ __all__ = ["ROWS", "Values", "insert_many"]
 
 ROWS: Final = 25
 """Rows a step. Of the widest table they are 775 parameters, where SQLite before 3.32 takes 999."""
+
+_SHARES: Final = not (3, 12) <= sys.version_info < (3, 12, 4)
+"""Whether sqlite3 takes ``?1`` without a warning: https://github.com/python/cpython/issues/117995."""
 
 
 class Values(NamedTuple):
@@ -36,7 +40,7 @@ def insert_many(connection: Any, values: Values, rows: Sequence[Sequence[Any]]) 
     written = 0
     if whole:
         columns = list(zip(*rows[:whole], strict=True))
-        shared = tuple([place for place, column in enumerate(columns) if _one_for_all(column)])
+        shared = tuple([place for place, column in enumerate(columns) if _SHARES and _one_for_all(column)])
         own = list(zip(*[column for place, column in enumerate(columns) if place not in shared], strict=True))
         common = [columns[place][0] for place in shared]
         steps = ([*common, *chain.from_iterable(own[first : first + ROWS])] for first in range(0, whole, ROWS))
@@ -56,9 +60,9 @@ def _one_for_all(column: Sequence[Any]) -> bool:
 def _statement(values: Values, shared: tuple[int, ...]) -> str:
     """The statement for ``ROWS`` rows: the first parameters are the shared columns', in their order."""
     number = {place: number for number, place in enumerate(shared, 1)}
-    next_number = count(len(shared) + 1)
-    rows = [
-        f"({', '.join([f'?{number.get(place) or next(next_number)}' for place in range(values.columns)])})"
-        for _ in range(ROWS)
-    ]
+    own = count(len(shared) + 1)
+    rows = []
+    for _ in range(ROWS):
+        marks = [f"?{number.get(place) or next(own)}" if shared else "?" for place in range(values.columns)]
+        rows.append(f"({', '.join(marks)})")
     return f"{values.before} {', '.join(rows)}{values.after}"

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
+import warnings
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dbbtrace.errors import RefusedError
-from dbbtrace.warehouse import open_warehouse
+from dbbtrace.warehouse import open_warehouse, steps
 from dbbtrace.warehouse.schema import LOADS, TABLES, Row
 from dbbtrace.warehouse.steps import ROWS, Values, insert_many
 
@@ -35,6 +37,27 @@ def test_rows_are_as_executemany_leaves_them(common, shared, rows):
     assert insert_many(ours, VALUES, rows) == 0
     ours.close()
     theirs.close()
+
+
+def test_sqlite3_has_no_reason_to_warn():
+    """Python 3.12.0 to 3.12.3 takes a number for a name, and says that this will be refused."""
+    with sqlite3.connect(":memory:") as connection, warnings.catch_warnings():
+        warnings.simplefilter("error")
+        connection.execute("CREATE TABLE t (id bigint PRIMARY KEY, a, b, c, d)")
+        rows = [(number, "x", "y", number, None) for number in range(ROWS + 1)]
+        assert insert_many(connection, VALUES, rows) == len(rows)
+
+
+def test_nothing_is_numbered_where_nothing_may_be_shared(monkeypatch):
+    """So they get many rows a step all the same."""
+    monkeypatch.setattr(steps, "_SHARES", False)
+    with sqlite3.connect(":memory:") as connection:
+        connection.execute("CREATE TABLE t (id bigint PRIMARY KEY, a, b, c, d)")
+        rows = [(number, "x", "y", number, None) for number in range(ROWS + 1)]
+        assert insert_many(connection, VALUES, rows) == len(rows)
+        assert connection.execute("SELECT * FROM t").fetchall() == rows
+    assert steps._statement(VALUES, ()).count("?,") == ROWS * 4
+    assert not re.search(r"[?][0-9]", steps._statement(VALUES, ()))
 
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
