@@ -36,7 +36,14 @@ class Alert:
     @property
     def title(self) -> str:
         """What, of which product, in few words."""
-        what = {"failed": "failed", "late": "is late", "missing": "did not run", "no refresh": "has no refresh"}
+        what = {
+            "late": "is late",
+            "missing": "did not run",
+            "no refresh": "has no refresh",
+            "not ended": "did not end",
+            "unknown": "has operations of unknown outcome",
+            "nothing done": "did nothing",
+        }
         first = self.problems[0].kind
         whose = " ".join(filter(None, (self.data_product or "a run without data product", self.environment)))
         return f"{whose} {what.get(first, first)}"
@@ -142,10 +149,6 @@ class Watch:
         for alert in fresh:
             self._said |= self._marks(alert)
         return _with_failures(self._warehouse, fresh)
-
-    def forget(self, alert: Alert) -> None:
-        """Give it again the next time: it could not be told."""
-        self._said -= self._marks(alert)
 
     @staticmethod
     def _marks(alert: Alert) -> set[tuple[str | None, ...]]:

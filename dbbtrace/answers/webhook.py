@@ -2,6 +2,9 @@
 
 The URL is a secret (whoever has it may post): it stands in no message, log or exception of ours. Names and messages
 from the run go as plain runs of text, never as Markdown, so that a table's name can't become a link.
+
+What can't be taken now is posted again; but not after the answer has not come in time: the alert may have been posted,
+and nobody wants it three times.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from urllib.parse import urlsplit
 from dbbtrace.answers.watch import Alert
 from dbbtrace.errors import ConfigurationError, TransientError, UsageError
 
-__all__ = ["as_card", "as_json", "send"]
+__all__ = ["as_card", "as_json", "check_url", "send"]
 
 TIMEOUT = 10
 """Seconds that the webhook gets to answer."""
@@ -25,7 +28,10 @@ _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _SHOWN = 10
 """Failures that an alert names."""
 _LONGEST = 600
-"""Letters of a message that a card shows; Teams refuses cards beyond 28 KB."""
+"""Letters of a message that a card shows."""
+_LONGEST_NAME = 200
+_LARGEST = 24_000
+"""Bytes of a card; Teams refuses those beyond 28 KB, and the workflow before it adds words of its own."""
 
 
 def send(alert: Alert, url: str, form: str | None = None, *, link: str | None = None) -> None:
@@ -40,23 +46,35 @@ def send(alert: Alert, url: str, form: str | None = None, *, link: str | None = 
     Raises:
         UsageError: the URL is no webhook's.
         ConfigurationError: the webhook refuses; trying again can't help.
-        TransientError: it can't now.
+        TransientError: it can't now; ``ambiguous`` where the alert may have been posted all the same.
     """
-    parts = _parts(url)
-    form = form or ("teams" if (parts.hostname or "").endswith(_TEAMS_HOSTS) else "json")
-    body = as_card(alert, link) if form == "teams" else as_json(alert, link)
-    _post(url, json.dumps(body).encode())
+    host = check_url(url)
+    form = form or ("teams" if host.endswith(_TEAMS_HOSTS) else "json")
+    _post(url, _encoded(as_card(alert, link) if form == "teams" else as_json(alert, link)))
 
 
-def _parts(url: str) -> Any:
+def check_url(url: str) -> str:
+    """The webhook's host.
+
+    Raises:
+        UsageError: the URL is no webhook's.
+    """
     try:
         parts = urlsplit(url)
-        fine = parts.hostname and (parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK))
+        host, _ = parts.hostname or "", parts.port  # a port that is none is told only when it is asked for
+        # What is no letter of a URL, the HTTP client would complain of when there is something to send.
+        fine = host and url.isascii() and url.isprintable() and " " not in url
+        fine = fine and (parts.scheme == "https" or (parts.scheme == "http" and host in _LOOPBACK))
     except ValueError:
         fine = False
     if not fine:
-        raise UsageError("the webhook's URL is none: DBBTRACE_WEBHOOK_URL must begin with https://")
-    return parts
+        raise UsageError("the webhook's URL is none: DBBTRACE_WEBHOOK_URL must begin with https://, without spaces")
+    return host
+
+
+def _encoded(body: Mapping[str, Any]) -> bytes:
+    """In UTF-8, in which most letters take a third of what they take as escapes."""
+    return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
 
 
 # -- sending ------------------------------------------------------------------------------------------------
@@ -68,8 +86,8 @@ def _post(url: str, body: bytes) -> None:
 
     pause = _post_once(url, body)
     for _ in range(ATTEMPTS - 1):
-        if pause is None:
-            return
+        if pause is None or pause.ambiguous:
+            break
         time.sleep(min(1.0 if pause.retry_after is None else pause.retry_after, 5.0))
         pause = _post_once(url, body)
     if pause is not None:
@@ -78,6 +96,7 @@ def _post(url: str, body: bytes) -> None:
 
 def _post_once(url: str, body: bytes) -> TransientError | None:
     """None when it is posted, or why it can't be now."""
+    from http.client import HTTPException, InvalidURL
     from urllib.error import HTTPError, URLError
     from urllib.request import HTTPRedirectHandler, Request, build_opener
 
@@ -95,12 +114,18 @@ def _post_once(url: str, body: bytes) -> TransientError | None:
     except HTTPError as error:
         code, after = error.code, error.headers.get("Retry-After")
         error.close()
-    except (URLError, OSError) as error:
-        reason = getattr(error, "reason", None)
-        why = type(reason if isinstance(reason, BaseException) else error).__name__
+    except URLError as error:  # it was not reached
+        why = type(error.reason if isinstance(error.reason, BaseException) else error).__name__
         return TransientError(f"the webhook does not answer: {why}")
-    except Exception as error:  # a URL that the HTTP client finds fault with, whose message quotes it
+    except TimeoutError:
+        said = f"the webhook took the alert, but did not answer in {TIMEOUT} s; it may have been posted"
+        return TransientError(said, ambiguous=True)
+    except OSError as error:
+        return TransientError(f"the webhook does not answer: {type(error).__name__}")
+    except (InvalidURL, ValueError) as error:  # whose message quotes it
         raise UsageError(f"the webhook's URL is none: {type(error).__name__}") from None
+    except HTTPException as error:
+        return TransientError(f"the webhook's answer is no HTTP: {type(error).__name__}")
     if code == 429 or code >= 500:
         seconds = float(after) if after and after.isdigit() else None
         return TransientError(f"the webhook can't take it now: HTTP {code}", retry_after=seconds)
@@ -142,8 +167,17 @@ def _iso(at: datetime | None) -> str | None:
 
 
 def as_card(alert: Alert, link: str | None = None) -> dict[str, Any]:
-    """The alert as the message with an Adaptive Card that a Teams workflow posts."""
+    """The alert as the message with an Adaptive Card that a Teams workflow posts, with as many failures as it takes."""
+    for shown in range(min(len(alert.failures), _SHOWN), 0, -1):
+        message = _message(alert, link, shown)
+        if len(_encoded(message)) <= _LARGEST:
+            return message
+    return _message(alert, link, 0)
+
+
+def _message(alert: Alert, link: str | None, shown: int) -> dict[str, Any]:
     run = alert.run
+    title = _cut(alert.title, _LONGEST_NAME)
     facts = {
         "Run": alert.run_id,
         "Data product": alert.data_product,
@@ -151,21 +185,22 @@ def as_card(alert: Alert, link: str | None = None) -> dict[str, Any]:
         "Started": f"{run.started_at:%Y-%m-%d %H:%M:%S} UTC" if run and run.started_at else None,
         "Status": run.status if run else None,
     }
-    body: list[dict[str, Any]] = [_text(alert.title, size="Large", weight="Bolder", color="Attention")]
-    body += [_text(problem.text, color="Attention") for problem in alert.problems]
-    body += [_pair(name, value) for name, value in facts.items() if value]
-    for failure in alert.failures[:_SHOWN]:
+    body: list[dict[str, Any]] = [_text(title, size="Large", weight="Bolder", color="Attention")]
+    body += [_text(_cut(problem.text), color="Attention") for problem in alert.problems]
+    body += [_pair(name, _cut(value, _LONGEST_NAME)) for name, value in facts.items() if value]
+    for failure in alert.failures[:shown]:
         held_up = f" (held up {len(failure.held_up)})" if failure.held_up else ""
-        body.append(_text(f"✗ {failure.operation.label}{held_up}", weight="Bolder", spacing="Medium"))
+        name = _cut(failure.operation.label, _LONGEST_NAME)
+        body.append(_text(f"✗ {name}{held_up}", weight="Bolder", spacing="Medium"))
         body.append(_text(_cut(failure.operation.error_message or "no reason is recorded"), fontType="Monospace"))
-    if len(alert.failures) > _SHOWN:
-        body.append(_text(f"and {len(alert.failures) - _SHOWN} more"))
+    if len(alert.failures) > shown:
+        body.append(_text(f"and {len(alert.failures) - shown} more"))
     card: dict[str, Any] = {
         "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
         "type": "AdaptiveCard",
         "version": "1.4",
         "msteams": {"width": "Full"},
-        "fallbackText": alert.title,
+        "fallbackText": title,
         "body": body,
     }
     if link:
@@ -188,5 +223,5 @@ def _runs(*runs: Mapping[str, Any], spacing: str | None = None) -> dict[str, Any
     return {**block, "spacing": spacing} if spacing else block
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+def _cut(text: str, longest: int = _LONGEST) -> str:
+    return text if len(text) <= longest else text[: longest - 1] + "…"

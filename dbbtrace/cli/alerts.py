@@ -20,6 +20,7 @@ from dbbtrace.errors import DbbtraceError, TransientError, UsageError
 
 if TYPE_CHECKING:
     from dbbtrace.answers import Alert, Check
+    from dbbtrace.answers.outbox import Outbox
     from dbbtrace.warehouse import Warehouse
 
 __all__ = ["COMMANDS"]
@@ -67,7 +68,7 @@ def check(
     from dbbtrace.answers import Alert, Rules
     from dbbtrace.answers import check as ask
 
-    send = _sender(notify)
+    outbox = _outbox(notify)
     rules = Rules(max_duration, require_refresh, allow_failures, allow_warnings=not no_warnings)
     with _asking(context), opened_warehouse() as warehouse:
         found = ask(warehouse, _run_id(warehouse, run), rules)
@@ -76,10 +77,9 @@ def check(
     else:
         _print_check(found)
     if not found.ok:
-        if send:
-            ran = found.run
-            whose = (ran.data_product, ran.environment) if ran else (None, None)
-            send(Alert(found.run_id, *whose, found.problems, ran, found.failures))
+        ran = found.run
+        whose = (ran.data_product, ran.environment) if ran else (None, None)
+        _send(outbox, [Alert(found.run_id, *whose, found.problems, ran, found.failures)])
         context.exit(BROKEN)
 
 
@@ -177,7 +177,7 @@ def watch(
     from dbbtrace.answers import Rules
     from dbbtrace.answers.watch import Watch
 
-    send = _sender(notify)
+    outbox = _outbox(notify)
     rules = Rules(max_duration, require_refresh, allow_failures, allow_warnings=not no_warnings, allow_running=True)
     begun = since or datetime.now(timezone.utc) - timedelta(hours=24)
     with opened_warehouse() as warehouse:
@@ -193,8 +193,7 @@ def watch(
             found = _look(eye, patient=not once)
             for alert in found:
                 _print_alert(alert, as_json)
-                if send and not send(alert):
-                    eye.forget(alert)
+            _send(outbox, found)
             if once:
                 context.exit(BROKEN if found else 0)
             time.sleep(max(every.total_seconds(), 1.0))
@@ -234,30 +233,37 @@ def _reasons(alert: Alert) -> Iterable[str]:
 # -- the webhook --------------------------------------------------------------------------------------------
 
 
-def _sender(notify: bool) -> Any:
-    """What sends an alert and tells whether it is sent; None where nobody asked for it."""
+def _outbox(notify: bool) -> Outbox | None:
+    """Where alerts wait until they are sent; None where nobody asked for it."""
     if not notify:
         return None
-    from dbbtrace.answers.webhook import send
+    from dbbtrace.answers.outbox import Outbox
+    from dbbtrace.answers.webhook import check_url, send
     from dbbtrace.identity import trace_id_of
 
     known = settings()
     url = known.webhook_url
     if not url:
         raise UsageError("--notify needs a webhook: set DBBTRACE_WEBHOOK_URL")
+    check_url(url)
 
-    def deliver(alert: Alert) -> bool:
+    def post(alert: Alert) -> None:
         link = None
         if known.jaeger_url and alert.run_id:
             link = f"{known.jaeger_url.rstrip('/')}/trace/{trace_id_of(alert.run_id):032x}"
-        try:
-            send(alert, url, known.webhook_format, link=link)
-        except DbbtraceError as error:
-            click.echo(one_line(f"dbbtrace: {error}"), err=True)
-            return False
-        return True
+        send(alert, url, known.webhook_format, link=link)
 
-    return deliver
+    return Outbox(post)
+
+
+def _send(outbox: Outbox | None, found: Iterable[Alert]) -> None:
+    """Send these, and those that could not be sent before; what goes wrong is told and ends nothing."""
+    if outbox is None:
+        return
+    for alert in found:
+        outbox.put(alert)
+    for fault in outbox.send():
+        click.echo(one_line(f"dbbtrace: {fault}"), err=True)
 
 
 COMMANDS = (check, watch)
