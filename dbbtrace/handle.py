@@ -13,7 +13,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
-from opentelemetry.trace import NonRecordingSpan, Status, StatusCode
+from opentelemetry.trace import Status, StatusCode
 
 from dbbtrace import attributes as key
 from dbbtrace import runtime
@@ -278,9 +278,9 @@ class Handle:
             raise
 
     def _start_span(self, scope: Scope) -> Scope:
-        """Start the span in the scope; returns the scope inside."""
+        """Start the span in the scope; returns the scope inside, but for the span that it hangs on."""
         parent, context = parent_and_context(scope)
-        self.__dict__["_span"] = span = runtime.current().provider.start_span(
+        self.__dict__["_span"] = runtime.current().provider.start_span(
             self._name,
             context,
             self._attributes(scope),
@@ -289,11 +289,11 @@ class Handle:
             parent=parent,
             links=scope.links,
         )
-        return self._inner(scope).under(span.context)
+        return self._inner(scope)
 
     def _enter(self, scope: Scope, kind: str) -> None:
         """Make the scope and its span current."""
-        self.__dict__["_place"] = enter(scope, kind, self._span or NonRecordingSpan(scope.parent), self)
+        self.__dict__["_place"] = enter(scope, kind, self._span, self)
 
     def _finish(self, error: BaseException | None) -> bool:
         """End the work and leave its place; False where that was done before."""

@@ -267,7 +267,7 @@ class Provider:
         parent = parent or get_current_span(context).get_span_context()
         flags, state = _SAMPLED, None
         if parent.is_valid:
-            trace_id, _, _, flags, state, _ = parent
+            trace_id, flags, state = parent[0], parent[3], parent[4]
             if flags != _SAMPLED:
                 flags = TraceFlags(flags | _SAMPLED)
         else:

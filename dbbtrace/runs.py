@@ -108,7 +108,7 @@ class Run(Handle):
                 span_id=identity.root_span_id(scope.trace_id),
                 links=scope.links,
             )
-            return scope.under(self._span.context)
+            return scope
         if opens:
             return super()._start_span(scope)  # the root has been emitted: a cell run again, or a run opened twice
         return scope
@@ -124,8 +124,8 @@ class Run(Handle):
 
     def _enter(self, scope: Scope, kind: str) -> None:
         super()._enter(scope, kind)
-        if self._outermost:
-            self._tell(scope)
+        if self._outermost and self._place is not None:
+            self._tell(self._place.scope)
 
     def _tell(self, scope: Scope) -> None:
         """Tell child processes of the run, instead of what they were told so far."""
@@ -269,8 +269,9 @@ class _Implicit(Run):
     """The run of work that stands in none: no place of its own, and nobody waits for its end."""
 
     def _enter(self, scope: Scope, kind: str) -> None:
-        self._place = Place(scope, kind, Context(), self)
-        self._tell(scope)
+        inside = scope.under(self._span.context) if self._span is not None else scope
+        self._place = Place(inside, kind, Context(), self)
+        self._tell(inside)
 
     def _after(self) -> None:
         pass

@@ -99,11 +99,14 @@ class Scope:
 class Place:
     """Where a piece of work put the context that it runs in: its scope, and the context to go back to."""
 
-    __slots__ = ("closed", "ended", "kind", "outer", "scope", "work")
+    __slots__ = ("_hangs_on", "_scope", "closed", "ended", "kind", "outer", "work")
 
-    def __init__(self, scope: Scope, kind: str, outer: Context, work: object) -> None:
-        self.scope = scope
-        """May change: what a workload learns late is inherited from then on."""
+    def __init__(
+        self, scope: Scope, kind: str, outer: Context, work: object, hangs_on: SpanContext | None = None
+    ) -> None:
+        self._scope = scope
+        self._hangs_on = hangs_on
+        """What happens inside hangs on this span, as ``_scope`` does not say yet: in few loads anything happens."""
         self.kind = kind
         self.outer = outer
         self.work = work
@@ -111,6 +114,18 @@ class Place:
         self.ended = False
         self.closed = False
         """Not to be gone back to: it ended, but not as the innermost of its context."""
+
+    @property
+    def scope(self) -> Scope:
+        """What is inherited inside. May change: what a workload learns late is inherited from then on."""
+        if (hangs_on := self._hangs_on) is not None:
+            self._scope = self._scope.under(hangs_on)
+            self._hangs_on = None
+        return self._scope
+
+    @scope.setter
+    def scope(self, scope: Scope) -> None:
+        self._scope = scope
 
 
 BLOCK: Final = "block"
@@ -126,13 +141,18 @@ _opened: list[Place] = []
 """Places of this process that contexts need not know of, innermost last. Its single operations are atomic."""
 
 
-def enter(scope: Scope, kind: str, span: Span, work: object) -> Place:
-    """Make the scope and its span current for the work; undone by ``leave``."""
+def enter(scope: Scope, kind: str, span: Span | None, work: object) -> Place:
+    """Make the scope and its span current for the work, that of what is around it if it has none; undone by
+    ``leave``."""
     here = otel_context.get_current()
-    place = Place(scope, kind, here, work)
-    if kind != BLOCK:
+    hangs_on = span.get_span_context() if span is not None else None
+    if kind == BLOCK:
+        place = Place(scope, kind, here, work, hangs_on)
+    else:
+        place = Place(scope if hangs_on is None else scope.under(hangs_on), kind, here, work)
         _opened.append(place)
-    otel_context.attach(otel_context.set_value(_KEY, place, set_span_in_context(span, here)))
+    context = set_span_in_context(NonRecordingSpan(scope.parent) if span is None else span, here)
+    otel_context.attach(otel_context.set_value(_KEY, place, context))
     return place
 
 

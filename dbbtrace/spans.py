@@ -12,7 +12,7 @@ from dbbtrace import attributes as key
 from dbbtrace.identity import dbt_identity
 from dbbtrace.operations import DbtNode, ModelRefresh, Operation, Step, TableLoad, Workload, is_failure
 from dbbtrace.operations import load_type as load_type_
-from dbbtrace.values import checked, checked_text, guid, required, text
+from dbbtrace.values import checked, checked_guid, checked_text, guid, required, text
 
 __all__ = [
     "DbtNode",
@@ -89,8 +89,8 @@ def table_load(
         f"load {names.get(key.CICD_TASK_NAME)}",
         {
             **names,
-            key.PIPELINE_ID: checked("pipeline_id", guid, pipeline_id),
-            key.PIPELINE_RUN_ID: checked("pipeline_run_id", guid, pipeline_run_id),
+            key.PIPELINE_ID: checked_guid("pipeline_id", pipeline_id),
+            key.PIPELINE_RUN_ID: checked_guid("pipeline_run_id", pipeline_run_id),
             key.IDENTITY: checked_text("identity", identity),
         },
     )
@@ -140,8 +140,8 @@ def dbt_node(
             key.IDENTITY: dbt_identity(invocation, node) if invocation else None,
             key.DBT_SELECT: checked("select", text, select),
             key.CICD_TASK_NAME: node.rsplit(".", 1)[-1],
-            key.PIPELINE_ID: checked("pipeline_id", guid, pipeline_id),
-            key.PIPELINE_RUN_ID: checked("pipeline_run_id", guid, pipeline_run_id),
+            key.PIPELINE_ID: checked_guid("pipeline_id", pipeline_id),
+            key.PIPELINE_RUN_ID: checked_guid("pipeline_run_id", pipeline_run_id),
         },
     )
 
@@ -170,8 +170,8 @@ def model_refresh(
         f"refresh {names[key.CICD_TASK_NAME]}",
         {
             **names,
-            key.PIPELINE_ID: checked("pipeline_id", guid, pipeline_id),
-            key.PIPELINE_RUN_ID: checked("pipeline_run_id", guid, pipeline_run_id),
+            key.PIPELINE_ID: checked_guid("pipeline_id", pipeline_id),
+            key.PIPELINE_RUN_ID: checked_guid("pipeline_run_id", pipeline_run_id),
         },
     )
 

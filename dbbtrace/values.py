@@ -29,6 +29,7 @@ __all__ = [
     "Text",
     "Value",
     "checked",
+    "checked_guid",
     "checked_text",
     "count",
     "error_type_of",
@@ -155,6 +156,11 @@ def checked(name: str, convert: Callable[[Any], T], value: object) -> T | None:
 def checked_text(name: str, value: object) -> str | None:
     """``checked(name, text, value)``; most often there is nothing to do."""
     return value if type(value) is str else checked(name, text, value)
+
+
+def checked_guid(name: str, value: object) -> str | None:
+    """``checked(name, guid, value)``, likewise."""
+    return _normalised(value) if type(value) is str else checked(name, guid, value)
 
 
 def _refuse(name: str, value: object, error: Exception) -> None:

@@ -45,9 +45,9 @@ def frame_of(span: ReadableSpan, shared: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         shared: ``scope`` and ``resource``, the numbers of their definitions or the definitions themselves.
     """
-    trace_id, _, _, flags, state, _ = span.context
-    parent = span._parent
-    fields: dict[str, Any] = {"trace": f"{trace_id:032x}"}
+    context, parent = span.context, span._parent
+    flags, state = context[3], context[4]
+    fields: dict[str, Any] = {"trace": f"{context[0]:032x}"}
     if flags != 1:
         fields["flags"] = int(flags)
     if state is not DEFAULT_TRACE_STATE and state:
