@@ -13,7 +13,7 @@ from dbbtrace.readable import duration_of
 
 __all__ = ["Dot", "days_chart", "dots_chart", "path_strip"]
 
-STATUSES = ("Succeeded", "Warned", "Unknown", "Failed")
+STATUSES = ("Succeeded", "Warned", "Skipped", "Unknown", "Failed")
 """From the bottom of a bar to its top."""
 _LEFT, _BOTTOM, _TOP = 46, 20, 8
 
@@ -28,8 +28,9 @@ class Dot:
     said: str
 
 
-def days_chart(days: Mapping[date, Mapping[str, int]], *, width: int = 960, height: int = 180) -> Html:
-    """A bar for each day, one colour a status."""
+def days_chart(days: Mapping[date, Mapping[str, int]], *, narrow: bool = False) -> Html:
+    """A bar for each day, one colour a status; ``narrow`` is for a phone, where the other's letters would be dust."""
+    width, height = (340, 170) if narrow else (960, 180)
     first, last = min(days), max(days)
     span = (last - first).days + 1
     most = max(sum(day.values()) for day in days.values())
@@ -56,10 +57,10 @@ def days_chart(days: Mapping[date, Mapping[str, int]], *, width: int = 960, heig
                 below += count
         said = ", ".join(f"{count} {status.lower()}" for status in STATUSES if (count := days[day].get(status, 0)))
         marks.append(h("g", h("title", f"{day}: {said}"), parts))
-    for day in _days(first, last):
+    for day in _days(first, last, width // 90):
         x = _LEFT + ((day - first).days + 0.5) * wide
         marks.append(h("text", f"{day:%d %b}", x=_n(x), y=height - 5, text_anchor="middle"))
-    return _svg(marks, width, height, f"Runs by day from {first} to {last}")
+    return _svg(marks, width, height, f"Runs by day from {first} to {last}", "narrow" if narrow else "broad")
 
 
 def dots_chart(dots: Sequence[Dot], usual: float | None, *, width: int = 360, height: int = 150) -> Html:
@@ -109,8 +110,9 @@ def path_strip(path: Sequence[PathStep], *, width: int = 1000, height: int = 22)
     )
 
 
-def _svg(marks: Sequence[Html], width: int, height: int, label: str) -> Html:
-    return h("svg", marks, viewBox=f"0 0 {width} {height}", class_="chart", role="img", aria_label=label)
+def _svg(marks: Sequence[Html], width: int, height: int, label: str, *kinds: str) -> Html:
+    kind = " ".join(("chart", *kinds))
+    return h("svg", marks, viewBox=f"0 0 {width} {height}", class_=kind, role="img", aria_label=label)
 
 
 def _lines(top: float, step: float, width: int, height: int, text: object) -> list[Html]:
@@ -147,9 +149,10 @@ def _short(seconds: float) -> str:
     return f"{seconds / 60:g} min" if seconds >= 60 else f"{seconds:g} s"
 
 
-def _days(first: date, last: date) -> list[date]:
+def _days(first: date, last: date, most: int) -> list[date]:
+    """At most so many days, evenly spaced."""
     span = (last - first).days + 1
-    every = max(-(-span // 10), 1)
+    every = max(-(-span // most), 1)
     return [first + timedelta(days=place) for place in range(0, span, every)]
 
 

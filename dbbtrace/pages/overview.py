@@ -13,7 +13,7 @@ from dbbtrace.answers.rows import Run
 from dbbtrace.answers.slowest import Timing
 from dbbtrace.answers.statistics import median, p95
 from dbbtrace.identity import trace_id_of
-from dbbtrace.pages.charts import Dot, days_chart, dots_chart
+from dbbtrace.pages.charts import STATUSES, Dot, days_chart, dots_chart
 from dbbtrace.pages.html import Html, h, joined, page
 from dbbtrace.pages.parts import badge, footer, jaeger_base, place_line, tile, tiles
 from dbbtrace.readable import bytes_of, count_of, duration_of, moment_of
@@ -113,14 +113,16 @@ def _by_day(runs: Iterable[Run]) -> Html | None:
             ("Succeeded", "succeeded"),
             ("Warned", "warned"),
             ("Failed", "failed"),
+            ("Skipped", "skipped"),
             ("Unknown", "running or unknown"),
         )
     ]
-    return h("section", h("h2", "Runs by day"), days_chart(days), h("ul", legend, class_="legend"), id="days")
+    charts = (days_chart(days), days_chart(days, narrow=True))  # the style shows one of them
+    return h("section", h("h2", "Runs by day"), charts, h("ul", legend, class_="legend"), id="days")
 
 
 def _charted(status: str) -> str:
-    return status if status in ("Succeeded", "Warned", "Failed") else "Unknown"
+    return status if status in STATUSES else "Unknown"
 
 
 def _products(record: Audit) -> Html:
@@ -139,7 +141,7 @@ def _products(record: Audit) -> Html:
             _num(count_of(product.with_gaps)),
             _num(duration_of(median(took[product.data_product, product.environment]))),
             _num(duration_of(p95(took[product.data_product, product.environment]))),
-            h("td", moment_of(product.last_started_at)[:16]),
+            h("td", moment_of(product.last_started_at)[:16], class_="when"),
         )
         for product in record.products
     ]
@@ -201,7 +203,7 @@ def _offending(offenders: Sequence[Offender]) -> Html | None:
             h("td", one.data_product or ""),
             h("td", one.environment or ""),
             _num(f"{one.failed} of {one.runs}"),
-            h("td", moment_of(one.last_failed_at)[:16]),
+            h("td", moment_of(one.last_failed_at)[:16], class_="when"),
             h("td", _first_line(one.last_message)),
         )
         for one in offenders
@@ -252,7 +254,7 @@ def _runs(record: Audit, base: str | None) -> Html:
     rows = [
         h(
             "tr",
-            h("td", moment_of(run.started_at)[:16]),
+            h("td", moment_of(run.started_at)[:16], class_="when"),
             h("td", badge(run.status)),
             h("td", run.data_product or "none (by hand)"),
             h("td", run.environment or ""),

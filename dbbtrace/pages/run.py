@@ -237,9 +237,11 @@ def _step(step: PathStep, most: float) -> Html:
 
 def _waterfall(report: RunReport) -> Html:
     """Its frame; ``run.js`` fills it. Without scripts what is above still tells the most."""
+    again = sum(operation.superseded for operation in report.operations)
+    counts = f"{len(report.operations) - again:,}" + (f", and {again:,} done again later" if again else "")
     return h(
         "section",
-        h("h2", f"All operations ({len(report.operations):,})"),
+        h("h2", f"All operations ({counts})"),
         h("noscript", h("p", "The list of all operations needs scripts, which are off here.", class_="notice")),
         h("div", class_="tools", id="tools", hidden=True),
         h("div", id="minimap", hidden=True),

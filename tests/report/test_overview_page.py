@@ -125,6 +125,32 @@ def test_nothing_is_cut_off(history: History, tmp_path: Path, reader: Reader, wi
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
+SMALLEST = """() => Math.min(...[...document.querySelectorAll('.chart text')]
+  .filter((text) => text.getClientRects().length)
+  .map((text) => parseFloat(getComputedStyle(text).fontSize) * text.getScreenCTM().a))"""
+
+
+@pytest.mark.parametrize("width", [360, 390, 1280])
+def test_all_can_be_read(history: History, tmp_path: Path, reader: Reader, width: int) -> None:
+    """Letters of the charts are large enough, one chart of the days is there, rows of the tables stay rows."""
+    for row in history.refreshes[::3]:
+        row["status"] = "Failed"  # gaps, which are long texts
+    for rows in history.rows.values():
+        for row in rows:
+            row["data_product"] = {"One": "Group-FinancialStatements", "Two": "P" * 250}.get(
+                row["data_product"], "Three"
+            )
+    page = reader.open(page_of(history, tmp_path), width=width, height=800, is_mobile=width < 500)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate(SMALLEST) >= 9
+    assert page.locator("#days svg:visible").count() == 1
+    heights = page.locator("#runs tbody tr:not(:has-text('PPP'))").evaluate_all(
+        "all => all.map(one => one.offsetHeight)"
+    )
+    assert max(heights) <= 80
+    assert page.locator("#runs tbody tr code").first.evaluate("one => one.getClientRects().length") == 1
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_accessibility(history: History, tmp_path: Path, reader: Reader, scheme: str) -> None:
     """axe finds nothing to complain of."""

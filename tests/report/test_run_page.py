@@ -229,6 +229,52 @@ def test_on_paper_every_row_stands(history: History, tmp_path: Path, reader: Rea
     assert page.is_visible("#tools")
 
 
+def test_counts_are_of_outcomes(history: History, tmp_path: Path, reader: Reader) -> None:
+    """What the run did again later stands in the list and is counted apart; head, groups and chips agree."""
+    run_id = history.loads[-1]["orchestration_run_id"]
+    nodes = [row for row in history.nodes if row["orchestration_run_id"] == run_id]
+    done = [row for row in nodes if row["unique_id"] in ("model.shop.model_000", "model.shop.model_001")]
+    for number, row in enumerate(done):
+        row |= {"status": "error", "error_type": "dbt.error", "message": "at first it did not work"}
+        history.nodes.append({**row, "record_id": f"again {number}", "invocation_id": "again", "status": "success",
+                              "error_type": None, "generated_at": "2027-01-01 00:00:00.000000"})  # fmt: skip
+    run_id, html = page_of(history, tmp_path)
+    operations = operations_of(history, run_id)
+    outcomes = [o for o in operations if not o["superseded"]]
+    failed = sum(o["status"] == "Failed" for o in outcomes)
+    assert len(operations) - len(outcomes) == 2
+    page = reader.open(html)
+    assert page.inner_text("#waterfall h2") == f"All operations ({len(outcomes)}, and 2 done again later)"
+    assert count_text(page) == f"{len(outcomes)} operations, and 2 done again later"
+    groups = page.locator(".space .group .label").all_inner_texts()
+    in_dbt = [o["status"] for o in outcomes if o["workload"] == "transformation"]
+    (said,) = [group for group in groups if "transformation" in group]
+    bad = f", {in_dbt.count('Failed')} failed" if "Failed" in in_dbt else ""
+    assert said.endswith(f"transformation ({len(in_dbt)}{bad}, 2 done again)")
+    chips = page.locator(".chip").all_inner_texts()
+    assert f"✗ Failed {failed}" in chips
+    assert "↻ Done again 2" in chips
+    page.get_by_role("button", name=f"Failed {failed}").click()
+    assert count_text(page) == f"{failed} of {len(outcomes)} operations fit"
+    page.get_by_role("button", name="Done again 2").click()
+    assert count_text(page) == f"{failed} of {len(outcomes)} operations fit, and 2 done again later"
+    page.get_by_role("button", name=f"Failed {failed}").click()
+    assert page.locator(".space .row.again").all_inner_texts() != []
+    assert all("done again later" in row for row in page.locator(".space .row.again .label").all_inner_texts())
+
+
+def test_a_long_name_without_a_space_breaks_on_a_phone(history: History, tmp_path: Path, reader: Reader) -> None:
+    """Product and table as long as their columns allow."""
+    for rows in history.rows.values():
+        for row in rows:
+            row["data_product"] = "Product_" + "x" * 240
+    history.loads[-1]["table_name"] = "t" * 255
+    _, html = page_of(history, tmp_path)
+    page = reader.open(html, width=360, height=740, has_touch=True, is_mobile=True)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    assert page.evaluate("document.querySelector('h1').getBoundingClientRect().right") <= 360
+
+
 def test_without_scripts_the_most_important_stands(history: History, tmp_path: Path, reader: Reader) -> None:
     """Figures, failures and the critical path are in the file itself."""
     _, html = page_of(history, tmp_path)

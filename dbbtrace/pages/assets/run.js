@@ -9,6 +9,13 @@ const haystack = data.name.map((name, index) =>
 const downstream = data.name.map(() => []);
 data.upstream.forEach((parents, index) => parents.forEach((parent) => downstream[parent].push(index)));
 
+// What the run did again later stands in the list, and is counted apart: counts are of outcomes, as everywhere.
+const AGAIN = 'Done again';
+const statusOf = (index) => (data.superseded[index] ? AGAIN : of('status', index));
+const againIn = (indices) => indices.filter((index) => data.superseded[index]).length;
+const all = data.name.map((_, index) => index), againInAll = againIn(all);
+const besides = (again) => (again ? `${count(again)} done again later` : '');
+
 const state = { search: '', statuses: new Set(), workload: '', onlyPath: false, sort: 'start', from: 0, to: lastEnd,
   folded: new Set() };
 
@@ -23,7 +30,7 @@ const COLUMNS = [
   { key: 'rows', title: 'Rows', class: 'c-rows num' },
   { key: 'bytes', title: 'Bytes', class: 'c-bytes num' },
 ];
-const RANK = { Failed: 0, Running: 1, Unknown: 2, Warned: 3, Skipped: 4, Succeeded: 5 };
+const RANK = { Failed: 0, Running: 1, Unknown: 2, Warned: 3, Skipped: 4, Succeeded: 5, [AGAIN]: 6 };
 const descending = (key) => (a, b) => (data[key][b] ?? -Infinity) - (data[key][a] ?? -Infinity) || a - b;
 const ORDERS = {
   start: (a, b) => a - b,
@@ -33,7 +40,7 @@ const ORDERS = {
 };
 
 function fits(index) {
-  if (state.statuses.size && !state.statuses.has(of('status', index))) return false;
+  if (state.statuses.size && !state.statuses.has(statusOf(index))) return false;
   if (state.workload && of('workload', index) !== state.workload) return false;
   if (state.onlyPath && !data.path[index]) return false;
   if (state.search && !haystack[index].includes(state.search)) return false;
@@ -48,7 +55,7 @@ function fits(index) {
 function items() {
   const found = [];
   for (let index = 0; index < total; index += 1) if (fits(index)) found.push(index);
-  if (state.sort !== 'start') return [found.sort(ORDERS[state.sort]), found.length];
+  if (state.sort !== 'start') return [found.sort(ORDERS[state.sort]), found];
   const shown = [];
   for (const workload of data.workloads) {
     const members = found.filter((index) => of('workload', index) === workload);
@@ -56,7 +63,7 @@ function items() {
     shown.push(groupOf(workload, members));
     if (!state.folded.has(workload)) shown.push(...members);
   }
-  return [shown, found.length];
+  return [shown, found];
 }
 
 const groups = new Map();
@@ -65,8 +72,9 @@ function groupOf(workload, members) {
   groups.set(workload, known);
   const begins = members.map((index) => data.begin[index]).filter((at) => at !== null);
   const ends = members.map((index) => data.end[index]).filter((at) => at !== null);
-  known.size = members.length;
-  known.failed = members.filter((index) => of('status', index) === 'Failed').length;
+  known.again = againIn(members);
+  known.size = members.length - known.again;
+  known.failed = members.filter((index) => statusOf(index) === 'Failed').length;
   known.begin = begins.length ? begins.reduce((a, b) => Math.min(a, b)) : null;
   known.end = ends.length ? ends.reduce((a, b) => Math.max(a, b)) : null;
   return known;
@@ -111,7 +119,8 @@ function operationRow(index) {
   const grown = status === 'Succeeded' || status === 'Warned' ? data.change[index] : null;
   const path = data.path[index] ? 'onpath' : '';
   const kind = of('kind', index), said = data.name[index].startsWith(`${kind} `) ? null : el('span', { class: 'kind' }, kind);
-  const name = el('span', { class: 'label', title: data.name[index] }, data.name[index], said);
+  const again = data.superseded[index] ? el('span', { class: 'kind' }, 'done again later') : null;
+  const name = el('span', { class: 'label', title: data.name[index] }, data.name[index], said, again);
   const trend = grown === null ? '' : el('span', { class: grown >= 0.25 ? 'up' : grown <= -0.2 ? 'down' : '' }, change(grown));
   return el('div', { class: `row ${path} ${data.superseded[index] ? 'again' : ''}`, 'aria-level': 2 },
     cell(0, name),
@@ -124,10 +133,12 @@ function operationRow(index) {
 }
 
 function groupRow(group) {
-  const failed = group.failed ? `, ${group.failed} failed` : '';
+  const failed = group.failed ? `${count(group.failed)} failed` : '';
+  const again = group.again ? `${count(group.again)} done again` : '';
+  const counts = [count(group.size), failed, again].filter(Boolean).join(', ');
   const took = group.begin !== null && group.end !== null ? group.end - group.begin : null;
   return el('div', { class: 'row group', 'aria-level': 1, 'aria-expanded': String(!state.folded.has(group.workload)) },
-    cell(0, el('span', { class: 'label' }, `${group.workload} (${count(group.size)}${failed})`)),
+    cell(0, el('span', { class: 'label' }, `${group.workload} (${counts})`)),
     cell(1), cell(2, bar(group.begin, group.end, '')), cell(3, duration(took)), cell(4), cell(5), cell(6));
 }
 
@@ -185,14 +196,17 @@ function sortBy(key) {
   update();
 }
 
+const operations = (number) => `${count(number)} operation${number === 1 ? '' : 's'}`;
+
 function update() {
   const [shown, found] = items();
   drawHead();
   grid.show(shown);
-  const says = found === total ? `${count(total)} operations` : `${count(found)} of ${count(total)} operations fit`;
-  document.getElementById('count').textContent = says;
-  grid.viewport.classList.toggle('nothing', !found);
-  if (!found) grid.space.replaceChildren(el('p', { class: 'empty' }, 'No operation fits. '));
+  const again = againIn(found), outcomes = total - againInAll;
+  const says = found.length === total ? operations(total - again) : `${count(found.length - again)} of ${operations(outcomes)} fit`;
+  document.getElementById('count').textContent = [says, besides(again)].filter(Boolean).join(', and ');
+  grid.viewport.classList.toggle('nothing', !found.length);
+  if (!found.length) grid.space.replaceChildren(el('p', { class: 'empty' }, 'No operation fits. '));
   minimap.brush();
 }
 
@@ -201,14 +215,14 @@ function update() {
 function tools() {
   const bar = document.getElementById('tools');
   const counts = new Map();
-  for (let index = 0; index < total; index += 1) counts.set(of('status', index), (counts.get(of('status', index)) || 0) + 1);
+  for (const index of all) counts.set(statusOf(index), (counts.get(statusOf(index)) || 0) + 1);
   const chips = [...counts].sort(([a], [b]) => (RANK[a] ?? 2) - (RANK[b] ?? 2)).map(([status, many]) =>
     el('button', { class: 'chip', 'aria-pressed': 'false', onclick: (event) => {
       const on = !state.statuses.delete(status);
       if (on) state.statuses.add(status);
       event.currentTarget.setAttribute('aria-pressed', String(on));
       update();
-    } }, el('span', { class: `sign ${styleOf(status)}`, 'aria-hidden': 'true' }, `${sign(status)} `), `${status} ${count(many)}`));
+    } }, el('span', { class: `sign ${status === AGAIN ? 'muted' : styleOf(status)}`, 'aria-hidden': 'true' }, `${status === AGAIN ? '↻' : sign(status)} `), `${status} ${count(many)}`));
   const present = data.workloads.filter((name) => data.workload.some((place) => data.strings[place] === name));
   const search = el('input', { type: 'search', id: 'search', placeholder: 'Name, id, message (press /)',
     'aria-label': 'Search operations', oninput: () => {
