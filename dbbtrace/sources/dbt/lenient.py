@@ -1,157 +1,85 @@
-"""An artifact with odd values in it, taken field by field: a value of the wrong kind costs only itself.
+"""An artifact with odd values in it, validated by pydantic: a value of the wrong kind costs only itself.
 
 Slow, and seldom needed: what dbt writes is read by the types of ``artifacts`` alone. Numbers may be texts, and flags
-words. Pure.
+words. The models are made from those types: no field is named twice.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from functools import cache
+from types import NoneType, UnionType
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from msgspec import Struct
-
-from dbbtrace.sources.dbt.artifacts import (
-    AdapterResponse,
-    Arguments,
-    Criteria,
-    DependsOn,
-    Manifest,
-    ManifestNode,
-    Metadata,
-    NodeResult,
-    Results,
-    Threshold,
-    Timing,
-)
-from dbbtrace.sources.dbt.terms import count
+import msgspec
+from msgspec import Meta, Struct
+from msgspec.structs import fields
+from pydantic import BaseModel, Field, GetCoreSchemaHandler, create_model
+from pydantic_core import CoreSchema, core_schema
 
 __all__ = ["taken"]
 
-T = TypeVar("T")
 Model = TypeVar("Model", bound=Struct)
-
-_FLAGS = dict.fromkeys(("1", "true", "t", "yes", "y", "on"), True) | dict.fromkeys(
-    ("0", "false", "f", "no", "n", "off"), False
-)
 
 
 def taken(model: type[Model], document: object) -> Model | None:
     """The results, or the manifest, that a document holds; None where it is no object."""
     if not isinstance(document, dict):
         return None
-    found = _results(document) if model is Results else _manifest(document)
-    return found if isinstance(found, model) else None
+    found = _lenient(model).model_validate(document)
+    return msgspec.convert(found.model_dump(by_alias=True, exclude_unset=True), type=model)
 
 
-def _results(document: dict[str, Any]) -> Results:
-    nodes = document.get("results")
-    return Results(
-        metadata=_texts(Metadata, document.get("metadata")),
-        args=_arguments(document.get("args")),
-        elapsed_time=_seconds(document.get("elapsed_time")),
-        results=list(map(_node, nodes)) if isinstance(nodes, list) else None,
+class _Otherwise:
+    """Annotation: what becomes of a value that can't be read."""
+
+    def __init__(self, **instead: Any) -> None:
+        self._instead = instead
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.with_default_schema(handler(source), **self._instead)
+
+
+_NONE = _Otherwise(default=None, on_error="default")
+_OMITTED = _Otherwise(on_error="omit")
+
+
+@cache
+def _lenient(model: type[Struct]) -> type[BaseModel]:
+    """The model that takes of a document what fits the struct."""
+    types = get_type_hints(model, include_extras=True)
+    return create_model(  # type: ignore[call-overload, no-any-return]
+        model.__name__,
+        **{
+            each.name: (
+                _lax(types[each.name]),
+                Field(... if each.required else None, alias=each.encode_name),
+            )
+            for each in fields(model)
+        },
     )
 
 
-def _manifest(document: dict[str, Any]) -> Manifest:
-    sections = {name: _section(document.get(name)) for name in Manifest.__struct_fields__ if name != "metadata"}
-    return Manifest(metadata=_texts(Metadata, document.get("metadata")), **sections)
+def _lax(kind: Any) -> Any:
+    """The type, with None for what can't be read where it may be None, and unreadable items left out."""
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        return _bounded(_lax(arguments[0]), arguments[1])
+    if origin in (Union, UnionType):
+        choices: Any = Union.__getitem__(tuple(each if each is NoneType else _lax(each) for each in arguments))
+        return Annotated[choices, _NONE] if NoneType in arguments else choices
+    if origin is list:
+        return list[_item(arguments[0])]  # type: ignore[misc]
+    if origin is dict:
+        return dict[str, _item(arguments[1])]  # type: ignore[misc]
+    if kind is float:
+        return Annotated[float, Field(allow_inf_nan=False)]
+    return _lenient(kind) if isinstance(kind, type) and issubclass(kind, Struct) else kind
 
 
-def _seconds(value: object) -> float | None:
-    if not isinstance(value, (int, float, str)) or (isinstance(value, str) and not value.isascii()):
-        return None
-    try:
-        number = float(value)
-    except (ValueError, OverflowError):
-        return None
-    return number if 0 <= number < 1e9 else None
+def _item(kind: Any) -> Any:
+    lax = _lax(kind)
+    return lax if NoneType in get_args(kind) else Annotated[lax, _OMITTED]
 
 
-def _flag(value: object) -> bool | None:
-    return _FLAGS.get(str(value).lower().removesuffix(".0")) if isinstance(value, (int, float, str)) else None
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None
-
-
-def _name(value: object) -> str | None:
-    """A text that can be written anywhere: none with half a character in it."""
-    try:
-        return value if isinstance(value, str) and value.encode() else None
-    except UnicodeEncodeError:
-        return None
-
-
-def _texts(kind: type[Model], value: object) -> Model | None:
-    """An object all of whose fields are texts."""
-    return kind(*[_text(value.get(name)) for name in kind.__struct_fields__]) if isinstance(value, dict) else None
-
-
-def _those(take: Callable[[object], T | None], value: object) -> list[T] | None:
-    """The items that can be read."""
-    if not isinstance(value, list):
-        return None
-    return [taken for item in value if (taken := take(item)) is not None]
-
-
-def _arguments(value: object) -> Arguments | None:
-    if not isinstance(value, dict):
-        return None
-    select = value.get("select")
-    readable = isinstance(select, str) or (isinstance(select, list) and all(isinstance(each, str) for each in select))
-    return Arguments(_text(value.get("which")), select if readable else None, _text(value.get("selector")))
-
-
-def _node(value: object) -> NodeResult | None:
-    if not isinstance(value, dict) or not (unique_id := _name(value.get("unique_id"))):
-        return None
-    get: Callable[[str], Any] = value.get
-    return NodeResult(
-        unique_id=unique_id,
-        status=_text(get("status")),
-        timing=_those(lambda timing: _texts(Timing, timing), get("timing")),
-        thread_id=_text(get("thread_id")),
-        execution_time=_seconds(get("execution_time")),
-        adapter_response=_response(get("adapter_response")),
-        message=_text(get("message")),
-        failures=count(get("failures")),
-        compiled=_flag(get("compiled")),
-        relation_name=_text(get("relation_name")),
-        error=_text(get("error")),
-        snapshotted_at=_text(get("snapshotted_at")),
-        max_loaded_at=_text(get("max_loaded_at")),
-        criteria=_criteria(get("criteria")),
-    )
-
-
-def _response(value: object) -> AdapterResponse | None:
-    if not isinstance(value, dict):
-        return None
-    return AdapterResponse(message=_text(value.get("_message")), rows_affected=value.get("rows_affected"))
-
-
-def _criteria(value: object) -> Criteria | None:
-    if not isinstance(value, dict):
-        return None
-    return Criteria(_threshold(value.get("warn_after")), _threshold(value.get("error_after")))
-
-
-def _threshold(value: object) -> Threshold | None:
-    if not isinstance(value, dict):
-        return None
-    return Threshold(count(value.get("count")), _text(value.get("period")))
-
-
-def _section(value: object) -> dict[str, ManifestNode] | None:
-    if not isinstance(value, dict):
-        return None
-    return {name: _manifest_node(node) for name, node in value.items() if isinstance(node, dict)}
-
-
-def _manifest_node(value: dict[str, Any]) -> ManifestNode:
-    depends_on = value.get("depends_on")
-    parents = _those(_text, depends_on.get("nodes")) if isinstance(depends_on, dict) else None
-    return ManifestNode(_text(value.get("resource_type")), DependsOn(parents) if isinstance(depends_on, dict) else None)
+def _bounded(kind: Any, meta: Meta) -> Any:
+    return Annotated[kind, Field(ge=meta.ge, le=meta.le, lt=meta.lt, min_length=meta.min_length)]

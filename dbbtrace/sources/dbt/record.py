@@ -1,6 +1,6 @@
 """``record_dbt``: the front door for dbt's artifacts. Never raises into the job, unless strict.
 
-Light to import: pydantic comes with ``artifacts``, when a file is read.
+Light to import: msgspec comes with ``artifacts``, when a file is read, and pydantic when something in it is odd.
 """
 
 from __future__ import annotations
