@@ -62,7 +62,9 @@ class Report:
         )
 
     def __repr__(self) -> str:
-        return f"<Report, {len(self.html.encode()) / 1e6:.1f} MB: save('run.html') writes it>"
+        from dbbtrace.readable import bytes_of
+
+        return f"<Report, {bytes_of(len(self.html.encode()))}: save('run.html') writes it>"
 
 
 def report(
@@ -108,10 +110,11 @@ class Rows(list[dict[str, Any]]):
 
     def _repr_html_(self) -> str:
         from dbbtrace.pages.html import h
+        from dbbtrace.readable import counted
 
         head = h("tr", [h("th", column) for column in self.columns])
         rows = [h("tr", [h("td", "" if value is None else value) for value in row.values()]) for row in self[:_SHOWN]]
-        more = h("p", f"{len(self) - _SHOWN:,} more rows") if len(self) > _SHOWN else None
+        more = h("p", counted(len(self) - _SHOWN, "more row")) if len(self) > _SHOWN else None
         return h("table", h("thead", head), h("tbody", rows)) + (more or "")
 
 
@@ -156,7 +159,23 @@ def _pandas() -> Any:
         import pandas
     except ImportError:
         return None
-    return lambda columns, rows: pandas.DataFrame.from_records(rows, columns=list(columns))
+
+    def frame(columns: Sequence[str], rows: list[tuple[Any, ...]]) -> Any:
+        made = pandas.DataFrame.from_records(rows, columns=list(columns))
+        for place, name in enumerate(columns):
+            values = [row[place] for row in rows]
+            if _whole_with_gaps(values):  # pandas would make floats of them, which hold no more than 15 digits
+                made[name] = pandas.array(values, dtype="Int64")
+        return made
+
+    return frame
+
+
+def _whole_with_gaps(values: Sequence[Any]) -> bool:
+    """Whether these are whole numbers of 64 bits and None, both of them."""
+    return {type(value) for value in values} == {int, type(None)} and all(
+        value is None or -(2**63) <= value < 2**63 for value in values
+    )
 
 
 def _polars() -> Any:

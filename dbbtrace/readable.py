@@ -6,7 +6,7 @@ import re
 import unicodedata
 from datetime import datetime, timezone
 
-__all__ = ["bytes_of", "count_of", "duration_of", "moment_of", "one_line", "safe"]
+__all__ = ["bytes_of", "count_of", "counted", "duration_of", "moment_of", "one_line", "safe"]
 
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
@@ -53,6 +53,11 @@ def duration_of(seconds: float | None) -> str:
 def count_of(number: int | None) -> str:
     """``336,776``; '' when unknown."""
     return "" if number is None else f"{number:,}"
+
+
+def counted(number: int, thing: str) -> str:
+    """``1 gap``, ``2 gaps``."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
 def bytes_of(number: int | None) -> str:

@@ -11,7 +11,8 @@ import click
 
 from dbbtrace.cli.common import console, opened_warehouse, print_json, warehouse_option
 from dbbtrace.cli.options import run_choice, since_option
-from dbbtrace.cli.text import count_of, moment_of, one_line, safe
+from dbbtrace.cli.output import echo_text, output_file, writing
+from dbbtrace.cli.text import count_of, counted, moment_of, one_line, safe
 
 if TYPE_CHECKING:
     from dbbtrace.answers import Audit
@@ -33,7 +34,12 @@ __all__ = ["COMMANDS"]
 )
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
 @click.option(
-    "-o", "--output", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path), help="Write it to a file."
+    "-o",
+    "--output",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    callback=output_file,
+    help="Write it to a file; - is stdout.",
 )
 def audit(
     since: datetime | None,
@@ -52,13 +58,16 @@ def audit(
     from dbbtrace.answers.export import as_csv, as_dict, write_parquet
 
     form = "json" if as_json else form.lower()
+    if output is not None and str(output) == "-":
+        output = None
     if form == "parquet" and output is None:
         raise click.BadParameter("parquet is no text: name a file with -o audit.parquet")
     with opened_warehouse() as warehouse:
         found = ask(warehouse, since=since, data_product=data_product, environment=environment)
     if form == "parquet":
         assert output is not None
-        write_parquet(found, output)
+        with writing(output):
+            write_parquet(found, output)
     elif form == "csv":
         _write(as_csv(found), output)
     elif form == "json":
@@ -66,14 +75,15 @@ def audit(
     else:
         _write("".join(f"{line}\n" for line in _audit_lines(found)), output)
     if output is not None:
-        click.echo(f"{len(found.runs)} runs, {len(found.gaps)} gaps: {output}", err=True)
+        click.echo(f"{_summary(found)}: {safe(output)}", err=True)
 
 
 def _write(text: str, output: Path | None) -> None:
     if output is None:
-        click.echo(text, nl=False)
+        echo_text(text)
     else:
-        output.write_text(text, encoding="utf-8", newline="")
+        with writing(output):
+            output.write_text(text, encoding="utf-8", newline="")
 
 
 def _write_json(value: Any, output: Path | None) -> None:
@@ -84,7 +94,12 @@ def _write_json(value: Any, output: Path | None) -> None:
 
         from dbbtrace.cli.common import plain
 
-        output.write_text(json.dumps(value, indent=2, default=plain) + "\n", encoding="utf-8")
+        with writing(output):
+            output.write_text(json.dumps(value, indent=2, default=plain) + "\n", encoding="utf-8")
+
+
+def _summary(found: Audit) -> str:
+    return f"{counted(len(found.runs), 'run')}, {counted(len(found.gaps), 'gap')}"
 
 
 def _audit_lines(found: Audit) -> Iterable[str]:
@@ -108,7 +123,7 @@ def _audit_lines(found: Audit) -> Iterable[str]:
     yield from table_lines(names, cells, right, width) or block_lines(names, cells, width)
     runs = {run.run_id: run for run in found.runs}
     yield ""
-    yield f"{len(found.runs)} runs, {len(found.gaps)} gaps" + (":" if found.gaps else "")
+    yield _summary(found) + (":" if found.gaps else "")
     for gap in found.gaps:
         about = f": {one_line(gap.operation)}" if gap.operation else ""
         started = moment_of(runs[gap.run_id].started_at)[:16]

@@ -9,7 +9,8 @@ import click
 
 from dbbtrace.cli.common import opened_warehouse, settings, warehouse_option
 from dbbtrace.cli.options import run_choice, since_option
-from dbbtrace.cli.text import safe
+from dbbtrace.cli.output import output_file, writing
+from dbbtrace.cli.text import bytes_of, safe
 
 __all__ = ["COMMANDS"]
 
@@ -24,6 +25,7 @@ __all__ = ["COMMANDS"]
     "--output",
     metavar="FILE",
     type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    callback=output_file,
     help="Where the page goes; default run.html or overview.html. - is stdout.",
 )
 @click.option("--jaeger", metavar="URL", help="Jaeger's pages, to link to; beats DBBTRACE_JAEGER_URL.")
@@ -59,8 +61,9 @@ def report(
     if str(path) == "-":
         click.echo(html, nl=False)
         return
-    path.write_text(html, encoding="utf-8", newline="\n")
-    click.echo(f"{safe(path)}: {len(html.encode()) / 1e6:.1f} MB", err=True)
+    with writing(path):
+        path.write_text(html, encoding="utf-8", newline="\n")
+    click.echo(f"{safe(path)}: {bytes_of(len(html.encode()))}", err=True)
     if open_:
         click.launch(path.absolute().as_uri())
 

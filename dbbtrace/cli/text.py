@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from io import StringIO
 
-from dbbtrace.readable import bytes_of, count_of, duration_of, moment_of, one_line, safe
+from dbbtrace.readable import bytes_of, count_of, counted, duration_of, moment_of, one_line, safe
 
-__all__ = ["bytes_of", "count_of", "duration_of", "middle_cut", "moment_of", "one_line", "safe", "wrapped"]
+__all__ = ["bytes_of", "count_of", "counted", "duration_of", "middle_cut", "moment_of", "one_line", "safe", "wrapped"]
 
 
 def wrapped(text: object, width: int, limit: int | None) -> list[str]:

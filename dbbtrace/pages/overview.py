@@ -16,7 +16,7 @@ from dbbtrace.identity import trace_id_of
 from dbbtrace.pages.charts import STATUSES, Dot, days_chart, dots_chart
 from dbbtrace.pages.html import Html, h, joined, page
 from dbbtrace.pages.parts import badge, footer, jaeger_base, place_line, tile, tiles
-from dbbtrace.readable import bytes_of, count_of, duration_of, moment_of
+from dbbtrace.readable import bytes_of, count_of, counted, duration_of, moment_of
 from dbbtrace.warehouse import Warehouse
 
 __all__ = ["overview_page", "render_overview"]
@@ -95,7 +95,7 @@ def _head(record: Audit) -> Html:
             tile("p95 duration", duration_of(p95(took)) or "unknown"),
             tile("Rows written", count_of(sum(run.rows_written or 0 for run in runs))),
             tile("Bytes written", bytes_of(sum(run.bytes_written or 0 for run in runs))),
-            tile("Gaps", count_of(len(record.gaps)), f"in {len({gap.run_id for gap in record.gaps})} runs"),
+            tile("Gaps", count_of(len(record.gaps)), f"in {counted(len({gap.run_id for gap in record.gaps}), 'run')}"),
         ),
     )
 
@@ -173,7 +173,8 @@ def _durations(runs: Iterable[Run]) -> Html | None:
     largest = sorted(groups.items(), key=lambda item: (-len(item[1]), item[0]))
     charts = [_product_chart(*whose, group) for whose, group in largest[:_CHARTS]]
     left_out = len(largest) - _CHARTS
-    more = h("p", f"{left_out} more have fewer runs and are not drawn.", class_="muted") if left_out > 0 else None
+    verb = "has fewer runs and is" if left_out == 1 else "have fewer runs and are"
+    more = h("p", f"{left_out} more {verb} not drawn.", class_="muted") if left_out > 0 else None
     return h("section", h("h2", "Durations over time"), h("div", charts, class_="charts"), more, id="durations")
 
 

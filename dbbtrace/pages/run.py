@@ -208,7 +208,9 @@ def _path(report: RunReport) -> Html | None:
         h(
             "p",
             f"To end sooner, shorten these: {len(report.path):,} operations one after the other, that took "
-            f"{duration_of(worked)}, with {duration_of(waited)} of waiting between them.",
+            f"{duration_of(worked)}, with {duration_of(waited)} of waiting between them."
+            if len(report.path) > 1
+            else f"To end sooner, shorten this one, that took {duration_of(worked)}.",
             " The longest, in order:" if rest else None,
         ),
         path_strip(report.path),

@@ -49,7 +49,7 @@ def test_the_page_can_be_saved(warehouse: str, tmp_path: Path) -> None:
     overview = dbbtrace.report(since="2026-01-01", data_product="Logistics")
     assert "Orchestration runs" in overview.html
     assert warehouse not in overview.html
-    assert "MB" in repr(overview)
+    assert " kB: " in repr(overview)
 
 
 def test_fabric_shows_it_with_its_own_function(warehouse: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,6 +109,28 @@ def test_a_query_gives_a_frame(warehouse: str) -> None:
     assert dbbtrace.query(f"SELECT * FROM ({SQL}) WHERE loads > ?", [5], into="polars").shape == (0, 2)
 
 
+def test_whole_numbers_stay_whole_beside_nothing(warehouse: str) -> None:
+    """A column of numbers and NULL is of pandas' nullable integers, not of floats, which lose the last digits."""
+    import pandas
+
+    sql = (
+        "SELECT 9007199254740993 AS big, 1 AS whole, NULL AS none, 1.5 AS part, NULL AS word"
+        " UNION ALL SELECT NULL, 2, NULL, NULL, 'x' UNION ALL SELECT -9223372036854775808, 3, NULL, 2, NULL"
+    )
+    frame = dbbtrace.query(sql, into="pandas")
+    kinds = {name: str(kind) for name, kind in frame.dtypes.items()}
+    assert kinds.pop("word") in ("object", "str")
+    assert kinds == {"big": "Int64", "whole": "int64", "none": "object", "part": "float64"}
+    assert [None if value is pandas.NA else int(value) for value in frame["big"]] == [9007199254740993, None, -(2**63)]
+    polars = dbbtrace.query(sql, into="polars")
+    assert polars["big"].to_list() == [9007199254740993, None, -(2**63)]
+
+
+def test_a_small_page_is_no_page_of_no_megabytes(warehouse: str) -> None:
+    """Its size is told in units that fit."""
+    assert re.search(r"<Report, \d+ kB: ", repr(dbbtrace.report("last")))
+
+
 def test_without_frames_there_are_rows(warehouse: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """And what was asked for by name and is missing is said."""
     monkeypatch.setitem(sys.modules, "pandas", None)
@@ -152,7 +174,7 @@ def test_the_command_writes_a_page(warehouse: str) -> None:
     """Of a run, or the overview; what it wrote is said on stderr."""
     done = run("report", "last", "-o", "run.html", "--jaeger", "http://localhost:16686")
     assert (done.code, done.out) == (0, "")
-    assert re.fullmatch(r"run\.html: 0\.\d MB\n", done.err)
+    assert re.fullmatch(r"run\.html: \d+ kB\n", done.err)
     assert f"http://localhost:16686/trace/{warehouse.replace('-', '')}" in Path("run.html").read_text(encoding="utf-8")
     assert run("report", "--since", "2026-01-01").code == 0
     assert "Orchestration runs" in Path("overview.html").read_text(encoding="utf-8")

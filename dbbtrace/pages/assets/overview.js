@@ -15,7 +15,8 @@ function update() {
     shown += fits;
   });
   document.getElementById('count').textContent =
-    shown === rows.length ? `${count(shown)} runs` : `${count(shown)} of ${count(rows.length)} runs fit`;
+    `${shown === rows.length ? '' : `${count(shown)} of `}${count(rows.length)} run${rows.length === 1 ? '' : 's'}`
+    + (shown === rows.length ? '' : ' fit');
 }
 
 function tools() {
