@@ -275,7 +275,7 @@ def _data(report: RunReport, trace_link: str | None) -> dict[str, Any]:
         "start": begin.timestamp() if begin else None,
         "trace": trace_link,
         "workloads": ["integration", "transformation", "consumption", "reconciliation"],
-        "name": text(o.label for o in found),
+        "name": text(o.label or "(no name)" for o in found),  # the scripts sort and search by it
         "id": text(o.operation_id for o in found),
         "workload": pooled(lambda o: o.workload),
         "kind": pooled(lambda o: o.resource_type or o.kind.replace("_", " ")),

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.answers.history import History, Size, make
+from dbbtrace import answers
+from dbbtrace.pages.run import read_run, render_run
+from tests.answers.history import History, Size, make, store
 from tests.report.support import JAEGER, operations_of, page_of
 from tests.support.browser import Reader
 
@@ -261,6 +264,21 @@ def test_counts_are_of_outcomes(history: History, tmp_path: Path, reader: Reader
     page.get_by_role("button", name=f"Failed {failed}").click()
     assert page.locator(".space .row.again").all_inner_texts() != []
     assert all("done again later" in row for row in page.locator(".space .row.again .label").all_inner_texts())
+
+
+def test_an_operation_without_a_name_keeps_none_of_the_others_back(
+    history: History, tmp_path: Path, reader: Reader
+) -> None:
+    """The views name all; should one ever have none, the page works all the same."""
+    warehouse = store(history, tmp_path / "w.db")
+    report = read_run(warehouse, answers.run_keys(warehouse)[0].run_id)
+    warehouse.close()
+    nameless: Any = {"name": None, "kind": "model_refresh"}
+    operations = [replace(report.operations[0], **nameless), *report.operations[1:]]
+    page = reader.open(render_run(replace(report, operations=operations, path=[], failures=[])))
+    assert count_text(page) == f"{len(operations)} operations"
+    page.select_option("#sort", "name")
+    assert "(no name)" in page.inner_text(".space")
 
 
 def test_a_long_name_without_a_space_breaks_on_a_phone(history: History, tmp_path: Path, reader: Reader) -> None:
