@@ -14,7 +14,7 @@ from dbbtrace.times import format_all_utc, format_utc
 from dbbtrace.warehouse.schema import Column, Form, Kind
 from dbbtrace.warehouse.values import BIGINT, LAST, NANOS_FROM, Cleaner, cleaner, count, moment, number
 
-__all__ = ["ColumnCleaner", "column_cleaner", "moments", "numbers", "shortened"]
+__all__ = ["ColumnCleaner", "column_cleaner", "moments", "numbers", "remembering", "shortened"]
 
 ColumnCleaner = Callable[[Sequence[Any]], Sequence[Any]]
 
@@ -31,7 +31,7 @@ def column_cleaner(column: Column, *, repeats: bool = True) -> ColumnCleaner:
     """
     clean = cleaner(column)
     if column.kind is Kind.TEXT and repeats and column.form is not Form.LIST:
-        return _remembering(clean)
+        return remembering(clean)
     if column.kind is Kind.TEXT and column.form is Form.AS_IS:
         return _short_texts(column, clean)
     if column.kind is Kind.TIME:
@@ -61,7 +61,8 @@ class _Memory(dict[Any, Any]):
         return cleaned
 
 
-def _remembering(clean: Cleaner) -> ColumnCleaner:
+def remembering(clean: Cleaner) -> ColumnCleaner:
+    """What it makes of each value, for a column in which the same few texts stand in row after row."""
     look_up = _Memory(clean).__getitem__
 
     def clean_all(values: Sequence[Any]) -> Sequence[Any]:

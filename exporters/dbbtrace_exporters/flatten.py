@@ -24,10 +24,11 @@ from dbbtrace_exporters.flatten_batch import RUNNING, Batch, copied, plain, stan
 __all__ = ["Flattened", "flatten", "lacks", "rows_of"]
 
 _NEEDS = {
-    key.OPERATION_LOAD: (key.RUN_ID, key.TABLE_NAME),
-    key.OPERATION_DBT_NODE: (key.RUN_ID, key.DBT_UNIQUE_ID),
-    key.OPERATION_REFRESH: (key.RUN_ID, key.MODEL_ID),
+    key.OPERATION_LOAD: key.TABLE_NAME,
+    key.OPERATION_DBT_NODE: key.DBT_UNIQUE_ID,
+    key.OPERATION_REFRESH: key.MODEL_ID,
 }
+"""What an operation's rows need besides the run id."""
 _SUCCEEDED = frozenset({"succeeded", "success", "completed", "ok"})
 _REFRESH_WORDS = {word.lower(): word for word in ("Completed", "Failed", "Cancelled", "Disabled", "Unknown")}
 _REFRESH_WORDS |= {"succeeded": "Completed", "success": "Completed"}
@@ -71,8 +72,8 @@ def flatten(spans: Sequence[ReadableSpan]) -> Flattened:
 def lacks(span: ReadableSpan) -> tuple[str, ...]:
     """The attributes without which a span that claims an operation can't give its rows; () when it has them all."""
     attributes = span.attributes or {}
-    needs = _NEEDS.get(str(attributes.get(key.OPERATION)), ())
-    return tuple([name for name in needs if not stands(attributes.get(name))])
+    need = _NEEDS.get(str(attributes.get(key.OPERATION)))
+    return tuple([name for name in (key.RUN_ID, need) if not stands(attributes.get(name))]) if need else ()
 
 
 # -- table load ---------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from opentelemetry.trace import INVALID_SPAN_CONTEXT, StatusCode
 from dbbtrace import attributes as key
 from dbbtrace.identity import identity_of_span, normalise_run_id, record_ids
 from dbbtrace.times import NANOS, format_all_utc
-from dbbtrace.warehouse.columns import ColumnCleaner, column_cleaner, moments, shortened
+from dbbtrace.warehouse.columns import ColumnCleaner, column_cleaner, moments, remembering, shortened
 from dbbtrace.warehouse.schema import TABLES, Column, Row, Table
 from dbbtrace.warehouse.values import text
 
@@ -72,14 +72,16 @@ class Batch:
     def __setitem__(self, source: str, column: Sequence[Any]) -> None:
         self._columns[source] = column
 
-    def without(self, needs: Sequence[str]) -> list[ReadableSpan]:
-        """Pass by what gives no rows: what still runs, and what lacks an attribute that it needs, which is answered."""
-        lacking: list[ReadableSpan] = []
-        for name in needs:
-            there = [bool(value.strip()) if type(value) is str else stands(value) for value in self[name]]
-            lacking += compress(self.spans, map(not_, there))
-            self._keep(there)
-        self["word"] = [_stripped(value) if type(value) is str else _word(value) for value in self[key.STATUS]]
+    def without(self, need: str) -> list[ReadableSpan]:
+        """Pass by what gives no rows: what still runs, and what lacks its run id or that attribute: answers these."""
+        self["run_id"] = _run_ids(self[key.RUN_ID])
+        there = [
+            run_id != "" and (bool(value.strip()) if type(value) is str else stands(value))
+            for run_id, value in zip(self["run_id"], self[need], strict=True)
+        ]
+        lacking = list(compress(self.spans, map(not_, there)))
+        self._keep(there)
+        self["word"] = _words(self[key.STATUS])
         self["interrupted"] = [type_ == key.INTERRUPTED for type_ in self[key.ERROR_TYPE]]
         running = {word for word in set(self["word"]) if word is not None and plain(word) in RUNNING}
         if running:
@@ -99,9 +101,6 @@ class Batch:
     def derive(self) -> None:
         """Make what comes from no attribute alone."""
         self._derive_errors()
-        self["run_id"] = [
-            _normalised(value) if type(value) is str else normalise_run_id(text(value)) for value in self[key.RUN_ID]
-        ]
         contexts = [span.get_span_context() or INVALID_SPAN_CONTEXT for span in self.spans]
         self["trace_id"] = [_hex_trace_id(context.trace_id) for context in contexts]
         self["span_id"] = [(context.span_id & _SPAN_BITS).to_bytes(8, "big").hex() for context in contexts]
@@ -216,7 +215,9 @@ def _true(value: Any) -> bool:
     return value is True or (value is not None and (text(value) or "").strip().lower() in ("true", "1"))
 
 
-_stripped = lru_cache(maxsize=256)(_word)
-_normalised = lru_cache(maxsize=1024)(normalise_run_id)
-"""A run's spans all name the same one."""
+def _run_id(value: Any) -> str:
+    return normalise_run_id(value if type(value) is str else text(value))
+
+
+_words, _run_ids = remembering(_word), remembering(_run_id)
 _hex_trace_id = lru_cache(maxsize=1024)("{:032x}".format)
