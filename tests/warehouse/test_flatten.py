@@ -301,6 +301,13 @@ def test_an_identity_of_its_own_makes_a_fact():
     assert live.record_id != first.record_id == second.record_id
 
 
+def test_a_record_id_is_of_the_run_id_as_it_was_given():
+    """Not as it can be stored: other writers of the record know only the former."""
+    (row,) = rows_of(load(RUN_ID=" night\0run ", IDENTITY="copy:1"))
+    assert row.record_id == record_id("night\0run", "copy:1")
+    assert row.values[row.table.position["orchestration_run_id"]] == "night\ufffdrun"
+
+
 def test_an_error_is_told():
     """error.type and dbb.error.message, or failing that the status's own description."""
     row = only(load(ERROR_TYPE="builtins.ValueError", ERROR_MESSAGE="no such file", error="ValueError: no such file"))

@@ -228,7 +228,7 @@ def test_who_only_asks_changes_nothing(tmp_path, monkeypatch, mode, writable):
 
     path = tmp_path / "copy.db"
     with open_warehouse(f"sqlite:///{path}") as warehouse:
-        warehouse.write([row for row in rows_of(load())])
+        warehouse.write(rows_of(load()))
     with contextlib.closing(sqlite3.connect(path)) as file:
         file.execute(f"PRAGMA journal_mode={mode}")
     before = path.read_bytes()
