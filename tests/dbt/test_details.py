@@ -151,6 +151,7 @@ def test_what_is_given_overrides_the_scope(target):
         ({"select": [], "selector": "nightly"}, "selector:nightly"),
         ({"select": None}, ""),
         ({"select": {"odd": 1}}, ""),
+        ({"select": ["a", 5]}, ""),
         ({}, ""),
     ],
 )

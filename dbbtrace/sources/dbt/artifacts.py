@@ -59,7 +59,7 @@ class Arguments(Struct, gc=False):
     """What dbt was asked to do; of the arguments these alone are read."""
 
     which: str | None = None
-    select: list[str] | str | None = None
+    select: tuple[str, ...] | str | None = None
     selector: str | None = None
 
 

@@ -71,6 +71,8 @@ def _lax(kind: Any) -> Any:
         return list[_item(arguments[0])]  # type: ignore[misc]
     if origin is dict:
         return dict[str, _item(arguments[1])]  # type: ignore[misc]
+    if origin is tuple:  # as a whole, or not at all
+        return kind
     if kind is float:
         return Annotated[float, Field(allow_inf_nan=False)]
     return _lenient(kind) if isinstance(kind, type) and issubclass(kind, Struct) else kind

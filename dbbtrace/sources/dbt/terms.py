@@ -75,7 +75,7 @@ def selection_of(results: Results) -> str:
     """What dbt was told to select: the selectors joined with spaces, or ``selector:name``; '' for everything."""
     if results.args is None:
         return ""
-    select = results.args.select or []
+    select = results.args.select or ()
     text = select if isinstance(select, str) else " ".join(select)
     return text or (f"selector:{results.args.selector}" if results.args.selector else "")
 
