@@ -90,7 +90,7 @@ def _print_timings(found: Sequence[Timing]) -> None:
 
 
 def _change(change: float) -> str:
-    return f"x{change + 1:.1f}" if change >= 9.995 else f"{change:+.0%}"
+    return f"x{change + 1:.1f}" if change >= 9.995 else f"{round(change, 2) + 0.0:+.0%}"  # + 0.0: there is no -0%
 
 
 COMMANDS = (slowest,)

@@ -92,3 +92,13 @@ def test_csv_on_a_terminal_obeys_nothing(warehouse: str) -> None:
 def test_one_is_not_many(number: int, said: str) -> None:
     """As people say it."""
     assert counted(number, "gap") == said
+
+
+@pytest.mark.parametrize(
+    ("change", "said"), [(-0.001, "+0%"), (0.001, "+0%"), (-0.006, "-1%"), (0.5, "+50%"), (12.0, "x13.0")]
+)
+def test_nothing_is_no_less_than_nothing(change: float, said: str) -> None:
+    """A change of nothing has one spelling; one of many times is told as such."""
+    from dbbtrace.cli.slowest import _change
+
+    assert _change(change) == said
