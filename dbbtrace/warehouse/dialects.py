@@ -63,6 +63,10 @@ class Dialect:
         """The rows as the one parameter of a statement whose ``batch`` takes them all at once."""
         return as_json(rows)
 
+    def none(self, rows: str) -> str:
+        """The condition that there are no such rows (``FROM ... WHERE ...``)."""
+        return f"NOT EXISTS (SELECT 1 {rows})"
+
     def fitting(self, rows: Sequence[Sequence[Any]]) -> Dialect:
         """The dialect, as it is spelled for these values of a batch."""
         return self
@@ -163,6 +167,11 @@ class _Babelfish(_TSql):
     def fitting(self, rows: Sequence[Sequence[Any]]) -> Dialect:
         columns = enumerate(zip(*rows, strict=True))
         return replace(self, plain=frozenset(place for place, column in columns if not any(map(_escapes, column))))
+
+    def none(self, rows: str) -> str:
+        # Row by row, by the index. NOT EXISTS becomes a join, for which PostgreSQL may read the whole table: it does
+        # while its statistics say that the table is as small as it was.
+        return f"0 = (SELECT COUNT(*) {rows})"
 
     def parameter(self, rows: Sequence[Sequence[Any]]) -> str:
         return _NEEDS_ESCAPE.sub(r"\\ue0", as_json(rows))

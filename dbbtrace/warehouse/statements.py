@@ -232,9 +232,9 @@ class _Writer:
         # The run first: it is what a reader's statistics and a writer's index know best.
         collation = self.shape["record_id"].collation
         wanted = f"j.{self.dialect.quote(control)}" + (f" COLLATE {collation}" if collation else "")
-        return (
-            f"NOT EXISTS (SELECT 1 FROM {self.target} AS t WHERE {self.here('record_id')} = {wanted}"
-            f" AND {self.here('orchestration_run_id')} = {self.given('orchestration_run_id')})"
+        return self.dialect.none(
+            f"FROM {self.target} AS t WHERE {self.here('record_id')} = {wanted}"
+            f" AND {self.here('orchestration_run_id')} = {self.given('orchestration_run_id')}"
         )
 
     def no_natural(self, tracked: bool, interrupted: bool) -> str:
@@ -257,7 +257,7 @@ class _Writer:
         """An interrupted load must not undo one that succeeded in the same run."""
         matches = [self.same(name) for name in _LOAD]
         matches[0] = f"{self.here(_LOAD[0])} = {self.given(_LOAD[0])}"  # never NULL in ours, and an index finds it
-        return (
-            f"NOT EXISTS (SELECT 1 FROM {self.target} AS t WHERE j.{self.dialect.quote('interrupted')} = 1"
-            f" AND {' AND '.join(matches)} AND {self.here('status')} = 'Succeeded')"
+        return self.dialect.none(
+            f"FROM {self.target} AS t WHERE j.{self.dialect.quote('interrupted')} = 1"
+            f" AND {' AND '.join(matches)} AND {self.here('status')} = 'Succeeded'"
         )

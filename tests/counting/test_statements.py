@@ -6,12 +6,13 @@ import sqlite3
 import sys
 
 import pytest
+import sqlglot
 from dbbtrace_exporters.warehouse import WarehouseSpanExporter
 
 from dbbtrace.warehouse import open_warehouse
-from dbbtrace.warehouse.dialects import SQLITE
+from dbbtrace.warehouse.dialects import BABELFISH, SQLITE, TSQL
 from dbbtrace.warehouse.schema import DBT_NODES, TABLES
-from dbbtrace.warehouse.statements import insert
+from dbbtrace.warehouse.statements import Found, Shape, insert
 from dbbtrace.warehouse.steps import ROWS
 from tests.warehouse.spans import load, node, refresh
 from tests.warehouse.sql_server import Server
@@ -89,3 +90,14 @@ def test_looking_for_rows_of_others_reads_no_table(tmp_path):
         for table in TABLES:
             plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {SQLITE.without_record(table)}")]
             assert all("INDEX ix_" in step for step in plan), plan
+
+
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
+def test_babelfish_looks_for_each_row_by_itself(table):
+    """Of NOT EXISTS its planner makes a join that reads the whole table; T-SQL's own makes one that asks the index."""
+    shape = Shape(tuple((column.name, Found(column.name)) for column in table.columns))
+    on_babelfish, on_sql_server = (insert(dialect, table, shape, True, True) for dialect in (BABELFISH, TSQL))
+    assert "EXISTS" not in on_babelfish.sql
+    looks = on_babelfish.sql.count("0 = (SELECT COUNT(*) FROM")
+    assert looks == on_sql_server.sql.count("NOT EXISTS (SELECT 1 FROM") >= 2
+    sqlglot.parse_one(on_babelfish.sql.replace("?", "@p"), dialect="tsql", error_level=sqlglot.ErrorLevel.RAISE)
