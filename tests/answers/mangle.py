@@ -49,7 +49,9 @@ def mangled(history: History, seed: int) -> History:
         refreshes.append(_second_refresh(row))
         refreshes.append(_interrupted(chance.choice(refreshes)))
         refreshes.append({**row, "record_id": None, "span_id": None, "error_type": None, "error_message": None})
-        refreshes.append({**row, **dict.fromkeys(("record_id", "span_id", "process_completed_at")), "status": "Unknown"})
+        refreshes.append(
+            {**row, **dict.fromkeys(("record_id", "span_id", "process_completed_at")), "status": "Unknown"}
+        )
         refreshes.append({**row, **dict.fromkeys(("record_id", "semantic_model_id", "semantic_model_name"))})
     for rows in history.rows.values():
         chance.shuffle(rows)
