@@ -121,8 +121,6 @@ node_rows AS (
     FROM meta.monitoring_transformation_dbt AS d
     WHERE
         d.orchestration_run_id <> ''
-        AND CONCAT(d.orchestration_run_id, '/', NODE_ID(d.unique_id, d.relation_name, d.item_name))
-        NOT IN (SELECT p.node FROM repeated_nodes AS p)
         -- Not a compile row, but for those; not a hand-made row beside one of ours; not interrupted if ended all the same.
         AND (
             COALESCE(d.process_stage, 'execute') <> 'compile'
@@ -141,6 +139,8 @@ node_rows AS (
             COALESCE(d.error_type, '') <> 'Interrupted'
             OR CONCAT(d.orchestration_run_id, '/', d.span_id) NOT IN (SELECT e.span FROM ended_nodes AS e)
         )
+        AND CONCAT(d.orchestration_run_id, '/', NODE_ID(d.unique_id, d.relation_name, d.item_name))
+        NOT IN (SELECT p.node FROM repeated_nodes AS p)
     UNION ALL
     SELECT
         d.item_name, d.invocation_id, d.status, d.execution_time, d.relation_name, d.rows_affected, d.duration,
@@ -166,8 +166,6 @@ node_rows AS (
     FROM meta.monitoring_transformation_dbt AS d
     WHERE
         d.orchestration_run_id IN (SELECT q.orchestration_run_id FROM repeated_nodes AS q)
-        AND CONCAT(d.orchestration_run_id, '/', NODE_ID(d.unique_id, d.relation_name, d.item_name))
-        IN (SELECT p.node FROM repeated_nodes AS p)
         -- Not a compile row, but for those; not a hand-made row beside one of ours; not interrupted if ended all the same.
         AND (
             COALESCE(d.process_stage, 'execute') <> 'compile'
@@ -186,6 +184,8 @@ node_rows AS (
             COALESCE(d.error_type, '') <> 'Interrupted'
             OR CONCAT(d.orchestration_run_id, '/', d.span_id) NOT IN (SELECT e.span FROM ended_nodes AS e)
         )
+        AND CONCAT(d.orchestration_run_id, '/', NODE_ID(d.unique_id, d.relation_name, d.item_name))
+        IN (SELECT p.node FROM repeated_nodes AS p)
 ),
 ended_refreshes AS (
     SELECT r.orchestration_run_id, r.span_id
