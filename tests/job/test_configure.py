@@ -149,7 +149,7 @@ def test_shutdown_waits_no_longer_than_it_is_told(monkeypatch):
 
 
 def test_flush_after_shutdown_tells_what_was_left(monkeypatch, tmp_path):
-    """Rows that wait in the journal do not stand, whoever asks afterwards; the next delivery of the process has them."""
+    """Rows that wait in the journal do not stand, whoever asks later; the next delivery of the process has them."""
     monkeypatch.setattr(runtime, "all_stood", True)
     (tmp_path / "w.db").mkdir()
     dbbtrace.configure(warehouse="sqlite:///w.db", strict=False)
