@@ -73,7 +73,9 @@ def slowest(
         timings = _timings(warehouse, [_before(run_keys(warehouse), run, history)])
     else:
         keys = run_keys(warehouse, data_product=data_product, environment=environment)
-        timings = _timings(warehouse, _by_product(keys, since, history))
+        groups = list(_by_product(keys, since, history))
+        whole = data_product is None and environment is None and sum(len(group.runs) for group in groups) == len(keys)
+        timings = _timings(warehouse, groups, whole=whole)
     if by_change:
         timings = [timing for timing in timings if timing.change is not None]
         timings.sort(key=lambda timing: (-(timing.change or 0.0), -timing.seconds, timing.operation_id))
@@ -143,10 +145,13 @@ HAVING MIN(d.unique_id) = MAX(d.unique_id)
 """The name by which other writers know a node → its unique_id, as ``monitoring_performance`` joins them."""
 
 
-def _timings(warehouse: Warehouse, groups: Iterable[_Group]) -> list[Timing]:
-    """What took time in the chosen run; of many runs the newest success of each operation of each group."""
-    groups = list(groups)
-    runs = [key.run_id for group in groups for key in group.runs]
+def _timings(warehouse: Warehouse, groups: Sequence[_Group], *, whole: bool = False) -> list[Timing]:
+    """What took time in the chosen run; of many runs the newest success of each operation of each group.
+
+    Args:
+        whole: those are all runs that there are, which need not be chosen one by one.
+    """
+    runs = None if whole else [key.run_id for group in groups for key in group.runs]
     times: dict[str, list[Sequence[Any]]] = defaultdict(list)
     for run_id, *time in views.ask(warehouse, _TIMES, runs=runs):
         times[run_id].append(time)
