@@ -3,11 +3,11 @@
 Spans come with what rows are made of: name, ids, attributes, status and times. Parent, events, links, resource and
 scope are checked, as protobuf does it, and left out.
 
-Reading attributes as protobuf gives them is most of the work (16 µs for 25 of them), and most stand in span after span
-just as before. So OTLP's own descriptor is taken twice: once as it is, and once with a span's attributes declared as
-bytes, which is the same on the wire. What the bytes say is looked up, else split by hand where they are as plain as
-nearly all are, else left to protobuf (4 µs in all). A body in which anything is out of order is read again by the
-descriptor as it is: what is refused, and how, is the same.
+Reading attributes as protobuf gives them is most of the work, and most stand in span after span just as before. So
+OTLP's own descriptor is taken twice: once as it is, and once with a span's attributes declared as bytes, which is the
+same on the wire. What the bytes say is looked up, else split by hand where they are as plain as nearly all are, else
+left to protobuf (a span of 25 attributes in all: 9.5 µs, not 21). A body in which anything is out of order is read
+again by the descriptor as it is: what is refused, and how, is the same.
 """
 
 from __future__ import annotations
