@@ -18,7 +18,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 
 from dbbtrace.delivery import reader, source
 from dbbtrace.delivery.interrupted import interrupted
-from dbbtrace.delivery.journal import NOBODY, Position, remove
+from dbbtrace.delivery.journal import NOBODY, SILENT_AFTER, Position, remove
 from dbbtrace.delivery.owner import Owner, this_process
 from dbbtrace.delivery.reader import Claim, Header
 from dbbtrace.delivery.source import FINISHED, Item, Source
@@ -27,8 +27,6 @@ from dbbtrace.times import to_unix_nanos
 
 __all__ = ["CLAIM_DAYS", "SILENT_AFTER", "AdoptedJournal", "AdoptedSource", "Found", "Resolve", "adopt", "find"]
 
-SILENT_AFTER = 900.0
-"""Seconds of silence after which an owner that can't be asked for counts as gone; 15 heartbeats and more."""
 CLAIM_DAYS = 7
 """Days that a journal waits for an OTLP backend. For the warehouse it waits for ever."""
 

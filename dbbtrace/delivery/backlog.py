@@ -11,14 +11,17 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from opentelemetry.sdk.trace import ReadableSpan
 
 from dbbtrace import attributes as key
-from dbbtrace.delivery import reader, source
+from dbbtrace.delivery import source
 from dbbtrace.delivery.journal import Journal, Position
 from dbbtrace.delivery.source import BATCH, Item, Source
+
+if TYPE_CHECKING:
+    from dbbtrace.delivery.reader import Record
 
 __all__ = ["IN_MEMORY", "WITHOUT_JOURNAL", "Backlog", "Memory"]
 
@@ -106,7 +109,7 @@ class Backlog(Source):
         self._gap_is_open = False
         """It is the last that was put in: the next one in the queue comes after a gap."""
         self._forgotten = False
-        self._reading: Iterator[reader.Record] | None = None
+        self._reading: Iterator[Record] | None = None
         self._read_to: Position = source.BEGINNING
         """Up to there the journal is to be read before the queue goes on."""
 
@@ -225,6 +228,8 @@ class Backlog(Source):
 
     def _read(self, most: int) -> list[Item]:
         """The next in the journal, up to the end of the gap."""
+        from dbbtrace.delivery import reader  # few jobs ever need it
+
         items: list[Item] = []
         journal, end = self.journal, self._read_to
         if journal is None or end <= self.taken:

@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING
 
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
-from dbbtrace.delivery import adoption, lifecycle
+from dbbtrace.delivery import lifecycle
 from dbbtrace.delivery.bell import Answer
 from dbbtrace.delivery.gate import Gate
-from dbbtrace.delivery.journal import SEGMENT_BYTES, SpanKey
+from dbbtrace.delivery.journal import SEGMENT_BYTES, SILENT_AFTER, SpanKey
 from dbbtrace.delivery.keeper import HEARTBEAT, Keeper
 from dbbtrace.delivery.lane import Destination, Lane
 from dbbtrace.delivery.markers import Markers
-from dbbtrace.delivery.mirror import Mirror
 from dbbtrace.delivery.recorder import Options, Recorder, fault
 from dbbtrace.delivery.source import BATCH, FINISHED
 from dbbtrace.delivery.worker import OUR_THREADS
@@ -30,6 +29,9 @@ from dbbtrace.diagnostics import log
 if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.sdk.resources import Resource
+
+    from dbbtrace.delivery.adoption import Resolve
+    from dbbtrace.delivery.mirror import Mirror
 
 __all__ = ["Delivery"]
 
@@ -61,8 +63,8 @@ class Delivery(SpanProcessor):
         resource: Resource | None = None,
         exit_timeout: float = 2.0,
         heartbeat: float = HEARTBEAT,
-        silent_after: float = adoption.SILENT_AFTER,
-        resolve: adoption.Resolve | None = None,
+        silent_after: float = SILENT_AFTER,
+        resolve: Resolve | None = None,
         mirror: str | os.PathLike[str] | None = None,
         segment_bytes: int = SEGMENT_BYTES,
     ) -> None:
@@ -91,6 +93,8 @@ class Delivery(SpanProcessor):
         if self._keeper is None and self._journal_dir is not None:
             self._keeper = Keeper(self._chores, self._heartbeat)
         if self._mirror is None and self._mirror_dir is not None:
+            from dbbtrace.delivery.mirror import Mirror
+
             self._mirror = Mirror(self._journal_path, self._mirror_dir)
 
     def _journal_path(self) -> str | None:
@@ -183,9 +187,15 @@ class Delivery(SpanProcessor):
         if self._journal_dir is None or not self._adopting.acquire(timeout=timeout):
             return
         try:
+            # Slow to import, and nothing that the first span should wait for.
+            from dbbtrace.delivery.adoption import adopt
+        except ImportError:  # in a signal handler, amid this very import: whom it interrupted does it
+            self._adopting.release()
+            return
+        try:
             lanes = {lane.destination.name: lane for lane in self._lanes if not lane.worker.stopped}
             silent_after = self._options.silent_after
-            for journal in adoption.adopt(self._journal_dir, lanes.__contains__, silent_after=silent_after):
+            for journal in adopt(self._journal_dir, lanes.__contains__, silent_after=silent_after):
                 mine = [(lane, claim) for claim in journal.claims if (lane := lanes.get(claim.name)) is not None]
                 # All before any is handed over: a journal is let go once all its sources are finished.
                 sources = [journal.source_for(claim, lane.wants, self._resolve) for lane, claim in mine]

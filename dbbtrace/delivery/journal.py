@@ -28,6 +28,7 @@ __all__ = [
     "NOBODY",
     "SEGMENT",
     "SEGMENT_BYTES",
+    "SILENT_AFTER",
     "Journal",
     "Position",
     "SpanKey",
@@ -48,6 +49,8 @@ Position = tuple[int, int]
 SpanKey = tuple[int, int]
 """Trace id and span id."""
 
+SILENT_AFTER = 900.0
+"""Seconds of silence after which an owner that can't be asked for counts as gone; 15 heartbeats and more."""
 SEGMENT_BYTES = 16 * 1024 * 1024
 _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0)
 

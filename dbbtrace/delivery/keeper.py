@@ -16,10 +16,12 @@ __all__ = ["HEARTBEAT", "Keeper"]
 
 HEARTBEAT = 30.0
 """Seconds between two heartbeats."""
+_SOON = 0.05
+"""Seconds after which it begins: the job that has just begun comes first."""
 
 
 class Keeper:
-    """Runs ``chores`` at once and then at every heartbeat, until told to stop."""
+    """Runs ``chores`` soon and then at every heartbeat, until told to stop."""
 
     def __init__(self, chores: Callable[[], None], every: float) -> None:
         self._chores = chores
@@ -35,10 +37,10 @@ class Keeper:
     def _run(self) -> None:
         quietly()
         try:
-            while True:
+            every = _SOON
+            while not self._stop.wait(every):
                 with guard("keep its journal"):
                     self._chores()
-                if self._stop.wait(self._every):
-                    return
+                every = self._every
         finally:
             OUR_THREADS.discard(threading.get_ident())

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from opentelemetry.sdk.trace import ReadableSpan
 
-from dbbtrace.delivery.adoption import AdoptedSource
 from dbbtrace.delivery.backlog import Backlog, Memory
 from dbbtrace.delivery.owner import Owner, this_process
 from dbbtrace.delivery.source import Source
@@ -18,6 +17,8 @@ from dbbtrace.diagnostics import warn_once
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExporter
+
+    from dbbtrace.delivery.adoption import AdoptedSource
 
 __all__ = ["Destination", "Lane"]
 

@@ -13,7 +13,6 @@ from typing import NamedTuple
 from opentelemetry.sdk.trace import ReadableSpan
 
 from dbbtrace.delivery.backlog import Backlog
-from dbbtrace.delivery.deadletter import DeadLetters
 from dbbtrace.delivery.gate import Gate
 from dbbtrace.delivery.journal import SEGMENT_BYTES, Journal, Position, SpanKey, TakenError, claim_key, span_key
 from dbbtrace.delivery.lane import Destination, Lane
@@ -66,6 +65,8 @@ class Recorder:
         def set_aside(refused: Sequence[tuple[ReadableSpan, str]]) -> None:
             if self._options.journal_dir is None:
                 raise OSError("there is no journal directory")
+            from dbbtrace.delivery.deadletter import DeadLetters
+
             DeadLetters(self._options.journal_dir).write(destination.name, refused)
 
         return Worker(destination.name, destination.make, set_aside, self.settled)

@@ -14,6 +14,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 
 from dbbtrace.delivery import adoption, reader
 from dbbtrace.delivery.deadletter import DeadLetter, DeadLetters, claimed_letters
+from dbbtrace.delivery.journal import SILENT_AFTER
 from dbbtrace.delivery.lane import Destination
 from dbbtrace.delivery.source import FINISHED, Item, Source, acknowledged
 from dbbtrace.delivery.worker import Worker
@@ -72,7 +73,7 @@ def recover(
     destinations_for: Callable[[str], Destination | None],
     *,
     timeout: float = 60.0,
-    silent_after: float = adoption.SILENT_AFTER,
+    silent_after: float = SILENT_AFTER,
     resolve: adoption.Resolve | None = None,
     progress: Progress | None = None,
 ) -> Recovered:
@@ -144,7 +145,7 @@ def resend_dead_letters(
     return result
 
 
-def waiting(journal_dir: str | os.PathLike[str], *, silent_after: float = adoption.SILENT_AFTER) -> Iterator[Waiting]:
+def waiting(journal_dir: str | os.PathLike[str], *, silent_after: float = SILENT_AFTER) -> Iterator[Waiting]:
     """What waits under the journal directory, for each journal and destination. Reads everything; changes nothing."""
     for found in adoption.find(os.path.abspath(os.fspath(journal_dir))):
         live = not found.is_gone(silent_after)
