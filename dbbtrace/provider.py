@@ -190,6 +190,12 @@ class LiveSpan(Span):
         super()._add_link(link)
 
 
+_COPIED = frozenset({
+    "_name", "_context", "_kind", "_instrumentation_info", "_instrumentation_scope", "_parent", "_start_time",
+    "_end_time", "_attributes", "_events", "_links", "_resource", "_status", "_sampler", "_trace_config",
+    "_record_exception", "_set_status_on_exception", "_span_processor", "_limits", "_lock", "_record_end_metrics",
+})  # fmt: skip
+"""What spans of the SDK hold, 1.27 to 1.45, of which ``like`` knows what is a span's own."""
 _PLAIN = frozenset({str, bool, int, float})
 
 
@@ -216,14 +222,22 @@ class Provider:
         )
         # OTEL_SDK_DISABLED stops forwarding, never rows; the SDK offers no public switch for one provider.
         self.sdk._disabled = False
-        self._template = LiveSpan(
-            name="",
-            context=INVALID_SPAN_CONTEXT,
+        self._scope = InstrumentationScope("dbbtrace", __version__)
+        self._template = self._new_span("", INVALID_SPAN_CONTEXT, None, ())
+        # Spans of an SDK that is not known yet may hold what two must not share: those it makes itself.
+        self._copies = vars(self._template).keys() <= _COPIED
+
+    def _new_span(self, name: str, context: SpanContext, parent: SpanContext | None, links: Sequence[Link]) -> LiveSpan:
+        return LiveSpan(
+            name=name,
+            context=context,
+            parent=parent,
             sampler=ALWAYS_ON,
             resource=self.resource,
+            links=links,
             span_processor=self._switch,
             limits=_UNLIMITED,
-            instrumentation_scope=InstrumentationScope("dbbtrace", __version__),
+            instrumentation_scope=self._scope,
         )
 
     @property
@@ -272,13 +286,13 @@ class Provider:
                 flags = TraceFlags(flags | _SAMPLED)
         else:
             parent = None
-        span = self._template.like(
-            name,
-            SpanContext(trace_id or self.ids.new_trace_id(), span_id or self.ids.new_span_id(), False, flags, state),
-            parent,
-            links,
-            start,
-        )
+        own = SpanContext(trace_id or self.ids.new_trace_id(), span_id or self.ids.new_span_id(), False, flags, state)
+        if not self._copies:
+            span = self._new_span(name, own, parent, links)
+            span.put(attributes, checked=checked)
+            span.start(start, context)
+            return span
+        span = self._template.like(name, own, parent, links, start)
         span.put(attributes, checked=checked)
         self._switch.on_start(span, context)
         return span

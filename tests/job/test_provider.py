@@ -40,6 +40,30 @@ def test_a_span_ends_where_it_began():
     assert second.names == ["start later", "end later"]
 
 
+def test_the_sdk_at_hand_is_known():
+    """Its spans hold nothing that copies of one might share by mistake. A new name here: see whose it is, in
+    ``LiveSpan.like``, before it is added to those that are known."""
+    assert Provider("test")._copies
+
+
+def test_spans_of_an_sdk_that_is_not_known_are_its_own():
+    """Slower, and the same for who starts and sees them."""
+    copied, made = Provider("test"), Provider("test")
+    made._copies = False
+    seen = Seen(), Seen()
+    for provider, processor in zip((copied, made), seen, strict=True):
+        provider.processor = processor
+    spans = [
+        provider.start_span("one", Context(), {"a": 1}, start=5, checked=True, trace_id=1, span_id=2)
+        for provider in (copied, made)
+    ]
+    for span in spans:
+        span.add_event("event", timestamp=7)
+        span.end(9)
+    assert seen[0].names == seen[1].names == ["start one", "end one"]
+    assert spans[0].to_json() == spans[1].to_json()
+
+
 def test_attributes_are_what_the_sdk_makes_of_them():
     """Values that the SDK would change are left to it; the others are taken as they are."""
     provider = Provider("test")
