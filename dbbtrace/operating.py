@@ -7,7 +7,6 @@ environment. Unlike what a job uses, they raise.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dbbtrace.settings import Settings, read
@@ -73,7 +72,7 @@ def destinations_for(settings: Settings) -> Callable[[str], Destination | None]:
     known = {destination.name: destination for destination in destinations(settings, token)}
     warehouse = next((destination for destination in known.values() if destination.rows), None)
     if warehouse is not None:
-        known.setdefault(UNRESOLVED, replace(warehouse, name=UNRESOLVED))
+        known.setdefault(UNRESOLVED, warehouse._replace(name=UNRESOLVED))
     return known.get
 
 

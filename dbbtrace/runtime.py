@@ -30,7 +30,7 @@ _ONCE_MORE = 0.2
 """Seconds that the exit waits after the end of a run has waited in vain: beyond its deadline a job never waits."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Runtime:
     """What is in force."""
 

@@ -38,7 +38,7 @@ __all__ = [
 _KEY = otel_context.create_key("dbbtrace-scope")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Scope:
     """What an operation inherits. Frozen: an inner scope is made with ``inner()``."""
 

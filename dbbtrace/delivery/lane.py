@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from opentelemetry.sdk.trace import ReadableSpan
 
@@ -23,8 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Destination", "Lane"]
 
 
-@dataclass(frozen=True)
-class Destination:
+class Destination(NamedTuple):
     """Where spans go."""
 
     name: str

@@ -8,15 +8,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from dbbtrace.delivery.settle import UnexplainedError
 from dbbtrace.delivery.source import Item
 from dbbtrace.diagnostics import log
-from dbbtrace.errors import DbbtraceError
+from dbbtrace.errors import DbbtraceError, TransientError
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExporter
 
-__all__ = ["Outlet"]
+__all__ = ["Outlet", "UnexplainedError"]
+
+
+class UnexplainedError(TransientError):
+    """An exporter failed and did not say why: the backend's fault until shown to be a span's."""
 
 
 class Outlet:

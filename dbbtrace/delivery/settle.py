@@ -13,19 +13,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from dbbtrace.delivery.outlet import UnexplainedError
 from dbbtrace.errors import ConfigurationError, RefusedError, TransientError
 
-__all__ = ["Outcome", "UnexplainedError", "settle"]
+__all__ = ["Outcome", "settle"]
 
 T = TypeVar("T")
 
 _random = random.Random()  # of our own: a job that seeds the global one must get the numbers it expects
 _STRIKES = 2
 """How often a span must fail alone, each time with others getting through around it, to be held the culprit."""
-
-
-class UnexplainedError(TransientError):
-    """An exporter failed and did not say why: the backend's fault until shown to be a span's."""
 
 
 @dataclass

@@ -18,15 +18,16 @@ from opentelemetry.sdk.trace import ReadableSpan
 
 from dbbtrace.delivery.bell import Answer, Bell
 from dbbtrace.delivery.journal import Position
-from dbbtrace.delivery.outlet import Outlet
+from dbbtrace.delivery.outlet import Outlet, UnexplainedError
 from dbbtrace.delivery.patience import Patience
-from dbbtrace.delivery.settle import Outcome, UnexplainedError, settle
 from dbbtrace.delivery.source import BATCH, Item, Source
 from dbbtrace.diagnostics import log
 from dbbtrace.errors import ConfigurationError, TransientError
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExporter
+
+    from dbbtrace.delivery.settle import Outcome
 
 __all__ = ["LINGER", "OUR_THREADS", "Request", "Worker", "quietly"]
 
@@ -215,6 +216,8 @@ class Worker:
         self._answer()
 
     def _deliver(self, source: Source) -> None:
+        from dbbtrace.delivery.settle import Outcome, settle  # the first span does not wait for it
+
         source.in_hand = True
         fresh = source.take(BATCH - len(source.left))
         items = [*source.left, *fresh]

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dbbtrace.delivery import settle as settling
-from dbbtrace.delivery.settle import UnexplainedError, settle
+from dbbtrace.delivery.outlet import UnexplainedError
+from dbbtrace.delivery.settle import settle
 from dbbtrace.errors import ConfigurationError, RefusedError, TransientError
 
 Send = Callable[[Sequence[int]], None]
