@@ -229,6 +229,7 @@ class Recorder:
             return
         try:
             successor = self._new_journal(continues=journal) if journal.open else None
+            journal.is_ours()  # whoever takes it finds all that has been written: nothing has to be kept in memory
             for lane in self.lanes:
                 lane.give_up()
             journal.release()

@@ -80,6 +80,26 @@ def test_a_destination_that_refuses_is_not_waited_for(tmp_path):
     delivery.shutdown(0)
 
 
+def test_what_stands_in_a_journal_that_was_let_go_is_not_called_lost(tmp_path, caplog):
+    """Not even what came after the destination was last tried."""
+    backend = Backend()
+    backend.down = TransientError("gone")
+    delivery = Delivery([to(backend)], journal_dir=tmp_path, heartbeat=3600)
+    delivery.emit(batches(1)[0])
+    assert not delivery.flush(1)
+    delivery.emit(batches(2)[1])
+    delivery.shutdown(0)
+    assert delivery.left() == {}
+    assert "they stay in the journal" in caplog.text
+    assert "lost" not in caplog.text
+    after = Backend()
+    following = Delivery([to(after)], journal_dir=tmp_path, heartbeat=3600)
+    following.emit([finished(5_000)])
+    assert following.flush(60)
+    assert len({span.start_time for span in after.stored}) == 2 * BATCH + 1
+    following.shutdown()
+
+
 def test_a_destination_that_hangs_is_waited_for_so_long_and_no_longer(tmp_path, decoded):
     """What finds no room is read back, in its order, when it answers again."""
     backend = Stuck()
