@@ -350,7 +350,8 @@ def _load_until_killed(warehouse: str, journal_dir: str, ledger_path: str, worke
 
 def kill_many(warehouse: str, journal_dir: str, ledger_path: str, kills: str, seed: str) -> None:
     """Start processes that load tables, always a few at once, and kill each at a random moment."""
-    import dbbtrace.delivery  # noqa: F401 - imported once; the processes are forked
+    import dbbtrace.delivery.adoption
+    import dbbtrace.delivery.settle  # noqa: F401 - imported once; the processes are forked
 
     dice = random.Random(int(seed))
     alive: list[tuple[float, int]] = []
