@@ -157,13 +157,16 @@ def destinations(settings: Settings, access_token: AccessToken | None = None) ->
     if url is None:
         found.append(Destination(UNRESOLVED, _unresolved, rows=True, wants=gives_rows))
     elif url.lower() != "none":
+        is_file = url.lower().startswith("sqlite:")
         found.append(
             Destination(
                 warehouse_name(url),
                 lambda: _exporter("dbb_warehouse", url=url, access_token=access_token),
                 rows=True,
                 wants=gives_rows,
-                ahead=not url.lower().startswith("sqlite:"),  # a file is opened at once, and only if it is needed
+                ahead=not is_file,  # a file is opened at once, and only if it is needed
+                # Rows that waited for a warehouse to be named; a file may be there to try something out.
+                also=() if is_file else (UNRESOLVED,),
             )
         )
     endpoint, protocol = settings.otlp_url, settings.otlp_protocol

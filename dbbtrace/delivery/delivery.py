@@ -193,7 +193,8 @@ class Delivery(SpanProcessor):
             self._adopting.release()
             return
         try:
-            lanes = {lane.destination.name: lane for lane in self._lanes if not lane.worker.stopped}
+            open_ones = [lane for lane in self._lanes if not lane.worker.stopped]
+            lanes = {name: lane for lane in open_ones for name in lane.destination.names}
             silent_after = self._options.silent_after
             for journal in adopt(self._journal_dir, lanes.__contains__, silent_after=silent_after):
                 mine = [(lane, claim) for claim in journal.claims if (lane := lanes.get(claim.name)) is not None]

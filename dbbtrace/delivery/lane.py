@@ -35,6 +35,13 @@ class Destination(NamedTuple):
     """Which spans it gets; None: every span."""
     ahead: bool = False
     """Opening it takes long: ``Delivery.open_ahead()`` does it before the first span."""
+    also: tuple[str, ...] = ()
+    """Other names by which journals of jobs that are gone are delivered to it."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All names by which journals are delivered to it."""
+        return (self.name, *self.also)
 
 
 class Lane:

@@ -107,3 +107,26 @@ def test_a_row_that_is_refused_leaves_the_others_standing(server: Server, delive
     (letter,) = dead_letters(tmp_path / "journals")
     assert (letter.span.attributes or {})["dbb.table.name"] == "POISON"
     assert "8114" in letter.reason or "converting" in letter.reason
+
+
+def test_rows_that_waited_for_a_warehouse_to_be_named_go_out_with_the_next_job(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In Fabric nothing is assumed: what was recorded before goes to the warehouse that is named then. A file that
+    somebody tries out does not get it."""
+    import dbbtrace
+
+    monkeypatch.setattr("dbbtrace.settings.in_fabric", lambda: True)
+    for name in ("DBBTRACE_WAREHOUSE", "OTEL_EXPORTER_OTLP_ENDPOINT"):
+        monkeypatch.delenv(name, raising=False)
+    journals = tmp_path / "journals"
+    try:
+        for warehouse, table in ((None, "A"), (f"sqlite:///{tmp_path}/tried.db", "B"), (DW, "C")):
+            dbbtrace.configure(warehouse=warehouse, journal_dir=journals, rows_timeout=0 if warehouse is None else 10)
+            with dbbtrace.join_run("0f8fad5b-d9cb-469f-a165-70867728950e"), dbbtrace.table_load(table):
+                pass
+            dbbtrace.shutdown(0 if warehouse is None else 10)
+        assert list(waiting(journals)) == []
+    finally:
+        dbbtrace.shutdown(0)
+    assert stored(server) == ["A", "C"]
