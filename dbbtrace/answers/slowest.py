@@ -73,9 +73,7 @@ def slowest(
         timings = _timings(warehouse, [_before(run_keys(warehouse), run, history)])
     else:
         keys = run_keys(warehouse, data_product=data_product, environment=environment)
-        groups = list(_by_product(keys, since, history))
-        whole = data_product is None and environment is None and sum(len(group.runs) for group in groups) == len(keys)
-        timings = _timings(warehouse, groups, whole=whole)
+        timings = _timings(warehouse, [_enough(warehouse, group) for group in _by_product(keys, since, history)])
     if by_change:
         timings = [timing for timing in timings if timing.change is not None]
         timings.sort(key=lambda timing: (-(timing.change or 0.0), -timing.seconds, timing.operation_id))
@@ -145,13 +143,38 @@ HAVING MIN(d.unique_id) = MAX(d.unique_id)
 """The name by which other writers know a node → its unique_id, as ``monitoring_performance`` joins them."""
 
 
-def _timings(warehouse: Warehouse, groups: Sequence[_Group], *, whole: bool = False) -> list[Timing]:
-    """What took time in the chosen run; of many runs the newest success of each operation of each group.
+_NAMES = """\
+SELECT 'table_load', CONCAT(COALESCE(l.source_name, ''), '/', COALESCE(l.schema_name, ''), '/', NAMED(l.table_name))
+FROM meta.monitoring_integration AS l
+GROUP BY l.source_name, l.schema_name, l.table_name
+UNION ALL
+SELECT 'dbt_node', NODE_ID(d.unique_id, d.relation_name, d.item_name)
+FROM meta.monitoring_transformation_dbt AS d
+GROUP BY NODE_ID(d.unique_id, d.relation_name, d.item_name)
+UNION ALL
+SELECT 'model_refresh', NAMED(r.semantic_model_id, r.semantic_model_name)
+FROM meta.monitoring_semantic_model_refresh AS r
+GROUP BY r.semantic_model_id, r.semantic_model_name
+"""
+"""What runs did, whatever became of it: quick to ask, since no row is ranked."""
 
-    Args:
-        whole: those are all runs that there are, which need not be chosen one by one.
-    """
-    runs = None if whole else [key.run_id for group in groups for key in group.runs]
+
+def _enough(warehouse: Warehouse, group: _Group) -> _Group:
+    """The group, without its older runs where these tell nothing: most operations succeed in nearly every run."""
+    near = group.history
+    if group.chosen <= near:
+        return group
+    newest = views.ask(warehouse, _TIMES, runs=[key.run_id for key in group.runs[:near]])
+    known = {(kind, operation_id) for _, kind, operation_id, _, status, *_ in newest if status in BUILT}
+    older = views.ask(warehouse, _NAMES, runs=[key.run_id for key in group.runs[near : group.chosen]])
+    if known.issuperset(map(tuple, older)):
+        return _Group(group.runs[: 2 * near], near, near, one=False)
+    return group
+
+
+def _timings(warehouse: Warehouse, groups: Sequence[_Group]) -> list[Timing]:
+    """What took time in the chosen run; of many runs the newest success of each operation of each group."""
+    runs = [key.run_id for group in groups for key in group.runs]
     times: dict[str, list[Sequence[Any]]] = defaultdict(list)
     for run_id, *time in views.ask(warehouse, _TIMES, runs=runs):
         times[run_id].append(time)
