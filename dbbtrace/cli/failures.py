@@ -121,6 +121,9 @@ def _failure_lines(failure: Failure, sign: str, width: int, whole: bool) -> Iter
 
 
 def _print(out: Console, text: Text) -> None:
+    if not out.is_terminal:  # nothing to colour: rich takes ten times as long
+        click.echo(text.plain)
+        return
     out.print(text, no_wrap=True, overflow="ignore", crop=False)
 
 
