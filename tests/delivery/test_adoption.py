@@ -400,7 +400,8 @@ def test_shutdown_leaves_the_rest_to_whoever_comes(tmp_path: Path, caplog: pytes
     assert str(tmp_path) in lines[0]
     successor = Delivery([to(successor_backend)], journal_dir=tmp_path)
     successor.emit([load(1)])
-    wait_until(lambda: sorted(successor_backend.names) == ["inner", "span 1"])
+    assert successor.flush(60)
+    assert sorted(successor_backend.names) == ["inner", "span 1"]
     successor.shutdown()
     backend.down = None
     outer.end()
