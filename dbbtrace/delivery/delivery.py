@@ -86,6 +86,8 @@ class Delivery(SpanProcessor):
         self._keeper: Keeper | None = None
         self._mirror: Mirror | None = None
         self._adopting = threading.RLock()  # re-entrant: a signal handler may flush
+        self._adopts = True
+        """False after ``shutdown()``: what was let go is for others, not for this delivery's own next look."""
 
     def _first(self) -> None:
         """There is something to lose from now on."""
@@ -196,7 +198,11 @@ class Delivery(SpanProcessor):
             open_ones = [lane for lane in self._lanes if not lane.worker.stopped]
             lanes = {name: lane for lane in open_ones for name in lane.destination.names}
             silent_after = self._options.silent_after
-            for journal in adopt(self._journal_dir, lanes.__contains__, silent_after=silent_after):
+
+            def wanted(name: str) -> bool:
+                return self._adopts and name in lanes
+
+            for journal in adopt(self._journal_dir, wanted, silent_after=silent_after):
                 mine = [(lane, claim) for claim in journal.claims if (lane := lanes.get(claim.name)) is not None]
                 # All before any is handed over: a journal is let go once all its sources are finished.
                 sources = [journal.source_for(claim, lane.wants, self._resolve) for lane, claim in mine]
@@ -265,6 +271,7 @@ class Delivery(SpanProcessor):
     def shutdown(self, timeout: float = 2.0) -> None:
         """Like ``leave``, and let others deliver the rest at once. Spans that still run may end here all the same."""
         self.leave(timeout)
+        self._adopts = False  # before: the keeper may be looking
         self.gate(self._recorder.release)
         for lane in self._lanes:
             lane.worker.close(0)
