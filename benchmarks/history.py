@@ -7,8 +7,8 @@ from time import time_ns
 from typing import Any
 from uuid import UUID
 
-from dbbtrace import attributes as key
-from dbbtrace.identity import dbt_identity
+from dbbtrace.model import attributes as key
+from dbbtrace.model.identity import dbt_identity
 
 __all__ = ["OPERATIONS", "write_history"]
 
@@ -20,7 +20,7 @@ _EVERY = 3600 * 10**9
 
 def write_history(file: str, runs: int) -> int:
     """Fill a new SQLite file with a run an hour up to now; how many operations stand in it."""
-    from dbbtrace_exporters.warehouse import WarehouseSpanExporter
+    from dbbtrace_exporters.warehouse.exporter import WarehouseSpanExporter
 
     exporter = WarehouseSpanExporter(f"sqlite:///{file}")
     began = time_ns() - runs * _EVERY

@@ -11,8 +11,8 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, TraceFlags
 
-from dbbtrace import attributes as key
-from dbbtrace.identity import root_span_id, trace_id_of
+from dbbtrace.model import attributes as key
+from dbbtrace.model.identity import root_span_id, trace_id_of
 
 __all__ = ["PIPELINE", "PIPELINE_RUN", "PRODUCT", "RUN", "WORKSPACE", "Discard", "batches", "loads"]
 

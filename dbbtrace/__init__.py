@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from dbbtrace.configure import configure, flush, shutdown
 from dbbtrace.errors import ConfigurationError, DbbtraceError, RefusedError, TransientError, UsageError
-from dbbtrace.runs import Run, begin_run, child_environment, join_run, orchestration_run
-from dbbtrace.spans import (
+from dbbtrace.job.api import (
     DbtNode,
     ModelRefresh,
     Step,
@@ -28,17 +27,18 @@ from dbbtrace.spans import (
     table_load,
     transformation,
 )
+from dbbtrace.job.runs import Run, begin_run, child_environment, join_run, orchestration_run
 from dbbtrace.version import __version__
 
 if TYPE_CHECKING:
-    from dbbtrace.closing import close_run
     from dbbtrace.delivery import DurableSpanProcessor
-    from dbbtrace.notebook import query, report
-    from dbbtrace.operating import doctor, migrate, recover
-    from dbbtrace.records import record_load, record_refresh
-    from dbbtrace.replay import replay_run
+    from dbbtrace.job.records import record_load, record_refresh
+    from dbbtrace.operate.close import close_run
+    from dbbtrace.operate.operating import doctor, migrate, recover
+    from dbbtrace.operate.replay import replay_run
+    from dbbtrace.pages.notebook import query, report
     from dbbtrace.sources.dbt import record_dbt
-    from dbbtrace.sources.otlp import import_otlp
+    from dbbtrace.sources.otlp.files import import_otlp
     from dbbtrace.warehouse import open_warehouse
 
 __all__ = [
@@ -85,18 +85,18 @@ __all__ = [
 
 _ON_FIRST_USE = {
     "DurableSpanProcessor": "dbbtrace.delivery",
-    "close_run": "dbbtrace.closing",
-    "doctor": "dbbtrace.operating",
-    "import_otlp": "dbbtrace.sources.otlp",
-    "migrate": "dbbtrace.operating",
+    "close_run": "dbbtrace.operate.close",
+    "doctor": "dbbtrace.operate.operating",
+    "import_otlp": "dbbtrace.sources.otlp.files",
+    "migrate": "dbbtrace.operate.operating",
     "open_warehouse": "dbbtrace.warehouse",
-    "query": "dbbtrace.notebook",
+    "query": "dbbtrace.pages.notebook",
     "record_dbt": "dbbtrace.sources.dbt",
-    "record_load": "dbbtrace.records",
-    "record_refresh": "dbbtrace.records",
-    "recover": "dbbtrace.operating",
-    "replay_run": "dbbtrace.replay",
-    "report": "dbbtrace.notebook",
+    "record_load": "dbbtrace.job.records",
+    "record_refresh": "dbbtrace.job.records",
+    "recover": "dbbtrace.operate.operating",
+    "replay_run": "dbbtrace.operate.replay",
+    "report": "dbbtrace.pages.notebook",
 }
 
 

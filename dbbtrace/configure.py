@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry.sdk.trace import ReadableSpan
 
-from dbbtrace import attributes as key
-from dbbtrace import runtime
-from dbbtrace.destinations import UNRESOLVED, exporter_name, otlp_name, warehouse_name
 from dbbtrace.diagnostics import is_strict, log, set_strict
 from dbbtrace.errors import ConfigurationError, UsageError
-from dbbtrace.provider import Provider
-from dbbtrace.runtime import Runtime
+from dbbtrace.model import attributes as key
+from dbbtrace.model.destinations import UNRESOLVED, exporter_name, otlp_name, warehouse_name
 from dbbtrace.settings import Settings, masked, read
+from dbbtrace.tracing import runtime
+from dbbtrace.tracing.provider import Provider
+from dbbtrace.tracing.runtime import Runtime
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExporter
@@ -262,7 +262,7 @@ def shutdown(timeout: float | None = None) -> None:
     """
     current = runtime.installed()
     if current is not None:
-        from dbbtrace.runs import forget_runs
+        from dbbtrace.job.runs import forget_runs
 
         forget_runs()
         if current.held:

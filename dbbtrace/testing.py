@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, cast
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
-from dbbtrace import attributes as key
-from dbbtrace import provider as providers
-from dbbtrace import runtime
 from dbbtrace.diagnostics import set_strict
-from dbbtrace.runs import nothing_begun
+from dbbtrace.job.runs import nothing_begun
+from dbbtrace.model import attributes as key
+from dbbtrace.model.times import NANOS
 from dbbtrace.settings import resolve
-from dbbtrace.times import NANOS
+from dbbtrace.tracing import provider as providers
+from dbbtrace.tracing import runtime
 
 if TYPE_CHECKING:
     from dbbtrace.delivery import Delivery

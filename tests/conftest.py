@@ -65,7 +65,7 @@ def _end_dbbtrace() -> None:
     """Stop what the test configured, and forget what a process only says or sets once."""
     if configure := sys.modules.get("dbbtrace.configure"):
         configure.shutdown(0)
-    if scope := sys.modules.get("dbbtrace.scope"):
+    if scope := sys.modules.get("dbbtrace.job.scope"):
         scope._opened.clear()
     if diagnostics := sys.modules.get("dbbtrace.diagnostics"):
         diagnostics._said.clear()

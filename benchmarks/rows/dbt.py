@@ -42,7 +42,7 @@ def measure(effort: Effort) -> Iterable[Figure]:
 
 def recorded(file: str) -> tuple[float, float]:
     """Seconds until every row stands, and the process's peak memory, by dbbtrace."""
-    import dbbtrace_exporters.warehouse  # noqa: F401
+    import dbbtrace_exporters.warehouse.exporter  # noqa: F401
 
     import dbbtrace
     import dbbtrace.sources.dbt.artifacts

@@ -62,7 +62,7 @@ def one_load() -> Any:
 
 
 def _pairs(repeats: int, **configuration: Any) -> list[Pair]:
-    from dbbtrace import runtime
+    from dbbtrace.tracing import runtime
 
     dbbtrace.configure(**configuration)
     with dbbtrace.orchestration_run(RUN, data_product=PRODUCT, environment="PRD", workspace_id=WORKSPACE):

@@ -97,7 +97,7 @@ service:
 
 def serve_bare(port: int) -> None:
     """The bare receiver: parse and discard."""
-    from dbbtrace_exporters.receiver import run_app
+    from dbbtrace_exporters.receiver.server import run_app
     from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
     from starlette.applications import Starlette
     from starlette.requests import Request

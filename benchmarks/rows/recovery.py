@@ -45,7 +45,7 @@ def measure(effort: Effort) -> Iterable[Figure]:
 
 def leave_a_journal(directory: str, count: int) -> bool:
     """Write a journal as a killed process leaves it."""
-    from dbbtrace.delivery.journal import Journal
+    from dbbtrace.journal.writer import Journal
 
     journal = Journal(directory, [(_DESTINATION, True)])
     for first in range(0, count, 1_000):

@@ -30,7 +30,7 @@ def measure(effort: Effort) -> Iterable[Figure]:
 
 def rates(count: int, repeats: int) -> list[Pair]:
     """Rows a second."""
-    from dbbtrace_exporters.flatten import rows_of
+    from dbbtrace_exporters.warehouse.flatten import rows_of
 
     spans = list(loads(count))
     tuples = [row.values for span in spans for row in rows_of(span)]
@@ -44,7 +44,7 @@ def rates(count: int, repeats: int) -> list[Pair]:
 
 
 def _exported(spans: list[list]) -> float:
-    from dbbtrace_exporters.warehouse import WarehouseSpanExporter
+    from dbbtrace_exporters.warehouse.exporter import WarehouseSpanExporter
 
     exporter = WarehouseSpanExporter("sqlite:///bench.db")
     exporter.warehouse.shapes()  # the file is made before

@@ -40,8 +40,8 @@ def measure(effort: Effort) -> Iterable[Figure]:
 def rates(url: str, rows: int, repeats: int) -> list[Pair]:
     """Rows a second."""
     import pyodbc
-    from dbbtrace_exporters.flatten import rows_of
-    from dbbtrace_exporters.warehouse import WarehouseSpanExporter
+    from dbbtrace_exporters.warehouse.exporter import WarehouseSpanExporter
+    from dbbtrace_exporters.warehouse.flatten import rows_of
 
     from dbbtrace.warehouse.schema import LOADS
 

@@ -10,8 +10,8 @@ from datetime import datetime
 from dbbtrace.answers.graph import NOT_BUILT, Graph
 from dbbtrace.answers.read import operations, run_keys
 from dbbtrace.answers.rows import Operation
+from dbbtrace.model.statuses import STATUSES
 from dbbtrace.warehouse import Warehouse
-from dbbtrace.warehouse.statuses import STATUSES
 
 __all__ = ["Failure", "failures", "failures_among", "failures_of"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dbbtrace.answers.read import run_keys
 from dbbtrace.errors import UsageError
-from dbbtrace.identity import normalise_run_id, trace_id_of
+from dbbtrace.model.identity import normalise_run_id, trace_id_of
 from dbbtrace.warehouse import Warehouse
 
 __all__ = ["find_run"]

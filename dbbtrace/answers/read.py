@@ -12,7 +12,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from dbbtrace.answers.rows import Operation, Run, RunKey
-from dbbtrace.times import to_datetime, to_unix_nanos
+from dbbtrace.model.times import to_datetime, to_unix_nanos
 from dbbtrace.warehouse import Warehouse, views
 
 __all__ = ["operations", "run_keys", "run_rows", "runs"]

@@ -103,7 +103,7 @@ def _run_id(warehouse: Warehouse, text: str) -> str:
     import re
 
     from dbbtrace.answers.find import find_run
-    from dbbtrace.identity import normalise_run_id
+    from dbbtrace.model.identity import normalise_run_id
 
     try:
         return find_run(warehouse, text)
@@ -239,7 +239,7 @@ def _outbox(notify: bool) -> Outbox | None:
         return None
     from dbbtrace.answers.outbox import Outbox
     from dbbtrace.answers.webhook import check_url, send
-    from dbbtrace.identity import trace_id_of
+    from dbbtrace.model.identity import trace_id_of
 
     known = settings()
     url = known.webhook_url

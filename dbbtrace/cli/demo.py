@@ -38,7 +38,7 @@ def demo(fail: bool, directory: Path, run_id: str | None) -> None:
     Takes about ten seconds and no network. Exit code 0: the run went as asked, with --fail that is: it failed.
     """
     from dbbtrace.demo import NO_WAREHOUSE, prepare, run_demo
-    from dbbtrace.identity import trace_id_of
+    from dbbtrace.model.identity import trace_id_of
 
     prepare(directory)
     click.echo(f"Loading, building and refreshing in {safe(directory)} ...", err=True)

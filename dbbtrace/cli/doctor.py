@@ -20,7 +20,7 @@ def doctor(context: click.Context, as_json: bool) -> None:
 
     Changes nothing and shows no secret. Exit code 1 if something needs a person; it says what to do.
     """
-    from dbbtrace.checks import FAULT, examine
+    from dbbtrace.operate.doctor import FAULT, examine
     from dbbtrace.settings import read
 
     findings = []

@@ -18,7 +18,7 @@ _PART = re.compile(r"(\d{1,6})\s*([smhdw])\s*")
 
 def moment(context: click.Context, parameter: click.Parameter, value: str | None) -> datetime | None:
     """A point in time, or how long ago it was."""
-    from dbbtrace.times import to_datetime, to_unix_nanos
+    from dbbtrace.model.times import to_datetime, to_unix_nanos
 
     if value is None:
         return None

@@ -29,7 +29,7 @@ def serve(http: str, certificate: str | None, key: str | None) -> None:
     GET /healthz and /readyz are for probes. SIGTERM and Ctrl-C stop it when what is under way is done. The token that
     senders must show is read from DBBTRACE_RECEIVER_TOKEN only: a command line can be read by others.
     """
-    from dbbtrace_exporters.receiver import serve as run
+    from dbbtrace_exporters.receiver.server import serve as run
 
     def started(url: str) -> None:
         click.echo(f"Listening on {url}", err=True)

@@ -10,7 +10,7 @@ import click
 from dbbtrace.cli.common import settings, warehouse_option
 
 if TYPE_CHECKING:
-    from dbbtrace.handle import Handle
+    from dbbtrace.job.handle import Handle
 
 __all__ = ["COMMANDS"]
 
@@ -65,7 +65,7 @@ def exec_(
     failure.
     """
     import dbbtrace
-    from dbbtrace.shell import execute
+    from dbbtrace.job.shell import execute
 
     if (load is None) == (step is None):
         raise click.UsageError("say what the command is: --load TABLE or --step NAME")
@@ -100,7 +100,7 @@ def set_(values: tuple[str, ...]) -> None:
     Of a load: rows_read, rows_written, data_read, data_written, throughput, status, source, load_type, ... Of a step:
     any attribute of its span.
     """
-    from dbbtrace.shell import set_values
+    from dbbtrace.job.shell import set_values
 
     pairs = {}
     for each in values:
@@ -125,7 +125,7 @@ def close(run: str | None, status: str | None, started_at: str | None, ended_at:
     it the last activity. Closing it again changes nothing.
     """
     import dbbtrace
-    from dbbtrace.closing import close_run
+    from dbbtrace.operate.close import close_run
 
     configured = settings()
     if configured.otlp_url is None or not configured.forward:

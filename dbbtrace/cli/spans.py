@@ -13,7 +13,7 @@ from dbbtrace.cli.text import one_line
 from dbbtrace.errors import DbbtraceError, TransientError, UsageError
 
 if TYPE_CHECKING:
-    from dbbtrace.sources.otlp import Fault
+    from dbbtrace.sources.otlp.files import Fault
 
 __all__ = ["COMMANDS"]
 
@@ -33,7 +33,7 @@ def import_(files: tuple[str, ...]) -> None:
     rows. Imported twice, a span is one row. Lines that make no sense are named and passed by; then the exit code is 1.
     """
     import dbbtrace
-    from dbbtrace.sources.otlp import import_otlp
+    from dbbtrace.sources.otlp.files import import_otlp
 
     configured = settings()
     if (configured.warehouse or "").lower() == "none" and configured.otlp_url is None:
@@ -71,7 +71,7 @@ def replay(run: str, backend: str, endpoint: str | None, protocol: str | None) -
     is made from the warehouse's rows, directly below the run. Sent twice, a span is the same.
     """
     import dbbtrace
-    from dbbtrace.replay import replay_run
+    from dbbtrace.operate.replay import replay_run
 
     configured = settings()
     dbbtrace.configure(warehouse=configured.warehouse)

@@ -1,10 +1,10 @@
-"""Text laid out for a terminal; the values in it come from ``dbbtrace.readable``. Pure."""
+"""Text laid out for a terminal; the values in it come from ``dbbtrace.answers.readable``. Pure."""
 
 from __future__ import annotations
 
 from io import StringIO
 
-from dbbtrace.readable import bytes_of, count_of, counted, duration_of, moment_of, one_line, safe
+from dbbtrace.answers.readable import bytes_of, count_of, counted, duration_of, moment_of, one_line, safe
 
 __all__ = ["bytes_of", "count_of", "counted", "duration_of", "middle_cut", "moment_of", "one_line", "safe", "wrapped"]
 

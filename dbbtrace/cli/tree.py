@@ -16,7 +16,7 @@ from rich.text import Text
 from dbbtrace.answers.rows import outcomes, status_of
 from dbbtrace.cli.explain import reasons
 from dbbtrace.cli.text import bytes_of, count_of, duration_of, middle_cut, moment_of, safe, wrapped
-from dbbtrace.identity import trace_id_of
+from dbbtrace.model.identity import trace_id_of
 
 if TYPE_CHECKING:
     from dbbtrace.answers import Operation

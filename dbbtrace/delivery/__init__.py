@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from dbbtrace.delivery.delivery import Delivery
 from dbbtrace.delivery.lane import Destination
+from dbbtrace.delivery.processor import Delivery
 
 if TYPE_CHECKING:
-    from dbbtrace.delivery.deadletter import DeadLetter, dead_letters
+    from dbbtrace.delivery.dead_letters import DeadLetter, dead_letters
     from dbbtrace.delivery.durable import DurableSpanProcessor
     from dbbtrace.delivery.recovery import Recovered, Waiting, recover, resend_dead_letters, waiting
 

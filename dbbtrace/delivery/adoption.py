@@ -16,14 +16,15 @@ from typing import NamedTuple
 
 from opentelemetry.sdk.trace import ReadableSpan
 
-from dbbtrace.delivery import reader, source
+from dbbtrace.delivery import source
 from dbbtrace.delivery.interrupted import interrupted
-from dbbtrace.delivery.journal import NOBODY, SILENT_AFTER, Position, remove
-from dbbtrace.delivery.owner import Owner, this_process
-from dbbtrace.delivery.reader import Claim, Header
 from dbbtrace.delivery.source import FINISHED, Item, Source
 from dbbtrace.diagnostics import log
-from dbbtrace.times import to_unix_nanos
+from dbbtrace.journal import reader
+from dbbtrace.journal.owner import Owner, this_process
+from dbbtrace.journal.reader import Claim, Header
+from dbbtrace.journal.writer import NOBODY, SILENT_AFTER, Position, remove
+from dbbtrace.model.times import to_unix_nanos
 
 __all__ = ["CLAIM_DAYS", "SILENT_AFTER", "AdoptedJournal", "AdoptedSource", "Found", "Resolve", "adopt", "find"]
 

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from opentelemetry.sdk.trace import ReadableSpan
 
-from dbbtrace import attributes as key
 from dbbtrace.delivery import source
-from dbbtrace.delivery.journal import Journal, Position
 from dbbtrace.delivery.source import BATCH, Item, Source
+from dbbtrace.journal.writer import Journal, Position
+from dbbtrace.model import attributes as key
 
 if TYPE_CHECKING:
-    from dbbtrace.delivery.reader import Record
+    from dbbtrace.journal.reader import Record
 
 __all__ = ["IN_MEMORY", "WITHOUT_JOURNAL", "Backlog", "Memory"]
 
@@ -228,7 +228,7 @@ class Backlog(Source):
 
     def _read(self, most: int) -> list[Item]:
         """The next in the journal, up to the end of the gap."""
-        from dbbtrace.delivery import reader  # few jobs ever need it
+        from dbbtrace.journal import reader  # few jobs ever need it
 
         items: list[Item] = []
         journal, end = self.journal, self._read_to

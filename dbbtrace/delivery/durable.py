@@ -6,9 +6,9 @@ import os
 from functools import partial
 from typing import TYPE_CHECKING
 
-from dbbtrace.delivery.delivery import Delivery
 from dbbtrace.delivery.lane import Destination
-from dbbtrace.destinations import exporter_name
+from dbbtrace.delivery.processor import Delivery
+from dbbtrace.model.destinations import exporter_name
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExporter

@@ -8,9 +8,9 @@ from __future__ import annotations
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import Status, StatusCode
 
-from dbbtrace import attributes as key
-from dbbtrace.delivery.owner import Owner
-from dbbtrace.times import iso_utc
+from dbbtrace.journal.owner import Owner
+from dbbtrace.model import attributes as key
+from dbbtrace.model.times import iso_utc
 
 __all__ = ["interrupted"]
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from opentelemetry.sdk.trace import ReadableSpan
 
 from dbbtrace.delivery.backlog import Backlog, Memory
-from dbbtrace.delivery.owner import Owner, this_process
 from dbbtrace.delivery.source import Source
 from dbbtrace.delivery.worker import Worker
 from dbbtrace.diagnostics import warn_once
+from dbbtrace.journal.owner import Owner, this_process
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExporter

@@ -21,7 +21,7 @@ from dbbtrace.diagnostics import guard
 if TYPE_CHECKING:
     from types import FrameType
 
-    from dbbtrace.delivery.delivery import Delivery
+    from dbbtrace.delivery.processor import Delivery
 
 __all__ = ["at_work", "watch"]
 

@@ -14,11 +14,11 @@ from opentelemetry.sdk.trace import ReadableSpan
 
 from dbbtrace.delivery.backlog import Backlog
 from dbbtrace.delivery.gate import Gate
-from dbbtrace.delivery.journal import SEGMENT_BYTES, Journal, Position, SpanKey, TakenError, claim_key, span_key
 from dbbtrace.delivery.lane import Destination, Lane
 from dbbtrace.delivery.source import Source
 from dbbtrace.delivery.worker import Worker
 from dbbtrace.diagnostics import is_strict, log, warn_once
+from dbbtrace.journal.writer import SEGMENT_BYTES, Journal, Position, SpanKey, TakenError, claim_key, span_key
 
 __all__ = ["Options", "Recorder", "fault"]
 
@@ -65,7 +65,7 @@ class Recorder:
         def set_aside(refused: Sequence[tuple[ReadableSpan, str]]) -> None:
             if self._options.journal_dir is None:
                 raise OSError("there is no journal directory")
-            from dbbtrace.delivery.deadletter import DeadLetters
+            from dbbtrace.delivery.dead_letters import DeadLetters
 
             DeadLetters(self._options.journal_dir).write(destination.name, refused)
 

@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 
 from opentelemetry.sdk.trace import ReadableSpan
 
-from dbbtrace.delivery import adoption, reader
-from dbbtrace.delivery.deadletter import DeadLetter, DeadLetters, claimed_letters
-from dbbtrace.delivery.journal import SILENT_AFTER
+from dbbtrace.delivery import adoption
+from dbbtrace.delivery.dead_letters import DeadLetter, DeadLetters, claimed_letters
 from dbbtrace.delivery.lane import Destination
 from dbbtrace.delivery.source import FINISHED, Item, Source, acknowledged
 from dbbtrace.delivery.worker import Worker
+from dbbtrace.journal import reader
+from dbbtrace.journal.writer import SILENT_AFTER
 
 __all__ = ["Recovered", "Waiting", "recover", "resend_dead_letters", "waiting"]
 

@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 from opentelemetry.sdk.trace import ReadableSpan
 
-from dbbtrace.delivery.journal import Position, now_text
-from dbbtrace.delivery.jsons import dumps
+from dbbtrace.journal.json_lines import dumps
+from dbbtrace.journal.writer import Position, now_text
 
 __all__ = ["BATCH", "BEGINNING", "FINISHED", "Item", "Source", "acknowledge", "acknowledged"]
 
@@ -86,7 +86,7 @@ class Source:
 
 def acknowledged(journal: str, key: str) -> Position:
     """How far the destination has acknowledged the journal in that directory."""
-    from dbbtrace.delivery.reader import lines, parse
+    from dbbtrace.journal.reader import lines, parse
 
     position = BEGINNING
     with suppress(OSError):

@@ -16,18 +16,18 @@ from typing import TYPE_CHECKING, NamedTuple
 from opentelemetry import context as otel_context
 from opentelemetry.sdk.trace import ReadableSpan
 
+from dbbtrace.delivery.backoff import Patience
 from dbbtrace.delivery.bell import Answer, Bell
-from dbbtrace.delivery.journal import Position
-from dbbtrace.delivery.outlet import Outlet, UnexplainedError
-from dbbtrace.delivery.patience import Patience
+from dbbtrace.delivery.sink import Outlet, UnexplainedError
 from dbbtrace.delivery.source import BATCH, Item, Source
 from dbbtrace.diagnostics import log
 from dbbtrace.errors import ConfigurationError, TransientError
+from dbbtrace.journal.writer import Position
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExporter
 
-    from dbbtrace.delivery.settle import Outcome
+    from dbbtrace.delivery.batch import Outcome
 
 __all__ = ["LINGER", "OUR_THREADS", "Request", "Worker", "quietly"]
 
@@ -216,7 +216,7 @@ class Worker:
         self._answer()
 
     def _deliver(self, source: Source) -> None:
-        from dbbtrace.delivery.settle import Outcome, settle  # the first span does not wait for it
+        from dbbtrace.delivery.batch import Outcome, settle  # the first span does not wait for it
 
         source.in_hand = True
         fresh = source.take(BATCH - len(source.left))

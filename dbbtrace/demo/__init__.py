@@ -66,7 +66,7 @@ def run_demo(
     files = source.deliver(directory / "source", broken=fail)
     outcome = jobs.run(files, directory, run_id)
     import dbbtrace
-    from dbbtrace import runtime
+    from dbbtrace.tracing import runtime
 
     stored = dbbtrace.flush(60) if url != NO_WAREHOUSE else runtime.current().delivery.force_flush(60_000)
     dbbtrace.shutdown()

@@ -8,8 +8,8 @@ from datetime import date, datetime, timedelta
 from math import floor, log10
 
 from dbbtrace.answers.critical import PathStep
+from dbbtrace.answers.readable import duration_of
 from dbbtrace.pages.html import Html, h
-from dbbtrace.readable import duration_of
 
 __all__ = ["Dot", "days_chart", "dots_chart", "path_strip"]
 

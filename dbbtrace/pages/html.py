@@ -11,7 +11,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from dbbtrace.readable import safe
+from dbbtrace.answers.readable import safe
 
 __all__ = ["Html", "asset", "h", "joined", "page", "shown"]
 

@@ -9,14 +9,14 @@ from typing import Any
 
 from dbbtrace.answers.audit import Audit
 from dbbtrace.answers.overview import Offender, Overview, read_overview
+from dbbtrace.answers.readable import bytes_of, count_of, counted, duration_of, moment_of
 from dbbtrace.answers.rows import Run
 from dbbtrace.answers.slowest import Timing
 from dbbtrace.answers.statistics import median, p95
-from dbbtrace.identity import trace_id_of
+from dbbtrace.model.identity import trace_id_of
 from dbbtrace.pages.charts import STATUSES, Dot, days_chart, dots_chart
 from dbbtrace.pages.html import Html, h, joined, page
 from dbbtrace.pages.parts import badge, footer, jaeger_base, place_line, tile, tiles
-from dbbtrace.readable import bytes_of, count_of, counted, duration_of, moment_of
 from dbbtrace.warehouse import Warehouse
 
 __all__ = ["overview_page", "render_overview"]

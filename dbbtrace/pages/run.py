@@ -12,14 +12,14 @@ from dbbtrace.answers.critical import PathStep, critical_path
 from dbbtrace.answers.failures import Failure, failures_among
 from dbbtrace.answers.graph import Graph
 from dbbtrace.answers.read import operations, run_rows
+from dbbtrace.answers.readable import bytes_of, count_of, duration_of, moment_of
 from dbbtrace.answers.rows import Operation, Run
 from dbbtrace.answers.slowest import Timing, history_of
 from dbbtrace.errors import UsageError
-from dbbtrace.identity import trace_id_of
+from dbbtrace.model.identity import trace_id_of
 from dbbtrace.pages.charts import path_strip
 from dbbtrace.pages.html import Html, h, joined, page, shown
 from dbbtrace.pages.parts import badge, footer, jaeger_base, place_line, tile, tiles
-from dbbtrace.readable import bytes_of, count_of, duration_of, moment_of
 from dbbtrace.warehouse import Warehouse
 
 __all__ = ["RunReport", "read_run", "render_run", "run_page"]

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from dbbtrace.errors import UsageError
-from dbbtrace.warehouse.addresses import SqliteAddress, address_of
 from dbbtrace.warehouse.connection import SqliteConnector
+from dbbtrace.warehouse.credentials import token_source
 from dbbtrace.warehouse.odbc import OdbcConnector
-from dbbtrace.warehouse.tokens import token_source
+from dbbtrace.warehouse.urls import SqliteAddress, address_of
 from dbbtrace.warehouse.warehouse import Result, Warehouse
 
 __all__ = ["Result", "Warehouse", "name_of", "open_warehouse"]
@@ -48,8 +48,8 @@ def open_warehouse(
 
 def _configured() -> tuple[str, str | Callable[[], str] | None]:
     """URL and access token that are in force in this process."""
-    from dbbtrace.runtime import installed
     from dbbtrace.settings import read
+    from dbbtrace.tracing.runtime import installed
 
     runtime = installed()
     settings = runtime.current_settings() if runtime is not None else read()[0]

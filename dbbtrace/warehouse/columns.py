@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 from math import isfinite
 from typing import Any
 
-from dbbtrace.times import format_all_utc, format_utc
+from dbbtrace.model.times import format_all_utc, format_utc
+from dbbtrace.warehouse.cleaning import BIGINT, LAST, NANOS_FROM, Cleaner, cleaner, count, moment, number
 from dbbtrace.warehouse.schema import Column, Form, Kind
-from dbbtrace.warehouse.values import BIGINT, LAST, NANOS_FROM, Cleaner, cleaner, count, moment, number
 
 __all__ = ["ColumnCleaner", "column_cleaner", "moments", "numbers", "remembering", "shortened"]
 

@@ -13,12 +13,12 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from dbbtrace.errors import ConfigurationError, DbbtraceError
-from dbbtrace.warehouse import faults
-from dbbtrace.warehouse.addresses import SqliteAddress
+from dbbtrace.warehouse import driver_errors
 from dbbtrace.warehouse.dialects import SQLITE, Dialect
 from dbbtrace.warehouse.schema import RECORD, SCHEMA, TABLES, Kind, Row, Table
+from dbbtrace.warehouse.sqlite_batches import insert_many
 from dbbtrace.warehouse.statements import Found, Shape, suited, yielding
-from dbbtrace.warehouse.steps import insert_many
+from dbbtrace.warehouse.urls import SqliteAddress
 
 __all__ = ["Connector", "SqliteConnector", "shape_of"]
 
@@ -184,7 +184,7 @@ class SqliteConnector:
         return written
 
     def fault(self, error: BaseException, *, writing: bool = False) -> DbbtraceError:
-        return faults.of_sqlite(error)
+        return driver_errors.of_sqlite(error)
 
 
 def _insert(connection: Any, table: Table, shape: Shape, rows: Sequence[Row]) -> int:

@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from dbbtrace.errors import ConfigurationError, DbbtraceError, TransientError
-from dbbtrace.warehouse import faults
-from dbbtrace.warehouse.addresses import OdbcAddress
+from dbbtrace.warehouse import driver_errors
 from dbbtrace.warehouse.connection import shape_of
+from dbbtrace.warehouse.credentials import SQL_COPT_SS_ACCESS_TOKEN, TokenSource, packed
 from dbbtrace.warehouse.dialects import BABELFISH, FABRIC, TSQL, Dialect
 from dbbtrace.warehouse.schema import SCHEMA, TABLES, Row, Table
 from dbbtrace.warehouse.statements import Found, Shape, suited
-from dbbtrace.warehouse.tokens import SQL_COPT_SS_ACCESS_TOKEN, TokenSource, packed
+from dbbtrace.warehouse.urls import OdbcAddress
 
 __all__ = ["LOGIN_TIMEOUT", "STATEMENT_TIMEOUT", "OdbcConnector"]
 
@@ -123,7 +123,7 @@ class OdbcConnector:
             cursor.close()
 
     def fault(self, error: BaseException, *, writing: bool = False) -> DbbtraceError:
-        fault = faults.of_odbc(error, writing=writing)
+        fault = driver_errors.of_odbc(error, writing=writing)
         if isinstance(fault, TransientError) and fault.ambiguous and self._dialect is FABRIC:
             # Nothing there stops a statement that still runs and its repetition from both committing.
             fault.retry_after = STATEMENT_TIMEOUT

@@ -12,7 +12,7 @@ from enum import Enum
 from functools import cached_property
 from typing import Any, Final, NamedTuple
 
-from dbbtrace import attributes as key
+from dbbtrace.model import attributes as key
 
 __all__ = [
     "DBT_NODES",

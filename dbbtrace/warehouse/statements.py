@@ -18,10 +18,10 @@ from functools import lru_cache
 from operator import itemgetter
 from typing import Any
 
+from dbbtrace.warehouse.cleaning import cut
 from dbbtrace.warehouse.dialects import Dialect, wide
 from dbbtrace.warehouse.schema import LOADS, RECORD, Column, Kind, Row, Table
-from dbbtrace.warehouse.steps import Values
-from dbbtrace.warehouse.values import cut
+from dbbtrace.warehouse.sqlite_batches import Values
 
 __all__ = ["Found", "Insert", "Shape", "insert", "once", "suited", "yielding"]
 

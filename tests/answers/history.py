@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from dbbtrace.identity import record_id, trace_id_of
+from dbbtrace.model.identity import record_id, trace_id_of
 from dbbtrace.warehouse import Warehouse, open_warehouse
 from dbbtrace.warehouse.dialects import SQLITE
 from dbbtrace.warehouse.schema import DBT_NODES, LOADS, REFRESHES, TABLES

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from dbbtrace.readable import counted
+from dbbtrace.answers.readable import counted
 from tests.answers.history import Size, make, store
 from tests.cli.support import HOSTILE, assert_one_line, run
 

@@ -161,8 +161,8 @@ def test_rows_for_another_warehouse_are_left_to_it(blocked: Path, tmp_path: Path
 def test_the_dead_letter_file(tmp_path: Path) -> None:
     """What was refused for good is counted with its reason, and sent again when asked."""
     import dbbtrace
-    from dbbtrace.delivery.deadletter import DeadLetters
-    from dbbtrace.destinations import warehouse_name
+    from dbbtrace.delivery.dead_letters import DeadLetters
+    from dbbtrace.model.destinations import warehouse_name
 
     memory = InMemorySpanExporter()
     dbbtrace.configure(warehouse="none", exporters=[memory])
@@ -193,7 +193,7 @@ def test_what_is_refused_is_said(blocked: Path, monkeypatch: pytest.MonkeyPatch)
     def refuse(*_: object) -> None:
         raise RefusedError("never")
 
-    monkeypatch.setattr("dbbtrace_exporters.warehouse.WarehouseSpanExporter.deliver", refuse)
+    monkeypatch.setattr("dbbtrace_exporters.warehouse.exporter.WarehouseSpanExporter.deliver", refuse)
     done = run("flush")
     assert done.code == 1
     assert "3 refused for good" in done.err
@@ -202,7 +202,7 @@ def test_what_is_refused_is_said(blocked: Path, monkeypatch: pytest.MonkeyPatch)
 
 def test_rows_recorded_before_a_warehouse_was_named(tmp_path: Path) -> None:
     """Rows that waited for anybody to name a warehouse go to the one that is named then."""
-    from dbbtrace.destinations import UNRESOLVED
+    from dbbtrace.model.destinations import UNRESOLVED
 
     code = JOB.replace("{end}", "ended").replace("dbbtrace.configure", "dbbtrace.settings.in_fabric = lambda: True\n")
     code = "import dbbtrace.settings\n" + code.replace("(rows_timeout=0)", "dbbtrace.configure(rows_timeout=0)", 1)

@@ -15,8 +15,8 @@ import pytest
 
 import dbbtrace
 from dbbtrace.errors import UsageError
-from dbbtrace.identity import root_span_id, trace_id_of
-from dbbtrace.shell import execute, set_values
+from dbbtrace.job.shell import execute, set_values
+from dbbtrace.model.identity import root_span_id, trace_id_of
 from dbbtrace.testing import capture
 from tests.cli.support import assert_one_line, run, run_program
 from tests.support.otlp import HttpReceiver
@@ -202,7 +202,7 @@ def test_set_takes_any_attribute_of_a_step() -> None:
     with capture() as captured:
         with dbbtrace.join_run(RUN):
             code = (
-                "from dbbtrace.shell import set_values; set_values({'app.files': '3', 'app.name': 'x', 'a.b': '1.5'})"
+                "from dbbtrace.job.shell import set_values as s; s({'app.files': '3', 'app.name': 'x', 'a.b': '1.5'})"
             )
             assert execute(python(code), dbbtrace.step("fetch")) == 0
     attributes = captured.named("fetch").attributes or {}

@@ -11,7 +11,7 @@ import pytest
 
 from tests.cli.support import assert_one_line, run
 
-ARTIFACTS = Path(__file__).parents[1] / "dbt" / "artifacts"
+ARTIFACTS = Path(__file__).parents[1] / "sources" / "dbt" / "artifacts"
 OLD = ARTIFACTS / "1.5.12" / "build_all"
 RUN = "8f14e45f-ceea-467f-a0e6-1b2c3d4e5f60"
 EXECUTED = "FROM meta.monitoring_transformation_dbt WHERE process_stage = 'execute'"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import dbbtrace
-from dbbtrace.identity import root_span_id, trace_id_of
+from dbbtrace.model.identity import root_span_id, trace_id_of
 from tests.cli.support import assert_one_line, run, run_program
 from tests.support.otlp import HttpReceiver, closed_port
 

@@ -9,8 +9,8 @@ import pytest
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 import dbbtrace
-from dbbtrace import runtime
 from dbbtrace.delivery import Delivery
+from dbbtrace.tracing import runtime
 
 RUN = "0f8fad5b-d9cb-469f-a165-70867728950e"
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from dbbtrace.delivery import jsons
 from dbbtrace.delivery.source import BATCH
 from tests.counting.conftest import Discard, delivery
 
@@ -41,7 +40,7 @@ def test_no_line_of_a_load_is_written_the_slow_way(
     """The standard library's JSON is for what orjson would lose; it takes ten times as long."""
     pytest.importorskip("orjson")
     slow: list[object] = []
-    monkeypatch.setattr(jsons, "_dumps_exactly", slow.append)
+    monkeypatch.setattr(json_lines, "_dumps_exactly", slow.append)
     one_load()
     assert not slow
 

@@ -14,12 +14,12 @@ import pytest
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 import dbbtrace
-from dbbtrace import facts
 from dbbtrace.configure import gives_rows
-from dbbtrace.delivery import Delivery, Destination, jsons, reader
-from dbbtrace.runtime import current
+from dbbtrace.delivery import Delivery, Destination
+from dbbtrace.journal import reader
 from dbbtrace.sources.dbt import artifacts
 from dbbtrace.sources.dbt.build import build_spans
+from dbbtrace.tracing.runtime import current
 
 RUN = "0f8fad5b-d9cb-469f-a165-70867728950e"
 NODES = 4_000
@@ -81,7 +81,7 @@ def exporter(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Counte
     )
     dbbtrace.configure(warehouse="none")
     monkeypatch.setitem(current().__dict__, "delivery", delivery)
-    monkeypatch.setattr(facts, "_PATIENCE", 60.0)
+    monkeypatch.setattr(finished, "_PATIENCE", 60.0)
     yield exporter
     delivery.shutdown()
 
@@ -112,7 +112,7 @@ def test_no_slow_road_is_taken(artifact: Path, exporter: Counted, monkeypatch: p
     names have null in them."""
     pytest.importorskip("orjson")
     monkeypatch.setattr(artifacts, "json", None)
-    monkeypatch.setattr(jsons, "_dumps_exactly", None)
+    monkeypatch.setattr(json_lines, "_dumps_exactly", None)
     record(artifact)
     assert exporter.spans == NODES
 
@@ -133,7 +133,7 @@ def test_a_node_takes_little_memory(artifact: Path, exporter: Counted) -> None:
 
 def test_spans_for_the_eye_are_not_made_where_nobody_looks(artifact: Path) -> None:
     """A node's stages give no row: a warehouse alone costs one span a node, and one for the invocation."""
-    from dbbtrace.runs import scope_for
+    from dbbtrace.job.runs import scope_for
 
     dbbtrace.configure(warehouse="none")
     scope = scope_for(RUN)

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from dbbtrace_exporters import receiver_protobuf
-from dbbtrace_exporters.receiver_commit import GroupCommit
-from dbbtrace_exporters.receiver_protobuf import spans_of_protobuf
-from dbbtrace_exporters.warehouse import WarehouseSpanExporter
+from dbbtrace_exporters.receiver import protobuf
+from dbbtrace_exporters.receiver.commit import GroupCommit
+from dbbtrace_exporters.receiver.protobuf import spans_of_protobuf
+from dbbtrace_exporters.warehouse.exporter import WarehouseSpanExporter
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk.trace import ReadableSpan
 
@@ -56,9 +56,9 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any, str], Counted]:
 def test_texts_and_numbers_are_read_without_a_message_each(counted) -> None:
     """Protobuf parses a body once; only an attribute that is out of the ordinary is a message of its own."""
     body = body_of([load(span_id=number + 1) for number in range(SPANS)])
-    messages = [counted(receiver_protobuf.common_pb2, name) for name in ("KeyValue", "AnyValue")]
-    whole = counted(receiver_protobuf, "ExportTraceServiceRequest")
-    quick = counted(receiver_protobuf, "_Quick")
+    messages = [counted(protobuf.common_pb2, name) for name in ("KeyValue", "AnyValue")]
+    whole = counted(protobuf, "ExportTraceServiceRequest")
+    quick = counted(protobuf, "_Quick")
     spans, faults = spans_of_protobuf(body)
     assert (len(spans), faults, quick.times, whole.times) == (SPANS, [], 1, 0)
     assert [message.times for message in messages] == [0, 0]
@@ -70,15 +70,15 @@ def test_texts_and_numbers_are_read_without_a_message_each(counted) -> None:
 
 def test_what_comes_again_is_split_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Run, product, environment: of the second span on only what is its own is looked at."""
-    missing = receiver_protobuf._Pairs.__missing__
+    missing = protobuf._Pairs.__missing__
     split: list[bytes] = []
 
     def noted(self: Any, raw: bytes) -> Any:
         split.append(raw)
         return missing(self, raw)
 
-    monkeypatch.setattr(receiver_protobuf._Pairs, "__missing__", noted)
-    monkeypatch.setattr(receiver_protobuf, "_pair_of", receiver_protobuf._Pairs().__getitem__)
+    monkeypatch.setattr(protobuf._Pairs, "__missing__", noted)
+    monkeypatch.setattr(protobuf, "_pair_of", protobuf._Pairs().__getitem__)
     texts = {f"text {number}": f"always {number}" for number in range(20)}
     spans_of_protobuf(body_of([span({**texts, "own": f"{number}"}) for number in range(SPANS)]))
     assert len(split) == 20 + SPANS
@@ -87,7 +87,7 @@ def test_what_comes_again_is_split_once(monkeypatch: pytest.MonkeyPatch) -> None
 def test_a_span_that_gives_no_row_is_not_made(counted) -> None:
     """Steps and foreign spans are checked and passed by."""
     body = body_of([span({"dbb.operation": "step"}, span_id=number + 1) for number in range(SPANS)])
-    made = counted(receiver_protobuf, "ReadableSpan")
+    made = counted(protobuf, "ReadableSpan")
     assert spans_of_protobuf(body) == ([], [])
     assert made.times == 0
 

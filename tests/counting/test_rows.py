@@ -6,11 +6,11 @@ import sys
 from collections.abc import Callable
 
 import pytest
-from dbbtrace_exporters.flatten import flatten
+from dbbtrace_exporters.warehouse.flatten import flatten
 from opentelemetry.sdk.trace import ReadableSpan
 
-from dbbtrace import attributes as key
-from dbbtrace.identity import new_run_id
+from dbbtrace.model import attributes as key
+from dbbtrace.model.identity import new_run_id
 from tests.warehouse.spans import load, node, refresh, span
 
 COUNT = 500

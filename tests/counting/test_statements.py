@@ -7,13 +7,13 @@ import sys
 
 import pytest
 import sqlglot
-from dbbtrace_exporters.warehouse import WarehouseSpanExporter
+from dbbtrace_exporters.warehouse.exporter import WarehouseSpanExporter
 
 from dbbtrace.warehouse import open_warehouse
 from dbbtrace.warehouse.dialects import BABELFISH, SQLITE, TSQL
 from dbbtrace.warehouse.schema import DBT_NODES, TABLES
+from dbbtrace.warehouse.sqlite_batches import ROWS
 from dbbtrace.warehouse.statements import Found, Shape, insert
-from dbbtrace.warehouse.steps import ROWS
 from tests.warehouse.spans import load, node, refresh
 from tests.warehouse.sql_server import Server
 

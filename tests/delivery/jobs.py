@@ -223,7 +223,7 @@ def sigterm_amid_a_write(path: str, journal_dir: str) -> None:
 
 def exits_with_dead_backends(journal_dir: str, deadline: str, endpoint: str) -> None:
     """End with a warehouse that hangs, a backend that is down and an OTLP endpoint that never answers."""
-    from dbbtrace_exporters.otlp import ForwardingSpanExporter
+    from dbbtrace_exporters.otlp.exporter import ForwardingSpanExporter
 
     delivery = Delivery(
         [
@@ -351,7 +351,7 @@ def _load_until_killed(warehouse: str, journal_dir: str, ledger_path: str, worke
 def kill_many(warehouse: str, journal_dir: str, ledger_path: str, kills: str, seed: str) -> None:
     """Start processes that load tables, always a few at once, and kill each at a random moment."""
     import dbbtrace.delivery.adoption
-    import dbbtrace.delivery.settle  # noqa: F401 - imported once; the processes are forked
+    import dbbtrace.delivery.batch  # noqa: F401 - imported once; the processes are forked
 
     dice = random.Random(int(seed))
     alive: list[tuple[float, int]] = []

@@ -12,10 +12,10 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.trace import SpanContext, Status, TraceFlags, Tracer
 
-from dbbtrace import attributes as key
 from dbbtrace.delivery import Delivery, Destination
-from dbbtrace.delivery.journal import Journal
 from dbbtrace.diagnostics import log
+from dbbtrace.journal.writer import Journal
+from dbbtrace.model import attributes as key
 
 RESOURCE = Resource.get_empty()
 

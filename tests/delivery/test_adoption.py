@@ -12,11 +12,11 @@ import pytest
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import StatusCode
 
-from dbbtrace import attributes as key
 from dbbtrace.delivery import Delivery, recover, waiting
-from dbbtrace.delivery.journal import Journal
-from dbbtrace.delivery.owner import Owner, this_process
 from dbbtrace.errors import ConfigurationError, TransientError
+from dbbtrace.journal.owner import Owner, this_process
+from dbbtrace.journal.writer import Journal
+from dbbtrace.model import attributes as key
 from tests.delivery.support import Backend, finished, left_behind, load, orphaned, to, tracer_of
 from tests.delivery.test_backends import wait_until
 

@@ -26,8 +26,8 @@ from tests.delivery.support import Backend, Foreign, finished, left_behind, load
 @pytest.fixture(autouse=True)
 def brief_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pauses between attempts as long as a test can afford."""
-    monkeypatch.setattr("dbbtrace.delivery.patience._FIRST_PAUSE", 0.01)
-    monkeypatch.setattr("dbbtrace.delivery.patience._LONGEST_PAUSE", 0.05)
+    monkeypatch.setattr("dbbtrace.delivery.backoff._FIRST_PAUSE", 0.01)
+    monkeypatch.setattr("dbbtrace.delivery.backoff._LONGEST_PAUSE", 0.05)
 
 
 def names(count: int) -> list[str]:
@@ -93,8 +93,8 @@ def test_the_time_that_a_backend_names_is_kept(tmp_path: Path) -> None:
 
 def test_a_flush_cuts_a_pause_of_our_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever waits for rows doesn't wait for a back-off that began before."""
-    monkeypatch.setattr("dbbtrace.delivery.patience._FIRST_PAUSE", 60)
-    monkeypatch.setattr("dbbtrace.delivery.patience._LONGEST_PAUSE", 60)
+    monkeypatch.setattr("dbbtrace.delivery.backoff._FIRST_PAUSE", 60)
+    monkeypatch.setattr("dbbtrace.delivery.backoff._LONGEST_PAUSE", 60)
     backend = Backend(TransientError("down for a moment"))
     delivery = Delivery([to(backend)], journal_dir=tmp_path)
     delivery.emit([load(0)])

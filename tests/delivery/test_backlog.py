@@ -15,8 +15,8 @@ from opentelemetry.sdk.trace import ReadableSpan
 
 from dbbtrace.delivery import Delivery, backlog, worker
 from dbbtrace.delivery.backlog import Backlog, Memory
-from dbbtrace.delivery.journal import Journal, Position
 from dbbtrace.errors import TransientError
+from dbbtrace.journal.writer import Journal, Position
 from tests.delivery.support import Backend, finished, load, to
 
 steps = st.lists(

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from dbbtrace_exporters.otlp import ForwardingSpanExporter
+from dbbtrace_exporters.otlp.exporter import ForwardingSpanExporter
 
 from dbbtrace.delivery import Delivery, Destination, dead_letters, resend_dead_letters, waiting
 from tests.delivery.support import finished

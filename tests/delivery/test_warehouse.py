@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from dbbtrace_exporters.warehouse import WarehouseSpanExporter
+from dbbtrace_exporters.warehouse.exporter import WarehouseSpanExporter
 
 from dbbtrace.delivery import Delivery, Destination, dead_letters, waiting
 from dbbtrace.warehouse import open_warehouse
@@ -35,7 +35,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Server:
 @pytest.fixture
 def delivery(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Delivery]:
     """A delivery to it, whose pauses a test can afford."""
-    monkeypatch.setattr("dbbtrace.delivery.patience._FIRST_PAUSE", 0.01)
+    monkeypatch.setattr("dbbtrace.delivery.backoff._FIRST_PAUSE", 0.01)
     delivery = Delivery([destination()], journal_dir=tmp_path / "journals")
     yield delivery
     delivery.shutdown(0)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 
-from dbbtrace import attributes
+from dbbtrace.model import attributes
 from dbbtrace.settings import SETTINGS
 
 DOCS = Path(__file__).parents[2] / "docs"

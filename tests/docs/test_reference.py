@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from dbbtrace import attributes
+from dbbtrace.model import attributes
 from dbbtrace.settings import SETTINGS
 from dbbtrace.warehouse.schema import TABLES
 from tests.docs.pages import PAGES, REPOSITORY

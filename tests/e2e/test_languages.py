@@ -13,7 +13,7 @@ from uuid import uuid4
 
 import pytest
 
-from dbbtrace.identity import root_span_id, trace_id_of
+from dbbtrace.model.identity import root_span_id, trace_id_of
 from tests.e2e.programs import TOKEN, Programs, eventually
 from tests.e2e.runs import parent, rows
 

@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 import dbbtrace
-from dbbtrace import attributes as key
-from dbbtrace.times import to_unix_nanos
+from dbbtrace.model import attributes as key
+from dbbtrace.model.times import to_unix_nanos
 from tests.job.support import RUN, parent_of
 
 

@@ -7,8 +7,9 @@ import os
 import pytest
 
 import dbbtrace
-from dbbtrace import attributes as key
-from dbbtrace import handover, identity
+from dbbtrace.job import propagation
+from dbbtrace.model import attributes as key
+from dbbtrace.model import identity
 from tests.job.support import OTHER_RUN, PIPELINE, PIPELINE_RUN, RUN
 
 TOLD = (
@@ -30,7 +31,7 @@ def environment_is_left_as_it_was(request):
     """Whatever a test opens and ends."""
     yield
     if "captured" in request.fixturenames or "lenient" in request.fixturenames:
-        assert not handover._told
+        assert not propagation._told
 
 
 def attributes_of_a_load(captured):
@@ -95,12 +96,12 @@ def test_parameters_of_several_pipelines_name_none(lenient, caplog):
 
 def test_begun_again_and_again_nothing_piles_up(captured):
     """A notebook that lives for weeks."""
-    from dbbtrace import scope
+    from dbbtrace.job import scope
 
     for number in range(50):
         run = dbbtrace.begin_run(f"run {number}")
         assert run is dbbtrace.begin_run(f"run {number}")
-    assert len(scope._opened) == len(handover._told) == 1
+    assert len(scope._opened) == len(propagation._told) == 1
     run.end()
     assert not scope._opened
     assert told() == {}

@@ -8,8 +8,8 @@ import pytest
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 import dbbtrace
-from dbbtrace import runtime
 from dbbtrace.testing import capture
+from dbbtrace.tracing import runtime
 from tests.job.support import OTHER_RUN, RUN, rows
 
 

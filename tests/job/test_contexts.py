@@ -12,8 +12,8 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 
 import dbbtrace
-from dbbtrace import attributes as key
-from dbbtrace import identity
+from dbbtrace.model import attributes as key
+from dbbtrace.model import identity
 from dbbtrace.testing import capture
 from tests.job.support import OTHER_RUN, PIPELINE, PIPELINE_RUN, RUN, parent_of
 

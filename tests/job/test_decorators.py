@@ -14,7 +14,7 @@ from contextlib import contextmanager
 import pytest
 
 import dbbtrace
-from dbbtrace import attributes as key
+from dbbtrace.model import attributes as key
 from tests.job.support import RUN, parent_of
 
 

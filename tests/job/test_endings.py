@@ -11,7 +11,7 @@ import pytest
 from opentelemetry.trace import StatusCode
 
 import dbbtrace
-from dbbtrace import attributes as key
+from dbbtrace.model import attributes as key
 from dbbtrace.testing import TimeGenerator, capture
 from tests.job.support import RUN, parent_of
 
@@ -226,7 +226,7 @@ def test_values_set_by_other_threads_while_the_work_ends_do_no_harm(lenient):
 
 def test_a_fault_amid_the_start_leaves_no_span_open(lenient, monkeypatch):
     """Ctrl-C between the start of the span and the first line of the block: no exit of the block would end it."""
-    from dbbtrace import handle
+    from dbbtrace.job import handle
 
     def interrupted(*arguments):
         raise KeyboardInterrupt
@@ -243,7 +243,7 @@ def test_thousands_of_spans_leave_nothing_in_memory(lenient):
     import gc
     import tracemalloc
 
-    from dbbtrace import scope
+    from dbbtrace.job import scope
 
     def work(times):
         for _ in range(times):

@@ -15,8 +15,8 @@ import numpy
 import pytest
 
 import dbbtrace
-from dbbtrace import attributes as key
-from dbbtrace.times import iso_utc, to_unix_nanos
+from dbbtrace.model import attributes as key
+from dbbtrace.model.times import iso_utc, to_unix_nanos
 from tests.job.support import PIPELINE, RUN
 
 
@@ -91,7 +91,7 @@ def name_of(value: object) -> str:
 
 
 def settable(kind: type) -> list[str]:
-    from dbbtrace.values import Value
+    from dbbtrace.job.values import Value
 
     return sorted({name for name, _ in inspect.getmembers(kind, lambda member: isinstance(member, Value))})
 

@@ -9,7 +9,7 @@ from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from dbbtrace.delivery import DurableSpanProcessor
-from dbbtrace.provider import Provider
+from dbbtrace.tracing.provider import Provider
 
 
 class Seen(SpanProcessor):

@@ -13,8 +13,8 @@ import pytest
 from opentelemetry.trace import StatusCode
 
 import dbbtrace
-from dbbtrace import attributes as key
-from dbbtrace import identity
+from dbbtrace.model import attributes as key
+from dbbtrace.model import identity
 from dbbtrace.testing import Captured, capture
 
 RUN = "1c9e7f6a-0b1d-4f6e-9a53-3f0f6f2d8e11"
@@ -331,7 +331,7 @@ def test_retries_are_child_spans_and_the_row_starts_with_the_attempt_that_succee
     attempts = captured.operations("load_attempt")
     assert [one.parent.span_id for one in attempts] == [span.context.span_id] * 3
     assert [one.status.status_code for one in attempts] == [StatusCode.ERROR, StatusCode.ERROR, StatusCode.UNSET]
-    from dbbtrace.times import to_unix_nanos
+    from dbbtrace.model.times import to_unix_nanos
 
     assert to_unix_nanos(span.attributes[key.STARTED_AT]) == attempts[2].start_time
 

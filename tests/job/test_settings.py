@@ -11,8 +11,8 @@ import pytest
 from opentelemetry import trace
 
 import dbbtrace
-from dbbtrace.destinations import otlp_name, warehouse_name
 from dbbtrace.errors import UsageError
+from dbbtrace.model.destinations import otlp_name, warehouse_name
 from dbbtrace.settings import SETTINGS, masked, resolve
 
 

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import dbbtrace
-from dbbtrace import attributes as key
 from dbbtrace.errors import UsageError
+from dbbtrace.job.values import count
+from dbbtrace.model import attributes as key
+from dbbtrace.model.times import format_utc, iso_utc, to_unix_nanos
 from dbbtrace.testing import capture
-from dbbtrace.times import format_utc, iso_utc, to_unix_nanos
-from dbbtrace.values import count
 
 RUN = "1c9e7f6a-0b1d-4f6e-9a53-3f0f6f2d8e11"
 

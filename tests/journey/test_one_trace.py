@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from dbbtrace import identity
+from dbbtrace.model import identity
 
 RUN = "1c9e7f6a-0b1d-4f6e-9a53-3f0f6f2d8e11"
 ROOT = f"{identity.root_span_id(identity.trace_id_of(RUN)):016x}"

@@ -8,9 +8,9 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanContext, Status, StatusCode, TraceFlags
 
-from dbbtrace import attributes as key
-from dbbtrace.identity import trace_id_of
-from dbbtrace.times import to_unix_nanos
+from dbbtrace.model import attributes as key
+from dbbtrace.model.identity import trace_id_of
+from dbbtrace.model.times import to_unix_nanos
 
 RUN = "6f1c1e0a-54c8-4b0e-9d5c-2f7a9d3a1b77"
 START = "2026-11-24T02:15:07.987654Z"
@@ -36,7 +36,7 @@ def span(
     error: str | None = None,
     **more: Any,
 ) -> ReadableSpan:
-    """A span with these attributes; ``more`` replaces those named by a constant of ``dbbtrace.attributes``."""
+    """A span with these attributes; ``more`` replaces those named by a constant of ``dbbtrace.model.attributes``."""
     merged = {**attributes, **{getattr(key, name): value for name, value in more.items()}}
     return ReadableSpan(
         "work",

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from dbbtrace_exporters.flatten import rows_of
+from dbbtrace_exporters.warehouse.flatten import rows_of
 
 from dbbtrace.warehouse import Warehouse, open_warehouse
 from dbbtrace.warehouse.schema import TABLES

@@ -7,10 +7,10 @@ import sys
 import types
 
 import pytest
-from dbbtrace_exporters.flatten import rows_of
+from dbbtrace_exporters.warehouse.flatten import rows_of
 
 from dbbtrace.errors import ConfigurationError, DbbtraceError, RefusedError, TransientError, UsageError
-from dbbtrace.warehouse import faults, open_warehouse, tokens
+from dbbtrace.warehouse import credentials, driver_errors, open_warehouse
 from tests.warehouse.spans import load, node
 from tests.warehouse.sql_server import Error, Server, fault
 
@@ -100,14 +100,14 @@ def test_else_azure_identity_asked_once_who_it_is(server, monkeypatch):
     monkeypatch.setitem(sys.modules, "azure", types.ModuleType("azure"))
     monkeypatch.setitem(sys.modules, "azure.identity", identity)
     monkeypatch.setitem(sys.modules, "notebookutils", None)
-    tokens._from_azure_identity.cache_clear()
+    credentials._from_azure_identity.cache_clear()
     try:
         first, second = open_warehouse("mssql://h/d"), open_warehouse("mssql://h/other")
         assert len(made) == 1
         first.query("SELECT 1")
         second.query("SELECT 1")
     finally:
-        tokens._from_azure_identity.cache_clear()
+        credentials._from_azure_identity.cache_clear()
     assert len(made) == 1
 
 
@@ -115,7 +115,7 @@ def test_without_azure_identity_the_error_says_what_to_install(monkeypatch):
     """And what else would do."""
     monkeypatch.setitem(sys.modules, "notebookutils", None)
     monkeypatch.setitem(sys.modules, "azure.identity", None)
-    tokens._from_azure_identity.cache_clear()
+    credentials._from_azure_identity.cache_clear()
     with pytest.raises(ConfigurationError, match=r"pip install 'dbbtrace\[fabric\]'.*access_token="):
         open_warehouse("mssql://h/d")
 
@@ -153,7 +153,7 @@ def test_names_hold_no_secret():
     warehouse = open_warehouse("Server=tcp:H,1433;Database=d;UID=u;PWD={ge;heim}")
     assert warehouse.name == "mssql://h/d"
     assert "heim" not in repr(vars(warehouse))
-    error = faults.of_odbc(Error("28000", "[28000] [M]Login failed; PWD=geheim; (18456) (SQLDriverConnect)"))
+    error = driver_errors.of_odbc(Error("28000", "[28000] [M]Login failed; PWD=geheim; (18456) (SQLDriverConnect)"))
     assert "geheim" not in str(error)
 
 
@@ -217,7 +217,7 @@ REFUSED = [2628, 8152, 8115, 8114, 241, 245, 547, 13609]
 )
 def test_an_error_means_again_or_a_person_or_never(error, kind):
     """Exactly the platform's list is tried again; what is unknown dead-letters nothing."""
-    assert type(faults.of_odbc(error)) is kind
+    assert type(driver_errors.of_odbc(error)) is kind
 
 
 @pytest.mark.parametrize(
@@ -233,17 +233,17 @@ def test_an_error_means_again_or_a_person_or_never(error, kind):
 def test_freetds_has_its_own_words_for_a_lost_connection(state, text):
     """As they were seen when the connection was reset, closed and swallowed during an INSERT: nobody need be called."""
     error = Error(state, f"[{state}] [FreeTDS][SQL Server]{text} (SQLExecDirectW)")
-    lost = faults.of_odbc(error, writing=True)
+    lost = driver_errors.of_odbc(error, writing=True)
     assert isinstance(lost, TransientError)
     assert lost.ambiguous
-    assert not faults.of_odbc(error).ambiguous
+    assert not driver_errors.of_odbc(error).ambiguous
 
 
 def test_what_microsofts_driver_does_not_know_calls_a_person():
     """Those words and numbers are FreeTDS's alone: 20017 is an error of replication elsewhere."""
     for state, text in (("HY000", "Unknown error (0)"), ("42000", "Something about replication (20017)")):
         error = Error(state, f"[{state}] [Microsoft][ODBC Driver 18 for SQL Server]{text} (SQLExecDirectW)")
-        assert isinstance(faults.of_odbc(error), ConfigurationError)
+        assert isinstance(driver_errors.of_odbc(error), ConfigurationError)
 
 
 def test_several_errors_in_one_message_are_all_read():
@@ -252,12 +252,12 @@ def test_several_errors_in_one_message_are_all_read():
         "[42000] [Microsoft][ODBC Driver 18 for SQL Server][SQL Server]Cannot open database (4060) (SQLDriverConnect);"
         " [28000] [Microsoft][ODBC Driver 18 for SQL Server][SQL Server]Login failed for user 'u'. (18456)"
     )
-    assert isinstance(faults.of_odbc(Error("42000", text)), TransientError)
+    assert isinstance(driver_errors.of_odbc(Error("42000", text)), TransientError)
 
 
 def test_numbers_in_the_text_are_no_error_numbers():
     """A table called x(4060) is missing, not busy."""
-    assert isinstance(faults.of_odbc(fault(208, "Invalid object name 'x (4060)'.")), ConfigurationError)
+    assert isinstance(driver_errors.of_odbc(fault(208, "Invalid object name 'x (4060)'.")), ConfigurationError)
 
 
 @pytest.mark.parametrize(
@@ -266,7 +266,7 @@ def test_numbers_in_the_text_are_no_error_numbers():
 )
 def test_a_fault_for_a_person_says_what_to_do(native, says):
     """In the same line."""
-    assert says in str(faults.of_odbc(fault(native)))
+    assert says in str(driver_errors.of_odbc(fault(native)))
 
 
 @pytest.mark.parametrize(
@@ -280,7 +280,7 @@ def test_a_fault_for_a_person_says_what_to_do(native, says):
 def test_a_certificate_that_nobody_trusts_is_for_a_person(text):
     """It is no better in a minute; the line says what to write."""
     error = Error("08001", f"[08001] [Microsoft][ODBC Driver 18 for SQL Server]{text} (SQLDriverConnect)")
-    fault = faults.of_odbc(error)
+    fault = driver_errors.of_odbc(error)
     assert isinstance(fault, ConfigurationError)
     assert "TrustServerCertificate=yes" in str(fault)
 

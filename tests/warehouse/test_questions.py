@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import datetime, timezone
 
 import pytest
-from dbbtrace_exporters.flatten import rows_of
+from dbbtrace_exporters.warehouse.flatten import rows_of
 
-from dbbtrace import attributes as key
 from dbbtrace.answers import operations, runs
 from dbbtrace.answers.find import find_run
 from dbbtrace.errors import UsageError
+from dbbtrace.model import attributes as key
 from tests.warehouse.spans import RUN, load, node, refresh, skipped
 
 OTHER = "0aaaaaaa-54c8-4b0e-9d5c-2f7a9d3a1b77"

@@ -10,9 +10,9 @@ from itertools import groupby
 
 import pytest
 import sqlglot
-from dbbtrace_exporters.flatten import rows_of
+from dbbtrace_exporters.warehouse.flatten import rows_of
 
-from dbbtrace import attributes as key
+from dbbtrace.model import attributes as key
 from dbbtrace.warehouse.dialects import FABRIC, SQLITE, TSQL
 from dbbtrace.warehouse.schema import DBT_NODES, LOADS, REFRESHES, TABLES
 from tests.warehouse.spans import load, node, refresh
@@ -102,7 +102,7 @@ def test_identifiers_are_quoted_in_every_dialect():
 def test_no_driver_is_imported_before_it_is_used():
     """The warehouse, the exporter and an opened SQLite file that nobody asked yet: no driver, nothing heavy."""
     script = (
-        "import sys, json, dbbtrace_exporters.warehouse as w; w.WarehouseSpanExporter('sqlite:///never.db');"
+        "import sys, json, dbbtrace_exporters.warehouse.exporter as w; w.WarehouseSpanExporter('sqlite:///never.db');"
         "print(json.dumps(sorted({m.split('.')[0] for m in sys.modules})))"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

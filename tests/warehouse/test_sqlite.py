@@ -12,10 +12,10 @@ import threading
 from pathlib import Path
 
 import pytest
-from dbbtrace_exporters.flatten import rows_of
+from dbbtrace_exporters.warehouse.flatten import rows_of
 
 from dbbtrace.errors import ConfigurationError, RefusedError, TransientError, UsageError
-from dbbtrace.warehouse import addresses, open_warehouse
+from dbbtrace.warehouse import open_warehouse, urls
 from tests.warehouse.spans import RUN, load, node
 
 COUNT = "SELECT COUNT(*) FROM meta.monitoring_integration"
@@ -80,7 +80,7 @@ def test_network_mounts_are_refused(tmp_path, monkeypatch, kind):
     (tmp_path / "far").mkdir()
     (tmp_path / "near").symlink_to(tmp_path / "far")
     mounted = os.path.realpath(tmp_path / "far")
-    monkeypatch.setattr(addresses, "_file_system", lambda path: kind if path.startswith(mounted) else "ext4")
+    monkeypatch.setattr(urls, "_file_system", lambda path: kind if path.startswith(mounted) else "ext4")
     with pytest.raises(UsageError, match=f"network mount .{kind}"):
         open_warehouse(f"sqlite:///{tmp_path}/near/a.db")
     open_warehouse(f"sqlite:///{tmp_path}/local.db")
@@ -90,14 +90,14 @@ def test_the_file_system_of_a_path_is_known():
     """/proc is of its own kind, the root of another."""
     if not Path("/proc/self/mountinfo").exists():
         pytest.skip("no Python can tell mounts without /proc")
-    assert addresses._file_system("/proc/self") == "proc"
-    assert addresses._file_system("/") not in ("", "proc")
+    assert urls._file_system("/proc/self") == "proc"
+    assert urls._file_system("/") not in ("", "proc")
 
 
 WRITER = """
 import sys
 from dbbtrace.warehouse import open_warehouse
-from dbbtrace_exporters.flatten import rows_of
+from dbbtrace_exporters.warehouse.flatten import rows_of
 from tests.warehouse.spans import RUN, load, node
 warehouse = open_warehouse(sys.argv[1])
 sys.stdin.readline()

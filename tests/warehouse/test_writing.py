@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from dbbtrace_exporters.flatten import rows_of
+from dbbtrace_exporters.warehouse.flatten import rows_of
 
-from dbbtrace import attributes as key
 from dbbtrace.errors import ConfigurationError
+from dbbtrace.model import attributes as key
 from dbbtrace.warehouse import Warehouse
 from tests.warehouse.spans import RUN, load, node, refresh, skipped
 

@@ -1,4 +1,4 @@
-"""dbt's results → finished spans: one for the invocation, one a node, one a stage. Pure but for ``dbbtrace.facts``.
+"""dbt's results → finished spans: one for the invocation, one a node, one a stage. Pure but for ``finished``.
 
 Times are dbt's own. What never ran has none: its row shows empty times, its span is a point where dbt ended.
 A build has thousands of nodes, so what they share is prepared once.
@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanContext
 
-from dbbtrace import attributes as key
-from dbbtrace.facts import fact, finished
-from dbbtrace.identity import dbt_identity, span_ids
-from dbbtrace.scope import Scope
+from dbbtrace.job.finished import fact, finished
+from dbbtrace.job.scope import Scope
+from dbbtrace.model import attributes as key
+from dbbtrace.model.identity import dbt_identity, span_ids
+from dbbtrace.model.times import NANOS, iso_utc
 from dbbtrace.sources.dbt.causes import FAILURES, skip_causes
 from dbbtrace.sources.dbt.terms import (
     age_of,
@@ -30,7 +31,6 @@ from dbbtrace.sources.dbt.terms import (
     status_of,
     without_colours,
 )
-from dbbtrace.times import NANOS, iso_utc
 
 if TYPE_CHECKING:
     from dbbtrace.sources.dbt.artifacts import ManifestNode, NodeResult, Results

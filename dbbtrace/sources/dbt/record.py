@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING
 
 from dbbtrace.diagnostics import complain, guard, log
 from dbbtrace.errors import UsageError
-from dbbtrace.identity import normalise_run_id
-from dbbtrace.scope import current_scope
+from dbbtrace.job.scope import current_scope
+from dbbtrace.job.values import checked
+from dbbtrace.model.identity import normalise_run_id
+from dbbtrace.model.times import iso_utc, to_datetime, to_unix_nanos
 from dbbtrace.sources.dbt.causes import FAILURES
-from dbbtrace.times import iso_utc, to_datetime, to_unix_nanos
-from dbbtrace.values import checked
 
 if TYPE_CHECKING:
     from dbbtrace.sources.dbt.artifacts import ManifestNode, Results
@@ -113,10 +113,10 @@ def record_dbt(
             log.warning("%s", invocation)
         if invocation.command in _WITHOUT_ROWS:
             return invocation
-        from dbbtrace import runtime
-        from dbbtrace.facts import emit_all
-        from dbbtrace.runs import scope_for
+        from dbbtrace.job.finished import emit_all
+        from dbbtrace.job.runs import scope_for
         from dbbtrace.sources.dbt.build import build_spans
+        from dbbtrace.tracing import runtime
 
         scope = scope_for(
             run_id,

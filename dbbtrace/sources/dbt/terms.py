@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from dbbtrace.model.times import to_unix_nanos
 from dbbtrace.sources.dbt.causes import FAILURES
-from dbbtrace.times import to_unix_nanos
 
 if TYPE_CHECKING:
     from dbbtrace.sources.dbt.artifacts import AdapterResponse, Criteria, NodeResult, Results

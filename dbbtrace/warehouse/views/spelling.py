@@ -10,8 +10,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from dbbtrace.attributes import INTERRUPTED
-from dbbtrace.warehouse.statuses import STATUSES
+from dbbtrace.model.attributes import INTERRUPTED
+from dbbtrace.model.statuses import STATUSES
 
 __all__ = ["spelled"]
 

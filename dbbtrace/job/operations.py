@@ -1,0 +1,292 @@
+"""What each kind of work says about itself: workloads, table loads, dbt nodes, model refreshes and steps.
+
+Made by the functions of ``spans``. Knows nothing of warehouses.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from opentelemetry.sdk.trace import Span
+
+from dbbtrace.diagnostics import complain
+from dbbtrace.job.attempts import Attempts
+from dbbtrace.job.handle import Handle
+from dbbtrace.job.scope import WORKLOAD, Scope
+from dbbtrace.job.values import Count, Guid, Moment, Number, Text, Value, checked, guid, message_of, shown, text
+from dbbtrace.model import attributes as key
+from dbbtrace.model import identity
+from dbbtrace.model.times import NANOS, iso_utc
+from dbbtrace.tracing.provider import now
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from dbbtrace.job.attempts import Attempt
+
+__all__ = [
+    "FAILED",
+    "SUCCEEDED",
+    "DbtNode",
+    "ModelRefresh",
+    "Operation",
+    "Step",
+    "TableLoad",
+    "Workload",
+    "is_failure",
+    "is_running",
+    "load_status",
+    "load_type",
+]
+
+SUCCEEDED, FAILED = "Succeeded", "Failed"
+_LOAD_FAILURES = frozenset({"failed", "failure", "error", "cancelled", "canceled"})
+_LOAD_SUCCESSES = frozenset({"succeeded", "success", "completed"})
+_DBT_FAILURES = frozenset({"error", "fail", "runtime error", "partial success"})
+_RUNNING = frozenset({"unknown", "inprogress", "notstarted"})
+_REFRESH_FAILURES = frozenset({"failed", "cancelled", "disabled", "timedout"})
+
+
+def is_failure(word: str) -> bool:
+    """Whether a status word of a load or a refresh means failure."""
+    return word.strip().lower() in _LOAD_FAILURES | _REFRESH_FAILURES
+
+
+def is_running(word: str) -> bool:
+    """Whether a refresh service's status word means that it has not ended."""
+    return word.strip().lower() in _RUNNING
+
+
+def load_status(value: object) -> str:
+    """A word for the outcome of a load.
+
+    Raises:
+        ValueError: nobody knows the word.
+    """
+    word = text(value).strip()
+    if word.lower() not in _LOAD_FAILURES | _LOAD_SUCCESSES:
+        raise ValueError("is no outcome of a load: write Succeeded or Failed")
+    return word
+
+
+def load_type(value: object) -> str:
+    """A load type in upper case; one that the platform does not know is said, and kept."""
+    kind = text(value).strip().upper()
+    if kind not in ("FULL", "INCREMENTAL", ""):
+        complain(f"load_type = {shown(value)} is no load type of the platform; write FULL or INCREMENTAL")
+    return kind
+
+
+class _LoadStatus(Value[str]):
+    convert = staticmethod(load_status)
+
+
+class _LoadType(Value[str]):
+    convert = staticmethod(load_type)
+
+
+class Step(Handle):
+    """Work that is worth a span and gives no row."""
+
+    _checked = False  # the author may give it any attribute
+
+    def __init__(self, name: object, attributes: dict[str, Any]) -> None:
+        title = message_of(name)
+        super().__init__(title, {key.CICD_TASK_NAME: title, **attributes})
+
+
+class Workload(Handle):
+    """A stage of the run: what its operations inherit."""
+
+    operation = key.OPERATION_WORKLOAD
+    _block = WORKLOAD
+
+    pipeline_id = Guid(key.PIPELINE_ID, "Pipeline that the rows of this workload name, from then on.")
+    pipeline_run_id = Guid(key.PIPELINE_RUN_ID, "Run of that pipeline.")
+    select = Text(key.DBT_SELECT, "dbt's selector; rows hold it as build_models.")
+
+    def __init__(self, workload: str, *, pipeline_id: object, pipeline_run_id: object, select: object = None) -> None:
+        super().__init__(
+            workload,
+            {
+                key.WORKLOAD: workload,
+                key.CICD_TASK_NAME: workload,
+                key.PIPELINE_ID: checked("pipeline_id", guid, pipeline_id),
+                key.PIPELINE_RUN_ID: checked("pipeline_run_id", guid, pipeline_run_id),
+                key.DBT_SELECT: checked("select", text, select),
+            },
+        )
+
+    def _enclosing(self) -> Scope:
+        scope = super()._enclosing()
+        while scope.outside is not None and scope.workload != self._given[key.WORKLOAD]:
+            scope = scope.outside  # another stage that nobody ended: its pipeline is not ours
+        return scope
+
+    def _inner(self, scope: Scope) -> Scope:
+        return scope.inner(workload=self._given[key.WORKLOAD], outside=scope, **self._inherited())
+
+    def _inherited(self) -> dict[str, Any]:
+        return {
+            "pipeline_id": self._values.get(key.PIPELINE_ID),
+            "pipeline_run_id": self._values.get(key.PIPELINE_RUN_ID),
+            "select": self._values.get(key.DBT_SELECT),
+        }
+
+    def _set(self, attribute: str, value: Any) -> None:
+        super()._set(attribute, value)
+        if self._place is not None and self._is_running():
+            self._place.scope = self._place.scope.inner(**self._inherited())
+
+
+class Operation(Handle):
+    """Work that gives a row."""
+
+    workload: ClassVar[str]
+
+    pipeline_id = Guid(key.PIPELINE_ID, "Pipeline that the row names.")
+    pipeline_run_id = Guid(key.PIPELINE_RUN_ID, "Run of that pipeline.")
+    started_at = Moment(key.STARTED_AT, "Start that the row shows, where it is not the span's.")
+    ended_at = Moment(key.ENDED_AT, "End that the row shows, where it is not the span's.")
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls._workload = cls.workload
+
+    def _attributes(self, scope: Scope) -> dict[str, Any]:
+        attributes = super()._attributes(scope)
+        attributes.setdefault(key.WORKLOAD, self.workload)
+        return attributes
+
+    def _again(self) -> Self:
+        complain(f"{self._name} is entered while it runs: that gives another row; make a handle for each")
+        return super()._again()
+
+
+class TableLoad(Operation):
+    """One table loaded from a source system: one row of monitoring_integration.
+
+    The row's ``timestamp`` is the start: incremental loads read it as their watermark.
+    """
+
+    operation = key.OPERATION_LOAD
+    workload = "integration"
+
+    status = _LoadStatus(key.STATUS, "Succeeded or Failed; set at the end where the author did not.")
+    rows_read = Count(key.ROWS_READ, "Rows read from the source; count.")
+    rows_written = Count(key.ROWS_WRITTEN, "Rows committed; count.")
+    data_read = Count(key.DATA_READ, "Bytes read from the source; count.")
+    data_written = Count(key.DATA_WRITTEN, "Bytes written; count.")
+    throughput = Number(key.THROUGHPUT, "KB/s as the source reports it; otherwise the row shows bytes over seconds.")
+    schema = Text(key.SCHEMA_NAME, "Schema of the table.")
+    source = Text(key.SOURCE_NAME, "Source system, e.g. MDS.")
+    source_type = Text(key.SOURCE_TYPE, "SQL, API or FILE.")
+    load_type = _LoadType(key.LOAD_TYPE, "FULL or INCREMENTAL.")
+    identity = Text(key.IDENTITY, "Identity of the load where another record of it may come, e.g. its activity run id.")
+
+    _attempt: Attempt | None = None
+    """The last one made, if any."""
+
+    def _forget(self) -> None:
+        super()._forget()
+        self._attempt = None
+
+    def attempts(self, limit: int, *, delay: float = 0.0) -> Attempts:
+        """Try the load up to ``limit`` times, ``delay`` seconds apart; each attempt is a child span.
+
+        ``for attempt in load.attempts(3): with attempt: copy()``, or ``async for`` and ``async with``. An exception
+        in an attempt that is not the last is logged and swallowed; that of the last goes on. KeyboardInterrupt,
+        SystemExit and cancellation are never swallowed. The row is one: it shows the start of the attempt that
+        succeeded. A load that is given up after a failure of which the job saw nothing is Failed, unless the job
+        sets its status.
+        """
+        return Attempts(self, limit, delay)
+
+    def _conclude(self) -> None:
+        values, attempt = self._values, self._attempt
+        word = str(values.get(key.STATUS, "")).lower()
+        if word in _LOAD_FAILURES and not self.failed:
+            self.fail(f"the job set status {values[key.STATUS]!r}", error_type=word.capitalize())
+        elif attempt is not None and attempt._gave_up is not None and not word and not self.failed:
+            self.fail(attempt._gave_up[1], error_type=attempt._gave_up[0])
+        if attempt is not None and attempt.succeeded and attempt.span is not None:
+            values.setdefault(key.STARTED_AT, iso_utc(attempt.span.start_time or 0))
+        values[key.STATUS] = FAILED if self.failed else SUCCEEDED
+
+
+class DbtNode(Operation):
+    """One dbt node that the job runs itself; what dbt ran is recorded with ``record_dbt``."""
+
+    operation = key.OPERATION_DBT_NODE
+    workload = "transformation"
+
+    status = Text(key.STATUS, "dbt's own word: success, error, skipped, pass, fail, warn, ...; set at the end if not.")
+    message = Text(key.DBT_MESSAGE, "dbt's message.")
+    rows_affected = Count(key.DBT_ROWS_AFFECTED, "Rows affected; count.")
+    failures = Count(key.DBT_FAILURES, "Failures that a test counted; count.")
+    relation_name = Text(key.DBT_RELATION_NAME, "Relation that the node builds.")
+    adapter_message = Text(key.DBT_ADAPTER_MESSAGE, "Message of the adapter's response.")
+    thread_id = Text(key.DBT_THREAD_ID, "Worker thread.")
+
+    def _attributes(self, scope: Scope) -> dict[str, Any]:
+        attributes = super()._attributes(scope)
+        if scope.select is not None:
+            attributes.setdefault(key.DBT_SELECT, scope.select)
+        return attributes
+
+    def _conclude(self) -> None:
+        values = self._values
+        word = str(values.get(key.STATUS, "")).strip().lower()
+        if self.failed and word not in _DBT_FAILURES:
+            word = "error"
+        elif not word:
+            word = "pass" if values.get(key.DBT_RESOURCE_TYPE) == "test" else "success"
+        values[key.STATUS] = word
+        if word in _DBT_FAILURES and not self.failed:
+            self.fail(str(values.get(key.DBT_MESSAGE) or word), error_type=f"dbt.{word.replace(' ', '_')}")
+        if word == "skipped":
+            values[key.CICD_TASK_RUN_RESULT] = "skip"
+        elif self._span is not None:
+            self._set_times(self._span)
+
+    def _set_times(self, span: Span) -> None:
+        started = span.start_time or 0
+        ended = max(now(), started)
+        self._values.setdefault(key.DBT_EXECUTE_STARTED_AT, iso_utc(started))
+        self._values.setdefault(key.DBT_EXECUTE_COMPLETED_AT, iso_utc(ended))
+        self._values.setdefault(key.DBT_EXECUTION_TIME, (ended - started) / NANOS)
+
+
+class ModelRefresh(Operation):
+    """One refresh of a semantic model: one row of monitoring_semantic_model_refresh, once it has ended.
+
+    ``status`` is the service's own word; without one, leaving the block means Completed. A refresh that still runs
+    at the end of the block (Unknown, InProgress) gives no row: record it when it has ended.
+    """
+
+    operation = key.OPERATION_REFRESH
+    workload = "consumption"
+
+    status = Text(key.STATUS, "The service's own word: Completed, Failed, Cancelled, Disabled; set at the end if not.")
+    request_id = Text(key.REFRESH_REQUEST_ID, "Request id that the service gave: the identity of the refresh.")
+    name = Text(key.MODEL_NAME, "Name of the model.")
+    refresh_type = Text(key.REFRESH_TYPE, "Full, Automatic, DataOnly, ...")
+
+    def _attributes(self, scope: Scope) -> dict[str, Any]:
+        attributes = super()._attributes(scope)
+        if key.WORKSPACE_ID not in self._values:
+            attributes.pop(key.WORKSPACE_ID, None)  # the model's own workspace, never the run's
+        return attributes
+
+    def _conclude(self) -> None:
+        values = self._values
+        if key.REFRESH_REQUEST_ID in values:
+            values.setdefault(key.IDENTITY, identity.refresh_identity(values[key.REFRESH_REQUEST_ID]))
+        word = str(values.get(key.STATUS, "")).strip()
+        if self.failed and word.lower() not in _REFRESH_FAILURES:
+            word = FAILED
+        values[key.STATUS] = word = word or "Completed"
+        if word.lower() in _REFRESH_FAILURES and not self.failed:
+            self.fail(f"the refresh ended as {word}", error_type=word)
+        elif is_running(word):
+            complain(f"{self._name} is {word}, still running: it gives no row now; record it when it has ended")

@@ -1,0 +1,371 @@
+"""Runs: opened here, joined from another process, or begun in a notebook.
+
+The run id alone decides the trace (see ``identity``). The process that opens a run emits its root span, once;
+all others hang their spans on a root they have not seen.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+from uuid import UUID
+
+from opentelemetry.context import Context
+
+from dbbtrace.diagnostics import complain, guard
+from dbbtrace.job import propagation
+from dbbtrace.job.context import checked_options, make_scope, run_id_in_environment, run_id_of
+from dbbtrace.job.handle import Handle
+from dbbtrace.job.parameters import pick
+from dbbtrace.job.scope import RUN, Place, Scope, apart, current_scope, parent_of, several_runs_are_open
+from dbbtrace.model import attributes as key
+from dbbtrace.model import identity
+from dbbtrace.tracing import runtime
+from dbbtrace.tracing.provider import now
+
+__all__ = [
+    "Run",
+    "begin_run",
+    "child_environment",
+    "forget_runs",
+    "implicit_run",
+    "join_run",
+    "make_scope",
+    "nothing_begun",
+    "orchestration_run",
+    "scope_for",
+]
+
+_begun: Run | None = None
+_implicit: Run | None = None
+"""The run that work without a ``with`` belongs to."""
+_joining = threading.RLock()
+"""Held while that is made: a pool's threads may all need it at once."""
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_joining.acquire, after_in_parent=_joining.release, after_in_child=_joining.release)
+
+
+class Run(Handle):
+    """An orchestration run as this process takes part in it; made by ``orchestration_run`` and its like."""
+
+    operation = key.OPERATION_RUN
+    _block = RUN
+
+    def __init__(self, run_id: object, options: dict[str, Any], *, opens: bool) -> None:
+        super().__init__("orchestration_run")
+        self._asked_for = run_id
+        self._options = options
+        self._opens = opens
+
+    _outermost: bool = False
+    _root: bool = False
+    _told: propagation.Told | None = None
+
+    def _forget(self) -> None:
+        super()._forget()
+        self._name = "orchestration_run"
+        self._outermost = self._root = False
+        self._told = None
+
+    @property
+    def run_id(self) -> str:
+        """The orchestration_run_id, as rows hold it; '' before the start."""
+        return self._place.scope.run_id if self._place is not None else ""
+
+    @property
+    def trace_id(self) -> str:
+        """The trace id, 32 hex digits; '' before the start."""
+        return f"{self._place.scope.trace_id:032x}" if self._place is not None else ""
+
+    @property
+    def manual(self) -> bool:
+        """Whether dbbtrace made the run id up: a run by hand."""
+        return self._place is not None and self._place.scope.manual
+
+    def _enclosing(self) -> Scope:
+        outer = current_scope()
+        wanted = run_id_of(self._asked_for)
+        if outer is None or wanted not in ("", outer.run_id):
+            self._outermost = True
+            return make_scope(wanted, **self._options)
+        self._outermost = outer.pid != os.getpid()
+        return outer.inner(pid=os.getpid(), **checked_options(self._options))
+
+    def _start_span(self, scope: Scope) -> Scope:
+        made_up = self._outermost and scope.manual and scope.run_id != run_id_in_environment()
+        opens = self._opens or made_up  # of a run that we made up nobody else emits the root
+        self._root = opens and runtime.current().delivery.claim(f"root-{scope.trace_id:032x}")
+        if self._root:
+            self._name = f"orchestration_run {scope.data_product or scope.run_id}"
+            self._span = runtime.current().provider.start_span(
+                self._name,
+                Context(),  # no parent: this is the root
+                self._attributes(scope),
+                start=now(),
+                trace_id=scope.trace_id,
+                span_id=identity.root_span_id(scope.trace_id),
+                links=scope.links,
+            )
+            return scope
+        if opens:
+            return super()._start_span(scope)  # the root has been emitted: a cell run again, or a run opened twice
+        return scope
+
+    def _result_key(self) -> str:
+        return key.CICD_PIPELINE_RESULT if self._root else super()._result_key()
+
+    def _attributes(self, scope: Scope) -> dict[str, Any]:
+        attributes = super()._attributes(scope)
+        if not self._root:
+            attributes[key.OPERATION] = key.OPERATION_STEP
+        return attributes
+
+    def _enter(self, scope: Scope, kind: str) -> None:
+        super()._enter(scope, kind)
+        if self._outermost and self._place is not None:
+            self._tell(self._place.scope)
+
+    def _tell(self, scope: Scope) -> None:
+        """Tell child processes of the run, instead of what they were told so far."""
+        if self._told is not None:
+            propagation.take_back(self._told)
+        self._told = propagation.variables(scope, scope.parent)
+        propagation.tell(self._told)
+
+    def _leave(self, place: Place) -> None:
+        if self._told is not None:
+            propagation.take_back(self._told)
+        super()._leave(place)
+
+    def _update(self, options: Mapping[str, object]) -> None:
+        """Take what is said of the run anew: from now on it holds for what happens inside."""
+        place = self._place
+        if place is not None:
+            place.scope = scope = place.scope.inner(**checked_options(options))
+            self._values.update(scope.inherited())
+            if self._told is not None:
+                self._tell(scope)
+
+    def _after(self) -> None:
+        if self._outermost:
+            with guard("wait for the rows"):
+                runtime.current().flush_at_end_of_run()
+
+    async def _after_async(self) -> None:
+        import asyncio
+
+        try:
+            loop = asyncio.get_running_loop()
+            waiting = loop.run_in_executor(None, self._after)
+        except RuntimeError:  # another event loop than asyncio's, or one that is closing
+            self._after()
+        else:
+            await waiting
+
+
+def orchestration_run(
+    run_id: object = None,
+    *,
+    data_product: str | None = None,
+    environment: str | None = None,
+    workspace_id: object = None,
+) -> Run:
+    """Open the run: this process emits its root span, at the end of the block.
+
+    Args:
+        run_id: RunId of the orchestration pipeline; else that of the run that is open; else
+            DBBTRACE_ORCHESTRATION_RUN_ID; else a fresh GUID with a warning, and the run counts as a run by hand.
+        data_product: e.g. ``Group-FinancialStatements``; else DBBTRACE_DATA_PRODUCT.
+        environment: TST, ACC, QUAL or PRD; else DBBTRACE_ENVIRONMENT.
+        workspace_id: GUID of the Fabric workspace; else DBBTRACE_WORKSPACE_ID.
+
+    Leaving the outermost run waits at most DBBTRACE_ROWS_TIMEOUT seconds for the rows to stand.
+    """
+    options = {"data_product": data_product, "environment": environment, "workspace_id": workspace_id}
+    return Run(run_id, options, opens=True)
+
+
+def join_run(
+    run_id: object = None,
+    *,
+    data_product: str | None = None,
+    environment: str | None = None,
+    workspace_id: object = None,
+    pipeline_id: object = None,
+    pipeline_run_id: object = None,
+) -> Run:
+    """Take part in a run that another process opened: the same as ``orchestration_run`` without ending its root.
+
+    Work inside hangs on the span that TRACEPARENT names, if it is of this run's trace, otherwise on the root.
+    """
+    options = {
+        "data_product": data_product,
+        "environment": environment,
+        "workspace_id": workspace_id,
+        "pipeline_id": pipeline_id,
+        "pipeline_run_id": pipeline_run_id,
+    }
+    return Run(run_id, options, opens=False)
+
+
+def begin_run(
+    parameters: Mapping[str, object] | str | UUID | None = None,
+    *,
+    run_id: object = None,
+    data_product: str | None = None,
+    environment: str | None = None,
+    workspace_id: object = None,
+    pipeline_id: object = None,
+    pipeline_run_id: object = None,
+) -> Run:
+    """Join the run for the whole process: for notebooks, whose cells share no ``with``.
+
+    Args:
+        parameters: where the platform's parameters stand by name, case and underscores ignored; in a notebook
+            ``globals()``. Or the run id itself.
+        run_id, data_product, environment, workspace_id, pipeline_id, pipeline_run_id: as ``join_run`` takes them;
+            they win over parameters.
+
+    Running it again for the same run is harmless: it gives the same Run, and what has changed holds from then on. For
+    another run it ends the one before. Exports run id and TRACEPARENT to the environment, for ``%%bash`` cells. Ends
+    by ``run.end()``, or when the kernel goes.
+    """
+    global _begun
+    if isinstance(parameters, (str, UUID)):
+        parameters = {"orchestration_run_id": parameters}
+    options = {
+        "run_id": run_id,
+        "data_product": data_product,
+        "environment": environment,
+        "workspace_id": workspace_id,
+        "pipeline_id": pipeline_id,
+        "pipeline_run_id": pipeline_run_id,
+    }
+    given = {**pick(parameters), **{name: value for name, value in options.items() if value is not None}}
+    asked_for = given.pop("run_id", None)
+    again = _begun
+    if again is not None and again._is_running():
+        wanted = run_id_of(asked_for) or run_id_in_environment()
+        if wanted in (again.run_id, ""):
+            again._update(given)
+            return again
+        again.end()
+    _begun = Run(asked_for, given, opens=False)
+    atexit.unregister(_end_begun)
+    _begun.start()
+    atexit.register(_end_begun)  # after what the start registered: the last registered is the first to run
+    return _begun
+
+
+def _end_begun() -> None:
+    """At exit, where the delivery waits for the rows."""
+    if _begun is not None:
+        _begun._finish(None)
+
+
+class _Implicit(Run):
+    """The run of work that stands in none: no place of its own, and nobody waits for its end."""
+
+    def _enter(self, scope: Scope, kind: str) -> None:
+        inside = scope.under(self._span.context) if self._span is not None else scope
+        self._place = Place(inside, kind, Context(), self)
+        self._tell(inside)
+
+    def _after(self) -> None:
+        pass
+
+
+def implicit_run() -> Scope:
+    """The scope of work that stands in no run: joined by the environment's run id, or a run by hand, once a process."""
+    global _implicit
+    if several_runs_are_open():
+        complain(
+            "several runs are open, and nothing tells which one this belongs to: hand the context on to threads "
+            "(contextvars.copy_context().run), or name the run (join_run)"
+        )
+    with _joining:
+        named = run_id_in_environment()
+        run = _implicit
+        if run is None or not run._is_running() or named not in ("", run.run_id):
+            _end_implicit()
+            run = _implicit = _Implicit(None, {}, opens=False)
+            atexit.unregister(_end_implicit)
+            run.start()
+            atexit.register(_end_implicit)
+        if run._place is None:
+            raise RuntimeError("no run could be joined")
+        return run._place.scope
+
+
+def _end_implicit() -> None:
+    if _implicit is not None:
+        _implicit._finish(None)
+
+
+def forget_runs() -> None:
+    """End what was begun for the whole process, without waiting for its rows; for ``shutdown()``."""
+    _end_implicit()
+    _end_begun()
+
+
+@contextmanager
+def nothing_begun() -> Iterator[None]:
+    """While the block runs, no run is begun; what was begun inside ends with it. For tests."""
+    global _begun, _implicit
+    before, _begun, _implicit = (_begun, _implicit), None, None
+    with apart():
+        try:
+            yield
+        finally:
+            forget_runs()
+            _begun, _implicit = before
+
+
+def scope_for(
+    run_id: object = None,
+    *,
+    data_product: str | None = None,
+    environment: str | None = None,
+    workspace_id: object = None,
+    pipeline_id: object = None,
+    pipeline_run_id: object = None,
+    select: str | None = None,
+    workload: str | None = None,
+) -> Scope:
+    """Scope for a fact: the current one with what is given laid over it; where the run id names another run, or no
+    run is open, one joined from the arguments and the environment.
+
+    Args:
+        workload: that the fact belongs into, where no context tells.
+    """
+    options = {
+        "data_product": data_product,
+        "environment": environment,
+        "workspace_id": workspace_id,
+        "pipeline_id": pipeline_id,
+        "pipeline_run_id": pipeline_run_id,
+        "select": select,
+    }
+    wanted = run_id_of(run_id)
+    current = current_scope(workload)
+    if current is None and not wanted:
+        current = implicit_run()
+    if current is not None and wanted in ("", current.run_id):
+        return current.inner(**checked_options(options))
+    return make_scope(wanted, **options)
+
+
+def child_environment(base: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment for a child process that is to join the run, TRACEPARENT naming the current span.
+
+    ``subprocess.run([...], env=dbbtrace.child_environment())``. base: default os.environ.
+    """
+    environment: dict[str, str | None] = dict(os.environ if base is None else base)
+    scope = current_scope()
+    if scope is not None:
+        environment.update(propagation.variables(scope, parent_of(scope)))
+    return {name: value for name, value in environment.items() if value is not None}

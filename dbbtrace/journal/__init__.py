@@ -1,0 +1,1 @@
+"""The journal: its file format and its files. Delivers nothing."""

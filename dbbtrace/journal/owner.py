@@ -1,0 +1,162 @@
+"""Who owns a journal, and whether that process still lives.
+
+An owner's id says it all, so that a directory listing is enough to judge a journal:
+``host.machine.boot.pid.start.random``. On the same machine the process table decides at once (a pid used again
+has another start); across machines, or where process ids mean nothing to each other (containers), only silence
+can. Touches no journal.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from typing import NamedTuple
+
+from dbbtrace.model.identity import sha256
+
+__all__ = ["Owner", "parent_pid", "this_process"]
+
+_HOST_PID_NAMESPACE = "pid:[4026531836]"
+"""What Linux calls the namespace of the machine itself; any other is a container's, and new at each start."""
+
+
+class Owner(NamedTuple):
+    """A process, told apart from every other that ever had its pid. ``id`` is its text, safe as a file name."""
+
+    host: str
+    machine: str
+    """Where process ids mean the same: hash of machine id, host name and pid namespace."""
+    boot: str
+    """Hash of the boot id; '0' where the system has none."""
+    pid: int
+    start: str
+    """When the process started, as its system counts; '0' where it doesn't say."""
+    random: str
+    """Tells journals of one process apart."""
+
+    @property
+    def id(self) -> str:
+        return f"{self.host}.{self.machine}.{self.boot}.{self.pid}.{self.start}.{self.random}"
+
+    @classmethod
+    def parse(cls, text: str) -> Owner | None:
+        """The owner that an id names; None for any other text."""
+        parts = text.split(".")
+        if len(parts) != 6 or not parts[3].isdigit() or not all(parts):
+            return None
+        return cls(parts[0], parts[1], parts[2], int(parts[3]), parts[4], parts[5])
+
+    @property
+    def process(self) -> tuple[str, str, int, str]:
+        """What all journals of one process have in common."""
+        return (self.machine, self.boot, self.pid, self.start)
+
+    def is_alive(self) -> bool | None:
+        """Whether the process runs; None when that can't be known from here."""
+        here = this_process()
+        if self.machine != here.machine:
+            return None
+        if self.boot != here.boot:
+            return False
+        start = _process_start(self.pid)
+        return start is not None and (start == self.start or "0" in (start, self.start))
+
+
+_this: Owner | None = None
+
+
+def this_process() -> Owner:
+    """The running process, with a fresh ``random`` at each call."""
+    global _this
+    if _this is None or _this.pid != os.getpid():
+        import socket
+
+        host = socket.gethostname()
+        _this = Owner(
+            host=re.sub(r"[^A-Za-z0-9-]", "_", host)[:32] or "unknown",
+            machine=_machine(host),
+            boot=_short_hash(_text_of("/proc/sys/kernel/random/boot_id")),
+            pid=os.getpid(),
+            start=_process_start(os.getpid()) or "0",
+            random="",
+        )
+    return Owner(_this.host, _this.machine, _this.boot, _this.pid, _this.start, os.urandom(4).hex())
+
+
+def parent_pid() -> int:
+    """The process that started this one; with multiprocessing the one that wanted it, not the server that forked it."""
+    process = sys.modules.get("multiprocessing.process")
+    parent = process.parent_process() if process is not None else None
+    return parent.pid if parent is not None and parent.pid is not None else os.getppid()
+
+
+def _machine(host: str) -> str:
+    try:
+        namespace = os.readlink("/proc/self/ns/pid")
+    except OSError:
+        namespace = ""
+    if namespace == _HOST_PID_NAMESPACE:
+        namespace = ""
+    return _short_hash(f"{_text_of('/etc/machine-id')}\n{host}\n{namespace}")
+
+
+def _short_hash(text: str) -> str:
+    return sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:8] if text else "0"
+
+
+def _text_of(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read().strip()
+    except (OSError, ValueError):
+        return ""
+
+
+def _process_start(pid: int) -> str | None:
+    """When the process started, in its system's own count; None when there is no such process (a zombie is none)."""
+    if sys.platform == "win32":
+        return _windows_start(pid)
+    if os.path.isdir("/proc/self"):
+        # The name in brackets may itself hold brackets and spaces; fields are counted after the last one.
+        fields = _text_of(f"/proc/{pid}/stat").rpartition(")")[2].split()
+        return None if not fields or fields[0] in "ZX" else fields[19]
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return None
+    except OSError:
+        pass
+    import subprocess  # macOS and the BSDs only, and then seldom
+
+    try:
+        shown = subprocess.run(
+            ["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, timeout=5, check=False
+        )
+    except (OSError, subprocess.SubprocessError):
+        return "0"
+    return re.sub(r"[^A-Za-z0-9]+", "_", shown.stdout.strip()) or "0"
+
+
+def _windows_start(pid: int) -> str | None:
+    if sys.platform != "win32":
+        return None
+    import ctypes
+    from ctypes import wintypes
+
+    kernel32 = ctypes.WinDLL("kernel32", use_last_error=True)
+    kernel32.OpenProcess.restype = wintypes.HANDLE
+    access_denied, query_limited_information = 5, 0x1000
+    handle = kernel32.OpenProcess(query_limited_information, False, pid)
+    if not handle:
+        return "0" if ctypes.get_last_error() == access_denied else None
+    try:
+        times = [wintypes.FILETIME() for _ in range(4)]
+        if not kernel32.GetProcessTimes(wintypes.HANDLE(handle), *map(ctypes.byref, times)):
+            return "0"
+        created, ended = times[0], times[1]
+        if ended.dwHighDateTime or ended.dwLowDateTime:
+            return None
+        return str(created.dwHighDateTime << 32 | created.dwLowDateTime)
+    finally:
+        kernel32.CloseHandle(wintypes.HANDLE(handle))

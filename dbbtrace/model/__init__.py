@@ -1,0 +1,1 @@
+"""The vocabulary: attribute keys, identities, times, status words. Imports nothing else of ours."""

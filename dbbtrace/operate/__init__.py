@@ -1,0 +1,1 @@
+"""What an operator does: check, migrate, recover, close, replay. Functions; the command line only lays them out."""

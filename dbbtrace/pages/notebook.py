@@ -1,0 +1,213 @@
+"""Answers where one writes: a page that shows itself in a notebook, and rows of a query.
+
+    dbbtrace.report("last")                          # the page of a run, in Jupyter and in Fabric
+    dbbtrace.report(since="30d").save("overview.html")
+    dbbtrace.query("SELECT status, COUNT(*) AS runs FROM meta.monitoring_runs GROUP BY status")
+
+Both read the warehouse that ``configure()`` was told of, or that the settings name.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dbbtrace.errors import ConfigurationError, UsageError
+
+if TYPE_CHECKING:
+    import os
+
+
+__all__ = ["Report", "Rows", "query", "report"]
+
+_HEIGHT = 820
+"""Pixels that a page gets in a notebook; it scrolls in them."""
+_SHOWN = 100
+"""Rows that a notebook shows of a query's."""
+
+
+class Report:
+    """A page: shows itself in a notebook; ``html`` is the file, ``save`` writes it."""
+
+    def __init__(self, page: str) -> None:
+        self.html = page
+        """The whole page, one self-contained file."""
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the page; answers where."""
+        path = Path(path)
+        path.write_text(self.html, encoding="utf-8", newline="\n")
+        return path
+
+    def show(self) -> None:
+        """Show it now, wherever in a cell: with Fabric's ``displayHTML``, or as Jupyter does."""
+        display = _from_notebook("displayHTML")
+        if display is not None:
+            display(self.html)
+            return
+        from IPython import display as ipython
+
+        shown: Any = ipython.display
+        shown(self)
+
+    def _repr_html_(self) -> str:
+        """The page in a frame of its own, from which it can't reach the notebook."""
+        return (
+            f'<iframe srcdoc="{html.escape(self.html)}" title="dbbtrace report" width="100%" height="{_HEIGHT}"'
+            ' sandbox="allow-scripts allow-popups allow-popups-to-escape-sandbox allow-modals allow-downloads"'
+            ' style="border: 0"></iframe>'
+        )
+
+    def __repr__(self) -> str:
+        from dbbtrace.answers.readable import bytes_of
+
+        return f"<Report, {bytes_of(len(self.html.encode()))}: save('run.html') writes it>"
+
+
+def report(
+    run: str | None = None,
+    *,
+    since: datetime | str | None = None,
+    data_product: str | None = None,
+    environment: str | None = None,
+    warehouse: str | None = None,
+    jaeger_url: str | None = None,
+) -> Report:
+    """The page of a run, or the overview of many.
+
+    Args:
+        run: a run id, a trace id, the start of either, or ``last``; None: the overview.
+        since: for the overview: only runs that started then or later; a datetime, ISO text, or how long ago (``30d``).
+        data_product, environment: for the overview: only runs of this product, in this environment.
+        warehouse: where to look; default the one that is configured.
+        jaeger_url: Jaeger's pages, to link to; default DBBTRACE_JAEGER_URL.
+
+    Raises:
+        UsageError: there is no such run, or several that fit.
+    """
+    from dbbtrace.answers.find import find_run
+    from dbbtrace.pages import overview_page, run_page
+    from dbbtrace.settings import read
+    from dbbtrace.warehouse import open_warehouse
+
+    jaeger_url = jaeger_url or read()[0].jaeger_url
+    with open_warehouse(warehouse, create=False) as opened:
+        if run is not None:
+            return Report(run_page(opened, find_run(opened, run), jaeger_url=jaeger_url))
+        chosen = {"since": _moment(since), "data_product": data_product, "environment": environment}
+        return Report(overview_page(opened, jaeger_url=jaeger_url, **chosen))  # type: ignore[arg-type]
+
+
+class Rows(list[dict[str, Any]]):
+    """Rows of a query, each a dictionary; a notebook shows them as a table."""
+
+    def __init__(self, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        super().__init__(dict(zip(columns, row, strict=True)) for row in rows)
+        self.columns = tuple(columns)
+
+    def _repr_html_(self) -> str:
+        from dbbtrace.answers.readable import counted
+        from dbbtrace.pages.html import h
+
+        head = h("tr", [h("th", column) for column in self.columns])
+        rows = [h("tr", [h("td", "" if value is None else value) for value in row.values()]) for row in self[:_SHOWN]]
+        more = h("p", counted(len(self) - _SHOWN, "more row")) if len(self) > _SHOWN else None
+        return h("table", h("thead", head), h("tbody", rows)) + (more or "")
+
+
+def query(sql: str, parameters: Sequence[Any] = (), *, into: str | None = None, warehouse: str | None = None) -> Any:
+    """What a SELECT answers: a data frame where pandas or polars is there, else ``Rows``.
+
+    Args:
+        sql: one statement in the warehouse's own SQL, values as ``?``.
+        parameters: the values.
+        into: ``pandas``, ``polars`` or ``rows``, for code that must get the same everywhere; None: the first of them
+            that is installed.
+        warehouse: where to ask; default the one that is configured.
+
+    Raises:
+        UsageError: ``into`` is none of these, or two columns have one name and no frame could hold both.
+        ConfigurationError: the library that ``into`` names is not installed.
+    """
+    from dbbtrace.warehouse import open_warehouse
+
+    make = _maker(into)
+    with open_warehouse(warehouse, create=False) as opened:
+        result = opened.query(sql, parameters)
+    twice = sorted({name for name in result.columns if result.columns.count(name) > 1})
+    if twice:
+        raise UsageError(f"two columns are named {', '.join(twice)}: give each a name of its own with AS")
+    return make(result.columns, result.rows)
+
+
+def _maker(into: str | None) -> Callable[[Sequence[str], list[tuple[Any, ...]]], Any]:
+    makers: dict[str, Callable[[], Any]] = {"pandas": _pandas, "polars": _polars, "rows": lambda: Rows}
+    if into is not None and into not in makers:
+        raise UsageError(f"{into!r} is no kind of frame: write pandas, polars or rows")
+    for name in [into] if into else makers:
+        made: Callable[[Sequence[str], list[tuple[Any, ...]]], Any] | None = makers[name]()
+        if made is not None:
+            return made
+    raise ConfigurationError(f"{into} is not installed: pip install {into}")
+
+
+def _pandas() -> Any:
+    try:
+        import pandas
+    except ImportError:
+        return None
+
+    def frame(columns: Sequence[str], rows: list[tuple[Any, ...]]) -> Any:
+        made = pandas.DataFrame.from_records(rows, columns=list(columns))
+        for place, name in enumerate(columns):
+            values = [row[place] for row in rows]
+            if _whole_with_gaps(values):  # pandas would make floats of them, which hold no more than 15 digits
+                made[name] = pandas.array(values, dtype="Int64")
+        return made
+
+    return frame
+
+
+def _whole_with_gaps(values: Sequence[Any]) -> bool:
+    """Whether these are whole numbers of 64 bits and None, both of them."""
+    return {type(value) for value in values} == {int, type(None)} and all(
+        value is None or -(2**63) <= value < 2**63 for value in values
+    )
+
+
+def _polars() -> Any:
+    try:
+        import polars
+    except ImportError:
+        return None
+    return lambda columns, rows: polars.DataFrame(rows, schema=list(columns), orient="row", infer_schema_length=None)
+
+
+def _moment(value: datetime | str | None) -> datetime | None:
+    import re
+
+    from dbbtrace.model.times import to_datetime, to_unix_nanos
+
+    if value is None:
+        return None
+    ago = re.fullmatch(r"(\d{1,5})\s*([hdw])", value.strip().lower()) if isinstance(value, str) else None
+    if ago:
+        unit = {"h": "hours", "d": "days", "w": "weeks"}[ago[2]]
+        return datetime.now(timezone.utc) - timedelta(**{unit: int(ago[1])})
+    try:
+        return to_datetime(to_unix_nanos(value))
+    except ValueError as error:
+        raise UsageError(f"since: {error}, or 30d") from None
+
+
+def _from_notebook(name: str) -> Any:
+    """A function that the notebook puts among its own names."""
+    try:
+        from IPython import get_ipython
+    except ImportError:
+        return None
+    shell: Any = get_ipython()
+    return shell.user_ns.get(name) if shell is not None else None

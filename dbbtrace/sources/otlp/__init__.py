@@ -1,0 +1,1 @@
+"""Spans that other SDKs wrote: OTLP as JSON, from files and requests."""

@@ -1,0 +1,305 @@
+"""The private TracerProvider: always on, dropping nothing, with ids that can be given.
+
+Monitoring is not sampled, so the sampler, limits and OTEL_SDK_DISABLED of the environment don't reach it. Becomes
+the global provider only where none is set, so that spans of other instrumentation join the trace.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from threading import Lock
+from time import time_ns
+
+from opentelemetry import trace
+from opentelemetry.attributes import BoundedAttributes
+from opentelemetry.context import Context
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import (
+    EventBase,
+    ReadableSpan,
+    Span,
+    SpanLimits,
+    SpanProcessor,
+    SynchronousMultiSpanProcessor,
+    TracerProvider,
+)
+from opentelemetry.sdk.trace.id_generator import IdGenerator
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import INVALID_SPAN_CONTEXT, Link, SpanContext, TraceFlags, get_current_span
+from opentelemetry.util.types import AttributeValue
+
+from dbbtrace.model import identity
+from dbbtrace.version import __version__
+
+__all__ = ["Ids", "LiveSpan", "Provider", "clock", "now", "set_clock"]
+
+clock: Callable[[], int] = time_ns
+"""Nanoseconds since the Unix epoch; ``dbbtrace.testing`` puts its own here."""
+
+_SAMPLED = TraceFlags(TraceFlags.SAMPLED)
+_UNLIMITED = SpanLimits(
+    max_attributes=SpanLimits.UNSET,
+    max_events=SpanLimits.UNSET,
+    max_links=SpanLimits.UNSET,
+    max_span_attributes=SpanLimits.UNSET,
+    max_event_attributes=SpanLimits.UNSET,
+    max_link_attributes=SpanLimits.UNSET,
+    max_attribute_length=SpanLimits.UNSET,
+    max_span_attribute_length=SpanLimits.UNSET,
+)
+
+
+def now() -> int:
+    """Nanoseconds since the Unix epoch, by the clock in force."""
+    return clock()
+
+
+def set_clock(replacement: Callable[[], int] | None) -> None:
+    """Replace the clock; None puts the real one back."""
+    global clock
+    clock = replacement or time_ns
+
+
+class Ids(IdGenerator):
+    """Ids from the system's randomness: the SDK's own generator uses the global ``random``, and a job that seeds it
+    repeats its ids."""
+
+    def __init__(self) -> None:
+        self.new_span_id: Callable[[], int] = identity.new_span_id
+        self.new_trace_id: Callable[[], int] = identity.new_trace_id
+
+    def generate_trace_id(self) -> int:
+        """128 random bits."""
+        return self.new_trace_id()
+
+    def generate_span_id(self) -> int:
+        """64 random bits."""
+        return self.new_span_id()
+
+    def is_trace_id_random(self) -> bool:
+        """False: a trace id is the run's GUID, of which some bits are fixed."""
+        return False
+
+
+class _Switch(SynchronousMultiSpanProcessor):
+    """Hands spans to the processor in force, and each end to the processor that saw the start; then to those that
+    others have added to the provider.
+
+    ``configure()`` may be called again while spans are open; no journal may be left with a start that never ends.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.target: SpanProcessor | None = None
+        self._saw: dict[int, SpanProcessor] = {}
+        """Span id → who saw its start. The SDK hands another object to ``on_end`` than to ``on_start``."""
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        target = self.target
+        if target is not None and not sys.is_finalizing():  # a thread that stands still by now may hold a lock
+            self._saw[span.context[1]] = target
+            target.on_start(span, parent_context)
+        if self._span_processors:
+            super().on_start(span, parent_context)
+
+    def on_end(self, span: ReadableSpan) -> None:
+        target = self._saw.pop(span.context[1], self.target)
+        if target is not None and not sys.is_finalizing():
+            target.on_end(span)
+        if self._span_processors:
+            super().on_end(span)
+
+    def has_open_spans_of(self, processor: SpanProcessor) -> bool:
+        return processor in list(self._saw.values())
+
+    def force_flush(self, timeout_millis: int = 30000) -> bool:
+        flushed = self.target is None or self.target.force_flush(timeout_millis)
+        return super().force_flush(timeout_millis) and flushed
+
+
+class LiveSpan(Span):
+    """An SDK span that we start ourselves: no sampler is asked, ids may be given, and attributes that need no cleaning
+    are not cleaned, which is half of what a span costs.
+
+    It begins as a copy of one that the SDK made (``like``), which is less than half of the SDK's own constructor; and
+    few spans have events or links, so their lists, most of a span's memory, are made when there is one.
+    """
+
+    checked = True
+    """Whether every attribute is text, a truth value, an integer of 64 bits or a finite number, checked where it was
+    written: nothing is left to clean, nor to look for before it is journalled."""
+
+    def like(
+        self, name: str, context: SpanContext, parent: SpanContext | None, links: Sequence[Link], start: int
+    ) -> LiveSpan:
+        """A span of its own that has everything else in common with this one, which never started."""
+        span = object.__new__(LiveSpan)
+        span.__dict__.update(
+            self.__dict__,
+            _name=name,
+            _context=context,
+            _parent=parent,
+            _start_time=start,
+            _lock=Lock(),
+            _attributes=BoundedAttributes(immutable=False),
+            _events=(),
+            _links=self._new_links(links) if links else (),
+        )
+        return span
+
+    def put(self, values: Mapping[str, object], *, checked: bool = False) -> None:
+        """Set those of the attributes that have changed.
+
+        Args:
+            checked: see ``checked`` of the span.
+        """
+        held = getattr(self._attributes, "_dict", None)
+        if type(held) is dict:
+            if self._end_time is None and (checked or _are_plain(values)):
+                self.checked &= checked
+                held.update(values)
+                return
+            values = {name: value for name, value in values.items() if held.get(name) is not value}
+        self.set_attributes(values)  # type: ignore[arg-type]
+
+    def set_attributes(self, attributes: Mapping[str, AttributeValue]) -> None:
+        self.checked = False
+        super().set_attributes(attributes)
+
+    def set_attribute(self, key: str, value: AttributeValue) -> None:
+        self.checked = False
+        super().set_attribute(key, value)
+
+    def _readable_span(self) -> ReadableSpan:
+        readable = super()._readable_span()
+        readable.__dict__["checked"] = self.checked
+        return readable
+
+    def _add_event(self, event: EventBase) -> None:
+        with self._lock:
+            if isinstance(self._events, tuple):
+                self._events = self._new_events()  # type: ignore[no-untyped-call]
+        super()._add_event(event)
+
+    def _add_link(self, link: Link) -> None:
+        with self._lock:
+            if isinstance(self._links, tuple):
+                self._links = self._new_links(())
+        super()._add_link(link)
+
+
+_COPIED = frozenset({
+    "_name", "_context", "_kind", "_instrumentation_info", "_instrumentation_scope", "_parent", "_start_time",
+    "_end_time", "_attributes", "_events", "_links", "_resource", "_status", "_sampler", "_trace_config",
+    "_record_exception", "_set_status_on_exception", "_span_processor", "_limits", "_lock", "_record_end_metrics",
+})  # fmt: skip
+"""What spans of the SDK hold, 1.27 to 1.45, of which ``like`` knows what is a span's own."""
+_PLAIN = frozenset({str, bool, int, float})
+
+
+def _are_plain(attributes: Mapping[str, object]) -> bool:
+    """Whether the SDK would take the attributes as they are."""
+    return _PLAIN.issuperset(map(type, attributes.values())) and "" not in attributes
+
+
+class Provider:
+    """The provider with what hangs on it: ids, tracer and the processor in force."""
+
+    def __init__(self, service_name: str) -> None:
+        self.service_name = service_name
+        self.ids = Ids()
+        self.resource = Resource.create({"service.name": service_name})
+        self._switch = _Switch()
+        self.sdk = TracerProvider(
+            sampler=ALWAYS_ON,
+            resource=self.resource,
+            shutdown_on_exit=False,
+            id_generator=self.ids,
+            span_limits=_UNLIMITED,
+            active_span_processor=self._switch,
+        )
+        # OTEL_SDK_DISABLED stops forwarding, never rows; the SDK offers no public switch for one provider.
+        self.sdk._disabled = False
+        self._scope = InstrumentationScope("dbbtrace", __version__)
+        self._template = self._new_span("", INVALID_SPAN_CONTEXT, None, ())
+        # Spans of an SDK that is not known yet may hold what two must not share: those it makes itself.
+        self._copies = vars(self._template).keys() <= _COPIED
+
+    def _new_span(self, name: str, context: SpanContext, parent: SpanContext | None, links: Sequence[Link]) -> LiveSpan:
+        return LiveSpan(
+            name=name,
+            context=context,
+            parent=parent,
+            sampler=ALWAYS_ON,
+            resource=self.resource,
+            links=links,
+            span_processor=self._switch,
+            limits=_UNLIMITED,
+            instrumentation_scope=self._scope,
+        )
+
+    @property
+    def processor(self) -> SpanProcessor | None:
+        """Where spans go."""
+        return self._switch.target
+
+    @processor.setter
+    def processor(self, target: SpanProcessor | None) -> None:
+        self._switch.target = target
+
+    def has_open_spans_of(self, processor: SpanProcessor) -> bool:
+        """Whether spans that started there still run."""
+        return self._switch.has_open_spans_of(processor)
+
+    def become_global(self) -> bool:
+        """Serve other instrumentation too, where no TracerProvider is set; never replaces one."""
+        if trace._TRACER_PROVIDER is None and not _named_by_environment():
+            trace.set_tracer_provider(self.sdk)
+        return trace._TRACER_PROVIDER is self.sdk
+
+    def start_span(
+        self,
+        name: str,
+        context: Context,
+        attributes: dict[str, object],
+        *,
+        start: int,
+        checked: bool = False,
+        parent: SpanContext | None = None,
+        trace_id: int | None = None,
+        span_id: int | None = None,
+        links: Sequence[Link] = (),
+    ) -> LiveSpan:
+        """A started span, child of the context's current span; ids given where they are not random.
+
+        Args:
+            checked: see ``LiveSpan.put``.
+            parent: that span's, where the caller knows it.
+        """
+        parent = parent or get_current_span(context).get_span_context()
+        flags, state = _SAMPLED, None
+        if parent.is_valid:
+            trace_id, flags, state = parent[0], parent[3], parent[4]
+            if flags != _SAMPLED:
+                flags = TraceFlags(flags | _SAMPLED)
+        else:
+            parent = None
+        own = SpanContext(trace_id or self.ids.new_trace_id(), span_id or self.ids.new_span_id(), False, flags, state)
+        if not self._copies:
+            span = self._new_span(name, own, parent, links)
+            span.put(attributes, checked=checked)
+            span.start(start, context)
+            return span
+        span = self._template.like(name, own, parent, links, start)
+        span.put(attributes, checked=checked)
+        self._switch.on_start(span, context)
+        return span
+
+
+def _named_by_environment() -> bool:
+    """Whether OTEL_PYTHON_TRACER_PROVIDER names the provider that the API is to load at first use."""
+    from os import environ
+
+    return bool(environ.get("OTEL_PYTHON_TRACER_PROVIDER", "").strip())

@@ -1,0 +1,132 @@
+"""What is in force in this process: settings, provider and delivery; configured from the environment at first use."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry.sdk.trace import ReadableSpan, Span
+
+from dbbtrace.diagnostics import log
+from dbbtrace.settings import Settings, read
+from dbbtrace.tracing.provider import Provider
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace.export import SpanExporter
+
+    from dbbtrace.delivery import Delivery
+
+__all__ = ["Runtime", "all_stood", "current", "install", "installed", "retire", "stop"]
+
+_installed: Runtime | None = None
+_past: list[Runtime] = []
+"""What was in force before, and may still have something to deliver."""
+all_stood = True
+"""Whether all rows stood when the last ``stop`` was done."""
+_ONCE_MORE = 0.2
+"""Seconds that the exit waits after the end of a run has waited in vain: beyond its deadline a job never waits."""
+
+
+@dataclass(frozen=True, eq=False)
+class Runtime:
+    """What is in force."""
+
+    settings: Settings
+    provider: Provider
+    delivery: Delivery
+    arguments: dict[str, Any]
+    """What ``configure()`` was told, None where it was told nothing."""
+    access_token: str | Callable[[], str] | None = field(default=None, repr=False)
+    """For the warehouse, as ``configure()`` was given it."""
+    exporters: tuple[SpanExporter, ...] = ()
+    """Further exporters that ``configure()`` was given."""
+    held: bool = False
+    """A test holds it: whatever the job configures, it stays."""
+
+    def save(self, span: Span) -> None:
+        """Journal a running span's attributes again."""
+        self.delivery.save(span)
+
+    def emit(self, spans: Sequence[ReadableSpan]) -> None:
+        """Hand finished spans to the delivery; not once the interpreter is being taken apart."""
+        if not sys.is_finalizing():
+            self.delivery.emit(spans)
+
+    @property
+    def takes_all(self) -> bool:
+        """Whether spans that give no row go anywhere."""
+        return self.delivery.takes_all
+
+    def current_settings(self) -> Settings:
+        """The settings read again: a notebook may have set variables since."""
+        return read(**self.arguments)[0]
+
+    def flush(self, timeout: float) -> bool:
+        """Wait until all rows recorded so far stand, those that went another way before included."""
+        deadline = time.monotonic() + timeout
+        stands = self.delivery.flush(timeout)
+        for past in [] if self.held else list(_past):
+            stands &= past.delivery.flush(timeout if timeout < 0 else max(0.0, deadline - time.monotonic()))
+        return stands
+
+    def flush_at_end_of_run(self) -> None:
+        """Wait for the rows until the deadline; one log line if some are left in the journal.
+
+        Forwarding goes on meanwhile. Where the wait was in vain, the process's exit hardly waits for the same again.
+        """
+        timeout = self.settings.rows_timeout
+        self.delivery.force_flush(0)
+        if not self.flush(timeout):
+            self.delivery.exit_timeout = min(self.delivery.exit_timeout, _ONCE_MORE)
+            log.warning(
+                "not all rows stand in the warehouse after %g s; they wait in the journal (%s) and are delivered by "
+                "the next job that uses it, or by `dbbtrace flush`",
+                timeout,
+                self.settings.journal_dir,
+            )
+
+
+def current() -> Runtime:
+    """What is in force; configured from the environment if nobody has configured."""
+    if _installed is None:
+        from dbbtrace.configure import configure
+
+        configure()
+    assert _installed is not None
+    return _installed
+
+
+def installed() -> Runtime | None:
+    """What is in force; None before anybody configured."""
+    return _installed
+
+
+def install(runtime: Runtime | None) -> None:
+    """Put this in force; None: the next use configures anew."""
+    global _installed
+    _installed = runtime
+
+
+def retire(runtime: Runtime) -> None:
+    """Another is in force now: let this one finish, and be done with those that have."""
+    _past.append(runtime)
+    for past in list(_past):
+        if not past.delivery.left() and not past.provider.has_open_spans_of(past.delivery):
+            _past.remove(past)
+            past.delivery.shutdown(0)
+
+
+def stop(runtime: Runtime, timeout: float) -> None:
+    """Flush until the deadline and stop, this and what was in force before; what is left stays in the journal."""
+    global all_stood
+    deadline = time.monotonic() + timeout
+    all_stood = True
+    for each in (runtime, *_past):
+        each.provider.processor = None
+        each.delivery.force_flush(0)  # or forwarding would begin when the rows are done
+        all_stood &= each.delivery.flush(timeout if timeout < 0 else max(0.0, deadline - time.monotonic()))
+        each.delivery.shutdown(max(0.0, deadline - time.monotonic()))
+    _past.clear()

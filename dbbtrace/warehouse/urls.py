@@ -1,0 +1,191 @@
+"""Where a warehouse is: reads ``sqlite:///file.db``, ``mssql://server/database`` and ODBC connection strings.
+
+Touches no network; looks at the file system only to refuse what SQLite can't live on. Shows no secret.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from urllib.parse import unquote, urlsplit
+
+from dbbtrace.errors import UsageError
+from dbbtrace.model.destinations import warehouse_name
+from dbbtrace.settings import masked
+
+__all__ = ["OdbcAddress", "SqliteAddress", "address_of"]
+
+_FORMS = (
+    "write sqlite:///file.db (three slashes: relative; four: absolute), mssql://server/database,"
+    " or an ODBC connection string (Server=...;Database=...)"
+)
+_DEFAULT_DRIVER = "ODBC Driver 18 for SQL Server"
+_PAIR = re.compile(r"\s*([^=;{}]+?)\s*=\s*(\{(?:[^}]|\}\})*\}|[^;]*)\s*(?:;|$)")
+_NETWORK = frozenset({
+    "nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "lustre", "gpfs", "beegfs", "ncpfs",
+    "davfs", "wekafs",
+})  # fmt: skip
+
+
+@dataclass(frozen=True)
+class SqliteAddress:
+    """A file."""
+
+    path: str
+    """Absolute."""
+    name: str
+    """``sqlite:////abs/file.db``: what journals call it."""
+
+
+@dataclass(frozen=True, repr=False)
+class OdbcAddress:
+    """A database behind ODBC; ``connection_string`` may hold secrets, ``name`` never does."""
+
+    connection_string: str
+    server: str
+    wants_token: bool
+    """No way to log in is written in it."""
+    name: str
+    """``mssql://server/database``: what journals call it."""
+
+    @property
+    def in_fabric(self) -> bool:
+        """Whether the server's name is that of a Fabric Warehouse."""
+        return ".datawarehouse." in self.server.lower()
+
+    def __repr__(self) -> str:
+        return f"OdbcAddress({self.name!r})"
+
+
+def address_of(url: str) -> SqliteAddress | OdbcAddress:
+    """What the setting ``warehouse`` says.
+
+    Raises:
+        UsageError: it names no warehouse, or one that can't work; the message says what to write instead.
+    """
+    url = url.strip()
+    scheme = url.split("://", 1)[0].lower() if "://" in url else ""
+    if scheme == "sqlite":
+        return _sqlite(url)
+    if scheme == "mssql":
+        return _mssql(url)
+    if not scheme and "=" in url:
+        return _odbc(url)
+    if url.lower() == "none":
+        raise UsageError(f"the warehouse is none: there is none to open; {_FORMS}")
+    raise UsageError(f"{masked(url)!r} names no warehouse: {_FORMS}")
+
+
+# -- SQLite -------------------------------------------------------------------------------------------------
+
+
+def _sqlite(url: str) -> SqliteAddress:
+    rest = url[len("sqlite://") :]
+    if not rest.startswith("/"):
+        raise UsageError(f"{url!r}: write sqlite:///file.db: three slashes before a relative path, four before /")
+    path = rest[1:]
+    if path in ("", ":memory:"):
+        raise UsageError(f"{url!r} would be gone with the process: name a file, e.g. sqlite:///dbb_warehouse.db")
+    if path.startswith(("\\\\", "//")):
+        raise UsageError(f"{url!r} is a network share: SQLite needs a local disk (WAL); {_FORMS}")
+    absolute = os.path.abspath(os.path.expanduser(path))
+    _refuse_remote(absolute)
+    absolute = os.path.realpath(absolute)
+    if os.path.isdir(absolute):
+        raise UsageError(f"{url!r} is a directory: name a file in it")
+    return SqliteAddress(absolute, warehouse_name(url))
+
+
+def _refuse_remote(path: str) -> None:
+    real = os.path.realpath(path)
+    for candidate in (path, real):
+        if candidate == "/lakehouse" or candidate.startswith("/lakehouse/"):
+            raise UsageError(
+                f"{path} is on the lakehouse mount: SQLite needs a local disk (WAL); use the Fabric Warehouse"
+                " (mssql://server/database), or a file on the notebook's own disk"
+            )
+    kind = _file_system(real)
+    if kind in _NETWORK or (kind.startswith("fuse.") and kind != "fuse.ext"):
+        raise UsageError(f"{path} is on a network mount ({kind}): SQLite needs a local disk (WAL); name a file there")
+
+
+def _file_system(path: str) -> str:
+    """Type of the file system that holds the path; '' where the system doesn't say."""
+    try:
+        with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as lines:
+            mounts = [(fields[4], fields[fields.index("-") + 1]) for fields in map(str.split, lines)]
+    except (OSError, ValueError, IndexError):
+        return ""
+    best, kind = "", ""
+    for raw, type_ in mounts:
+        point = re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), raw)
+        inside = path == point or path.startswith(point.rstrip("/") + "/")
+        if inside and len(point) >= len(best):
+            best, kind = point, type_
+    return kind
+
+
+# -- ODBC ---------------------------------------------------------------------------------------------------
+
+
+def _mssql(url: str) -> OdbcAddress:
+    parts = urlsplit(url)
+    database = unquote(parts.path.strip("/"))
+    if not parts.hostname or not database or "/" in database:
+        raise UsageError(f"{masked(url)!r}: write mssql://server/database")
+    if parts.username or parts.password or parts.query:
+        raise UsageError(
+            f"{masked(url)!r}: mssql:// logs in with an access token; for anything else write an ODBC connection"
+            " string (Server=...;Database=...;UID=...;PWD=...)"
+        )
+    try:
+        port = parts.port
+    except ValueError:
+        raise UsageError(f"{masked(url)!r}: the port is no number") from None
+    server = f"{parts.hostname},{port}" if port else parts.hostname
+    return _odbc(f"Server={_braced(server)};Database={_braced(database)}")
+
+
+def _odbc(text: str) -> OdbcAddress:
+    pairs = _pairs(text)
+    keys = {name.lower(): value for name, value in pairs}
+    server = next((keys[name] for name in ("server", "address", "addr", "data source") if name in keys), "")
+    database = keys.get("database") or ""
+    own_driver = any(name in keys for name in ("driver", "dsn", "filedsn"))
+    if not server and not own_driver:
+        raise UsageError(f"{masked(text)!r} names no server: {_FORMS}")
+    if not database:
+        raise UsageError(f"{masked(text)!r} names no database: add Database=...")
+    if not own_driver:
+        pairs.insert(0, ("Driver", f"{{{_DEFAULT_DRIVER}}}"))
+    for name, value in (("Encrypt", "yes"), ("APP", "dbbtrace")):
+        if name.lower() not in keys:
+            pairs.append((name, value))
+    login = ("uid", "user", "user id", "pwd", "password", "authentication", "trusted_connection", "dsn", "filedsn")
+    return OdbcAddress(
+        ";".join(f"{name}={value}" for name, value in pairs) + ";",
+        _unbraced(server).removeprefix("tcp:") or _unbraced(keys.get("dsn", "local")),
+        wants_token=not any(name in keys for name in login),
+        name=warehouse_name(text),
+    )
+
+
+def _pairs(text: str) -> list[tuple[str, str]]:
+    pairs, at = [], 0
+    text = text.strip().rstrip(";")
+    while at < len(text):
+        match = _PAIR.match(text, at)
+        if match is None:
+            raise UsageError(f"{masked(text)!r} is no ODBC connection string: write Name=value;Name=value")
+        pairs.append((match[1], match[2].strip()))
+        at = match.end()
+    return pairs
+
+
+def _braced(value: str) -> str:
+    return "{" + value.replace("}", "}}") + "}" if re.search(r"[;{}=\s]", value) else value
+
+
+def _unbraced(value: str) -> str:
+    return value[1:-1].replace("}}", "}") if value[:1] == "{" and value[-1:] == "}" else value

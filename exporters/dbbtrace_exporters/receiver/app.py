@@ -1,0 +1,227 @@
+"""The receiver's HTTP: POST /v1/traces, /healthz and /readyz, as an ASGI application.
+
+200 is said only when the rows stand; until then the sender's queue is what keeps the spans, so whatever goes wrong
+here or in the warehouse is answered so that the sender keeps them: 429 or 503 with Retry-After. What can never be
+stored is told in partial_success. Bodies are limited in size, before and after gunzip, and in time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from opentelemetry.sdk.trace import ReadableSpan
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from dbbtrace.diagnostics import log
+from dbbtrace.errors import DbbtraceError, TransientError
+from dbbtrace_exporters.receiver.commit import BusyError, GroupCommit, Store
+from dbbtrace_exporters.receiver.messages import JSON, PROTOBUF, TooLargeError, accepted, failed, spans_in, unpacked
+from dbbtrace_exporters.warehouse.flatten import lacks
+
+__all__ = ["Limits", "make_app"]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a receiver takes."""
+
+    max_bytes: int = 20 << 20
+    """Bytes of one body, and of what it unpacks to; the Collector's own default."""
+    max_bytes_in_flight: int = 128 << 20
+    """Bytes of all bodies that are held at once."""
+    body_seconds: float = 15.0
+    """Seconds in which a body must have come."""
+    commit_seconds: float = 25.0
+    """Seconds that a sender waits for its commit; the Collector's own patience is 30."""
+
+
+_ANSWER_HEADERS = {401: {"WWW-Authenticate": "Bearer"}, 408: {"Connection": "close"}}
+
+
+class _Answer(Exception):  # noqa: N818 - no fault: the way out of a request
+    def __init__(self, status: int, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.status, self.message, self.retry_after = status, message, retry_after
+
+
+def make_app(
+    store: Store,
+    *,
+    token: str | None = None,
+    ready: Callable[[], None] = lambda: None,
+    on_stop: Callable[[], None] = lambda: None,
+    limits: Limits | None = None,
+) -> Starlette:
+    """The receiver as an ASGI application.
+
+    Args:
+        store: stores spans, as ``WarehouseSpanExporter.deliver`` does.
+        token: bearer token that senders must show; None: none is asked for.
+        ready: raises DbbtraceError while the store can't take spans; asked by /readyz.
+        on_stop: called last, when all that waited is stored.
+    """
+    limits = limits or Limits()
+    receiver = _Receiver(GroupCommit(store), token, ready, limits)
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        yield
+        receiver.stopping = True
+        await run_in_threadpool(receiver.commit.close, limits.commit_seconds)
+        await run_in_threadpool(on_stop)
+
+    routes = [
+        Route("/v1/traces", receiver.traces, methods=["POST"]),
+        Route("/healthz", receiver.healthz),
+        Route("/readyz", receiver.readyz),
+    ]
+    app = Starlette(routes=routes, lifespan=lifespan)
+    app.state.commit = receiver.commit
+    return app
+
+
+class _Receiver:
+    def __init__(self, commit: GroupCommit, token: str | None, ready: Callable[[], None], limits: Limits) -> None:
+        self.commit, self.limits, self.stopping = commit, limits, False
+        self._authorization = f"Bearer {token}".encode() if token else None
+        self._ready = ready
+        self._bytes_in_flight = 0
+        self._lock = threading.Lock()
+
+    def hold(self, size: int) -> bool:
+        """Count bytes that are held from now on, or (negative) no more; False: that is more than may be."""
+        with self._lock:
+            self._bytes_in_flight += size
+            return self._bytes_in_flight <= self.limits.max_bytes_in_flight
+
+    async def healthz(self, _: Request) -> Response:
+        """The process lives."""
+        return PlainTextResponse("ok\n")
+
+    async def readyz(self, _: Request) -> Response:
+        """The warehouse answers, and takes rows."""
+        if self.stopping:
+            return PlainTextResponse("stopping\n", 503)
+        try:
+            await run_in_threadpool(self._ready)
+        except DbbtraceError as error:
+            log.debug("not ready: %s", error)
+            return PlainTextResponse("the warehouse can't be written to; see the receiver's log\n", 503)
+        return PlainTextResponse("ok\n")
+
+    async def traces(self, request: Request) -> Response:
+        """Take spans; answer when they are stored."""
+        content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        answers_in = content_type if content_type in (PROTOBUF, JSON) else JSON
+        held = _Held(self)
+        try:
+            self._check(request, content_type)
+            body = await self._body(request, held)
+            encoding = request.headers.get("content-encoding", "identity").strip().lower()
+            wanted, faults = await run_in_threadpool(self._decoded, body, encoding, content_type, held)
+            faults += await self._committed(wanted)
+            return Response(accepted(faults, answers_in), media_type=answers_in)
+        except _Answer as answer:
+            headers = {} if answer.retry_after is None else {"Retry-After": f"{max(1, round(answer.retry_after))}"}
+            headers |= _ANSWER_HEADERS.get(answer.status, {})
+            body = failed(answer.status, answer.message, answers_in)
+            return Response(body, answer.status, headers, answers_in)
+        finally:
+            held.release()
+
+    def _check(self, request: Request, content_type: str) -> None:
+        """Refuse what can be refused before its body is read."""
+        said = request.headers.get("authorization", "").encode()
+        if self._authorization and not hmac.compare_digest(said, self._authorization):
+            raise _Answer(401, "a bearer token is needed: the receiver's DBBTRACE_RECEIVER_TOKEN")
+        if content_type not in (PROTOBUF, JSON):
+            raise _Answer(415, f"send {PROTOBUF} or {JSON}")
+        if request.headers.get("content-encoding", "identity").strip().lower() not in ("gzip", "identity"):
+            raise _Answer(415, "send gzip, or no content-encoding")
+        if int(request.headers.get("content-length", "0")) > self.limits.max_bytes:
+            raise _Answer(413, f"more than {self.limits.max_bytes} bytes")
+
+    async def _body(self, request: Request, held: _Held) -> bytes:
+        try:
+            return await asyncio.wait_for(self._read(request, held), self.limits.body_seconds)
+        except asyncio.TimeoutError:
+            raise _Answer(408, f"the body did not come within {self.limits.body_seconds:g} s") from None
+        except ClientDisconnect:
+            raise _Answer(400, "the body ended early") from None
+
+    async def _read(self, request: Request, held: _Held) -> bytes:
+        parts: list[bytes] = []
+        size = 0
+        async for part in request.stream():
+            size += len(part)
+            if size > self.limits.max_bytes:
+                raise _Answer(413, f"more than {self.limits.max_bytes} bytes")
+            held.add(len(part))
+            parts.append(part)
+        return b"".join(parts)
+
+    def _decoded(
+        self, body: bytes, encoding: str, content_type: str, held: _Held
+    ) -> tuple[list[ReadableSpan], list[str]]:
+        """The spans that give rows, and what is wrong with those that should and can't."""
+        try:
+            plain = unpacked(body, encoding, self.limits.max_bytes)
+            held.add(len(plain))
+            spans, faults = spans_in(plain, content_type)
+        except TooLargeError as error:
+            raise _Answer(413, str(error)) from None
+        except (ValueError, TypeError, AttributeError) as error:
+            raise _Answer(400, str(error)) from None
+        wanted = []
+        for span in spans:
+            if missing := lacks(span):
+                faults.append(f"span {span.name!r} lacks {', '.join(missing)}")
+            else:
+                wanted.append(span)
+        return wanted, faults
+
+    async def _committed(self, spans: list[ReadableSpan]) -> list[str]:
+        """Wait until the spans are stored; answers what was refused."""
+        if not spans:
+            return []
+        try:
+            waiting = asyncio.wrap_future(self.commit.submit(spans))
+            return await asyncio.wait_for(waiting, self.limits.commit_seconds)
+        except asyncio.TimeoutError:
+            raise _Answer(503, "the warehouse did not answer in time", 5) from None
+        except BusyError as error:
+            raise _Answer(429, str(error), error.retry_after) from None
+        except TransientError as error:
+            retry_after = 5.0 if error.retry_after is None else error.retry_after
+            raise _Answer(503, "the warehouse can't take rows now", retry_after) from None
+
+
+class _Held:
+    """The bytes that one request holds in memory, counted against the limit of all."""
+
+    def __init__(self, receiver: _Receiver) -> None:
+        self._receiver, self._size = receiver, 0
+
+    def add(self, size: int) -> None:
+        """Hold so many more.
+
+        Raises:
+            _Answer: 429, too much is held already.
+        """
+        self._size += size
+        if not self._receiver.hold(size):
+            raise _Answer(429, "too many requests at once", 1)
+
+    def release(self) -> None:
+        """The request is over."""
+        self._receiver.hold(-self._size)
+        self._size = 0

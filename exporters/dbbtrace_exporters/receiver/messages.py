@@ -1,0 +1,92 @@
+"""What goes over the receiver's wire: request bodies → spans, and answers → bodies, in protobuf and in JSON.
+
+No server, no warehouse. Bodies are never trusted: what they unpack to is limited while it is unpacked.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from google.rpc.status_pb2 import Status
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+
+from dbbtrace.sources.otlp.decode import Decoded, spans_of_json
+from dbbtrace_exporters.receiver.protobuf import gives_rows, spans_of_protobuf
+
+__all__ = ["JSON", "PROTOBUF", "TooLargeError", "accepted", "failed", "spans_in", "unpacked"]
+
+PROTOBUF = "application/x-protobuf"
+JSON = "application/json"
+_CODES = {400: 3, 401: 16, 408: 4, 413: 8, 415: 3, 429: 8, 503: 14}
+"""HTTP status → google.rpc.Code."""
+
+
+class TooLargeError(ValueError):
+    """The body, or what it unpacks to, is beyond the limit."""
+
+
+def unpacked(body: bytes, encoding: str, max_bytes: int) -> bytes:
+    """The body without its gzip. A bomb is stopped at the limit, not unpacked and then measured.
+
+    Raises:
+        TooLargeError: it is beyond the limit.
+        ValueError: it is no gzip.
+    """
+    if encoding != "gzip":
+        return body
+    parts: list[bytes] = []
+    size = 0
+    while body:  # a gzip file may have several members
+        member = zlib.decompressobj(wbits=31)
+        try:
+            parts.append(member.decompress(body, max_bytes - size + 1))
+        except zlib.error as error:
+            raise ValueError(f"no gzip: {error}") from None
+        size += len(parts[-1])
+        if size > max_bytes:
+            raise TooLargeError(f"more than {max_bytes} bytes after gunzip")
+        if not member.eof:
+            raise ValueError("no gzip: it is cut off")
+        body = member.unused_data
+    return b"".join(parts)
+
+
+def spans_in(body: bytes, content_type: str) -> Decoded:
+    """The spans of an ExportTraceServiceRequest that give rows, and what is wrong with those left out.
+
+    Raises:
+        ValueError: the body is none.
+    """
+    if content_type == JSON:
+        try:
+            document = json.loads(body) if body else {}
+        except RecursionError:
+            raise ValueError("JSON is nested too deeply") from None
+        spans, faults = spans_of_json(document)
+        return [span for span in spans if gives_rows(span.attributes or {})], faults
+    return spans_of_protobuf(body)
+
+
+def accepted(faults: Sequence[str], content_type: str) -> bytes:
+    """The body of a 200: empty, or partial_success that says what could not be stored and why."""
+    response = ExportTraceServiceResponse()
+    fields: Mapping[str, Any] = {}
+    if faults:
+        said = "; ".join(faults[:5])[:1000] + (f"; and {len(faults) - 5} more" if len(faults) > 5 else "")
+        response.partial_success.rejected_spans = len(faults)
+        response.partial_success.error_message = said.encode("utf-8", "replace").decode()
+        fields = {"partialSuccess": {"rejectedSpans": str(len(faults)), "errorMessage": said}}
+    return json.dumps(fields).encode() if content_type == JSON else response.SerializeToString()
+
+
+def failed(status: int, message: str, content_type: str) -> bytes:
+    """The body of an error: a google.rpc.Status."""
+    code = _CODES.get(status, 2)
+    text = message.encode("utf-8", "replace").decode()
+    if content_type == PROTOBUF:
+        body: bytes = Status(code=code, message=text).SerializeToString()
+        return body
+    return json.dumps({"code": code, "message": text}).encode()
