@@ -16,7 +16,8 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 import dbbtrace
 from dbbtrace.configure import gives_rows
 from dbbtrace.delivery import Delivery, Destination
-from dbbtrace.journal import reader
+from dbbtrace.job import finished
+from dbbtrace.journal import json_lines, reader
 from dbbtrace.sources.dbt import artifacts
 from dbbtrace.sources.dbt.build import build_spans
 from dbbtrace.tracing.runtime import current
