@@ -12,7 +12,7 @@ from dbbtrace.delivery.lane import Destination
 from dbbtrace.delivery.processor import Delivery
 
 if TYPE_CHECKING:
-    from dbbtrace.delivery.dead_letters import DeadLetter, dead_letters
+    from dbbtrace.delivery.dead_letter import DeadLetter, dead_letters
     from dbbtrace.delivery.durable import DurableSpanProcessor
     from dbbtrace.delivery.recovery import Recovered, Waiting, recover, resend_dead_letters, waiting
 
@@ -30,11 +30,11 @@ __all__ = [
 ]
 
 _ON_FIRST_USE = {
-    "DeadLetter": "deadletter",
+    "DeadLetter": "dead_letter",
     "DurableSpanProcessor": "durable",
     "Recovered": "recovery",
     "Waiting": "recovery",
-    "dead_letters": "deadletter",
+    "dead_letters": "dead_letter",
     "recover": "recovery",
     "resend_dead_letters": "recovery",
     "waiting": "recovery",

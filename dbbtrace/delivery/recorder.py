@@ -65,7 +65,7 @@ class Recorder:
         def set_aside(refused: Sequence[tuple[ReadableSpan, str]]) -> None:
             if self._options.journal_dir is None:
                 raise OSError("there is no journal directory")
-            from dbbtrace.delivery.dead_letters import DeadLetters
+            from dbbtrace.delivery.dead_letter import DeadLetters
 
             DeadLetters(self._options.journal_dir).write(destination.name, refused)
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from opentelemetry.sdk.trace import ReadableSpan
 
 from dbbtrace.delivery import adoption
-from dbbtrace.delivery.dead_letters import DeadLetter, DeadLetters, claimed_letters
+from dbbtrace.delivery.dead_letter import DeadLetter, DeadLetters, claimed_letters
 from dbbtrace.delivery.lane import Destination
 from dbbtrace.delivery.source import FINISHED, Item, Source, acknowledged
 from dbbtrace.delivery.worker import Worker

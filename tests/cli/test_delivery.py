@@ -161,7 +161,7 @@ def test_rows_for_another_warehouse_are_left_to_it(blocked: Path, tmp_path: Path
 def test_the_dead_letter_file(tmp_path: Path) -> None:
     """What was refused for good is counted with its reason, and sent again when asked."""
     import dbbtrace
-    from dbbtrace.delivery.dead_letters import DeadLetters
+    from dbbtrace.delivery.dead_letter import DeadLetters
     from dbbtrace.model.destinations import warehouse_name
 
     memory = InMemorySpanExporter()
