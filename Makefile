@@ -1,4 +1,4 @@
-# demo, test, lint, format, bench: each makes the virtual environment it needs on first use.
+# demo, test, test-long, lint, format, bench: each makes the virtual environment it needs on first use.
 #
 #   make demo                    a real orchestration run, and its rows
 #   make test                    all tests, in parallel
@@ -15,7 +15,7 @@ FIND_PYTHON = for python in $(PYTHON) $(if $(PYTHON),,python3.13 python3.12 pyth
 		2>/dev/null && echo $$python && break; done
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench bench-quick clean
+.PHONY: help demo test test-long lint format bench bench-quick clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -33,6 +33,9 @@ demo: $(STAMP)  ## Run a real, small orchestration and show its rows; ARGS=--fai
 
 test: $(STAMP)  ## Run the tests in parallel; ARGS="-k word" picks some
 	@$(BIN)/python -m pytest -n logical --maxprocesses 8 --dist loadgroup $(ARGS)
+
+test-long: $(STAMP)  ## Run the tests that take minutes each: thousands of kills and failing file operations
+	@$(BIN)/python -m pytest -n logical --maxprocesses 8 --dist loadgroup -m long $(ARGS)
 
 lint: $(STAMP)  ## Check style, format and types
 	@$(BIN)/ruff check .
