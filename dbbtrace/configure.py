@@ -19,6 +19,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 
 from dbbtrace.diagnostics import is_strict, log, set_strict
 from dbbtrace.errors import ConfigurationError, UsageError
+from dbbtrace.job.runs import forget_runs
 from dbbtrace.model import attributes as key
 from dbbtrace.model.destinations import UNRESOLVED, exporter_name, otlp_name, warehouse_name
 from dbbtrace.settings import Settings, masked, read
@@ -95,6 +96,9 @@ def configure(
         else:
             runtime.install(_assemble(resolved, arguments, access_token, exporters))
             runtime.retire(before)
+
+
+runtime.configure_by(configure)
 
 
 def _road(settings: Settings, *given: object) -> tuple[object, ...]:
@@ -262,8 +266,6 @@ def shutdown(timeout: float | None = None) -> None:
     """
     current = runtime.installed()
     if current is not None:
-        from dbbtrace.job.runs import forget_runs
-
         forget_runs()
         if current.held:
             return

@@ -9,18 +9,24 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from dbbtrace.diagnostics import log
 from dbbtrace.job.handle import Handle
-from dbbtrace.job.scope import Scope
+from dbbtrace.job.scope import Place, Scope
 from dbbtrace.job.values import checked, count, number
 from dbbtrace.model import attributes as key
 
-if TYPE_CHECKING:
-    from dbbtrace.job.operations import TableLoad
-
 __all__ = ["Attempt", "Attempts"]
+
+
+class Load(Protocol):
+    """The load that is tried."""
+
+    _name: str
+    _place: Place | None
+    _attempt: Attempt | None
+    """The last attempt made, if any."""
 
 
 class Attempt(Handle):
@@ -28,7 +34,7 @@ class Attempt(Handle):
 
     operation = key.OPERATION_ATTEMPT
 
-    def __init__(self, load: TableLoad, number_: int, *, last: bool) -> None:
+    def __init__(self, load: Load, number_: int, *, last: bool) -> None:
         super().__init__(f"attempt {number_}", {key.ATTEMPT: number_})
         self._load = load
         self._number = number_
@@ -44,7 +50,7 @@ class Attempt(Handle):
 
     @property
     def last(self) -> bool:
-        """Whether none follows."""
+        """Whether no other follows."""
         return self._last
 
     @property
@@ -82,7 +88,7 @@ class Attempt(Handle):
 class Attempts:
     """The attempts of a load, until one succeeds: for ``for`` and ``async for``."""
 
-    def __init__(self, load: TableLoad, limit: object, delay: object) -> None:
+    def __init__(self, load: Load, limit: object, delay: object) -> None:
         self._load = load
         self._limit = checked("limit", count, limit) or 1
         self._delay = checked("delay", number, delay) or 0.0

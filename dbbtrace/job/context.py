@@ -72,7 +72,7 @@ def make_scope(run_id: object, **options: object) -> Scope:
 
 
 def _settings() -> Settings:
-    return runtime.current().current_settings()
+    return runtime.current_settings()
 
 
 def _data_product(settings: Settings, run_id: str) -> str | None:

@@ -9,41 +9,58 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar, cast
-
-if TYPE_CHECKING:
-    from dbbtrace.job.handle import Handle
+from types import TracebackType
+from typing import Any, Protocol, TypeVar, cast
 
 __all__ = ["decorated"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def decorated(handle: Handle, function: F) -> F:
-    """The function, each call of which is a piece of work like the handle's.
+class Work(Protocol):
+    """The work of one call."""
+
+    def __enter__(self) -> Any: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> bool | None: ...
+
+    async def __aenter__(self) -> Any: ...
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> bool | None: ...
+
+
+def decorated(begin: Callable[[], Work], function: F) -> F:
+    """The function, each call of which is a piece of work.
+
+    Args:
+        begin: gives the work of one call, not yet started.
 
     Raises:
-        TypeError: it is no function: the decorator was used without its parentheses, say.
+        TypeError: it is not a function, for example because the decorator was used without its parentheses.
     """
     if isinstance(function, (classmethod, staticmethod)):
-        return type(function)(decorated(handle, function.__func__))
+        return type(function)(decorated(begin, function.__func__))
     if not callable(function):
-        raise TypeError(f'{handle!r} decorates functions, as in @dbbtrace.step("name"); {function!r} is none')
-    return cast("F", functools.wraps(function)(_wrapper(handle, function)))
+        raise TypeError(f'only a function can be decorated, as with @dbbtrace.step("name"); {function!r} is not one')
+    return cast("F", functools.wraps(function)(_wrapper(begin, function)))
 
 
-def _wrapper(handle: Handle, function: Callable[..., Any]) -> Callable[..., Any]:
+def _wrapper(begin: Callable[[], Work], function: Callable[..., Any]) -> Callable[..., Any]:
     if inspect.iscoroutinefunction(function):
 
         async def coroutine(*args: Any, **kwargs: Any) -> Any:
-            async with handle._fresh():
+            async with begin():
                 return await function(*args, **kwargs)
 
         return coroutine
     if inspect.isasyncgenfunction(function):
 
         async def async_generator(*args: Any, **kwargs: Any) -> Any:
-            async with handle._fresh():
+            async with begin():
                 inner = function(*args, **kwargs)
                 resume = inner.__anext__()
                 try:
@@ -65,13 +82,13 @@ def _wrapper(handle: Handle, function: Callable[..., Any]) -> Callable[..., Any]
     if inspect.isgeneratorfunction(function):
 
         def generator(*args: Any, **kwargs: Any) -> Any:
-            with handle._fresh():
+            with begin():
                 return (yield from function(*args, **kwargs))
 
         return generator
 
     def call(*args: Any, **kwargs: Any) -> Any:
-        with handle._fresh():
+        with begin():
             return function(*args, **kwargs)
 
     return call

@@ -22,7 +22,7 @@ from dbbtrace.job.scope import (
     PROCESS,
     Place,
     Scope,
-    current_scope,
+    enclosing_scope,
     enter,
     innermost,
     leave,
@@ -177,7 +177,7 @@ class Handle:
 
     def __call__(self, function: F) -> F:
         """As decorator: every call is work of its own. Coroutines and generators are followed to their end."""
-        return decorated(self, function)
+        return decorated(self._fresh, function)
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy, pickled or not, is a handle that has not started: the work stays where it is."""
@@ -189,12 +189,7 @@ class Handle:
 
     def _enclosing(self) -> Scope:
         """The scope this work happens in; a run joined on the fly where there is none."""
-        scope = current_scope(self._workload)
-        if scope is None:
-            from dbbtrace.job.runs import implicit_run
-
-            scope = implicit_run()
-        return scope
+        return enclosing_scope(self._workload)
 
     def _inner(self, scope: Scope) -> Scope:
         """The scope of what happens inside."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from opentelemetry.sdk.trace import Span
 
 from dbbtrace.diagnostics import complain
-from dbbtrace.job.attempts import Attempts
+from dbbtrace.job.attempts import Attempt, Attempts
 from dbbtrace.job.handle import Handle
 from dbbtrace.job.scope import WORKLOAD, Scope
 from dbbtrace.job.values import Count, Guid, Moment, Number, Text, Value, checked, guid, message_of, shown, text
@@ -21,8 +21,6 @@ from dbbtrace.tracing.provider import now
 
 if TYPE_CHECKING:
     from typing_extensions import Self
-
-    from dbbtrace.job.attempts import Attempt
 
 __all__ = [
     "FAILED",

@@ -21,7 +21,17 @@ from dbbtrace.job import propagation
 from dbbtrace.job.context import checked_options, make_scope, run_id_in_environment, run_id_of
 from dbbtrace.job.handle import Handle
 from dbbtrace.job.parameters import pick
-from dbbtrace.job.scope import RUN, Place, Scope, apart, current_scope, parent_of, several_runs_are_open
+from dbbtrace.job.scope import (
+    RUN,
+    Place,
+    Scope,
+    apart,
+    current_scope,
+    enclosing_scope,
+    join_by,
+    parent_of,
+    several_runs_are_open,
+)
 from dbbtrace.model import attributes as key
 from dbbtrace.model import identity
 from dbbtrace.tracing import runtime
@@ -301,6 +311,9 @@ def implicit_run() -> Scope:
         return run._place.scope
 
 
+join_by(implicit_run)
+
+
 def _end_implicit() -> None:
     if _implicit is not None:
         _implicit._finish(None)
@@ -351,9 +364,7 @@ def scope_for(
         "select": select,
     }
     wanted = run_id_of(run_id)
-    current = current_scope(workload)
-    if current is None and not wanted:
-        current = implicit_run()
+    current = current_scope(workload) if wanted else enclosing_scope(workload)
     if current is not None and wanted in ("", current.run_id):
         return current.inner(**checked_options(options))
     return make_scope(wanted, **options)

@@ -27,8 +27,10 @@ __all__ = [
     "Scope",
     "apart",
     "current_scope",
+    "enclosing_scope",
     "enter",
     "innermost",
+    "join_by",
     "leave",
     "parent_and_context",
     "parent_of",
@@ -211,6 +213,22 @@ def current_scope(workload: str | None = None) -> Scope | None:
     special = [other for other in opened if other.kind == WORKLOAD and other.scope.workload == workload]
     found = special if len(special) == 1 else general
     return found[-1].scope if found else None
+
+
+_join: Callable[[], Scope]
+"""Joins a run for work that is in none: see ``runs``, which know how."""
+
+
+def join_by(join: Callable[[], Scope]) -> None:
+    """Take this from now on, where work is in no run."""
+    global _join
+    _join = join
+
+
+def enclosing_scope(workload: str | None = None) -> Scope:
+    """``current_scope``, or that of a run joined for this work where there is none."""
+    scope = current_scope(workload)
+    return scope if scope is not None else _join()
 
 
 def several_runs_are_open() -> bool:

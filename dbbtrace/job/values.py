@@ -11,15 +11,12 @@ import reprlib
 from collections.abc import Callable
 from functools import lru_cache
 from operator import index
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+from typing import Any, Generic, Protocol, TypeVar, overload
 from uuid import UUID
 
 from dbbtrace.diagnostics import complain
 from dbbtrace.model.identity import normalise_guid
 from dbbtrace.model.times import iso_utc, to_unix_nanos
-
-if TYPE_CHECKING:
-    from dbbtrace.job.handle import Handle
 
 __all__ = [
     "Count",
@@ -204,6 +201,14 @@ def error_type_of(error: object) -> str:
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 
 
+class Holder(Protocol):
+    """What has such values: a handle."""
+
+    _values: dict[str, Any]
+
+    def _set(self, attribute: str, value: Any) -> None: ...
+
+
 class Value(Generic[T]):
     """Descriptor of one attribute of a handle; None takes the value back."""
 
@@ -213,21 +218,21 @@ class Value(Generic[T]):
         self.key = key
         self.__doc__ = doc
 
-    def __set_name__(self, owner: type[Handle], name: str) -> None:
+    def __set_name__(self, owner: type[Holder], name: str) -> None:
         self.name = name
 
     @overload
-    def __get__(self, handle: None, owner: type[Handle]) -> Value[T]: ...
+    def __get__(self, handle: None, owner: type[Holder]) -> Value[T]: ...
 
     @overload
-    def __get__(self, handle: Handle, owner: type[Handle]) -> T | None: ...
+    def __get__(self, handle: Holder, owner: type[Holder]) -> T | None: ...
 
-    def __get__(self, handle: Handle | None, owner: type[Handle]) -> Value[T] | T | None:
+    def __get__(self, handle: Holder | None, owner: type[Holder]) -> Value[T] | T | None:
         if handle is None:
             return self
         return handle._values.get(self.key)
 
-    def __set__(self, handle: Handle, value: object) -> None:
+    def __set__(self, handle: Holder, value: object) -> None:
         try:
             converted = None if value is None else self.convert(value)
         except Exception as error:

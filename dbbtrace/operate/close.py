@@ -52,7 +52,7 @@ def close_run(
         UsageError: no run is named, or a value makes no sense.
     """
     start, end = _moment("started_at", started_at), _moment("ended_at", ended_at)
-    if not identity.normalise_run_id(run_id) and not runtime.current().current_settings().orchestration_run_id:
+    if not identity.normalise_run_id(run_id) and not runtime.current_settings().orchestration_run_id:
         raise UsageError("which run is to be closed? Name its run id, or set DBBTRACE_ORCHESTRATION_RUN_ID")
     scope = make_scope(run_id, data_product=data_product, environment=environment, workspace_id=workspace_id)
     if not runtime.current().delivery.claim(f"root-{scope.trace_id:032x}"):

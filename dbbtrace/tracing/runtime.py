@@ -19,9 +19,22 @@ if TYPE_CHECKING:
 
     from dbbtrace.delivery import Delivery
 
-__all__ = ["Runtime", "all_stood", "current", "install", "installed", "retire", "stop"]
+__all__ = [
+    "Runtime",
+    "all_stood",
+    "arguments",
+    "configure_by",
+    "current",
+    "current_settings",
+    "install",
+    "installed",
+    "retire",
+    "stop",
+]
 
 _installed: Runtime | None = None
+_configure: Callable[[], None]
+"""Puts something in force from the environment: see ``configure``, which knows how."""
 _past: list[Runtime] = []
 """What was in force before, and may still have something to deliver."""
 all_stood = True
@@ -60,10 +73,6 @@ class Runtime:
         """Whether spans that give no row go anywhere."""
         return self.delivery.takes_all
 
-    def current_settings(self) -> Settings:
-        """The settings read again: a notebook may have set variables since."""
-        return read(**self.arguments)[0]
-
     def flush(self, timeout: float) -> bool:
         """Wait until all rows recorded so far stand, those that went another way before included."""
         deadline = time.monotonic() + timeout
@@ -92,11 +101,25 @@ class Runtime:
 def current() -> Runtime:
     """What is in force; configured from the environment if nobody has configured."""
     if _installed is None:
-        from dbbtrace.configure import configure
-
-        configure()
+        _configure()
     assert _installed is not None
     return _installed
+
+
+def configure_by(configure: Callable[[], None]) -> None:
+    """Take this from now on to put something in force, where nobody has configured."""
+    global _configure
+    _configure = configure
+
+
+def arguments() -> dict[str, Any]:
+    """What ``configure()`` was told; nothing before anybody configured."""
+    return dict(_installed.arguments) if _installed is not None else {}
+
+
+def current_settings() -> Settings:
+    """The settings read again: a notebook may have set variables since."""
+    return read(**arguments())[0]
 
 
 def installed() -> Runtime | None:

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from dbbtrace.errors import UsageError
-from dbbtrace.warehouse.connection import SqliteConnector
+from dbbtrace.warehouse.connection import Result, SqliteConnector
 from dbbtrace.warehouse.credentials import token_source
 from dbbtrace.warehouse.odbc import OdbcConnector
 from dbbtrace.warehouse.urls import SqliteAddress, address_of
-from dbbtrace.warehouse.warehouse import Result, Warehouse
+from dbbtrace.warehouse.warehouse import Warehouse
 
 __all__ = ["Result", "Warehouse", "name_of", "open_warehouse"]
 
@@ -48,14 +48,12 @@ def open_warehouse(
 
 def _configured() -> tuple[str, str | Callable[[], str] | None]:
     """URL and access token that are in force in this process."""
-    from dbbtrace.settings import read
-    from dbbtrace.tracing.runtime import installed
+    from dbbtrace.tracing import runtime
 
-    runtime = installed()
-    settings = runtime.current_settings() if runtime is not None else read()[0]
+    settings, installed = runtime.current_settings(), runtime.installed()
     if settings.warehouse is None or settings.warehouse.lower() == "none":
         raise UsageError("no warehouse is named: name one here, or set DBBTRACE_WAREHOUSE")
-    return settings.warehouse, runtime.access_token if runtime is not None else None
+    return settings.warehouse, installed.access_token if installed is not None else None
 
 
 def name_of(url: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from dbbtrace.errors import ConfigurationError, DbbtraceError
@@ -20,10 +20,18 @@ from dbbtrace.warehouse.sqlite_batches import insert_many
 from dbbtrace.warehouse.statements import Found, Shape, suited, yielding
 from dbbtrace.warehouse.urls import SqliteAddress
 
-__all__ = ["Connector", "SqliteConnector", "shape_of"]
+__all__ = ["Connector", "Result", "SqliteConnector", "shape_of"]
 
 _BUSY_TIMEOUT = 10.0
 """Seconds that a SQLite writer waits for the others."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a query answered."""
+
+    columns: tuple[str, ...]
+    rows: list[tuple[Any, ...]]
 
 
 class Connector(Protocol):

@@ -12,11 +12,10 @@ import time
 import weakref
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from dbbtrace.errors import ConfigurationError, DbbtraceError, RefusedError, TransientError
-from dbbtrace.warehouse.connection import Connector
+from dbbtrace.warehouse.connection import Connector, Result
 from dbbtrace.warehouse.dialects import Dialect
 from dbbtrace.warehouse.schema import SCHEMA, TABLES, Row, Table
 from dbbtrace.warehouse.statements import Shape, once
@@ -24,7 +23,7 @@ from dbbtrace.warehouse.statements import Shape, once
 if TYPE_CHECKING:
     from dbbtrace.warehouse.migrate import Step
 
-__all__ = ["Result", "Warehouse"]
+__all__ = ["Warehouse"]
 
 T = TypeVar("T")
 
@@ -35,14 +34,6 @@ _HELD: list[Warehouse] = []
 _FORK_PATIENCE = 2.0
 """Seconds that a fork waits for a statement under way: a driver's own locks, held at that moment, stay held for ever
 in the child."""
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a query answered."""
-
-    columns: tuple[str, ...]
-    rows: list[tuple[Any, ...]]
 
 
 class Warehouse:

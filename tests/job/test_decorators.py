@@ -67,9 +67,9 @@ def test_methods_of_every_kind(captured):
 def test_without_its_parentheses_a_decorator_says_so():
     """It must never take the place of the function in silence."""
     decorated = dbbtrace.orchestration_run(lambda value: value)
-    with pytest.raises(TypeError, match="decorates functions"):
+    with pytest.raises(TypeError, match="only a function can be decorated"):
         decorated(3)
-    with pytest.raises(TypeError, match="decorates functions"):
+    with pytest.raises(TypeError, match="only a function can be decorated"):
         dbbtrace.step("name")(None)  # type: ignore[type-var]
 
 

@@ -21,7 +21,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from dbbtrace.errors import UsageError
 from dbbtrace.warehouse.dialects import SQLITE, Dialect
@@ -30,9 +30,8 @@ from dbbtrace.warehouse.schema import SCHEMA, TABLES
 from dbbtrace.warehouse.views.spelling import spelled
 
 if TYPE_CHECKING:
-    from dbbtrace.warehouse.connection import Connector
+    from dbbtrace.warehouse.connection import Connector, Result
     from dbbtrace.warehouse.statements import Shape
-    from dbbtrace.warehouse.warehouse import Warehouse
 
 __all__ = ["VIEWS", "BaseTable", "ask", "base_tables", "look", "plan", "statements"]
 
@@ -74,6 +73,19 @@ class BaseTable:
     """The schema's column → the expression that reads it; columns that the table lacks are absent."""
 
 
+class Queried(Protocol):
+    """What the views are read from: an open warehouse."""
+
+    name: str
+
+    @property
+    def dialect(self) -> Dialect: ...
+
+    def shapes(self) -> dict[str, Shape]: ...
+
+    def query(self, sql: str, parameters: Sequence[Any] = ()) -> Result: ...
+
+
 def base_tables(dialect: Dialect, shapes: Mapping[str, Shape]) -> dict[str, BaseTable]:
     """The three tables, from what the connection found them to be."""
     found = {}
@@ -86,7 +98,7 @@ def base_tables(dialect: Dialect, shapes: Mapping[str, Shape]) -> dict[str, Base
     return found
 
 
-def look(warehouse: Warehouse) -> dict[str, BaseTable]:
+def look(warehouse: Queried) -> dict[str, BaseTable]:
     """The tables that the views read, as they are in this warehouse.
 
     Raises:
@@ -165,7 +177,7 @@ def statements(dialect: Dialect, tables: Mapping[str, BaseTable], existing: Coll
 
 
 def ask(
-    warehouse: Warehouse,
+    warehouse: Queried,
     sql: str,
     parameters: Sequence[Any] = (),
     *,
