@@ -34,7 +34,9 @@ if TYPE_CHECKING:
     from dbbtrace.delivery import DurableSpanProcessor
     from dbbtrace.job.records import record_load, record_refresh
     from dbbtrace.operate.close import close_run
-    from dbbtrace.operate.operating import doctor, migrate, recover
+    from dbbtrace.operate.doctor import doctor
+    from dbbtrace.operate.migrate import migrate
+    from dbbtrace.operate.recover import recover
     from dbbtrace.operate.replay import replay_run
     from dbbtrace.pages.notebook import query, report
     from dbbtrace.sources.dbt import record_dbt
@@ -86,15 +88,15 @@ __all__ = [
 _ON_FIRST_USE = {
     "DurableSpanProcessor": "dbbtrace.delivery",
     "close_run": "dbbtrace.operate.close",
-    "doctor": "dbbtrace.operate.operating",
+    "doctor": "dbbtrace.operate.doctor",
     "import_otlp": "dbbtrace.sources.otlp.files",
-    "migrate": "dbbtrace.operate.operating",
+    "migrate": "dbbtrace.operate.migrate",
     "open_warehouse": "dbbtrace.warehouse",
     "query": "dbbtrace.pages.notebook",
     "record_dbt": "dbbtrace.sources.dbt",
     "record_load": "dbbtrace.job.records",
     "record_refresh": "dbbtrace.job.records",
-    "recover": "dbbtrace.operate.operating",
+    "recover": "dbbtrace.operate.recover",
     "replay_run": "dbbtrace.operate.replay",
     "report": "dbbtrace.pages.notebook",
 }

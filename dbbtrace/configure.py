@@ -19,7 +19,6 @@ from opentelemetry.sdk.trace import ReadableSpan
 
 from dbbtrace.diagnostics import is_strict, log, set_strict
 from dbbtrace.errors import ConfigurationError, UsageError
-from dbbtrace.job.runs import forget_runs
 from dbbtrace.model import attributes as key
 from dbbtrace.model.destinations import UNRESOLVED, exporter_name, otlp_name, warehouse_name
 from dbbtrace.settings import Settings, masked, read
@@ -32,13 +31,15 @@ if TYPE_CHECKING:
 
     from dbbtrace.delivery import Destination
 
-__all__ = ["AccessToken", "configure", "destinations", "flush", "gives_rows", "shutdown"]
+__all__ = ["AccessToken", "configure", "destinations", "exporter_named", "flush", "gives_rows", "shutdown"]
 
 AccessToken = str | Callable[[], str]
 """A token for ``https://database.windows.net/.default``, or a function that gives a fresh one."""
 
 _EXPORTERS = "opentelemetry_traces_exporter"
 _lock = threading.RLock()
+# A fork takes the locks of modules in the reverse order of their imports, and a thread that opens its first run takes
+# those of ``job`` before this one: so this module is imported before them, and imports nothing of ``job``.
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
 _provider: Provider | None = None
@@ -165,7 +166,7 @@ def destinations(settings: Settings, access_token: AccessToken | None = None) ->
         found.append(
             Destination(
                 warehouse_name(url),
-                lambda: _exporter("dbb_warehouse", url=url, access_token=access_token),
+                lambda: exporter_named("dbb_warehouse", url=url, access_token=access_token),
                 rows=True,
                 wants=gives_rows,
                 ahead=not is_file,  # a file is opened at once, and only if it is needed
@@ -178,7 +179,7 @@ def destinations(settings: Settings, access_token: AccessToken | None = None) ->
         found.append(
             Destination(
                 otlp_name(endpoint, protocol),
-                lambda: _exporter("dbb_otlp", endpoint=endpoint, protocol=protocol),
+                lambda: exporter_named("dbb_otlp", endpoint=endpoint, protocol=protocol),
                 rows=False,
                 ahead=True,
             )
@@ -214,13 +215,18 @@ def _unresolved() -> SpanExporter:
     )
 
 
-def _exporter(name: str, **arguments: Any) -> SpanExporter:
-    """The exporter registered under this OpenTelemetry entry point."""
+def exporter_named(name: str, **arguments: Any) -> Any:
+    """An exporter of the class that is registered under this OpenTelemetry entry point.
+
+    Any: dbbtrace's own have more methods than OpenTelemetry asks for (``deliver``, ``check``).
+
+    Raises:
+        ConfigurationError: no such exporter is installed.
+    """
     from importlib.metadata import entry_points
 
     for point in entry_points(group=_EXPORTERS, name=name):
-        exporter: SpanExporter = point.load()(**arguments)
-        return exporter
+        return point.load()(**arguments)
     raise ConfigurationError(
         f"no OpenTelemetry exporter {name!r} is installed; run: pip install --force-reinstall dbbtrace"
     )
@@ -266,7 +272,7 @@ def shutdown(timeout: float | None = None) -> None:
     """
     current = runtime.installed()
     if current is not None:
-        forget_runs()
+        runtime.end_runs()
         if current.held:
             return
         runtime.install(None)

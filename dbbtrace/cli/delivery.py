@@ -39,7 +39,7 @@ def flush(timeout: float, dead_letter: bool) -> None:
     run deliver for themselves. Exit code 1 if something still waits for these, or was refused.
     """
     from dbbtrace.delivery import dead_letters, recover, resend_dead_letters
-    from dbbtrace.operate.operating import destinations_for
+    from dbbtrace.operate.recover import destinations_for
 
     configured = settings()
     known, journal = destinations_for(configured), configured.journal_dir
@@ -72,7 +72,7 @@ def recover(timeout: float, silent_after: float) -> None:
     directory does the same by itself. Exit code 1 if something still waits, or was refused.
     """
     from dbbtrace.delivery import recover as recover_
-    from dbbtrace.operate.operating import destinations_for
+    from dbbtrace.operate.recover import destinations_for
 
     configured = settings()
     known, journal = destinations_for(configured), configured.journal_dir

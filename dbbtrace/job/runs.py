@@ -325,6 +325,9 @@ def forget_runs() -> None:
     _end_begun()
 
 
+runtime.end_runs_by(forget_runs)
+
+
 @contextmanager
 def nothing_begun() -> Iterator[None]:
     """While the block runs, no run is begun; what was begun inside ends with it. For tests."""

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING
 
 from dbbtrace.errors import DbbtraceError, UsageError
 from dbbtrace.model.destinations import UNRESOLVED, otlp_name, warehouse_name
-from dbbtrace.settings import SETTINGS, Settings, config_file
+from dbbtrace.settings import SETTINGS, Settings, config_file, read
+from dbbtrace.tracing import runtime
 
 if TYPE_CHECKING:
     from dbbtrace.delivery import Waiting
     from dbbtrace.warehouse import Warehouse
 
-__all__ = ["FAULT", "NOTE", "OK", "Finding", "examine"]
+__all__ = ["FAULT", "NOTE", "OK", "Finding", "doctor", "examine"]
 
 OK, NOTE, FAULT = "ok", "note", "FAULT"
 
@@ -35,6 +36,11 @@ class Finding:
     text: str
     remedy: str = ""
     """What to do about a fault."""
+
+
+def doctor() -> list[Finding]:
+    """What is configured, what answers, what waits; a finding whose ``state`` is FAULT needs a person."""
+    return list(examine(*read(**runtime.arguments())))
 
 
 def examine(settings: Settings, faults: list[str]) -> Iterator[Finding]:
@@ -200,12 +206,12 @@ def _otlp(settings: Settings) -> Iterator[Finding]:
     if not settings.forward:
         yield Finding("OTLP", NOTE, f"{name} is named, but forwarding is off ({_who_forbids(settings)})")
         return
-    from dbbtrace_exporters.otlp.exporter import ForwardingSpanExporter
+    from dbbtrace.configure import exporter_named
 
     began = time.monotonic()
-    exporter = ForwardingSpanExporter(settings.otlp_url, protocol=settings.otlp_protocol)
+    exporter = exporter_named("dbb_otlp", endpoint=settings.otlp_url, protocol=settings.otlp_protocol)
     try:
-        exporter._wire.send(())  # a request without spans: deliver(()) would send none
+        exporter.check()
     except DbbtraceError as error:
         yield Finding("OTLP", FAULT, str(error), "check endpoint, protocol and headers; spans wait in the journal")
     else:

@@ -15,6 +15,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanContext, TraceFlags
 
 from dbbtrace.answers import Operation
+from dbbtrace.configure import exporter_named
 from dbbtrace.errors import UsageError
 from dbbtrace.job.finished import fact
 from dbbtrace.job.runs import make_scope
@@ -64,8 +65,6 @@ def replay_run(
         UsageError: nothing is known of the run, or no backend is named.
         TransientError, ConfigurationError, RefusedError: as the backend answers; what was sent before stays sent.
     """
-    from dbbtrace_exporters.otlp.exporter import ForwardingSpanExporter
-
     settings = runtime.current().settings
     if endpoint is None and settings.otlp_endpoint is None:
         raise UsageError("where to? Name the backend's address, e.g. http://localhost:4318")
@@ -76,7 +75,7 @@ def replay_run(
     made = _made_of(make_scope(run_id), rows)
     lacking = [span for span in made if span.context and span.context.span_id not in journalled]
     spans = [*journalled.values(), *lacking]
-    exporter = ForwardingSpanExporter(endpoint, protocol=protocol)
+    exporter = exporter_named("dbb_otlp", endpoint=endpoint, protocol=protocol)
     try:
         for first in range(0, len(spans), _BATCH):
             exporter.deliver(spans[first : first + _BATCH])

@@ -26,6 +26,8 @@ __all__ = [
     "configure_by",
     "current",
     "current_settings",
+    "end_runs",
+    "end_runs_by",
     "install",
     "installed",
     "retire",
@@ -35,6 +37,8 @@ __all__ = [
 _installed: Runtime | None = None
 _configure: Callable[[], None]
 """Puts something in force from the environment: see ``configure``, which knows how."""
+end_runs: Callable[[], None]
+"""Ends what was begun for the whole process: see ``job.runs``."""
 _past: list[Runtime] = []
 """What was in force before, and may still have something to deliver."""
 all_stood = True
@@ -110,6 +114,12 @@ def configure_by(configure: Callable[[], None]) -> None:
     """Take this from now on to put something in force, where nobody has configured."""
     global _configure
     _configure = configure
+
+
+def end_runs_by(end: Callable[[], None]) -> None:
+    """Take this from now on to end what was begun for the whole process."""
+    global end_runs
+    end_runs = end
 
 
 def arguments() -> dict[str, Any]:

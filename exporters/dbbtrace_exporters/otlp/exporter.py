@@ -72,6 +72,15 @@ class ForwardingSpanExporter(SpanExporter):
                     raise TransientError(f"{self.destination}: the exporter is shut down")
                 self._wire.send(request)
 
+    def check(self) -> None:
+        """Send a request without spans: whether the backend is there and lets us in.
+
+        Raises:
+            TransientError, ConfigurationError, RefusedError: as ``deliver()`` would.
+        """
+        with self._one_at_a_time, _unobserved():
+            self._wire.send(())
+
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """For the stock processors: ``deliver()`` without exceptions; what goes wrong is logged once a kind."""
         if self._shut_down:

@@ -1,0 +1,45 @@
+"""Deliver what jobs that are gone left in the journal: ``dbbtrace recover`` as a function.
+
+It looks where the process is configured to look: journal, warehouse and backend of ``configure()``, or of the
+environment. How a journal is taken over is delivery's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from dbbtrace import delivery
+from dbbtrace.configure import destinations
+from dbbtrace.delivery import Destination, Recovered
+from dbbtrace.model.destinations import UNRESOLVED
+from dbbtrace.settings import Settings
+from dbbtrace.tracing import runtime
+
+__all__ = ["destinations_for", "recover"]
+
+
+def recover(*, timeout: float = 120.0, silent_after: float = 900.0) -> Recovered:
+    """Adopt the journals of jobs that are gone: deliver what had ended, close what had only started as Interrupted.
+
+    Args:
+        timeout: seconds to go on trying; negative: for ever. What still waits then stays in the journal.
+        silent_after: seconds of silence after which a job on another machine counts as gone.
+    """
+    settings = runtime.current_settings()
+    return delivery.recover(
+        settings.journal_dir, destinations_for(settings), timeout=timeout, silent_after=silent_after
+    )
+
+
+def destinations_for(settings: Settings) -> Callable[[str], Destination | None]:
+    """The destination that a journal names, if it is one of those that are configured.
+
+    Rows that were recorded before anybody named a warehouse go to the one that is named now.
+    """
+    installed = runtime.installed()
+    token = installed.access_token if installed is not None else None
+    known = {destination.name: destination for destination in destinations(settings, token)}
+    warehouse = next((destination for destination in known.values() if destination.rows), None)
+    if warehouse is not None:
+        known.setdefault(UNRESOLVED, warehouse._replace(name=UNRESOLVED))
+    return known.get
