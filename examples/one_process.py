@@ -10,7 +10,7 @@ CUSTOMERS = [("1", "Ann"), ("2", "Bob"), ("3", "Cleo")]
 
 
 def copy(database: sqlite3.Connection, rows: list[tuple[str, str]]) -> int:
-    """Stands for your own copy: returns the rows it wrote."""
+    """Replace this with your own copy. Returns the number of rows written."""
     database.execute("DROP TABLE IF EXISTS customer")
     database.execute("CREATE TABLE customer (id TEXT, name TEXT)")
     return database.executemany("INSERT INTO customer VALUES (?, ?)", rows).rowcount
@@ -25,7 +25,7 @@ def main() -> None:
             with dbbtrace.table_load(
                 "Customer", schema="shop", source="CRM", source_type="API", load_type="FULL"
             ) as load:
-                for attempt in load.attempts(3):  # a child span each; the row shows the one that succeeded
+                for attempt in load.attempts(3):  # each is a child span; the row shows the one that succeeded
                     with attempt:
                         if error := next(flaky):
                             raise error
@@ -42,8 +42,8 @@ def main() -> None:
             with dbbtrace.model_refresh("5f8a1f0e-7c7e-4a53-9a0d-6f1f9a7d1c11", name="Shop") as refresh:
                 refresh.status = "Completed"
 
-    if not dbbtrace.flush(30):  # leaving the run has waited DBBTRACE_ROWS_TIMEOUT already
-        raise SystemExit("rows wait in the journal: dbbtrace doctor")
+    if not dbbtrace.flush(30):  # the end of the run has already waited DBBTRACE_ROWS_TIMEOUT
+        raise SystemExit("rows wait in the journal; run dbbtrace doctor")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""No dbbtrace in the job: any OpenTelemetry tracer that sets the documented attributes gives rows.
+"""A job without dbbtrace: any OpenTelemetry tracer that sets the documented attributes gives rows.
 
 OTEL_TRACES_EXPORTER=dbb_warehouse opentelemetry-instrument python examples/plain_opentelemetry.py
 """
@@ -23,4 +23,4 @@ with tracer.start_as_current_span("load shop.Customer") as span:
     span.set_attribute("dbb.rows.written", 3)
 
 with tracer.start_as_current_span("anything else"):
-    pass  # carries none of them: passed by
+    pass  # has none of these attributes, so it is ignored

@@ -1,4 +1,4 @@
-"""A job that only reports what other tools did, when it is over: python examples/report_only.py"""
+"""A job that only reports what other tools have done: python examples/report_only.py"""
 
 from datetime import datetime, timedelta, timezone
 from uuid import uuid4

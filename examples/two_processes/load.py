@@ -1,4 +1,4 @@
-"""A job: joins the run that its first argument names, and loads a table."""
+"""A job that joins the run in its first argument and loads a table."""
 
 import sys
 

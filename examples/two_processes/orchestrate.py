@@ -1,4 +1,4 @@
-"""The orchestrator starts two jobs that share the run id and nothing else: examples/two_processes/orchestrate.py"""
+"""The orchestrator starts two jobs that share only the run id: examples/two_processes/orchestrate.py"""
 
 import subprocess
 import sys

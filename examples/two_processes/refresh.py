@@ -1,4 +1,4 @@
-"""Another job: joins the same run, and refreshes a model."""
+"""Another job that joins the same run and refreshes a model."""
 
 import sys
 
