@@ -1,18 +1,16 @@
 """The receiver's HTTP: POST /v1/traces, /healthz and /readyz, as an ASGI application.
 
-200 is said only when the rows stand; until then the sender's queue is what keeps the spans, so whatever goes wrong
-here or in the warehouse is answered so that the sender keeps them: 429 or 503 with Retry-After. What can never be
-stored is told in partial_success. Bodies are limited in size, before and after gunzip, and in time.
+200 is said only when the rows are committed. Until then the sender's queue keeps the spans, so whatever goes wrong here
+or in the warehouse is answered so that the sender keeps them: 429 or 503 with Retry-After. What can never be stored is
+named in partial_success. Bodies are limited in time, in size before and after gunzip, and in what they decode to.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hmac
-import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 
 from opentelemetry.sdk.trace import ReadableSpan
 from starlette.applications import Starlette
@@ -23,25 +21,12 @@ from starlette.routing import Route
 
 from dbbtrace.diagnostics import log
 from dbbtrace.errors import DbbtraceError, TransientError
-from dbbtrace_exporters.receiver.commit import BusyError, GroupCommit, Store
-from dbbtrace_exporters.receiver.messages import JSON, PROTOBUF, TooLargeError, accepted, failed, spans_in, unpacked
+from dbbtrace_exporters.receiver.commit import GroupCommit, Store
+from dbbtrace_exporters.receiver.limits import ELEMENT_BYTES, BusyError, Limits, Memory, Share, TooLargeError
+from dbbtrace_exporters.receiver.messages import JSON, PROTOBUF, accepted, failed, spans_in, unpacked
 from dbbtrace_exporters.warehouse.flatten import lacks
 
-__all__ = ["Limits", "make_app"]
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a receiver takes."""
-
-    max_bytes: int = 20 << 20
-    """Bytes of one body, and of what it unpacks to; the Collector's own default."""
-    max_bytes_in_flight: int = 128 << 20
-    """Bytes of all bodies that are held at once."""
-    body_seconds: float = 15.0
-    """Seconds in which a body must have come."""
-    commit_seconds: float = 25.0
-    """Seconds that a sender waits for its commit; the Collector's own patience is 30."""
+__all__ = ["make_app"]
 
 
 _ANSWER_HEADERS = {401: {"WWW-Authenticate": "Bearer"}, 408: {"Connection": "close"}}
@@ -94,14 +79,7 @@ class _Receiver:
         self.commit, self.limits, self.stopping = commit, limits, False
         self._authorization = f"Bearer {token}".encode() if token else None
         self._ready = ready
-        self._bytes_in_flight = 0
-        self._lock = threading.Lock()
-
-    def hold(self, size: int) -> bool:
-        """Count bytes that are held from now on, or (negative) no more; False: that is more than may be."""
-        with self._lock:
-            self._bytes_in_flight += size
-            return self._bytes_in_flight <= self.limits.max_bytes_in_flight
+        self._memory = Memory(limits.max_memory)
 
     async def healthz(self, _: Request) -> Response:
         """The process lives."""
@@ -122,7 +100,7 @@ class _Receiver:
         """Take spans; answer when they are stored."""
         content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         answers_in = content_type if content_type in (PROTOBUF, JSON) else JSON
-        held = _Held(self)
+        held = self._memory.share()
         try:
             self._check(request, content_type)
             body = await self._body(request, held)
@@ -130,13 +108,15 @@ class _Receiver:
             wanted, faults = await run_in_threadpool(self._decoded, body, encoding, content_type, held)
             faults += await self._committed(wanted)
             return Response(accepted(faults, answers_in), media_type=answers_in)
-        except _Answer as answer:
-            headers = {} if answer.retry_after is None else {"Retry-After": f"{max(1, round(answer.retry_after))}"}
-            headers |= _ANSWER_HEADERS.get(answer.status, {})
-            body = failed(answer.status, answer.message, answers_in)
-            return Response(body, answer.status, headers, answers_in)
+        except BusyError as error:
+            answer = _Answer(429, str(error), error.retry_after)
+        except _Answer as error:
+            answer = error
         finally:
             held.release()
+        headers = {} if answer.retry_after is None else {"Retry-After": f"{max(1, round(answer.retry_after))}"}
+        headers |= _ANSWER_HEADERS.get(answer.status, {})
+        return Response(failed(answer.status, answer.message, answers_in), answer.status, headers, answers_in)
 
     def _check(self, request: Request, content_type: str) -> None:
         """Refuse what can be refused before its body is read."""
@@ -150,7 +130,7 @@ class _Receiver:
         if int(request.headers.get("content-length", "0")) > self.limits.max_bytes:
             raise _Answer(413, f"more than {self.limits.max_bytes} bytes")
 
-    async def _body(self, request: Request, held: _Held) -> bytes:
+    async def _body(self, request: Request, held: Share) -> bytes:
         try:
             return await asyncio.wait_for(self._read(request, held), self.limits.body_seconds)
         except asyncio.TimeoutError:
@@ -158,7 +138,7 @@ class _Receiver:
         except ClientDisconnect:
             raise _Answer(400, "the body ended early") from None
 
-    async def _read(self, request: Request, held: _Held) -> bytes:
+    async def _read(self, request: Request, held: Share) -> bytes:
         parts: list[bytes] = []
         size = 0
         async for part in request.stream():
@@ -170,13 +150,13 @@ class _Receiver:
         return b"".join(parts)
 
     def _decoded(
-        self, body: bytes, encoding: str, content_type: str, held: _Held
+        self, body: bytes, encoding: str, content_type: str, held: Share
     ) -> tuple[list[ReadableSpan], list[str]]:
         """The spans that give rows, and what is wrong with those that should and can't."""
         try:
-            plain = unpacked(body, encoding, self.limits.max_bytes)
-            held.add(len(plain))
-            spans, faults = spans_in(plain, content_type)
+            plain = unpacked(body, encoding, self.limits.max_bytes, held.add)
+            held.add(len(plain) if plain.isascii() or content_type == PROTOBUF else 4 * len(plain))  # its texts
+            spans, faults = spans_in(plain, content_type, _scales(self.limits, held))
         except TooLargeError as error:
             raise _Answer(413, str(error)) from None
         except (ValueError, TypeError, AttributeError) as error:
@@ -184,7 +164,7 @@ class _Receiver:
         wanted = []
         for span in spans:
             if missing := lacks(span):
-                faults.append(f"span {span.name!r} lacks {', '.join(missing)}")
+                faults.append(f"span {span.name[:80]!r} lacks {', '.join(missing)}")
             else:
                 wanted.append(span)
         return wanted, faults
@@ -198,30 +178,22 @@ class _Receiver:
             return await asyncio.wait_for(waiting, self.limits.commit_seconds)
         except asyncio.TimeoutError:
             raise _Answer(503, "the warehouse did not answer in time", 5) from None
-        except BusyError as error:
-            raise _Answer(429, str(error), error.retry_after) from None
+        except BusyError:
+            raise
         except TransientError as error:
             retry_after = 5.0 if error.retry_after is None else error.retry_after
             raise _Answer(503, "the warehouse can't take rows now", retry_after) from None
 
 
-class _Held:
-    """The bytes that one request holds in memory, counted against the limit of all."""
+def _scales(limits: Limits, held: Share) -> Callable[[int], None]:
+    """Weighs what one body is decoded to: its elements are held, and limited."""
+    elements = 0
 
-    def __init__(self, receiver: _Receiver) -> None:
-        self._receiver, self._size = receiver, 0
+    def weigh(more: int) -> None:
+        nonlocal elements
+        elements += more
+        if elements > limits.max_elements:
+            raise TooLargeError(f"more than {limits.max_elements} spans, attributes and values")
+        held.add(more * ELEMENT_BYTES)
 
-    def add(self, size: int) -> None:
-        """Hold so many more.
-
-        Raises:
-            _Answer: 429, too much is held already.
-        """
-        self._size += size
-        if not self._receiver.hold(size):
-            raise _Answer(429, "too many requests at once", 1)
-
-    def release(self) -> None:
-        """The request is over."""
-        self._receiver.hold(-self._size)
-        self._size = 0
+    return weigh

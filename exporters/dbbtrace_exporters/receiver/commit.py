@@ -15,8 +15,9 @@ from opentelemetry.sdk.trace import ReadableSpan
 
 from dbbtrace.diagnostics import log
 from dbbtrace.errors import ConfigurationError, RefusedError, TransientError
+from dbbtrace_exporters.receiver.limits import BusyError
 
-__all__ = ["BusyError", "GroupCommit", "Refusals", "Store"]
+__all__ = ["GroupCommit", "Refusals", "Store"]
 
 Store = Callable[[Sequence[ReadableSpan]], None]
 """Returns when every span is stored; raises as ``WarehouseSpanExporter.deliver`` does. Storing again is harmless."""
@@ -29,10 +30,6 @@ _REPAIR_SECONDS = 30.0
 """When to ask again after a fault that only a person mends."""
 
 _Waiting = tuple[list[ReadableSpan], "Future[Refusals]"]
-
-
-class BusyError(TransientError):
-    """Too much waits here: the sender should slow down, the warehouse is well."""
 
 
 class GroupCommit:
@@ -50,7 +47,7 @@ class GroupCommit:
         self._thread.start()
 
     def submit(self, spans: list[ReadableSpan]) -> Future[Refusals]:
-        """A future that is done when the spans are stored. Cancelled before its turn, nothing is.
+        """A future that is done when the spans are stored. If it is cancelled before its turn, they are let go at once.
 
         Raises (at once, or from the future):
             TransientError: too much waits, or the store can't now; ``retry_after`` says when to ask again.
@@ -64,7 +61,15 @@ class GroupCommit:
             self._waiting.append((spans, future))
             self._spans_waiting += len(spans)
             self._changed.notify()
+        future.add_done_callback(lambda done: self._forget(spans, done) if done.cancelled() else None)
         return future
+
+    def _forget(self, spans: list[ReadableSpan], future: Future[Refusals]) -> None:
+        """Nobody waits for these any more: a warehouse that hangs must not have them pile up."""
+        with self._changed:
+            if (spans, future) in self._waiting:
+                self._waiting.remove((spans, future))
+                self._spans_waiting -= len(spans)
 
     def close(self, timeout: float | None = None) -> None:
         """Take no more, store what waits, stop."""
@@ -88,7 +93,7 @@ class GroupCommit:
                     return []
 
     def _taken(self) -> list[_Waiting]:
-        """All that waits, up to the size of a commit, but for what nobody waits for any more."""
+        """All that waits, up to the size of a commit, but not what was cancelled in this very moment."""
         group: list[_Waiting] = []
         size = 0
         while self._waiting and (not group or size + len(self._waiting[0][0]) <= MAX_COMMIT_SPANS):
@@ -119,8 +124,8 @@ class GroupCommit:
             self._store(spans)
         except RefusedError as error:
             if len(spans) == 1:
-                log.warning("span %r can't be stored: %s", spans[0].name, error)
-                return {id(spans[0]): f"span {spans[0].name!r}: {error}"}
+                log.warning("span %r can't be stored: %s", spans[0].name[:80], error)
+                return {id(spans[0]): f"span {spans[0].name[:80]!r}: {error}"}
         else:
             return {}
         middle = len(spans) // 2

@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from google.rpc.status_pb2 import Status
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
 from dbbtrace.sources.otlp.decode import Decoded, spans_of_json
-from dbbtrace_exporters.receiver.protobuf import gives_rows, spans_of_protobuf
+from dbbtrace_exporters.receiver.limits import TooLargeError
+from dbbtrace_exporters.receiver.protobuf import Weigh, gives_rows, spans_of_protobuf
 
-__all__ = ["JSON", "PROTOBUF", "TooLargeError", "accepted", "failed", "spans_in", "unpacked"]
+__all__ = ["JSON", "PROTOBUF", "accepted", "failed", "spans_in", "unpacked"]
 
 PROTOBUF = "application/x-protobuf"
 JSON = "application/json"
@@ -24,12 +25,14 @@ _CODES = {400: 3, 401: 16, 408: 4, 413: 8, 415: 3, 429: 8, 503: 14}
 """HTTP status → google.rpc.Code."""
 
 
-class TooLargeError(ValueError):
-    """The body, or what it unpacks to, is beyond the limit."""
+_CHUNK = 1 << 20
 
 
-def unpacked(body: bytes, encoding: str, max_bytes: int) -> bytes:
+def unpacked(body: bytes, encoding: str, max_bytes: int, hold: Callable[[int], None]) -> bytes:
     """The body without its gzip. A bomb is stopped at the limit, not unpacked and then measured.
+
+    Args:
+        hold: told of each piece that is unpacked; raises where too much is held already.
 
     Raises:
         TooLargeError: it is beyond the limit.
@@ -41,33 +44,42 @@ def unpacked(body: bytes, encoding: str, max_bytes: int) -> bytes:
     size = 0
     while body:  # a gzip file may have several members
         member = zlib.decompressobj(wbits=31)
-        try:
-            parts.append(member.decompress(body, max_bytes - size + 1))
-        except zlib.error as error:
-            raise ValueError(f"no gzip: {error}") from None
-        size += len(parts[-1])
-        if size > max_bytes:
-            raise TooLargeError(f"more than {max_bytes} bytes after gunzip")
-        if not member.eof:
-            raise ValueError("no gzip: it is cut off")
+        packed = body
+        while not member.eof:
+            try:
+                part = member.decompress(packed, _CHUNK)
+            except zlib.error as error:
+                raise ValueError(f"no gzip: {error}") from None
+            packed = member.unconsumed_tail
+            if not part and not member.eof:
+                raise ValueError("no gzip: it is cut off")
+            size += len(part)
+            if size > max_bytes:
+                raise TooLargeError(f"more than {max_bytes} bytes after gunzip")
+            hold(len(part))
+            parts.append(part)
         body = member.unused_data
     return b"".join(parts)
 
 
-def spans_in(body: bytes, content_type: str) -> Decoded:
+def spans_in(body: bytes, content_type: str, weigh: Weigh) -> Decoded:
     """The spans of an ExportTraceServiceRequest that give rows, and what is wrong with those left out.
+
+    Args:
+        weigh: told of what the body becomes, before it does; raises where that is too much.
 
     Raises:
         ValueError: the body is none.
     """
-    if content_type == JSON:
-        try:
-            document = json.loads(body) if body else {}
-        except RecursionError:
-            raise ValueError("JSON is nested too deeply") from None
-        spans, faults = spans_of_json(document)
-        return [span for span in spans if gives_rows(span.attributes or {})], faults
-    return spans_of_protobuf(body)
+    if content_type != JSON:
+        return spans_of_protobuf(body, weigh)
+    weigh(body.count(b",") + body.count(b"{") + body.count(b"["))  # no fewer than there are values in it
+    try:
+        document = json.loads(body) if body else {}
+    except RecursionError:
+        raise ValueError("JSON is nested too deeply") from None
+    spans, faults = spans_of_json(document)
+    return [span for span in spans if gives_rows(span.attributes or {})], faults
 
 
 def accepted(faults: Sequence[str], content_type: str) -> bytes:

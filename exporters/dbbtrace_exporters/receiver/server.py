@@ -21,14 +21,17 @@ from typing import Any
 from dbbtrace.diagnostics import log
 from dbbtrace.errors import ConfigurationError, UsageError
 from dbbtrace.settings import resolve
+from dbbtrace_exporters.receiver.connections import BACKLOG, Connections, Listener
+from dbbtrace_exporters.receiver.limits import Limits
+from dbbtrace_exporters.receiver.log_limit import limited
 
 __all__ = ["run_app", "serve"]
 
 _MIN_TOKEN = 16
 _READY_SECONDS = 5.0
 """How long /readyz goes by its last look: probes come often, and a warehouse is not to be kept awake by them."""
-_HEADER_SECONDS = 10.0
-"""Seconds in which a request's head must have come."""
+_TICK_SECONDS = 0.1
+"""How often the loop looks for a stop, and at connections that are late."""
 _GRACE_SECONDS = 40
 """Seconds that requests under way have when the receiver stops: body and commit, and some."""
 
@@ -80,7 +83,8 @@ def _path(path: str | os.PathLike[str] | None) -> str | None:
     return None if path is None else os.fspath(path)
 
 
-def _tls(certificate: str | None, key: str | None) -> ssl.SSLContext | None:
+def _tls(certificate: str | None, key: str | None) -> tuple[str, str] | None:
+    """The files for https, once they have been tried."""
     if not certificate and not key:
         return None
     if not certificate or not key:
@@ -90,7 +94,7 @@ def _tls(certificate: str | None, key: str | None) -> ssl.SSLContext | None:
         context.load_cert_chain(certificate, key)
     except (OSError, ssl.SSLError) as error:
         raise UsageError(f"{certificate} and {key} are no certificate and its key: {error}") from error
-    return context
+    return certificate, key
 
 
 def _listen(http: str) -> socket.socket:
@@ -100,17 +104,17 @@ def _listen(http: str) -> socket.socket:
         raise UsageError(f"{http!r} is no address to listen on; write e.g. 127.0.0.1:4318, or 0.0.0.0:4318")
     try:
         family, _, _, _, address = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)[0]
-        return socket.create_server(address[:2], family=family, backlog=2048)
+        return socket.create_server(address[:2], family=family, backlog=BACKLOG)
     except OSError as error:
         raise UsageError(f"can't listen on {http}: {error.strerror or error}") from error
 
 
-def _url(listener: socket.socket, tls: ssl.SSLContext | None) -> str:
+def _url(listener: socket.socket, tls: tuple[str, str] | None) -> str:
     host, port = listener.getsockname()[:2]
     return f"{'https' if tls else 'http'}://{f'[{host}]' if ':' in host else host}:{port}/v1/traces"
 
 
-def _check_token(token: str | None, listener: socket.socket, tls: ssl.SSLContext | None) -> None:
+def _check_token(token: str | None, listener: socket.socket, tls: tuple[str, str] | None) -> None:
     host = listener.getsockname()[0]
     loopback = ipaddress.ip_address(host.partition("%")[0]).is_loopback
     make_one = "python -c 'import secrets; print(secrets.token_urlsafe(32))' makes one"
@@ -179,77 +183,85 @@ class _Readiness:
 def run_app(
     app: Any,
     listener: socket.socket,
-    tls: ssl.SSLContext | None = None,
+    tls: tuple[str, str] | None = None,
     *,
+    limits: Limits | None = None,
     started: Callable[[], None] = lambda: None,
     stop: threading.Event | None = None,
 ) -> None:
-    """Serve an application of ``receiver_app`` on a socket until a signal or ``stop``."""
+    """Serve an application of ``make_app`` on a listening socket until a signal or ``stop``.
+
+    Args:
+        tls: PEM files of a certificate and its key.
+        limits: what to take of connections.
+    """
+    limits = limits or Limits()
+    connections = Connections(limits)
+    server = _server(connections.watched(app), limits, tls)
+    with limited() as log_limit, _signals_caught(), Listener(listener, connections) as counted:
+
+        def tick() -> None:
+            connections.close_late_ones()
+            log_limit.tell()
+
+        asyncio.run(_run(server, counted, tick, started, stop))
+
+
+def _server(app: Any, limits: Limits, tls: tuple[str, str] | None) -> Any:
     try:
         import uvicorn
-        from uvicorn.protocols.http.h11_impl import H11Protocol
     except ImportError as error:
         raise _missing(error) from error
-
-    class Impatient(H11Protocol):
-        """Closes a connection on which the head of a request takes too long: uvicorn itself waits for ever."""
-
-        _late: asyncio.TimerHandle | None = None
-
-        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-            super().connection_made(transport)
-            self._watch()
-
-        def data_received(self, data: bytes) -> None:
-            super().data_received(data)
-            self._watch()
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            super().connection_lost(exc)
-            if self._late is not None:
-                self._late.cancel()
-
-        def _watch(self) -> None:
-            if self.cycle is not None and not self.cycle.response_complete:
-                if self._late is not None:
-                    self._late.cancel()
-                    self._late = None
-            elif self._late is None:
-                self._late = self.loop.call_later(_HEADER_SECONDS, self.transport.close)
-
-    class Server(uvicorn.Server):
-        @contextlib.contextmanager
-        def capture_signals(self) -> Iterator[None]:
-            """SIGTERM ends in a clean return; uvicorn would raise it again afterwards."""
-            if threading.current_thread() is not threading.main_thread():
-                yield
-                return
-            before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGTERM, signal.SIGINT)}
-            try:
-                yield
-            finally:
-                for number, handler in before.items():
-                    signal.signal(number, handler)
-
-        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-            await super().startup(sockets)
-            if self.started:
-                started()
-
-        async def on_tick(self, counter: int) -> bool:
-            return await super().on_tick(counter) or (stop is not None and stop.is_set())
-
-    config = uvicorn.Config(
-        app,
-        http=Impatient,
-        ws="none",
-        lifespan="on",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_keep_alive=75,
-        timeout_graceful_shutdown=_GRACE_SECONDS,
+    certificate, key = tls or (None, None)
+    return uvicorn.Server(
+        uvicorn.Config(
+            app,
+            http="h11",
+            ws="none",
+            lifespan="on",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,  # a request is known by the address of its connection
+            backlog=BACKLOG,
+            timeout_keep_alive=limits.keep_alive_seconds,
+            timeout_graceful_shutdown=_GRACE_SECONDS,
+            ssl_certfile=certificate,
+            ssl_keyfile=key,
+        )
     )
-    config.load()
-    config.ssl = tls
-    Server(config).run([listener])
+
+
+async def _run(
+    server: Any,
+    listener: socket.socket,
+    tick: Callable[[], None],
+    started: Callable[[], None],
+    stop: threading.Event | None,
+) -> None:
+    """Run the server to its end; say when it takes requests, and end it when ``stop`` is set."""
+    serving = asyncio.ensure_future(server.serve([listener]))
+    told = False
+    while not serving.done():
+        await asyncio.wait([serving], timeout=_TICK_SECONDS)
+        if server.started and not told:
+            told = True
+            started()
+        if stop is not None and stop.is_set():
+            server.should_exit = True
+        tick()
+    await serving
+
+
+@contextlib.contextmanager
+def _signals_caught() -> Iterator[None]:
+    """uvicorn raises the signal that ended it again, once it has ended: here that ends nothing any more."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -130,18 +130,24 @@ def running(store: Store) -> Iterator[Callable[..., str]]:
         stop, up = threading.Event(), threading.Event()
         app = make_app(store, **options)
         start.commits.append(app.state.commit)  # type: ignore[attr-defined]
-        thread = threading.Thread(target=run_app, args=(app, listener), kwargs={"started": up.set, "stop": stop})
+        base = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        with_limits = {"started": up.set, "stop": stop, "limits": options.get("limits")}
+        thread = threading.Thread(target=run_app, args=(app, listener), kwargs=with_limits)
         thread.start()
         stops.append((stop, thread))
         assert up.wait(20)
-        return f"http://127.0.0.1:{listener.getsockname()[1]}"
+        return base
+
+    def stop_all() -> None:
+        store.gate.set()
+        for stop, thread in stops:
+            stop.set()
+            thread.join(60)
 
     start.commits = []  # type: ignore[attr-defined]
+    start.stop = stop_all  # type: ignore[attr-defined]
     yield start
-    store.gate.set()
-    for stop, thread in stops:
-        stop.set()
-        thread.join(60)
+    stop_all()
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import tracemalloc
 from urllib.parse import urlsplit
 
 import pytest
-from dbbtrace_exporters.receiver.app import Limits
+from dbbtrace_exporters.receiver.limits import ELEMENT_BYTES, Limits
 from google.rpc.status_pb2 import Status
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
@@ -220,20 +220,18 @@ def test_body_that_does_not_come(running) -> None:
     assert received.startswith(b"HTTP/1.1 408")
 
 
-def test_head_that_does_not_come(running, monkeypatch) -> None:
+def test_head_that_does_not_come(running) -> None:
     """Nor may a request's head take for ever, however it trickles."""
-    monkeypatch.setattr("dbbtrace_exporters.receiver.server._HEADER_SECONDS", 0.5)
-    with _connected(running()) as sender:
+    with _connected(running(limits=Limits(head_seconds=0.5))) as sender:
         sender.sendall(b"POST /v1/tra")
         time.sleep(0.2)
         sender.sendall(b"ces HTTP/1.1\r\nHo")
         assert sender.recv(100) == b""
 
 
-def test_connection_that_says_nothing(running, monkeypatch) -> None:
+def test_connection_that_says_nothing(running) -> None:
     """Nor is a connection kept on which nothing ever comes."""
-    monkeypatch.setattr("dbbtrace_exporters.receiver.server._HEADER_SECONDS", 0.5)
-    with _connected(running()) as sender:
+    with _connected(running(limits=Limits(head_seconds=0.5))) as sender:
         assert sender.recv(100) == b""
 
 
@@ -254,7 +252,8 @@ def test_too_much_at_once(running, store: Store) -> None:
     """Beyond what may be held in memory senders are told to slow down: 429 with Retry-After."""
     store.gate.clear()
     body = body_of(load())
-    url = running(limits=Limits(max_bytes_in_flight=3 * len(body))) + TRACES
+    weight = 2 * len(body) + ELEMENT_BYTES * sum(map(body.count, (b",", b"{", b"[")))
+    url = running(limits=Limits(max_memory=5 * weight // 2)) + TRACES
     first = threading.Thread(target=call, args=(url, body))
     first.start()
     assert store.entered.wait(20)

@@ -9,14 +9,16 @@ from typing import Any
 
 import pytest
 from dbbtrace_exporters.receiver import protobuf
+from dbbtrace_exporters.receiver.limits import TooLargeError
 from dbbtrace_exporters.receiver.protobuf import spans_of_protobuf
 from google.protobuf.message import DecodeError
-from hypothesis import example, given
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue, KeyValueList
 
 from dbbtrace.model.attributes import OPERATION, ROW_OPERATIONS
+from dbbtrace.sources.otlp import wire
 
 Message = Any
 
@@ -175,6 +177,11 @@ def _field(number: int, content: bytes) -> bytes:
     return bytes([number << 3 | 2]) + length + bytes([size]) + content
 
 
+def _many(field: bytes) -> bytes:
+    """So many that their objects would take far more memory than their bytes."""
+    return field * (400_000 // len(field))
+
+
 ODD = [
     pytest.param(b"", id="nothing"),
     pytest.param(b"\x0a\x01k", id="no value"),
@@ -220,6 +227,71 @@ def test_the_quick_way_reads_what_protobuf_reads(body: bytes) -> None:
 def test_the_quick_way_refuses_what_protobuf_refuses(body: bytes) -> None:
     """No byte that is wrong goes by unseen, and none that is right is refused."""
     assert repr(found(body)) == repr(expected(body))
+
+
+@pytest.fixture
+def tiny_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cut as if every body were large."""
+    monkeypatch.setattr(wire, "PIECE_BYTES", 16)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(requests())
+def test_a_large_body_is_read_in_pieces(tiny_pieces: None, body: bytes) -> None:
+    """Cut into pieces, a body holds the same spans and the same faults."""
+    assert repr(found(body)) == repr(expected(body))
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(damaged())
+def test_a_damaged_body_is_refused_in_pieces_too(tiny_pieces: None, body: bytes) -> None:
+    """What protobuf refuses whole is refused in pieces."""
+    assert expected(body) is not None or found(body) is None
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(_many(b"\x0a\x00"), id="resources"),
+        pytest.param(_field(1, _many(b"\x12\x00")), id="scopes"),
+        pytest.param(_field(1, _field(2, _many(b"\x12\x00"))), id="spans"),
+        pytest.param(_field(1, _field(2, _field(2, _many(b"\x4a\x00")))), id="attributes"),
+        pytest.param(_field(1, _field(2, _field(2, _many(b"\x5a\x00")))), id="events"),
+        pytest.param(_field(1, _field(2, _field(2, _many(b"\x6a\x00")))), id="links"),
+        pytest.param(_field(1, _field(2, _field(2, _field(11, _many(b"\x1a\x00"))))), id="attributes of an event"),
+        pytest.param(_field(1, _field(1, _many(b"\x0a\x00"))), id="attributes of a resource"),
+        pytest.param(load(_field(1, b"k") + _field(2, _field(5, _many(b"\x0a\x00")))), id="a list"),
+        pytest.param(load(_field(1, b"k") + _field(2, _field(6, _many(b"\x0a\x00")))), id="a map"),
+        pytest.param(b"".join([load()] * 20_000), id="loads"),
+        pytest.param(
+            b"".join([load(_field(1, b"k") + _field(2, _field(5, b"\x0a\x00" * 2000)))] * 100), id="lists in many loads"
+        ),
+        pytest.param(_many(b"\x98\x06\x01"), id="unknown fields"),
+    ],
+)
+def test_what_a_body_becomes_is_weighed_before_it_is_made(body: bytes) -> None:
+    """However the elements are wrapped: more than the limit are refused, and few are made by then."""
+    weighed = 0
+
+    def weigh(elements: int) -> None:
+        nonlocal weighed
+        weighed += elements
+        if weighed > 100_000:
+            raise TooLargeError("enough")
+
+    assert len(body) < 1_500_000
+    with pytest.raises(TooLargeError):
+        spans_of_protobuf(body, weigh)
+    assert weighed < 140_000
+
+
+@pytest.mark.parametrize("field", [2, 1000])
+def test_scopes_as_older_senders_wrote_them(field: int) -> None:
+    """OTLP before 0.15, and the field that 0.15 to 0.19 kept for it."""
+    scope = load()[2:][2:]
+    number = _field(field, scope) if field < 16 else b"\xc2\x3e" + _field(2, scope)[1:]
+    spans, faults = spans_of_protobuf(_field(1, number))
+    assert (len(spans), faults) == (1, [])
 
 
 @pytest.mark.parametrize("raw", ODD)
