@@ -31,7 +31,16 @@ if TYPE_CHECKING:
 
     from dbbtrace.delivery import Destination
 
-__all__ = ["AccessToken", "configure", "destinations", "exporter_named", "flush", "gives_rows", "shutdown"]
+__all__ = [
+    "AccessToken",
+    "configure",
+    "destinations",
+    "exporter_named",
+    "flush",
+    "gives_rows",
+    "shutdown",
+    "takes_spans",
+]
 
 AccessToken = str | Callable[[], str]
 """A token for ``https://database.windows.net/.default``, or a function that gives a fresh one."""
@@ -181,6 +190,7 @@ def destinations(settings: Settings, access_token: AccessToken | None = None) ->
                 otlp_name(endpoint, protocol),
                 lambda: exporter_named("dbb_otlp", endpoint=endpoint, protocol=protocol),
                 rows=False,
+                wants=takes_spans,
                 ahead=True,
             )
         )
@@ -188,8 +198,14 @@ def destinations(settings: Settings, access_token: AccessToken | None = None) ->
 
 
 def gives_rows(span: ReadableSpan) -> bool:
-    """Whether the span is an operation that may give rows."""
-    return (span.attributes or {}).get(key.OPERATION) in key.ROW_OPERATIONS
+    """Whether the span is for a warehouse: an operation that may give rows, which don't come later."""
+    attributes = span.attributes or {}
+    return attributes.get(key.OPERATION) in key.ROW_OPERATIONS and attributes.get(key.AUDIENCE) != key.FOR_SPANS
+
+
+def takes_spans(span: ReadableSpan) -> bool:
+    """Whether the span is for any other destination: all are, but those that were there before."""
+    return (span.attributes or {}).get(key.AUDIENCE) != key.FOR_ROWS
 
 
 def _given(exporters: Sequence[SpanExporter]) -> list[Destination]:
@@ -200,7 +216,7 @@ def _given(exporters: Sequence[SpanExporter]) -> list[Destination]:
         name = exporter_name(exporter)
         names.append(name if name not in names else f"{name} #{len(names) + 1}")
     return [
-        Destination(name, partial(_itself, exporter), rows=False)
+        Destination(name, partial(_itself, exporter), rows=False, wants=takes_spans)
         for name, exporter in zip(names, exporters, strict=True)
     ]
 

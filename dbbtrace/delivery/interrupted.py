@@ -5,6 +5,8 @@ Pure: the same start line always gives the same span, whoever closes it.
 
 from __future__ import annotations
 
+from typing import Any
+
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import Status, StatusCode
 
@@ -22,7 +24,12 @@ _STATUS = {
 
 
 def interrupted(span: ReadableSpan, owner: str, last_sign: int) -> ReadableSpan:
-    """The span, ended at its owner's last sign of life (nanoseconds since the Unix epoch)."""
+    """The span, ended at its owner's last sign of life (nanoseconds since the Unix epoch).
+
+    One that had ended and only waited for its rows is as it was.
+    """
+    if (ended_at := _ended_at(span)) is not None:
+        return _ended(span, dict(span.attributes or {}), ended_at)
     end = max(last_sign, span.start_time or 0)
     who = Owner.parse(owner)
     process = f"process {who.pid} on {who.host}" if who else "its process"
@@ -35,6 +42,18 @@ def interrupted(span: ReadableSpan, owner: str, last_sign: int) -> ReadableSpan:
         attributes[key.CICD_TASK_RUN_RESULT] = "error"
     attributes[key.ERROR_TYPE] = key.INTERRUPTED
     attributes[key.ERROR_MESSAGE] = message
+    return _ended(span, attributes, end)
+
+
+def _ended_at(span: ReadableSpan) -> int | None:
+    """When the span had ended, if it is one whose rows were to come later."""
+    attributes = span.attributes or {}
+    ended_at = attributes.get(key.ENDED_AT)
+    return ended_at if attributes.get(key.AUDIENCE) == key.FOR_ROWS and isinstance(ended_at, int) else None
+
+
+def _ended(span: ReadableSpan, attributes: dict[str, Any], end: int) -> ReadableSpan:
+    failed = key.ERROR_TYPE in attributes
     return ReadableSpan(
         name=span.name,
         context=span.context,
@@ -44,7 +63,7 @@ def interrupted(span: ReadableSpan, owner: str, last_sign: int) -> ReadableSpan:
         events=span.events,
         links=span.links,
         kind=span.kind,
-        status=Status(StatusCode.ERROR, message),
+        status=Status(StatusCode.ERROR, str(attributes.get(key.ERROR_MESSAGE, ""))) if failed else Status(),
         start_time=span.start_time,
         end_time=end,
         instrumentation_scope=span.instrumentation_scope,

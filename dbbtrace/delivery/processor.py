@@ -170,8 +170,8 @@ class Delivery(SpanProcessor):
 
     @property
     def takes_all(self) -> bool:
-        """Whether some destination takes every span, those that give no row too."""
-        return any(each.wants is None for each in self._destinations)
+        """Whether some destination takes spans that give no row too."""
+        return any(not each.rows for each in self._destinations)
 
     def claim(self, name: str) -> bool:
         """True for the first caller of this name among all processes that share the journal directory, for 7 days."""

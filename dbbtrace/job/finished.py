@@ -11,7 +11,7 @@ from typing import Any
 
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
+from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
 from dbbtrace.diagnostics import guard
 from dbbtrace.job.scope import Scope, parent_of
@@ -86,6 +86,7 @@ def finished(
     attributes: dict[str, Any],
     parent: SpanContext | None,
     error: tuple[str, str] | None,
+    links: tuple[Link, ...] = (),
 ) -> ReadableSpan:
     """A finished span that carries these attributes, without None, and no others; the rest is as in ``fact``."""
     return ReadableSpan(
@@ -94,7 +95,7 @@ def finished(
         parent=parent,
         resource=runtime.current().provider.resource,
         attributes=attributes,
-        links=scope.links,
+        links=(*scope.links, *links) if links else scope.links,
         kind=SpanKind.INTERNAL,
         status=Status(StatusCode.ERROR, error[1]) if error is not None else _UNSET,
         start_time=start,

@@ -1,9 +1,10 @@
-"""Reads dbt's artifacts: only the fields that rows and spans hold, whatever else stands in the file.
+"""Reads dbt's artifacts: only the fields that rows and spans hold, whatever else is in the file.
 
-Unknown keys are passed by, missing ones are None, and a value of the wrong kind costs only itself. ``args.vars``,
-``args.invocation_command`` and ``metadata.env`` can hold passwords: no field here takes them in, and no message
-quotes what a file holds. Most of a file is never made into objects, which takes a fifth of the time of doing so, and
-hardly more memory than the file; for that msgspec is needed, which is imported only when an artifact is read.
+Unknown keys are ignored, missing ones are None, and a value of the wrong kind costs only itself. ``args.vars``,
+``args.invocation_command`` and ``metadata.env`` can hold passwords: no field here takes them in, but for the one
+variable that dbbtrace sets itself, and no message quotes what a file holds. Most of a file is never made into
+objects, which takes a fifth of the time of doing so, and hardly more memory than the file; for that msgspec is
+needed, which is imported only when an artifact is read.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ __all__ = ["ManifestNode", "Metadata", "NodeResult", "Results", "read_manifest",
 OLDEST, NEWEST = 4, 6
 """Schema versions of run_results.json that are known: dbt 1.5 writes 4, dbt 1.8 and newer 6."""
 
+INVOCATION_VARIABLE = "DBBTRACE_SPAN"
+"""In the environment DBT_ENV_CUSTOM_ENV_DBBTRACE_SPAN; dbt writes such variables into its artifacts."""
+
 _SCHEMA = re.compile(r"/dbt/([a-z-]+)/v(\d+)\.json$")
 _VERSION = re.compile(r"(\d+)\.(\d+)")
 _KINDS = ("run-results", "sources")
@@ -31,6 +35,13 @@ _KINDS = ("run-results", "sources")
 Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Seconds = Annotated[float, Meta(ge=0, lt=1e9)]
 UniqueId = Annotated[str, Meta(min_length=1)]
+
+
+class Environment(Struct, gc=False):
+    """Of the environment that dbt was given, only what dbbtrace put there."""
+
+    span: str | None = field(default=None, name=INVOCATION_VARIABLE)
+    """Span id of the invocation, where dbbtrace ran dbt as a child."""
 
 
 class Metadata(Struct, gc=False):
@@ -41,6 +52,7 @@ class Metadata(Struct, gc=False):
     generated_at: str | None = None
     invocation_id: str | None = None
     invocation_started_at: str | None = None
+    env: Environment | None = None
 
     @property
     def artifact(self) -> tuple[str, int] | None:
@@ -110,6 +122,7 @@ class NodeResult(Struct, gc=False):
     error: str | None = None
     snapshotted_at: str | None = None
     max_loaded_at: str | None = None
+    max_loaded_at_time_ago_in_s: float | None = None
     criteria: Criteria | None = None
 
 
@@ -147,6 +160,9 @@ class ManifestNode(Struct, gc=False):
     """One node of manifest.json."""
 
     resource_type: str | None = None
+    name: str | None = None
+    identifier: str | None = None
+    """Of a source: what its table is called, where the name is not."""
     depends_on: DependsOn | None = None
 
     @property
@@ -160,6 +176,7 @@ class Manifest(Struct, gc=False):
 
     metadata: Metadata | None = None
     nodes: dict[str, ManifestNode] | None = None
+    sources: dict[str, ManifestNode] | None = None
     unit_tests: dict[str, ManifestNode] | None = None
     exposures: dict[str, ManifestNode] | None = None
     saved_queries: dict[str, ManifestNode] | None = None
@@ -201,7 +218,7 @@ def read_manifest(file: Path, invocation_id: str | None) -> dict[str, ManifestNo
     """The nodes of the manifest by unique_id; none, with a log line, where it is of no use.
 
     Args:
-        invocation_id: of the results; a manifest that another invocation wrote is passed by. None: take any.
+        invocation_id: of the results; a manifest that another invocation wrote is ignored. None: take any.
     """
     try:  # UsageError is a ValueError, and so is a path with a NUL
         manifest = _parse(Manifest, file.read_bytes(), file, "the results are recorded without it")
@@ -216,7 +233,14 @@ def read_manifest(file: Path, invocation_id: str | None) -> dict[str, ManifestNo
     except (OSError, ValueError) as error:
         log.warning("%s", error)
         return {}
-    sections = (manifest.nodes, manifest.unit_tests, manifest.exposures, manifest.saved_queries, manifest.functions)
+    sections = (
+        manifest.nodes,
+        manifest.sources,
+        manifest.unit_tests,
+        manifest.exposures,
+        manifest.saved_queries,
+        manifest.functions,
+    )
     return {unique_id: node for section in sections if section for unique_id, node in section.items()}
 
 

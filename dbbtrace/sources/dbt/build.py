@@ -14,43 +14,23 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanContext
 
 from dbbtrace.job.finished import fact, finished
+from dbbtrace.job.lineage import lineage_of
 from dbbtrace.job.scope import Scope
 from dbbtrace.model import attributes as key
-from dbbtrace.model.identity import dbt_identity, span_ids
-from dbbtrace.model.times import NANOS, iso_utc
+from dbbtrace.model.times import NANOS
 from dbbtrace.sources.dbt.causes import FAILURES, skip_causes
-from dbbtrace.sources.dbt.terms import (
-    age_of,
-    command_of,
-    error_of,
-    label_of,
-    moment,
-    relation_parts,
-    rows_affected_of,
-    selection_of,
-    status_of,
-    without_colours,
-)
+from dbbtrace.sources.dbt.identities import Identities
+from dbbtrace.sources.dbt.nodes import Nodes, Period, Stages, stages_of
+from dbbtrace.sources.dbt.terms import command_of, moment, selection_of, status_of
 
 if TYPE_CHECKING:
     from dbbtrace.sources.dbt.artifacts import ManifestNode, NodeResult, Results
 
-__all__ = ["build_spans"]
+__all__ = ["build_spans", "shared_attributes", "stage_spans"]
 
 _BATCH = 250
 """Spans that are handed over together: the first are on their way before the last are made, and each is written while
 the processor still has it at hand (30 → 27 µs a node)."""
-_UPSTREAM = "Skipped due to upstream failure"
-"""What Fusion says of every skipped node, and dbt-core leaves unsaid."""
-_STAGE_KEYS = {
-    "compile": (key.DBT_COMPILE_STARTED_AT, key.DBT_COMPILE_COMPLETED_AT),
-    "execute": (key.DBT_EXECUTE_STARTED_AT, key.DBT_EXECUTE_COMPLETED_AT),
-}
-
-Stages = dict[str, tuple[int, int | None]]
-"""Start and, if known, end of each stage that dbt timed."""
-Period = tuple[int, int]
-"""Start and end of a node's span."""
 
 
 def build_spans(
@@ -71,30 +51,79 @@ def build_spans(
     return _Build(scope, results, manifest, written_at).batches(with_stages)
 
 
+def shared_attributes(
+    scope: Scope, *, invocation_id: str | None, generated_at: int | None, select: str
+) -> dict[str, Any]:
+    """What the invocation and all its nodes say alike."""
+    shared = {
+        **scope.inherited(),
+        key.OPERATION: key.OPERATION_DBT_NODE,
+        key.WORKLOAD: "transformation",
+        key.DBT_GENERATED_AT: generated_at,
+        key.DBT_SELECT: scope.select or select,
+        key.DBT_INVOCATION_ID: invocation_id,
+    }
+    return {attribute: value for attribute, value in shared.items() if value is not None}
+
+
+def stage_spans(
+    scope: Scope, told: Mapping[str, Any], stages: Stages, period: Period, parent: SpanContext | None
+) -> Iterable[ReadableSpan]:
+    """The stages of a node, whose span says what is told."""
+    for stage, (start, end) in stages.items():
+        yield fact(
+            scope,
+            name=stage,
+            operation=key.OPERATION_DBT_STAGE,
+            identity=f"{told[key.IDENTITY]}\n{stage}",
+            start=start,
+            end=period[1] if end is None else end,
+            attributes={
+                key.WORKLOAD: "transformation",
+                key.DBT_INVOCATION_ID: told.get(key.DBT_INVOCATION_ID),
+                key.DBT_UNIQUE_ID: told[key.DBT_UNIQUE_ID],
+            },
+            parent=parent,
+        )
+
+
 class _Build:
     def __init__(self, scope: Scope, results: Results, manifest: Mapping[str, ManifestNode], written_at: int) -> None:
+        about = results.about
         self.scope = scope
         self.results = results
         self.manifest = manifest
         self.nodes = results.nodes
         self.words = [status_of(node) for node in self.nodes]
         self.statuses = {node.unique_id: word for node, word in zip(self.nodes, self.words, strict=True)}
-        self.generated_at = moment(results.about.generated_at) or written_at
-        self.fusion = (results.about.version or (1, 0)) >= (2, 0)
-        self.freshness = results.freshness
-        self.shared = {
-            **scope.inherited(),
-            key.OPERATION: key.OPERATION_DBT_NODE,
-            key.WORKLOAD: "transformation",
-            key.DBT_GENERATED_AT: self.generated_at,
-            key.DBT_SELECT: scope.select or selection_of(results),
-        }
-        if results.about.invocation_id is not None:
-            self.shared[key.DBT_INVOCATION_ID] = results.about.invocation_id
+        self.generated_at = moment(about.generated_at) or written_at
+        self.identities = Identities(
+            scope.trace_id, about.invocation_id, self.generated_at, about.env.span if about.env else None
+        )
+        self.shared = shared_attributes(
+            scope,
+            invocation_id=about.invocation_id,
+            generated_at=self.generated_at,
+            select=selection_of(results),
+        )
+        self.made = Nodes(
+            scope,
+            self.identities,
+            self.shared,
+            manifest,
+            self.statuses,
+            fusion=(about.version or (1, 0)) >= (2, 0),
+            freshness=results.freshness,
+        )
 
     def batches(self, with_stages: bool) -> Iterator[list[ReadableSpan]]:
-        stages = list(map(self._stages, self.nodes, self.words))
-        periods = list(map(self._period, self.nodes, self.words, stages))
+        stages = [
+            stages_of(node, word, fusion=self.made.fusion) for node, word in zip(self.nodes, self.words, strict=True)
+        ]
+        periods = [
+            self.made.period_of(node, word, timed, self.generated_at)
+            for node, word, timed in zip(self.nodes, self.words, stages, strict=True)
+        ]
         invocation = self._invocation(periods)
         assert invocation.context is not None
         found = [invocation]
@@ -104,71 +133,28 @@ class _Build:
             span = self._node(node, word, timed, period, who, invocation.context)
             found.append(span)
             if with_stages:
-                found += self._stage_spans(node, timed, period, who[0], span)
-            if len(found) > _BATCH - 1 - len(_STAGE_KEYS):
+                found += stage_spans(self.scope, span.attributes or {}, timed, period, span.context)
+            if len(found) > _BATCH - 3:  # room for one more node and its two stages
                 yield found
                 found = []
         yield found
 
-    # -- who is who -----------------------------------------------------------------------------------------
-
-    @cached_property
-    def distinction(self) -> str:
-        """generated_at, where the invocation id tells nothing: Fusion, joined to our trace, has the trace's own id
-        in each of its invocations."""
-        invocation_id = self.results.about.invocation_id
-        if invocation_id and invocation_id.replace("-", "").lower() != f"{self.scope.trace_id:032x}":
-            return ""
-        return iso_utc(self.generated_at)
-
-    def _identity(self, unique_id: str) -> str:
-        return dbt_identity(self.results.about.invocation_id or "", unique_id, self.distinction)
-
     def _identities(self) -> Iterator[tuple[str, int]]:
         """Identity and span id of each node, in the file's order. dbt writes no unique_id twice; if it does, both are
         kept."""
-        end = f"\n{self.distinction}"
-        beginning = self._identity("").removesuffix(end)
-        span_id = span_ids(self.scope.trace_id, beginning)
         seen: dict[str, int] = {}
         for node in self.nodes:
-            unique_id = node.unique_id
-            seen[unique_id] = times = seen.get(unique_id, 0) + 1
-            rest = f"{unique_id}{end}" if times == 1 else f"{unique_id}#{times}{end}"
-            yield beginning + rest, span_id(rest)
+            seen[node.unique_id] = times = seen.get(node.unique_id, 0) + 1
+            unique_id = node.unique_id if times == 1 else f"{node.unique_id}#{times}"
+            yield self.identities.identity_of(unique_id), self.identities.span_id_of(unique_id)
 
     @cached_property
     def causes(self) -> dict[str, str]:
         return skip_causes(self.statuses, self.manifest)
 
-    # -- times ----------------------------------------------------------------------------------------------
-
-    def _stages(self, node: NodeResult, word: str) -> Stages:
-        """The stages that dbt timed. A run-operation's only stage may be named after its macro: it is its execution."""
-        if word == "skipped":
-            return {}  # Fusion invents times for what never ran
-        stages: Stages = {}
-        for timing in node.timing or ():
-            start = moment(timing.started_at)
-            if start is not None:
-                name = timing.name if timing.name in _STAGE_KEYS else "execute"
-                stages.setdefault(name or "execute", (start, moment(timing.completed_at)))
-        unmeasured = self.fusion and word == "error" and not node.execution_time
-        if unmeasured and all(start == end for start, end in stages.values()):
-            return {}  # Fusion gave up before any node ran, and stamped them all with one moment
-        return stages
-
-    def _period(self, node: NodeResult, word: str, stages: Stages) -> Period:
-        """Start and end of the node's span. A node takes longer than its stages together."""
-        took = int((node.execution_time or 0.0) * NANOS)
-        if not stages:
-            end = moment(node.snapshotted_at) or self.generated_at
-            took = 1 if word == "skipped" else max(took, 1)  # no span is without duration, see fact()
-            return max(end - took, 0), end
-        first = min([start for start, _ in stages.values()])
-        return first, max([first + took, *[max(end or 0, start + 1) for start, end in stages.values()]])
-
-    # -- spans ----------------------------------------------------------------------------------------------
+    def _cause_of(self, node: NodeResult, word: str) -> tuple[str, str] | None:
+        cause = self.causes.get(node.unique_id) if word == "skipped" else None
+        return (cause, self.statuses[cause]) if cause is not None else None
 
     def _invocation(self, periods: list[Period]) -> ReadableSpan:
         about, command = self.results.about, command_of(self.results)
@@ -180,13 +166,15 @@ class _Build:
         return fact(
             self.scope,
             name=name,
-            operation=key.OPERATION_STEP,
-            identity=self._identity(""),
+            operation=key.OPERATION_DBT_INVOCATION,
+            identity=self.identities.identity_of(""),
+            span_id=self.identities.invocation_span_id,
             start=max(start if started is None else min(start, started), 0),
             end=end,
             attributes={
                 **self.shared,
-                key.OPERATION: key.OPERATION_STEP,
+                key.OPERATION: key.OPERATION_DBT_INVOCATION,
+                key.DBT_NODES: len(self.nodes),
                 key.DBT_VERSION: about.dbt_version,
                 key.DBT_COMMAND: command or None,
                 key.CICD_TASK_NAME: name,
@@ -212,79 +200,16 @@ class _Build:
         who: tuple[str, int],
         invocation: SpanContext,
     ) -> ReadableSpan:
-        unique_id, never_ran = node.unique_id, word == "skipped"
-        name, message = label_of(unique_id), self._message(node, word)
-        response, known, relation = node.adapter_response, self.manifest.get(unique_id), node.relation_name
-        error = error_of(word, message)
-        attributes: dict[str, Any] = {
-            **self.shared,
-            key.IDENTITY: who[0],
-            key.CICD_TASK_NAME: name,
-            key.CICD_TASK_RUN_RESULT: "skip" if never_ran else "failure" if word in FAILURES else "success",
-            key.DBT_UNIQUE_ID: unique_id,
-            key.DBT_RESOURCE_TYPE: (known and known.resource_type) or unique_id.split(".", 1)[0],
-        }
-        sometimes = (
-            (key.STATUS, word or None),
-            (key.DBT_THREAD_ID, node.thread_id),
-            (key.DBT_EXECUTION_TIME, 0.0 if never_ran else node.execution_time),
-            (key.DBT_FAILURES, node.failures),
-            (key.DBT_COMPILED, node.compiled),
-            (key.DBT_RELATION_NAME, relation),
-            (key.DBT_ADAPTER_MESSAGE, response and response.message),
-            (key.DBT_ROWS_AFFECTED, response and rows_affected_of(response)),
-            (key.DBT_MESSAGE, message),
-            (key.DBT_DEPENDS_ON, (known and known.parents) or None),
-        )
-        attributes.update([pair for pair in sometimes if pair[1] is not None])
-        if relation:
-            namespace, attributes[key.DB_COLLECTION_NAME] = relation_parts(relation)
-            if namespace is not None:
-                attributes[key.DB_NAMESPACE] = namespace
-        for stage, (start, end) in stages.items():
-            started_at, completed_at = _STAGE_KEYS[stage]
-            attributes[started_at] = start
-            if end is not None:
-                attributes[completed_at] = end
-        if error is not None:
-            attributes[key.ERROR_TYPE], attributes[key.ERROR_MESSAGE] = error
+        told = self.made.told(node, word, stages, who[0], self._cause_of(node, word))
+        lineage_of(self.scope.trace_id).nodes[node.unique_id] = who[1]
         return finished(
             self.scope,
-            name=name,
+            name=told.name,
             span_id=who[1],
             start=period[0],
             end=period[1],
-            attributes=attributes,
+            attributes=told.attributes,
             parent=invocation,
-            error=error,
+            error=told.error,
+            links=self.made.links_of(node.unique_id),
         )
-
-    def _stage_spans(
-        self, node: NodeResult, stages: Stages, period: Period, identity: str, parent: ReadableSpan
-    ) -> Iterable[ReadableSpan]:
-        for stage, (start, end) in stages.items():
-            yield fact(
-                self.scope,
-                name=stage,
-                operation=key.OPERATION_DBT_STAGE,
-                identity=f"{identity}\n{stage}",
-                start=start,
-                end=period[1] if end is None else end,
-                attributes={
-                    key.WORKLOAD: "transformation",
-                    key.DBT_INVOCATION_ID: self.results.about.invocation_id,
-                    key.DBT_UNIQUE_ID: node.unique_id,
-                },
-                parent=parent.context,
-            )
-
-    def _message(self, node: NodeResult, word: str) -> str | None:
-        """dbt's message, or ours where it leaves unsaid why: the failure above a skipped node, the age of a source."""
-        message = node.message if node.message is not None else node.error
-        if message is None and self.freshness and word in ("warn", "error"):
-            return age_of(node, word)
-        if word == "skipped" and (message is None or message.startswith(_UPSTREAM)):
-            cause = self.causes.get(node.unique_id)
-            if cause is not None:
-                return f"{_UPSTREAM}: {cause} ({self.statuses[cause]})"
-        return without_colours(message) if message is not None else None

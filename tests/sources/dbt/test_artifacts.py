@@ -162,7 +162,7 @@ def test_the_invocation_is_the_parent_of_its_nodes_and_spans_them(file):
     """One span above all nodes, named after the command, in error if a node failed."""
     document = load(file)
     _, captured = record(file)
-    (above,) = captured.operations(key.OPERATION_STEP)
+    (above,) = captured.operations(key.OPERATION_DBT_INVOCATION)
     assert above.name == f"dbt {document['args']['which']}"
     assert above.attributes[key.DBT_VERSION] == document["metadata"]["dbt_version"]
     for span in nodes(captured).values():
