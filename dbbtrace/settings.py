@@ -77,8 +77,8 @@ def _seconds(value: object) -> float:
 
 def _protocol(value: object) -> str:
     text = _text(value)
-    if text not in ("http/protobuf", "grpc"):
-        raise ValueError("write http/protobuf or grpc")
+    if text not in ("http/protobuf", "http/json", "grpc"):
+        raise ValueError("write http/protobuf, http/json or grpc")
     return text
 
 
@@ -113,7 +113,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("otlp_endpoint", ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"), _text, None,
             "OTLP backend that gets the spans too, e.g. http://localhost:4318."),
     Setting("otlp_protocol", ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"), _protocol,
-            "http/protobuf", "http/protobuf or grpc."),
+            "http/protobuf", "http/protobuf, http/json or grpc."),
     Setting("forward", ("DBBTRACE_FORWARD",), _flag, True, "0 to keep spans from the OTLP backend."),
     Setting("receiver_token", ("DBBTRACE_RECEIVER_TOKEN",), _text, None,
             "Bearer token that senders to `dbbtrace serve` must show.", secret=True),

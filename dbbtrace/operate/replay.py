@@ -58,7 +58,7 @@ def replay_run(
     Args:
         run_id: the run.
         endpoint: e.g. ``http://localhost:4318``; else OTEL_EXPORTER_OTLP_ENDPOINT.
-        protocol: http/protobuf or grpc; else OTEL_EXPORTER_OTLP_PROTOCOL.
+        protocol: http/protobuf, http/json or grpc; else OTEL_EXPORTER_OTLP_PROTOCOL.
         progress: told how many spans have been sent, and how many there are.
 
     Raises:

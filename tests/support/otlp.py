@@ -1,4 +1,4 @@
-"""Real OTLP receivers, in this process on a free port: gRPC and HTTP/protobuf.
+"""Real OTLP receivers, in this process on a free port: gRPC, and HTTP with protobuf or JSON.
 
 They keep the spans they accept, as plain objects, and answer badly when told to:
 
@@ -12,7 +12,9 @@ answers.
 
 from __future__ import annotations
 
+import base64
 import gzip
+import json
 import socket
 import threading
 import zlib
@@ -118,6 +120,18 @@ def _attributes(pairs: Any) -> dict[str, Any]:
     return {pair.key: _value(pair.value) for pair in pairs}
 
 
+def request_of_json(body: bytes) -> Any:
+    """The ExportTraceServiceRequest of a JSON body: OTLP writes ids in hex, protobuf's own JSON in base64."""
+    from google.protobuf import json_format
+    from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+    def in_base64(fields: dict[str, Any]) -> dict[str, Any]:
+        ids = {name: fields[name] for name in ("traceId", "spanId", "parentSpanId") if name in fields}
+        return fields | {name: base64.b64encode(bytes.fromhex(value)).decode() for name, value in ids.items()}
+
+    return json_format.ParseDict(json.loads(body, object_hook=in_base64), ExportTraceServiceRequest())
+
+
 def plain_spans(request: Any) -> list[Span]:
     """The spans of an ExportTraceServiceRequest."""
     return [
@@ -150,6 +164,7 @@ class Request:
     headers: dict[str, str]
     spans: list[Span]
     size: int
+    """Bytes of the body, unpacked."""
     path: str = ""
 
 
@@ -158,6 +173,8 @@ class Receiver:
 
     endpoint: str
     """Base URL, for OTEL_EXPORTER_OTLP_ENDPOINT."""
+    protocol: str
+    """How the tests are to send, for OTEL_EXPORTER_OTLP_PROTOCOL."""
 
     def __init__(self) -> None:
         self.spans: list[Span] = []
@@ -230,22 +247,26 @@ class _Handler(BaseHTTPRequestHandler):
         )
         from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-        request = ExportTraceServiceRequest.FromString(plain)
+        is_json = headers["content-type"] == "application/json"
+        request = request_of_json(plain) if is_json else ExportTraceServiceRequest.FromString(plain)
         return self._respond(self.receiver.take(request, headers, len(plain), self.path))
 
     def _respond(self, answer: Answer) -> None:
+        from google.protobuf import json_format
         from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
-        body = answer.message.encode()
+        body, content_type = answer.message.encode(), answer.content_type
         if answer.status == 200 and answer.content_type == "application/x-protobuf":
             response = ExportTraceServiceResponse()
             if answer.rejected or answer.message:
                 response.partial_success.rejected_spans = answer.rejected
                 response.partial_success.error_message = answer.message
             body = response.SerializeToString()
+            if self.headers.get("Content-Type") == "application/json":
+                content_type, body = "application/json", json_format.MessageToJson(response).encode()
         try:
             self.send_response(answer.status)
-            self.send_header("Content-Type", answer.content_type)
+            self.send_header("Content-Type", content_type)
             self.send_header("Content-Length", str(len(body)))
             if answer.retry_after is not None:
                 self.send_header("Retry-After", f"{answer.retry_after:g}")
@@ -284,7 +305,9 @@ class _Server(ThreadingHTTPServer):
 
 
 class HttpReceiver(Receiver):
-    """OTLP/HTTP with protobuf, on a free port of the loopback."""
+    """OTLP/HTTP with protobuf or JSON, on a free port of the loopback."""
+
+    protocol = "http/protobuf"
 
     def __init__(self, *, port: int = 0, path: str = "/v1/traces", max_bytes: int = 20 << 20, ssl: Any = None) -> None:
         super().__init__()
@@ -304,6 +327,8 @@ class HttpReceiver(Receiver):
 
 class GrpcReceiver(Receiver):
     """OTLP/gRPC, on a free port of the loopback."""
+
+    protocol = "grpc"
 
     def __init__(self, *, port: int = 0, max_bytes: int = 4 << 20, credentials: Any = None) -> None:
         super().__init__()
@@ -355,6 +380,36 @@ def _details(answer: Answer) -> bytes:
     retry.retry_delay.FromNanoseconds(round((answer.retry_after or 0) * 1e9))
     status.details.add().Pack(retry)
     return status.SerializeToString()
+
+
+@contextmanager
+def talker(*, answer: bytes, again: bytes = b"", pause: float = 0.0) -> Iterator[tuple[str, list[int]]]:
+    """A base URL where each connection gets these bytes, then others again and again, until it is closed.
+
+    Also a list with one number for each connection that has ended: how many bytes it took. Requests are not read.
+    """
+    taken: list[int] = []
+    stop = threading.Event()
+
+    def serve(connection: socket.socket) -> None:
+        count = 0
+        with connection, suppress(OSError):
+            connection.recv(1)
+            connection.sendall(answer)
+            while again and not stop.wait(pause):
+                connection.sendall(again)
+                count += len(again)
+        taken.append(count)
+
+    def accept() -> None:
+        with suppress(OSError):
+            while True:
+                threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=accept, daemon=True).start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}", taken
+        stop.set()
 
 
 @contextmanager

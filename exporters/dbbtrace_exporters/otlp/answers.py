@@ -14,10 +14,26 @@ from datetime import timezone
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+import orjson
+
 from dbbtrace.errors import ConfigurationError, DbbtraceError, RefusedError, TransientError
 from dbbtrace.settings import masked
 
-__all__ = ["grpc_error", "http_error", "no_answer", "partial_success_error", "retry_after_seconds", "transport_error"]
+__all__ = [
+    "MAX_ANSWER_BYTES",
+    "answer_error",
+    "grpc_error",
+    "http_error",
+    "no_answer",
+    "partial_success_error",
+    "retry_after_seconds",
+    "transport_error",
+]
+
+MAX_ANSWER_BYTES = 1 << 20
+"""Bytes of an answer that are read, packed and unpacked. OTLP's answers have a few hundred."""
+_LONGEST_WAIT = 86400.0
+"""Seconds, whatever Retry-After says."""
 
 _REFUSED = frozenset({400, 413, 422})
 _LATER = frozenset({408, 425, 429})
@@ -30,13 +46,24 @@ _TOO_LARGE = ("larger than max", "exceeds maximum", "too large", "message length
 _TLS_FAULTS = ("certificate", "ssl_error", "handshake", "wrong_version")
 
 
-def http_error(status: int, headers: Mapping[str, str], body: str, destination: str) -> DbbtraceError | None:
-    """The error that an HTTP answer means; None: success, as far as the status tells."""
-    said = f"{destination} answered {status}{_quoted(body)}"
+def http_error(status: int, headers: Mapping[str, str], body: bytes | None, destination: str) -> DbbtraceError | None:
+    """The error that an HTTP answer means; None: all spans were accepted.
+
+    Args:
+        status: of the answer.
+        headers: of the answer, names in lower case.
+        body: None where it could not be read: too long, or packed in a way that was not asked for.
+        destination: who answered.
+    """
+    content_type = headers.get("content-type", "").lower()
     if 200 <= status < 300:
-        if "text/html" in headers.get("content-type", "").lower():
+        if body is None:
+            return answer_error(destination)
+        if "text/html" in content_type:
             return ConfigurationError(f"{destination} answered with a web page: this is no OTLP endpoint")
-        return None
+        rejected, message = _partial_success(body, content_type)
+        return partial_success_error(rejected, message, destination) if rejected > 0 else None
+    said = f"{destination} answered {status}{_quoted(_message(body or b'', content_type))}"
     if 300 <= status < 400:
         to = masked(headers.get("location", "elsewhere").partition("?")[0])
         return ConfigurationError(
@@ -75,6 +102,11 @@ def grpc_error(code: str, details: str, retry_after: float | None, destination: 
     return TransientError(said, retry_after=retry_after, ambiguous=code in ("DEADLINE_EXCEEDED", "CANCELLED"))
 
 
+def answer_error(destination: str) -> ConfigurationError:
+    """The answer is longer than MAX_ANSWER_BYTES, or packed in a way that was not asked for: spans may be rejected."""
+    return ConfigurationError(f"{destination} gave an answer that can't be read: this is no OTLP endpoint")
+
+
 def partial_success_error(rejected: int, message: str, destination: str) -> RefusedError:
     """A success that names rejected spans is a refusal: which ones, only halving the batch can tell."""
     return RefusedError(f"{destination} rejected {rejected} of the spans{_quoted(message)}")
@@ -83,7 +115,7 @@ def partial_success_error(rejected: int, message: str, destination: str) -> Refu
 def transport_error(error: BaseException, destination: str) -> DbbtraceError:
     """The error that a failed HTTP exchange means: there was no answer at all."""
     from requests import exceptions as failures
-    from urllib3.exceptions import NewConnectionError
+    from urllib3.exceptions import HTTPError, NewConnectionError, ReadTimeoutError
 
     if isinstance(error, failures.InvalidHeader):  # its text holds the value
         return ConfigurationError("OTEL_EXPORTER_OTLP_HEADERS holds a header that can't be sent")
@@ -96,11 +128,13 @@ def transport_error(error: BaseException, destination: str) -> DbbtraceError:
         return ConfigurationError(f"{said}: check the login of the proxy")
     if isinstance(error, failures.ConnectTimeout):
         return TransientError(f"{destination}: no connection in time")
-    if isinstance(error, (failures.Timeout, TimeoutError)):
+    if isinstance(error, (failures.Timeout, TimeoutError, ReadTimeoutError)):
         return no_answer(destination)
     if isinstance(error, failures.RequestException):
         reason = getattr(error.args[0], "reason", None) if error.args else None
         return TransientError(said, ambiguous=not isinstance(reason, NewConnectionError))
+    if isinstance(error, HTTPError):  # while the answer was read
+        return TransientError(said, ambiguous=True)
     return ConfigurationError(f"{said}: check the OTEL_EXPORTER_OTLP_* variables")
 
 
@@ -115,14 +149,42 @@ def retry_after_seconds(value: str | None) -> float | None:
         return None
     value = value.strip()
     if value.isascii() and value.replace(".", "", 1).isdigit():
-        return float(value)
+        return min(float(value), _LONGEST_WAIT)
     try:
         moment = parsedate_to_datetime(value)
     except (TypeError, ValueError):
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=timezone.utc)
-    return max(0.0, moment.timestamp() - time.time())
+    return min(max(0.0, moment.timestamp() - time.time()), _LONGEST_WAIT)
+
+
+def _partial_success(body: bytes, content_type: str) -> tuple[int, str]:
+    """How many spans a 2xx answer rejects, and why; 0 where the body says nothing that OTLP knows."""
+    try:
+        if "json" in content_type:
+            found = orjson.loads(body)["partialSuccess"]
+            return int(found.get("rejectedSpans", 0)), str(found.get("errorMessage", ""))
+        from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+
+        success = ExportTraceServiceResponse.FromString(body).partial_success
+    except Exception:
+        return 0, ""
+    return success.rejected_spans, success.error_message
+
+
+def _message(body: bytes, content_type: str) -> str:
+    """What an error says to a person: text as it is, google.rpc.Status by its message."""
+    try:
+        if "json" in content_type:
+            return str(orjson.loads(body)["message"])
+        if "protobuf" in content_type:
+            from google.rpc.status_pb2 import Status
+
+            return str(Status.FromString(body).message)
+    except Exception:
+        return "" if "protobuf" in content_type else body[:1000].decode("utf-8", "replace")
+    return body[:1000].decode("utf-8", "replace")
 
 
 def _quoted(text: Any) -> str:

@@ -1,34 +1,39 @@
-"""Spans to any OTLP backend, through the stock OTLP exporters: HTTP with protobuf, or gRPC.
+"""Spans to any OTLP backend: HTTP with protobuf or JSON, or gRPC.
 
-``deliver()`` makes one attempt and tells truthfully what came of it; patience is delivery's. It never follows a
-redirect, never takes partial success for success, and never sends its own spans about sending.
-The exporters (and with them protobuf, requests and grpc) are an extra, imported when the first span is sent.
+``deliver()`` makes one attempt and says truthfully what came of it; being patient is delivery's task. It never takes
+partial success for success, and makes no spans about its own sending.
+What encodes and what sends (protobuf, requests, grpc) is an extra, imported when the first span is sent.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, NamedTuple
 
-from opentelemetry import context as otel_context
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from dbbtrace.diagnostics import warn_once
-from dbbtrace.errors import DbbtraceError, TransientError
+from dbbtrace.errors import ConfigurationError, DbbtraceError, RefusedError, TransientError
 from dbbtrace.model.destinations import otlp_name
-from dbbtrace.settings import resolve
+from dbbtrace_exporters.otlp import environment
 from dbbtrace_exporters.otlp.clean import clean, requests_of
-from dbbtrace_exporters.otlp.wires import GrpcWire, HttpWire, Wire
 
 __all__ = ["MAX_REQUEST_BYTES", "ForwardingSpanExporter"]
 
 MAX_REQUEST_BYTES = 4_000_000
-"""Bytes of a request before compression: below the 4 MiB that gRPC servers take unless told otherwise."""
+"""Bytes of a request before compression: below the 4 MiB that gRPC servers take unless told otherwise. Reckoned for
+protobuf; as JSON a request may be twice as long, and HTTP servers take 20 MiB."""
 
-_DEFAULT_URLS = {"http/protobuf": "http://localhost:4318/v1/traces", "grpc": "http://localhost:4317"}
-_WIRES: dict[str, type[Wire]] = {"http/protobuf": HttpWire, "grpc": GrpcWire}
+
+class _Wire(NamedTuple):
+    """What turns spans into a request, and what sends it."""
+
+    encode: Callable[[Sequence[ReadableSpan]], Any]
+    sender: Any
+    """HttpSender or GrpcSender."""
 
 
 class ForwardingSpanExporter(SpanExporter):
@@ -37,7 +42,7 @@ class ForwardingSpanExporter(SpanExporter):
     Args:
         endpoint: base URL such as ``http://localhost:4318``, or for HTTP the full one ending in ``/v1/traces``;
             None: as OTEL_EXPORTER_OTLP_TRACES_ENDPOINT or OTEL_EXPORTER_OTLP_ENDPOINT says.
-        protocol: ``http/protobuf`` or ``grpc``; None: as OTEL_EXPORTER_OTLP_PROTOCOL says.
+        protocol: ``http/protobuf``, ``http/json`` or ``grpc``; None: as OTEL_EXPORTER_OTLP_PROTOCOL says.
         max_request_bytes: a batch beyond this size goes in several requests.
 
     Headers, time-out, compression and certificates are those of the OTEL_EXPORTER_OTLP_* variables.
@@ -50,11 +55,11 @@ class ForwardingSpanExporter(SpanExporter):
         protocol: str | None = None,
         max_request_bytes: int = MAX_REQUEST_BYTES,
     ) -> None:
-        self.endpoint, self.protocol = _target(endpoint, protocol)
+        self.endpoint, self.protocol = environment.target(endpoint, protocol)
         self.destination = otlp_name(self.endpoint, self.protocol)
         """Where the spans go, without login and query: what a journal is addressed to."""
         self._max_request_bytes = max_request_bytes
-        self._wire = _WIRES[self.protocol](self.endpoint, self.destination)
+        self._wire: _Wire | None = None
         self._one_at_a_time = threading.Lock()
         self._shut_down = False
 
@@ -68,9 +73,7 @@ class ForwardingSpanExporter(SpanExporter):
         """
         with self._one_at_a_time, _unobserved():
             for request in requests_of([clean(span) for span in spans], self._max_request_bytes):
-                if self._shut_down:
-                    raise TransientError(f"{self.destination}: the exporter is shut down")
-                self._wire.send(request)
+                self._send(request)
 
     def check(self) -> None:
         """Send a request without spans: whether the backend is there and lets us in.
@@ -79,7 +82,7 @@ class ForwardingSpanExporter(SpanExporter):
             TransientError, ConfigurationError, RefusedError: as ``deliver()`` would.
         """
         with self._one_at_a_time, _unobserved():
-            self._wire.send(())
+            self._send(())
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """For the stock processors: ``deliver()`` without exceptions; what goes wrong is logged once a kind."""
@@ -105,25 +108,68 @@ class ForwardingSpanExporter(SpanExporter):
     def shutdown(self) -> None:
         """Give up what is under way, at once, and close the connection."""
         self._shut_down = True
-        self._wire.close()
+        if (wire := self._wire) is not None:
+            wire.sender.close()
+
+    def _send(self, spans: Sequence[ReadableSpan]) -> None:
+        wire = self._wire = self._wire or self._open()
+        if self._shut_down:
+            wire.sender.close()
+            raise TransientError(f"{self.destination}: the exporter is shut down")
+        try:
+            request = wire.encode(spans)
+        except Exception as error:
+            raise RefusedError(f"These spans can't be encoded: {type(error).__name__}: {error}") from error
+        try:
+            wire.sender.send(request)
+        except (TransientError, ConfigurationError):  # begin anew: a lost channel would wait, a token may be another
+            self._wire = None
+            wire.sender.close()
+            raise
+
+    def _open(self) -> _Wire:
+        try:
+            return _OPENERS[self.protocol](self.endpoint, self.destination)
+        except ImportError as error:
+            extra = "otlp-json" if self.protocol == "http/json" else "otlp"
+            raise ConfigurationError(
+                f'Sending spans to {self.destination} needs {error.name}: pip install "dbbtrace[{extra}]"'
+            ) from error
 
 
-def _target(endpoint: str | None, protocol: str | None) -> tuple[str, str]:
-    """The URL to send to, whole, and the protocol."""
-    settings = resolve(otlp_protocol=protocol)
-    if endpoint is not None and endpoint not in (settings.otlp_endpoint, settings.otlp_url):
-        settings = resolve(otlp_protocol=protocol, otlp_endpoint=endpoint)
-    return settings.otlp_url or _DEFAULT_URLS[settings.otlp_protocol], settings.otlp_protocol
+def _http_protobuf(endpoint: str, destination: str) -> _Wire:
+    from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+
+    from dbbtrace_exporters.otlp.http import HttpSender
+
+    def encode(spans: Sequence[ReadableSpan]) -> bytes:
+        return bytes(encode_spans(spans).SerializeToString())
+
+    return _Wire(encode, HttpSender(endpoint, destination, "application/x-protobuf"))
 
 
-@contextmanager
-def _unobserved() -> Iterator[None]:
+def _http_json(endpoint: str, destination: str) -> _Wire:
+    from dbbtrace_exporters.otlp.http import HttpSender
+    from dbbtrace_exporters.otlp.json_encoder import encoder
+
+    return _Wire(encoder(), HttpSender(endpoint, destination, "application/json"))
+
+
+def _grpc(endpoint: str, destination: str) -> _Wire:
+    from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+
+    from dbbtrace_exporters.otlp.grpc import GrpcSender
+
+    return _Wire(encode_spans, GrpcSender(endpoint, destination))
+
+
+_OPENERS = {"http/protobuf": _http_protobuf, "http/json": _http_json, "grpc": _grpc}
+
+
+def _unobserved() -> AbstractContextManager[None]:
     """No spans about the sending of spans, where requests, urllib3 or grpc are instrumented."""
-    context = otel_context.get_current()
-    for name in ("_SUPPRESS_INSTRUMENTATION_KEY", "_SUPPRESS_HTTP_INSTRUMENTATION_KEY"):
-        context = otel_context.set_value(getattr(otel_context, name, name), True, context)
-    token = otel_context.attach(context)
     try:
-        yield
-    finally:
-        otel_context.detach(token)
+        from opentelemetry.instrumentation.utils import suppress_instrumentation
+    except ImportError:  # then nothing is
+        return nullcontext()
+    return suppress_instrumentation()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -27,10 +28,16 @@ def make_spans(count: int, **parts: Any) -> list[ReadableSpan]:
     return [make_span(f"span {number}", number, **parts) for number in range(1, count + 1)]
 
 
-@pytest.fixture(params=["http/protobuf", "grpc"])
-def receiver(request: pytest.FixtureRequest) -> Receiver:
-    """Each of the two receivers."""
-    return request.getfixturevalue("otlp_http" if request.param == "http/protobuf" else "otlp_grpc")
+PROTOCOLS = ["http/protobuf", "http/json", "grpc"]
+
+
+@pytest.fixture(params=PROTOCOLS)
+def receiver(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Receiver:
+    """A receiver for each protocol; JSON is encoded by our own encoder."""
+    monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.json.common.trace_encoder", None)
+    receiver: Receiver = request.getfixturevalue("otlp_grpc" if request.param == "grpc" else "otlp_http")
+    receiver.protocol = request.param
+    return receiver
 
 
 @pytest.fixture
@@ -40,7 +47,7 @@ def exporter_to() -> Iterator[Callable[..., ForwardingSpanExporter]]:
 
     def make(to: Receiver | str, protocol: str | None = None, **options: Any) -> ForwardingSpanExporter:
         if isinstance(to, Receiver):
-            protocol = protocol or ("grpc" if type(to).__name__ == "GrpcReceiver" else "http/protobuf")
+            protocol = protocol or to.protocol
             to = to.endpoint
         made.append(ForwardingSpanExporter(to, protocol=protocol, **options))
         return made[-1]

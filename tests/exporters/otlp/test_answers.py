@@ -12,7 +12,7 @@ from dbbtrace_exporters.otlp.answers import retry_after_seconds
 from opentelemetry.sdk.trace.export import SpanExportResult
 
 from dbbtrace.errors import ConfigurationError, RefusedError, TransientError
-from tests.exporters.otlp.conftest import make_span, make_spans
+from tests.exporters.otlp.conftest import PROTOCOLS, make_span, make_spans
 from tests.support.otlp import (
     Answer,
     GrpcReceiver,
@@ -154,7 +154,7 @@ def test_too_large_over_grpc(exporter_to) -> None:
     receiver.close()
 
 
-@pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
+@pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_nobody_listens(protocol: str, exporter_to) -> None:
     """A refused connection is for later, known at once, and nothing can have been stored."""
     with closed_port() as endpoint:
@@ -165,7 +165,7 @@ def test_nobody_listens(protocol: str, exporter_to) -> None:
         assert not caught.value.ambiguous
 
 
-@pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
+@pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_black_hole(protocol: str, exporter_to, monkeypatch) -> None:
     """A backend that takes the connection and never answers costs the time-out, once; it may have stored the spans."""
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")

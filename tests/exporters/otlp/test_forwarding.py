@@ -14,7 +14,7 @@ from opentelemetry.trace import SpanContext, Status, StatusCode, TraceFlags
 
 from dbbtrace.errors import ConfigurationError, UsageError
 from tests.exporters.otlp.conftest import make_span, make_spans
-from tests.support.otlp import GrpcReceiver, HttpReceiver, Receiver
+from tests.support.otlp import HttpReceiver, Receiver, unauthorised
 
 ROOT = Path(__file__).parents[3]
 
@@ -41,6 +41,7 @@ def test_spans_arrive_whole(receiver: Receiver, exporter_to) -> None:
     [
         ({}, {}, "otlp+http/protobuf://localhost:4318/v1/traces"),
         ({}, {"protocol": "grpc"}, "otlp+grpc://localhost:4317"),
+        ({}, {"protocol": "http/json"}, "otlp+http/json://localhost:4318/v1/traces"),
         ({"OTEL_EXPORTER_OTLP_ENDPOINT": "https://c:1/base/"}, {}, "otlp+http/protobuf://c:1/base/v1/traces"),
         ({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "https://c:1/own"}, {}, "otlp+http/protobuf://c:1/own"),
         (
@@ -67,77 +68,8 @@ def test_destination(monkeypatch, variables: dict[str, str], arguments: dict[str
 
 def test_unknown_protocol() -> None:
     """A protocol that there isn't is said when the exporter is made."""
-    with pytest.raises(UsageError, match="http/protobuf or grpc"):
-        ForwardingSpanExporter(protocol="http/json")
-
-
-def test_environment_of_the_stock_exporter(otlp_http: HttpReceiver, exporter_to, monkeypatch) -> None:
-    """Endpoint, headers and compression come from the OTEL_EXPORTER_OTLP_* variables; the traces' own win."""
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", otlp_http.endpoint)
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "authorization=none")
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "authorization=Bearer%20abc,x-team=data")
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip")
-    exporter = ForwardingSpanExporter()
-    exporter.deliver([make_span()])
-    (request,) = otlp_http.requests
-    assert request.headers["authorization"] == "Bearer abc"
-    assert request.headers["x-team"] == "data"
-    assert request.headers["content-encoding"] == "gzip"
-    assert len(otlp_http.spans) == 1
-    exporter.shutdown()
-
-
-def test_environment_of_the_stock_grpc_exporter(otlp_grpc: GrpcReceiver, monkeypatch) -> None:
-    """The same over gRPC, where headers are metadata."""
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", otlp_grpc.endpoint)
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer%20abc")
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip")
-    exporter = ForwardingSpanExporter()
-    exporter.deliver([make_span()])
-    assert otlp_grpc.requests[0].headers["authorization"] == "Bearer abc"
-    exporter.shutdown()
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A certificate for 127.0.0.1 that nobody else trusts, and its key."""
-    folder = tmp_path_factory.mktemp("tls")
-    command = (
-        "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1"
-    )
-    paths = folder / "cert.pem", folder / "key.pem"
-    subprocess.run([*command.split(), "-out", paths[0], "-keyout", paths[1]], check=True, capture_output=True)
-    return paths
-
-
-def _https(certificate: tuple[Path, Path]) -> HttpReceiver:
-    import ssl
-
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(*certificate)
-    return HttpReceiver(ssl=context)
-
-
-def _grpcs(certificate: tuple[Path, Path]) -> GrpcReceiver:
-    import grpc
-
-    chain, key = (path.read_bytes() for path in certificate)
-    return GrpcReceiver(credentials=grpc.ssl_server_credentials([(key, chain)]))
-
-
-@pytest.mark.parametrize("make", [_https, _grpcs])
-def test_certificate(make, certificate: tuple[Path, Path], exporter_to, monkeypatch) -> None:
-    """A certificate nobody vouches for is a fault of configuration, cured by OTEL_EXPORTER_OTLP_CERTIFICATE."""
-    receiver = make(certificate)
-    try:
-        with pytest.raises(ConfigurationError, match="OTEL_EXPORTER_OTLP_CERTIFICATE"):
-            exporter_to(receiver).deliver([make_span()])
-        monkeypatch.setenv("OTEL_EXPORTER_OTLP_CERTIFICATE", str(certificate[0]))
-        exporter_to(receiver).deliver([make_span()])
-        assert len(receiver.spans) == 1
-    finally:
-        receiver.close()
+    with pytest.raises(UsageError, match="http/protobuf, http/json or grpc"):
+        ForwardingSpanExporter(protocol="http/xml")
 
 
 def test_large_batch_is_split(receiver: Receiver, exporter_to) -> None:
@@ -184,26 +116,27 @@ def test_after_shutdown(otlp_http: HttpReceiver, exporter_to, caplog) -> None:
 
 def test_instrumented_requests_make_no_spans(otlp_http: HttpReceiver, exporter_to, monkeypatch) -> None:
     """Where HTTP clients are instrumented, sending spans makes no spans, which would have to be sent."""
-    from opentelemetry import context
+    from opentelemetry.instrumentation.utils import is_http_instrumentation_enabled
     from requests import Session
 
-    seen: list[object] = []
+    seen: list[bool] = []
     send = Session.send
 
     def observed(session: Session, *args: object, **options: object) -> object:
-        seen.append(context.get_value(context._SUPPRESS_INSTRUMENTATION_KEY))
+        seen.append(is_http_instrumentation_enabled())
         return send(session, *args, **options)
 
     monkeypatch.setattr(Session, "send", observed)
     exporter_to(otlp_http).deliver([make_span()])
-    assert seen == [True]
-    assert context.get_value(context._SUPPRESS_INSTRUMENTATION_KEY) is None
+    assert seen == [False]
+    assert is_http_instrumentation_enabled()
 
 
 def test_nothing_of_otlp_is_imported_before_the_first_span() -> None:
     """Making the exporter imports neither requests, grpc nor protobuf."""
     code = (
-        "import sys; from dbbtrace_exporters.otlp.exporter import ForwardingSpanExporter as F; F(); F(protocol='grpc');"
+        "import sys; from dbbtrace_exporters.otlp.exporter import ForwardingSpanExporter as F\n"
+        "for protocol in ('http/protobuf', 'http/json', 'grpc'): F(protocol=protocol)\n"
         "print([n for n in ('requests', 'grpc', 'google.protobuf') if n in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -227,29 +160,38 @@ def test_first_spans_at_exit(receiver: Receiver, threads: bool) -> None:
         "exporter = ForwardingSpanExporter(sys.argv[1], protocol=sys.argv[2])\n"
         "atexit.register(send)\n"
     )
-    protocol = "grpc" if isinstance(receiver, GrpcReceiver) else "http/protobuf"
     done = subprocess.run(
-        [sys.executable, "-c", code, receiver.endpoint, protocol], cwd=ROOT, capture_output=True, text=True
+        [sys.executable, "-c", code, receiver.endpoint, receiver.protocol], cwd=ROOT, capture_output=True, text=True
     )
     assert done.stderr == ""
     assert len(receiver.spans) == 1
 
 
-@pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
-def test_missing_package(protocol: str, monkeypatch) -> None:
+@pytest.mark.parametrize(
+    ("protocol", "package", "extra"),
+    [
+        ("http/protobuf", "opentelemetry.exporter.otlp.proto.common.trace_encoder", "otlp"),
+        ("http/json", "requests", "otlp-json"),
+        ("grpc", "grpc", "otlp"),
+    ],
+)
+def test_missing_package(protocol: str, package: str, extra: str, monkeypatch) -> None:
     """Without the extra the error says what to install, word for word."""
-    kind = "grpc" if protocol == "grpc" else "http"
-    monkeypatch.setitem(sys.modules, f"opentelemetry.exporter.otlp.proto.{kind}.trace_exporter", None)
-    with pytest.raises(ConfigurationError, match=r'pip install "dbbtrace\[otlp\]"'):
+    for module in ("http", "grpc"):
+        monkeypatch.delitem(sys.modules, f"dbbtrace_exporters.otlp.{module}", raising=False)
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ConfigurationError, match=rf'needs {package}: pip install "dbbtrace\[{extra}\]"'):
         ForwardingSpanExporter(protocol=protocol).deliver([make_span()])
 
 
-def test_unusable_settings(monkeypatch) -> None:
-    """Settings that the stock exporter chokes on are said, and nothing is refused for them."""
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_COMPRESSION", "brotli")
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
-    with pytest.raises(ConfigurationError, match="OTEL_EXPORTER_OTLP_"):
-        ForwardingSpanExporter().deliver([make_span()])
+def test_check(receiver: Receiver, exporter_to) -> None:
+    """A check is a request without spans, and says what is wrong as ``deliver`` does."""
+    exporter = exporter_to(receiver)
+    exporter.check()
+    assert [request.spans for request in receiver.requests] == [[]]
+    receiver.answer(unauthorised())
+    with pytest.raises(ConfigurationError):
+        exporter.check()
 
 
 def test_entry_point() -> None:

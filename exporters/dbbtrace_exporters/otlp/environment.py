@@ -1,0 +1,147 @@
+"""The standard variables of OTLP, read in one place: OTEL_EXPORTER_OTLP_TRACES_*, otherwise OTEL_EXPORTER_OTLP_*.
+
+Endpoint and protocol are settings of dbbtrace too, so ``dbbtrace.settings`` reads those. An empty variable counts as
+not set. A value that makes no sense is an error that names the variable and the fix, never a header or a key.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+from urllib.parse import unquote
+
+from dbbtrace.diagnostics import warn_once
+from dbbtrace.errors import ConfigurationError
+from dbbtrace.settings import resolve
+
+__all__ = ["CONNECT_TIMEOUT", "LONGEST_TIMEOUT", "Environment", "provided", "read", "target"]
+
+CONNECT_TIMEOUT = 5.0
+"""Seconds for a connection to come up. A backend that is there answers sooner; delivery tries again later."""
+LONGEST_TIMEOUT = 60.0
+"""Seconds that one attempt may last. The specification counts OTEL_EXPORTER_OTLP_TIMEOUT in milliseconds, the Python
+exporters in seconds, and 10000 of those would be three hours."""
+
+_DEFAULT_TIMEOUT = 10.0
+_DEFAULT_URLS = {"grpc": "http://localhost:4317"}
+_DEFAULT_HTTP_URL = "http://localhost:4318/v1/traces"
+_COMPRESSIONS = ("none", "gzip", "deflate")
+
+
+class Environment(NamedTuple):
+    """What the variables say; ``read()`` makes it."""
+
+    headers: Mapping[str, str]
+    """Names in lower case."""
+    timeout: float
+    """Seconds."""
+    compression: str
+    """``none``, ``gzip`` or ``deflate``."""
+    certificate: str | None
+    """Path of the certificates (PEM) that vouch for the backend."""
+    client_certificate: str | None
+    client_key: str | None
+    insecure: bool
+    """gRPC without TLS, where the endpoint has neither http:// nor https://."""
+
+
+def target(endpoint: str | None, protocol: str | None) -> tuple[str, str]:
+    """The URL to send to, whole, and the protocol; None: as the settings say."""
+    settings = resolve(otlp_protocol=protocol)
+    if endpoint is not None and endpoint not in (settings.otlp_endpoint, settings.otlp_url):
+        settings = resolve(otlp_protocol=protocol, otlp_endpoint=endpoint)
+    return settings.otlp_url or _DEFAULT_URLS.get(settings.otlp_protocol, _DEFAULT_HTTP_URL), settings.otlp_protocol
+
+
+def read() -> Environment:
+    """The variables as they are now.
+
+    Raises:
+        ConfigurationError: a value makes no sense, or names a file that can't be read.
+    """
+    certificate, client_certificate, client_key = map(_file, ("CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY"))
+    if client_key and not client_certificate:
+        raise ConfigurationError("OTEL_EXPORTER_OTLP_CLIENT_KEY needs OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE beside it")
+    return Environment(
+        headers=_headers(),
+        timeout=_timeout(),
+        compression=_compression(),
+        certificate=certificate,
+        client_certificate=client_certificate,
+        client_key=client_key,
+        insecure=_variable("OTEL_EXPORTER_OTLP_{}INSECURE")[1].lower() == "true",
+    )
+
+
+def provided(transport: str, kind: type) -> Any:
+    """What the credential provider for ``HTTP`` or ``GRPC`` makes; None where no provider is named.
+
+    Raises:
+        ConfigurationError: it is not installed, or makes something else than this kind of object.
+    """
+    variable, name = _variable(f"OTEL_PYTHON_EXPORTER_OTLP_{transport}_{{}}CREDENTIAL_PROVIDER")
+    if not name:
+        return None
+    from importlib.metadata import entry_points
+
+    found = list(entry_points(group="opentelemetry_otlp_credential_provider", name=name))
+    if not found:
+        raise ConfigurationError(f"{variable}: no OTLP credential provider {name!r} is installed")
+    try:
+        made = found[0].load()()
+    except Exception as error:  # its text may hold the credential
+        raise ConfigurationError(f"{variable}: the provider {name!r} failed with {type(error).__name__}") from error
+    if not isinstance(made, kind):
+        raise ConfigurationError(
+            f"{variable}: the provider {name!r} made a {type(made).__name__}, a {kind.__name__} is needed"
+        )
+    return made
+
+
+def _variable(pattern: str) -> tuple[str, str]:
+    """The variable that counts, and its value: the one for traces, otherwise the general one; '' where none is set."""
+    for name in (pattern.format("TRACES_"), pattern.format("")):
+        if value := os.environ.get(name, "").strip():
+            return name, value
+    return name, ""
+
+
+def _headers() -> dict[str, str]:
+    variable, text = _variable("OTEL_EXPORTER_OTLP_{}HEADERS")
+    headers = {}
+    for pair in filter(None, map(str.strip, text.split(","))):
+        name, equals, value = pair.partition("=")
+        if equals and name.strip():
+            headers[unquote(name).strip().lower()] = unquote(value).strip()
+        else:  # not shown: it may be part of a token
+            warn_once(f"otlp:{variable}", "%s: a part without = is left out: write name=value,name=value", variable)
+    return headers
+
+
+def _timeout() -> float:
+    variable, text = _variable("OTEL_EXPORTER_OTLP_{}TIMEOUT")
+    try:
+        seconds = float(text) if text else _DEFAULT_TIMEOUT
+    except ValueError:
+        raise ConfigurationError(f"{variable} = {text}: write a number of seconds, e.g. 10") from None
+    return seconds if 0 < seconds < LONGEST_TIMEOUT else LONGEST_TIMEOUT  # 0 means no limit
+
+
+def _compression() -> str:
+    variable, text = _variable("OTEL_EXPORTER_OTLP_{}COMPRESSION")
+    compression = text.lower() or "none"
+    if compression not in _COMPRESSIONS:
+        raise ConfigurationError(f"{variable} = {text}: write gzip, deflate or none")
+    return compression
+
+
+def _file(kind: str) -> str | None:
+    variable, path = _variable(f"OTEL_EXPORTER_OTLP_{{}}{kind}")
+    if not path:
+        return None
+    try:
+        with open(path, "rb"):
+            return path
+    except OSError as error:
+        raise ConfigurationError(f"{variable} = {path}: {error.strerror}") from error
