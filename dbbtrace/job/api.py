@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dbbtrace.job.operations import DbtNode, ModelRefresh, Operation, Step, TableLoad, Workload, is_failure
+from dbbtrace.job.operations import DbtNode, ModelRefresh, Operation, Step, TableLoad, Workload
 from dbbtrace.job.operations import load_type as load_type_
 from dbbtrace.job.values import checked, checked_guid, checked_text, guid, required, text
 from dbbtrace.model import attributes as key
@@ -24,7 +24,6 @@ __all__ = [
     "consumption",
     "dbt_node",
     "integration",
-    "is_failure",
     "load_names",
     "model_refresh",
     "refresh_names",

@@ -16,6 +16,7 @@ from dbbtrace.job.scope import WORKLOAD, Scope
 from dbbtrace.job.values import Count, Guid, Moment, Number, Text, Value, checked, guid, message_of, shown, text
 from dbbtrace.model import attributes as key
 from dbbtrace.model import identity
+from dbbtrace.model.statuses import FAILED, LOADS, NODE_FAILURES, REFRESHES, SKIPPED, SUCCEEDED, is_running, meaning
 from dbbtrace.model.times import NANOS, iso_utc
 from dbbtrace.tracing.provider import now
 
@@ -23,36 +24,16 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 __all__ = [
-    "FAILED",
-    "SUCCEEDED",
     "DbtNode",
     "ModelRefresh",
     "Operation",
     "Step",
     "TableLoad",
     "Workload",
-    "is_failure",
-    "is_running",
     "load_status",
     "load_type",
+    "refresh_failed",
 ]
-
-SUCCEEDED, FAILED = "Succeeded", "Failed"
-_LOAD_FAILURES = frozenset({"failed", "failure", "error", "cancelled", "canceled"})
-_LOAD_SUCCESSES = frozenset({"succeeded", "success", "completed"})
-_DBT_FAILURES = frozenset({"error", "fail", "runtime error", "partial success"})
-_RUNNING = frozenset({"unknown", "inprogress", "notstarted"})
-_REFRESH_FAILURES = frozenset({"failed", "cancelled", "disabled", "timedout"})
-
-
-def is_failure(word: str) -> bool:
-    """Whether a status word of a load or a refresh means failure."""
-    return word.strip().lower() in _LOAD_FAILURES | _REFRESH_FAILURES
-
-
-def is_running(word: str) -> bool:
-    """Whether a refresh service's status word means that it has not ended."""
-    return word.strip().lower() in _RUNNING
 
 
 def load_status(value: object) -> str:
@@ -62,9 +43,14 @@ def load_status(value: object) -> str:
         ValueError: nobody knows the word.
     """
     word = text(value).strip()
-    if word.lower() not in _LOAD_FAILURES | _LOAD_SUCCESSES:
+    if meaning(word, LOADS) is None:
         raise ValueError("is no outcome of a load: write Succeeded or Failed")
     return word
+
+
+def refresh_failed(word: str) -> bool:
+    """Whether a refresh that ended with this word did not refresh the model: it failed, or was skipped."""
+    return meaning(word, REFRESHES) in (FAILED, SKIPPED)
 
 
 def load_type(value: object) -> str:
@@ -203,7 +189,7 @@ class TableLoad(Operation):
     def _conclude(self) -> None:
         values, attempt = self._values, self._attempt
         word = str(values.get(key.STATUS, "")).lower()
-        if word in _LOAD_FAILURES and not self.failed:
+        if meaning(word, LOADS) == FAILED and not self.failed:
             self.fail(f"the job set status {values[key.STATUS]!r}", error_type=word.capitalize())
         elif attempt is not None and attempt._gave_up is not None and not word and not self.failed:
             self.fail(attempt._gave_up[1], error_type=attempt._gave_up[0])
@@ -235,12 +221,12 @@ class DbtNode(Operation):
     def _conclude(self) -> None:
         values = self._values
         word = str(values.get(key.STATUS, "")).strip().lower()
-        if self.failed and word not in _DBT_FAILURES:
+        if self.failed and word not in NODE_FAILURES:
             word = "error"
         elif not word:
             word = "pass" if values.get(key.DBT_RESOURCE_TYPE) == "test" else "success"
         values[key.STATUS] = word
-        if word in _DBT_FAILURES and not self.failed:
+        if word in NODE_FAILURES and not self.failed:
             self.fail(str(values.get(key.DBT_MESSAGE) or word), error_type=f"dbt.{word.replace(' ', '_')}")
         if word == "skipped":
             values[key.CICD_TASK_RUN_RESULT] = "skip"
@@ -281,10 +267,10 @@ class ModelRefresh(Operation):
         if key.REFRESH_REQUEST_ID in values:
             values.setdefault(key.IDENTITY, identity.refresh_identity(values[key.REFRESH_REQUEST_ID]))
         word = str(values.get(key.STATUS, "")).strip()
-        if self.failed and word.lower() not in _REFRESH_FAILURES:
+        if self.failed and not refresh_failed(word):
             word = FAILED
         values[key.STATUS] = word = word or "Completed"
-        if word.lower() in _REFRESH_FAILURES and not self.failed:
+        if refresh_failed(word) and not self.failed:
             self.fail(f"the refresh ended as {word}", error_type=word)
         elif is_running(word):
             complain(f"{self._name} is {word}, still running: it gives no row now; record it when it has ended")

@@ -9,12 +9,13 @@ from opentelemetry.sdk.trace import ReadableSpan
 from dbbtrace.diagnostics import complain, guard
 from dbbtrace.job.api import load_names, refresh_names
 from dbbtrace.job.finished import emit, fact
-from dbbtrace.job.operations import FAILED, SUCCEEDED, is_failure, is_running, load_status
+from dbbtrace.job.operations import load_status, refresh_failed
 from dbbtrace.job.runs import scope_for
 from dbbtrace.job.scope import Scope
 from dbbtrace.job.values import checked, count, error_type_of, message_of, number, shown, text
 from dbbtrace.model import attributes as key
 from dbbtrace.model import identity as identities
+from dbbtrace.model.statuses import FAILED, LOADS, SUCCEEDED, is_running, meaning
 from dbbtrace.model.times import iso_utc, to_unix_nanos
 from dbbtrace.tracing.provider import now
 
@@ -77,9 +78,9 @@ def record_load(
         word = checked("status", load_status, status)
         error = _error(error_type, error_message)
         if status is not None and word is None:  # A word nobody knows must not move the watermark.
-            error = error or ("Failed", f"recorded with status {shown(status)}")
+            error = error or (FAILED, f"recorded with status {shown(status)}")
         elif word is not None:
-            error = (error or ("Failed", f"recorded with status {word}")) if is_failure(word) else None
+            error = (error or (FAILED, f"recorded with status {word}")) if meaning(word, LOADS) == FAILED else None
         identity = checked("identity", text, identity) or identities.load_identity(
             scope.pipeline_run_id or "",
             names[key.SOURCE_NAME] or "",
@@ -147,7 +148,7 @@ def record_refresh(
             complain(f"the refresh of {names[key.CICD_TASK_NAME]} is {word}: record it when it has ended")
             return
         start, end = _period(scope, started_at, ended_at)
-        if is_failure(word):
+        if refresh_failed(word):
             error = error or (word, f"the refresh ended as {word}")
         identity = identities.refresh_identity(
             names[key.REFRESH_REQUEST_ID] or f"{names[key.MODEL_ID]} {iso_utc(start)}"

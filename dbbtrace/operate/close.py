@@ -13,12 +13,12 @@ from dbbtrace.answers.read import operations
 from dbbtrace.answers.rows import Operation, outcomes
 from dbbtrace.diagnostics import log
 from dbbtrace.errors import DbbtraceError, UsageError
-from dbbtrace.job.api import is_failure
 from dbbtrace.job.finished import emit, fact
 from dbbtrace.job.runs import make_scope
 from dbbtrace.job.scope import Scope
 from dbbtrace.model import attributes as key
 from dbbtrace.model import identity
+from dbbtrace.model.statuses import FAILED, meaning
 from dbbtrace.model.times import NANOS, to_unix_nanos
 from dbbtrace.tracing import runtime
 from dbbtrace.tracing.provider import now
@@ -98,8 +98,8 @@ def root_of(
     if start is None:
         start = min((to_unix_nanos(each.started_at) for each in known if each.started_at), default=end)
     done = outcomes(known)
-    failures = sum(operation.status == "Failed" for operation in done)
-    failed = is_failure(status) if status is not None else failures > 0
+    failures = sum(operation.status == FAILED for operation in done)
+    failed = meaning(status) == FAILED if status is not None else failures > 0
     reason = f"{failures} of {len(done)} operations failed" if failures else "the run failed"
     return fact(
         scope,
@@ -111,7 +111,7 @@ def root_of(
         start=start,
         end=end,
         attributes={key.CICD_PIPELINE_RESULT: "failure" if failed else "success"},
-        error=("Failed", reason) if failed else None,
+        error=(FAILED, reason) if failed else None,
     )
 
 

@@ -17,8 +17,9 @@ from dbbtrace.job.finished import fact, finished
 from dbbtrace.job.lineage import lineage_of
 from dbbtrace.job.scope import Scope
 from dbbtrace.model import attributes as key
+from dbbtrace.model.statuses import NODE_FAILURES
 from dbbtrace.model.times import NANOS
-from dbbtrace.sources.dbt.causes import FAILURES, skip_causes
+from dbbtrace.sources.dbt.causes import skip_causes
 from dbbtrace.sources.dbt.identities import Identities
 from dbbtrace.sources.dbt.nodes import Nodes, Period, Stages, stages_of
 from dbbtrace.sources.dbt.terms import command_of, moment, selection_of, status_of
@@ -184,7 +185,7 @@ class _Build:
         )
 
     def _invocation_error(self) -> tuple[str, str] | None:
-        failed = [unique_id for unique_id, word in self.statuses.items() if word in FAILURES]
+        failed = [unique_id for unique_id, word in self.statuses.items() if word in NODE_FAILURES]
         if not failed:
             return None
         kind = "dbt.fail" if all(self.statuses[unique_id] == "fail" for unique_id in failed) else "dbt.error"

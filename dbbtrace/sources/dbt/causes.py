@@ -9,13 +9,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
+from dbbtrace.model.statuses import NODE_FAILURES
+
 if TYPE_CHECKING:
     from dbbtrace.sources.dbt.artifacts import ManifestNode
 
-__all__ = ["FAILURES", "skip_causes"]
-
-FAILURES = frozenset({"error", "fail", "runtime error", "partial success"})
-"""dbt's words for what failed. ``warn`` is none."""
+__all__ = ["skip_causes"]
 
 
 def skip_causes(statuses: Mapping[str, str], manifest: Mapping[str, ManifestNode]) -> dict[str, str]:
@@ -28,7 +27,7 @@ def skip_causes(statuses: Mapping[str, str], manifest: Mapping[str, ManifestNode
         statuses: dbt's word for each node, by unique_id.
         manifest: the graph; may be empty.
     """
-    failed = [unique_id for unique_id, word in statuses.items() if word in FAILURES]
+    failed = [unique_id for unique_id, word in statuses.items() if word in NODE_FAILURES]
     if not failed or "skipped" not in statuses.values():
         return {}
     graph = _Graph(statuses, manifest)

@@ -13,8 +13,8 @@ from opentelemetry.trace import Link, SpanContext, TraceFlags
 from dbbtrace.job.lineage import lineage_of, link_to
 from dbbtrace.job.scope import Scope
 from dbbtrace.model import attributes as key
+from dbbtrace.model.statuses import NODE_FAILURES
 from dbbtrace.model.times import NANOS
-from dbbtrace.sources.dbt.causes import FAILURES
 from dbbtrace.sources.dbt.terms import (
     age_of,
     error_of,
@@ -120,7 +120,7 @@ class Nodes:
             **self._shared,
             key.IDENTITY: identity,
             key.CICD_TASK_NAME: name,
-            key.CICD_TASK_RUN_RESULT: "skip" if never_ran else "failure" if word in FAILURES else "success",
+            key.CICD_TASK_RUN_RESULT: "skip" if never_ran else "failure" if word in NODE_FAILURES else "success",
             key.DBT_UNIQUE_ID: unique_id,
             key.DBT_RESOURCE_TYPE: (known and known.resource_type) or unique_id.split(".", 1)[0],
         }

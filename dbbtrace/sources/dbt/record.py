@@ -20,8 +20,8 @@ from dbbtrace.errors import UsageError
 from dbbtrace.job.scope import current_scope
 from dbbtrace.job.values import checked
 from dbbtrace.model.identity import normalise_run_id
+from dbbtrace.model.statuses import NODE_FAILURES
 from dbbtrace.model.times import iso_utc, to_datetime, to_unix_nanos
-from dbbtrace.sources.dbt.causes import FAILURES
 
 if TYPE_CHECKING:
     from dbbtrace.sources.dbt.artifacts import ManifestNode, Results
@@ -60,7 +60,7 @@ class DbtInvocation:
     @property
     def failed(self) -> int:
         """How many nodes failed: error, fail, runtime error, partial success."""
-        return sum(count for word, count in self.nodes.items() if word in FAILURES)
+        return sum(count for word, count in self.nodes.items() if word in NODE_FAILURES)
 
     def __str__(self) -> str:
         name = f"dbt {self.command or ''}".strip()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from dbbtrace.model.statuses import NODE_FAILURES
 from dbbtrace.model.times import to_unix_nanos
-from dbbtrace.sources.dbt.causes import FAILURES
 
 if TYPE_CHECKING:
     from dbbtrace.sources.dbt.artifacts import AdapterResponse, Criteria, NodeResult, Results
@@ -92,7 +92,7 @@ def without_colours(message: str) -> str:
 
 def error_of(word: str, message: str | None) -> tuple[str, str] | None:
     """error.type and message of a node that failed; a node without a status must not pass for a success."""
-    if word in FAILURES:
+    if word in NODE_FAILURES:
         return f"dbt.{word.replace(' ', '_')}", message or word
     return None if word else ("dbt.unknown", "the artifact gives no status")
 

@@ -16,15 +16,13 @@ from opentelemetry.trace import INVALID_SPAN_CONTEXT, StatusCode
 
 from dbbtrace.model import attributes as key
 from dbbtrace.model.identity import identity_of_span, normalise_run_id, record_ids
+from dbbtrace.model.statuses import is_running
 from dbbtrace.model.times import NANOS, format_all_utc
 from dbbtrace.warehouse.cleaning import text
 from dbbtrace.warehouse.columns import ColumnCleaner, column_cleaner, moments, remembering, shortened
 from dbbtrace.warehouse.schema import TABLES, Column, Row, Table
 
-__all__ = ["RUNNING", "Batch", "copied", "plain", "stands"]
-
-RUNNING = frozenset({"unknown", "inprogress", "notstarted", "running", "queued", "started", "compiling", "executing"})
-"""Status words, as ``plain`` spells them, of what has not ended."""
+__all__ = ["Batch", "copied", "stands"]
 
 
 def copied(attributes: Mapping[str, Any]) -> dict[str, Any]:
@@ -39,12 +37,6 @@ def stands(value: object) -> bool:
     if type(value) is str:
         return bool(value.strip())
     return value is not None and bool((text(value) or "").strip())
-
-
-@lru_cache(maxsize=256)
-def plain(word: str) -> str:
-    """A status word as one compares it."""
-    return word.lower().replace(" ", "").replace("_", "")
 
 
 class Batch:
@@ -83,7 +75,7 @@ class Batch:
         self._keep(there)
         self["word"] = _words(self[key.STATUS])
         self["interrupted"] = [type_ == key.INTERRUPTED for type_ in self[key.ERROR_TYPE]]
-        running = {word for word in set(self["word"]) if word is not None and plain(word) in RUNNING}
+        running = {word for word in set(self["word"]) if word is not None and is_running(word)}
         if running:
             self._keep(
                 [gone or word not in running for word, gone in zip(self["word"], self["interrupted"], strict=True)]

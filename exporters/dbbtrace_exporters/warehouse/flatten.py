@@ -9,17 +9,17 @@ A batch is flattened column by column, which costs half of what row by row does.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 from opentelemetry.sdk.trace import ReadableSpan
 
 from dbbtrace.model import attributes as key
+from dbbtrace.model.statuses import NODES, SKIPPED, meaning, row_of_load, row_of_node, row_of_refresh
 from dbbtrace.model.times import NANOS
 from dbbtrace.warehouse.cleaning import count, text
 from dbbtrace.warehouse.columns import moments, numbers
 from dbbtrace.warehouse.schema import DBT_NODES, LOADS, REFRESHES, Row
-from dbbtrace_exporters.warehouse.batch import RUNNING, Batch, copied, plain, stands
+from dbbtrace_exporters.warehouse.batch import Batch, copied, stands
 
 __all__ = ["Flattened", "flatten", "lacks", "rows_of"]
 
@@ -29,9 +29,6 @@ _NEEDS = {
     key.OPERATION_REFRESH: key.MODEL_ID,
 }
 """What an operation's rows need besides the run id."""
-_SUCCEEDED = frozenset({"succeeded", "success", "completed", "ok"})
-_REFRESH_WORDS = {word.lower(): word for word in ("Completed", "Failed", "Cancelled", "Disabled", "Unknown")}
-_REFRESH_WORDS |= {"succeeded": "Completed", "success": "Completed"}
 _KB = 1024
 
 
@@ -80,18 +77,10 @@ def lacks(span: ReadableSpan) -> tuple[str, ...]:
 
 
 def _loads(batch: Batch) -> list[Row]:
-    batch["status"] = list(map(_load_status, batch["word"], batch["failed"], batch["interrupted"]))
+    batch["status"] = list(map(row_of_load, batch["word"], batch["failed"], batch["interrupted"]))
     batch["throughput"] = _throughputs(batch)
     batch.at(batch["began"], batch["done"])
     return batch.rows(LOADS)
-
-
-@lru_cache(maxsize=256)
-def _load_status(word: str | None, failed: bool, interrupted: bool) -> str:
-    if word is None:
-        return "Failed" if failed else "Succeeded"
-    # A word nobody knows must not move the watermark.
-    return "Succeeded" if plain(word) in _SUCCEEDED and not interrupted else "Failed"
 
 
 def _throughputs(batch: Batch) -> list[float | None]:
@@ -121,7 +110,7 @@ def _dbt_nodes(batch: Batch) -> list[Row]:
         invocation if stands(invocation) else trace_id
         for invocation, trace_id in zip(batch[key.DBT_INVOCATION_ID], batch["trace_id"], strict=True)
     ]
-    batch["status"] = list(map(_node_status, batch["word"], batch["failed"], batch["interrupted"]))
+    batch["status"] = list(map(row_of_node, batch["word"], batch["failed"], batch["interrupted"]))
     batch["rows_affected"] = [
         value if value is None else _rows_affected(value) for value in batch[key.DBT_ROWS_AFFECTED]
     ]
@@ -147,11 +136,6 @@ def _dbt_nodes(batch: Batch) -> list[Row]:
     return rows
 
 
-@lru_cache(maxsize=256)
-def _node_status(word: str | None, failed: bool, interrupted: bool) -> str:
-    return "error" if interrupted else word or ("error" if failed else "success")
-
-
 def _stage(batch: Batch, started: str, completed: str) -> tuple[list[int | None], list[int | None]]:
     return moments(batch[started]), moments(batch[completed])
 
@@ -162,7 +146,7 @@ def _executed(batch: Batch) -> tuple[list[int | None], list[int | None]]:
     for place, timed in enumerate(zip(started, ended, strict=True)):
         if timed == (None, None):
             live = not batch["fact"][place] or batch["interrupted"][place] or batch[key.STARTED_AT][place] is not None
-            if live and plain(text(batch["status"][place]) or "") != "skipped":
+            if live and meaning(text(batch["status"][place]) or "", NODES) != SKIPPED:
                 started[place], ended[place] = batch["began"][place], batch["done"][place]
     return started, ended
 
@@ -177,16 +161,9 @@ def _rows_affected(value: Any) -> int | None:
 
 
 def _refreshes(batch: Batch) -> list[Row]:
-    batch["status"] = list(map(_refresh_status, batch["word"], batch["failed"], batch["interrupted"]))
+    batch["status"] = list(map(row_of_refresh, batch["word"], batch["failed"], batch["interrupted"]))
     batch.at(batch["began"], batch["done"])
     return batch.rows(REFRESHES)
-
-
-def _refresh_status(word: str | None, failed: bool, interrupted: bool) -> str:
-    if interrupted and (word is None or plain(word) in RUNNING):
-        return "Unknown"
-    status = word or ("Failed" if failed else "Completed")
-    return _REFRESH_WORDS.get(status.lower(), status)
 
 
 _FLATTEN: dict[str, Callable[[Batch], list[Row]]] = {
