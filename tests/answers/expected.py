@@ -14,10 +14,12 @@ from dbbtrace.warehouse.schema import DBT_NODES, LOADS, REFRESHES
 Row = dict[str, Any]
 
 SUCCEEDED = {"succeeded", "success", "completed", "pass", "no-op", "reused", "ok"}
-FAILED = {"failed", "error", "fail", "runtime error", "partial success", "cancelled", "canceled"}
+FAILED = {
+    "failed", "failure", "error", "fail", "runtime error", "partial success", "cancelled", "canceled", "timedout"
+}  # fmt: skip
 SKIPPED = {"skipped", "disabled"}
 WARNED = {"warn", "warned"}
-RUNNING = {"unknown", "inprogress", "notstarted"}
+RUNNING = {"unknown", "inprogress", "notstarted", "running", "queued", "started", "compiling", "executing"}
 
 
 def moment(value: str | None) -> datetime | None:
