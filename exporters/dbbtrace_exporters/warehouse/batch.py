@@ -18,8 +18,7 @@ from dbbtrace.model import attributes as key
 from dbbtrace.model.identity import identity_of_span, normalise_run_id, record_ids
 from dbbtrace.model.statuses import is_running
 from dbbtrace.model.times import NANOS, format_all_utc
-from dbbtrace.warehouse.cleaning import text
-from dbbtrace.warehouse.columns import ColumnCleaner, column_cleaner, moments, remembering, shortened
+from dbbtrace.warehouse.cleaning import ColumnCleaner, column_cleaner, moments, remembering, shortened, text
 from dbbtrace.warehouse.schema import TABLES, Column, Row, Table
 
 __all__ = ["Batch", "copied", "stands"]

@@ -16,8 +16,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from dbbtrace.model import attributes as key
 from dbbtrace.model.statuses import NODES, SKIPPED, meaning, row_of_load, row_of_node, row_of_refresh
 from dbbtrace.model.times import NANOS
-from dbbtrace.warehouse.cleaning import count, text
-from dbbtrace.warehouse.columns import moments, numbers
+from dbbtrace.warehouse.cleaning import count, moments, numbers, text
 from dbbtrace.warehouse.schema import DBT_NODES, LOADS, REFRESHES, Row
 from dbbtrace_exporters.warehouse.batch import Batch, copied, stands
 

@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 
 from dbbtrace.model import attributes as key
 from dbbtrace.model.times import format_all_utc, format_utc
-from dbbtrace.warehouse.cleaning import cleaner
-from dbbtrace.warehouse.columns import column_cleaner
+from dbbtrace.warehouse.cleaning import cleaner, column_cleaner
 from dbbtrace.warehouse.dialects import BABELFISH, SQLITE, TSQL, as_json
 from dbbtrace.warehouse.schema import TABLES, Kind
 from tests.warehouse.spans import RUN, span
