@@ -1,13 +1,13 @@
-"""What the rows of all operations share, for ``flatten``: a batch of spans of one operation, column by column.
+"""Read a batch of spans of one operation, column by column, and derive what the rows of all operations share.
 
-Pure. A column has one item for each span; it is an attribute's values, or was made here or by ``flatten``.
+Pure. A column has one item for each span: an attribute's values, or what ``flatten`` put in their place.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from itertools import compress, repeat
+from itertools import compress
 from operator import not_
 from typing import Any
 
@@ -15,11 +15,9 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import INVALID_SPAN_CONTEXT, StatusCode
 
 from dbbtrace.model import attributes as key
-from dbbtrace.model.identity import identity_of_span, normalise_run_id, record_ids
+from dbbtrace.model.identity import identity_of_span, normalise_run_id
 from dbbtrace.model.statuses import is_running
-from dbbtrace.model.times import NANOS, format_all_utc
-from dbbtrace.warehouse.cleaning import ColumnCleaner, column_cleaner, moments, remembering, shortened, text
-from dbbtrace.warehouse.schema import TABLES, Column, Row, Table
+from dbbtrace.warehouse.cleaning import moments, remembering, text
 
 __all__ = ["Batch", "copied", "stands"]
 
@@ -39,14 +37,12 @@ def stands(value: object) -> bool:
 
 
 class Batch:
-    """Spans of one operation, and what all operations share: who it is, in which run, from when to when, and how it
-    ended. Every value is a column, with one item for each span."""
+    """Spans of one operation as columns, with one item for each span."""
 
     def __init__(self) -> None:
         self.spans: list[ReadableSpan] = []
         self._attributes: list[dict[str, Any]] = []
         self._columns: dict[str, Sequence[Any]] = {}
-        self._cleaned: dict[int, Sequence[Any]] = {}
 
     def add(self, span: ReadableSpan, attributes: dict[str, Any]) -> None:
         """One more span."""
@@ -64,7 +60,8 @@ class Batch:
         self._columns[source] = column
 
     def without(self, need: str) -> list[ReadableSpan]:
-        """Pass by what gives no rows: what still runs, and what lacks its run id or that attribute: answers these."""
+        """Leave out the spans that give no rows: those that still run, and those that lack their run id or the
+        attribute ``need``. Returns the latter."""
         self["run_id"] = _run_ids(self[key.RUN_ID])
         there = [
             run_id != "" and (bool(value.strip()) if type(value) is str else stands(value))
@@ -90,7 +87,7 @@ class Batch:
     # -- what all operations share ----------------------------------------------------------------------------
 
     def derive(self) -> None:
-        """Make what comes from no attribute alone."""
+        """Add what no single attribute says: who it is, from when to when, and how it ended."""
         self._derive_errors()
         contexts = [span.get_span_context() or INVALID_SPAN_CONTEXT for span in self.spans]
         self["trace_id"] = [_hex_trace_id(context.trace_id) for context in contexts]
@@ -136,57 +133,10 @@ class Batch:
         said = moments(self[attribute])
         return [time if at is None else at for at, time in zip(said, times, strict=True)]
 
-    # -- rows -------------------------------------------------------------------------------------------------
-
-    def at(self, started: Sequence[int | None], ended: Sequence[int | None]) -> None:
-        """Say from when to when the next rows are."""
-        self["started_at"] = format_all_utc(started)
-        self["ended_at"] = format_all_utc(ended)
-        self["seconds"] = [
-            # Floored; a clock that was set back makes none.
-            None if began is None or done is None else (done - began) // NANOS if done > began else 0
-            for began, done in zip(started, ended, strict=True)
-        ]
-
-    def rows(self, table: Table, stage: str = "") -> list[Row]:
-        """The rows of these values."""
-        ids = record_ids(self["run_id"], self["identity"], stage)
-        ended_ids: Iterable[str | None] = repeat(None)
-        if any(self["interrupted"]):
-            ended_ids = [id_ if gone else None for id_, gone in zip(ids, self["interrupted"], strict=True)]
-            identities = zip(self["identity"], self["interrupted"], strict=True)
-            own = [f"{identity}:interrupted" if gone else identity for identity, gone in identities]
-            ids = record_ids(self["run_id"], own, stage)
-        self["record_id"] = ids
-        for place, (source, clean) in enumerate(_CLEANING[table.name]):
-            if source in _VARYING or place not in self._cleaned:  # a dbt node has two rows
-                self._cleaned[place] = clean(self[source])
-        values = zip(*[self._cleaned[place] for place in range(len(table.columns))], strict=True)
-        made = zip(repeat(table), values, ids, self["fact"], ended_ids)
-        return list(map(tuple.__new__, repeat(Row), made))  # as Row._make does, in half the time
-
 
 _SPAN_BITS = (1 << 64) - 1
 _LIVE = identity_of_span(0)[:-16]
 """Before the span id in the identity of live work."""
-_DERIVED = frozenset({"record_id", "trace_id", "span_id", "stage"})
-"""Values that are made here, and right as they are."""
-_VARYING = frozenset({"record_id", "stage", "started_at", "ended_at", "seconds"})
-"""In what the rows of a span differ."""
-_UNIQUE = frozenset({"item_name", key.TABLE_NAME, key.DBT_UNIQUE_ID, key.DBT_RELATION_NAME})
-"""Where texts come from that differ from row to row."""
-
-
-def _column_cleaner(column: Column) -> ColumnCleaner:
-    if column.source in _DERIVED:
-        return list
-    if column.source in ("started_at", "ended_at"):
-        return lambda times: shortened(times, column.size)
-    return column_cleaner(column, repeats=column.source not in _UNIQUE)
-
-
-_CLEANING = {table.name: [(column.source, _column_cleaner(column)) for column in table.columns] for table in TABLES}
-"""For each column where its values come from, and how they are cleaned."""
 
 
 # -- one value ----------------------------------------------------------------------------------------------
@@ -197,7 +147,7 @@ def _nothing(column: Sequence[Any]) -> bool:
 
 
 def _word(value: Any) -> str | None:
-    """The status as the span spells it; None when it says none."""
+    """The status as the span spells it; None if it has none."""
     word = text(value)
     return (word.strip() or None) if word else None
 

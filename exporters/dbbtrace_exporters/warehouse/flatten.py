@@ -1,9 +1,10 @@
 """Turn finished spans into their rows. Pure: no clock, no network, no driver.
 
-A span gives rows when it carries ``dbb.operation`` and what that operation needs; every other span is passed by. What
+A span gives rows when it carries ``dbb.operation`` and what that operation needs; every other span is ignored. What
 still runs gives none. No attribute value makes it raise: see ``dbbtrace.warehouse.cleaning``.
 
-A batch is flattened column by column, which costs half of what row by row does.
+Three steps, each of which only calls down: ``batch`` reads the spans as columns, the functions here add what the
+operation's own columns need, ``rows`` makes the rows. Column by column costs half of what row by row does.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from dbbtrace.model.times import NANOS
 from dbbtrace.warehouse.cleaning import count, moments, numbers, text
 from dbbtrace.warehouse.schema import DBT_NODES, LOADS, REFRESHES, Row
 from dbbtrace_exporters.warehouse.batch import Batch, copied, stands
+from dbbtrace_exporters.warehouse.rows import Stage, rows_from
 
 __all__ = ["Flattened", "flatten", "lacks", "rows_of"]
 
@@ -78,8 +80,8 @@ def lacks(span: ReadableSpan) -> tuple[str, ...]:
 def _loads(batch: Batch) -> list[Row]:
     batch["status"] = list(map(row_of_load, batch["word"], batch["failed"], batch["interrupted"]))
     batch["throughput"] = _throughputs(batch)
-    batch.at(batch["began"], batch["done"])
-    return batch.rows(LOADS)
+    [rows] = rows_from(batch, LOADS, Stage(batch["began"], batch["done"]))
+    return rows
 
 
 def _throughputs(batch: Batch) -> list[float | None]:
@@ -119,12 +121,8 @@ def _dbt_nodes(batch: Batch) -> list[Row]:
         for value in batch[key.DBT_FAILURES]
     ]
     compiled = _stage(batch, key.DBT_COMPILE_STARTED_AT, key.DBT_COMPILE_COMPLETED_AT)
-    batch.at(*compiled)
-    batch["stage"] = ["compile"] * len(ids)
-    compile_rows = batch.rows(DBT_NODES, "compile")
-    batch.at(*_executed(batch))
-    batch["stage"] = ["execute"] * len(ids)
-    execute_rows = batch.rows(DBT_NODES, "execute")
+    executed = _executed(batch)
+    compile_rows, execute_rows = rows_from(batch, DBT_NODES, Stage(*compiled, "compile"), Stage(*executed, "execute"))
     rows = []
     for compile_row, execute_row, started, completed, interrupted in zip(
         compile_rows, execute_rows, *compiled, batch["interrupted"], strict=True
@@ -161,8 +159,8 @@ def _rows_affected(value: Any) -> int | None:
 
 def _refreshes(batch: Batch) -> list[Row]:
     batch["status"] = list(map(row_of_refresh, batch["word"], batch["failed"], batch["interrupted"]))
-    batch.at(batch["began"], batch["done"])
-    return batch.rows(REFRESHES)
+    [rows] = rows_from(batch, REFRESHES, Stage(batch["began"], batch["done"]))
+    return rows
 
 
 _FLATTEN: dict[str, Callable[[Batch], list[Row]]] = {
