@@ -1,13 +1,13 @@
-"""Answers to what people ask of the tables: what failed, what is slow, what is missing, what changed.
+"""Answers questions about the tables: what failed, what is slow, what is missing, what changed.
 
-    failures    each failure with its message and what it held up downstream
-    slowest     durations against their own history
-    audit       the complete record of the runs, and what is missing from it
+    failures    each failure with its message and the nodes that were not built because of it
+    slowest     durations compared with their own history
+    audit       all runs, and what is missing from their record
     diff        two runs, side by side
-    check       may this run be trusted? and ``watch``: tell me when one may not
+    check       can this run be trusted? ``watch`` reports runs that can't
 
-Each is a function of an open warehouse that returns small dataclasses; the terminal prints them, the page draws them.
-All read the SQL of ``dbbtrace.warehouse.views``, whether or not the views were created.
+Each function takes an open warehouse and returns small dataclasses. The terminal prints them, and the pages draw them.
+All use the SQL of ``dbbtrace.warehouse.views``, even if the views were not created.
 """
 
 from __future__ import annotations

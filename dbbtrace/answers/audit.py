@@ -1,4 +1,4 @@
-"""The complete record of the runs, and what is missing from it."""
+"""All runs, and what is missing from their record."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Gap:
     """no table load, no dbt node, no completed refresh, no data product; interrupted, not ended, outcome unknown,
     failed without a reason, load without an end."""
     operation: str | None = None
-    """The operation that it is about; None: the run."""
+    """The operation with the gap; None if the gap is in the run."""
     detail: str | None = None
 
 
@@ -37,7 +37,7 @@ class ProductRecord:
     environment: str | None
     runs: int
     succeeded: int
-    """Warned ones too."""
+    """Includes runs that warned."""
     failed: int
     with_gaps: int
     first_started_at: datetime | None
@@ -46,14 +46,14 @@ class ProductRecord:
 
 @dataclass(frozen=True)
 class Audit:
-    """What the warehouse can prove."""
+    """All runs and their gaps, as far as the rows show them."""
 
     since: datetime | None
     products: tuple[ProductRecord, ...]
     runs: tuple[Run, ...]
     """Newest first."""
     gaps: tuple[Gap, ...]
-    """In the order of their runs."""
+    """In the order of the runs."""
 
 
 def audit(
@@ -63,7 +63,7 @@ def audit(
     data_product: str | None = None,
     environment: str | None = None,
 ) -> Audit:
-    """The record of the runs by data product and environment; the arguments are those of ``run_keys``."""
+    """Count the runs by data product and environment, and find their gaps. The arguments are those of ``run_keys``."""
     chosen = None
     if since is not None or data_product is not None or environment is not None:
         keys = run_keys(warehouse, since=since, data_product=data_product, environment=environment)
@@ -79,7 +79,7 @@ def audit(
 
 
 def gaps_of(run: Run) -> list[Gap]:
-    """What the run as a whole lacks."""
+    """The gaps of the run as a whole."""
     lacking = [
         ("no table load", run.loads == 0),
         ("no dbt node", run.nodes == 0),
@@ -105,7 +105,7 @@ AND (
 
 
 def operation_gaps(found: Iterable[Operation]) -> list[Gap]:
-    """What the record of single operations lacks."""
+    """The gaps of single operations."""
     return [
         Gap(o.run_id, o.data_product, o.environment, gap, o.label, o.error_message or o.word)
         for o in found

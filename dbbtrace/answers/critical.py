@@ -1,8 +1,8 @@
 """The critical path of a run: the chain of operations that decided when it ended. Pure.
 
-Walked backwards from what ended last: each operation waited for one that it selects from, or for whatever ended last
-before it began (a thread of dbt's, a lane of copies, the job before). Between two of them may lie a wait that no
-operation accounts for: a queue, a job that starts.
+It is followed backwards from the operation that ended last. Each operation waited for one that it selects from, or for
+the one that ended last before it began (a dbt thread, a parallel copy, the previous job). Between two operations there
+may be a wait that belongs to no operation, such as a queue or the start of a job.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from dbbtrace.answers.rows import Operation
 __all__ = ["PathStep", "critical_path"]
 
 _SLACK = timedelta(seconds=1)
-"""Hand-made rows know whole seconds only, so that what was waited for may seem to end after the wait."""
+"""Tolerance: other writers store whole seconds only, so a dependency may seem to end after the operation began."""
 _AT_ONCE = timedelta(seconds=0.5)
-"""A dependency that ended so shortly before anything else did is what was waited for."""
+"""If a dependency ended at most this long before any other operation, it counts as the one that was waited for."""
 
 
 @dataclass(frozen=True)
@@ -29,15 +29,15 @@ class PathStep:
 
     operation: Operation
     needed: bool
-    """It selects from the step before; False: it began when that one had ended."""
+    """True if it selects from the previous step. False if it only began after that step had ended."""
     waited: float
-    """Seconds between the end of the step before, or the start of the run, and its start."""
+    """Seconds from the end of the previous step, or from the start of the run, to its start."""
     seconds: float
-    """From its start, or the end of the step before where that is later, to its end."""
+    """Seconds from its start, or from the end of the previous step if that is later, to its end."""
 
 
 def critical_path(operations: Iterable[Operation]) -> list[PathStep]:
-    """The path, first step first; empty for a run of which no operation has a start and an end."""
+    """The path, first step first. It is empty if no operation of the run has a start and an end."""
     graph = Graph(operations)
     timed = [operation for operation in graph.outcomes if operation.started_at and operation.ended_at]
     if not timed:
@@ -64,9 +64,9 @@ class _Walk:
         self._ends = [_end(operation) for operation in self.by_end]
 
     def before(self, operation: Operation) -> tuple[Operation, bool] | None:
-        """What it waited for, and whether it selects from that; None where nothing had ended before it.
+        """The operation it waited for, and whether it selects from that; None if nothing had ended before it.
 
-        Only what began before it comes into question: so every walk ends.
+        Considers only operations that began before it, so the search always ends.
         """
         last = self._last_before(operation)
         upstream = [one for one in self._graph.upstream(operation) if _ended_before(one, operation)]

@@ -1,4 +1,4 @@
-"""Two runs, side by side: what is new, gone, turned out otherwise, took longer, moved other amounts."""
+"""Compares two runs: operations that are new or gone, or whose outcome, duration or row counts changed."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ __all__ = ["Change", "Diff", "diff"]
 
 NOTICED_SECONDS = 1.0
 NOTICED_RATIO = 1.25
-"""A duration has changed when it differs by so many seconds and so many times; less is weather."""
+"""A duration has changed if it differs by at least this many seconds and this ratio. Less is noise."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """One operation that is not in both runs the same. ``before`` and ``after`` are None where it is not there."""
+    """One operation that differs between the runs. ``before`` or ``after`` is None if it is not in that run."""
 
     kind: str
     name: str
@@ -36,21 +36,21 @@ class Diff:
     before: Run
     after: Run
     changes: tuple[Change, ...]
-    """Status first, then what is new or gone, then the largest differences of time."""
+    """Changed outcomes first, then new and gone operations, then the largest differences in time."""
     same: int
-    """Operations that are in both, unchanged."""
+    """Number of operations that are unchanged."""
 
 
 def diff(warehouse: Warehouse, before: str, after: str) -> Diff:
     """What differs between two runs, by their run ids.
 
     Raises:
-        UsageError: one of them is not there.
+        UsageError: a run does not exist.
     """
     runs = {run.run_id: run for run in run_rows(warehouse, {before, after})}
     for run_id in (before, after):
         if run_id not in runs:
-            raise UsageError(f"no run {run_id!r} in the warehouse: `dbbtrace runs` lists those that are there")
+            raise UsageError(f"no run {run_id!r} in the warehouse; `dbbtrace runs` lists the runs")
     sides: dict[str, dict[tuple[str, str], Operation]] = {before: {}, after: {}}
     for operation in operations(warehouse, {before, after}, where="o.superseded = 0"):
         sides[operation.run_id][operation.kind, operation.operation_id] = operation

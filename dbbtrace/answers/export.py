@@ -1,4 +1,4 @@
-"""The audit as files that others read: CSV, JSON, Parquet."""
+"""Exports the audit as CSV, JSON or Parquet."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["as_csv", "as_dict", "write_parquet"]
 
 _COLUMNS = [field.name for field in fields(Run)]
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""What a spreadsheet takes for the start of a formula."""
+"""Characters that a spreadsheet reads as the start of a formula."""
 
 
 def as_dict(audit: Audit) -> dict[str, Any]:
@@ -41,9 +41,9 @@ def as_dict(audit: Audit) -> dict[str, Any]:
 
 
 def as_csv(audit: Audit) -> str:
-    """One line for each run, its gaps in the last column; RFC 4180 but for plain line ends.
+    """One line for each run, with its gaps in the last column. As in RFC 4180, but with plain line ends.
 
-    A text that a spreadsheet would take for a formula gets an apostrophe before it: names come from anywhere.
+    Text that a spreadsheet would read as a formula gets a leading apostrophe, because names can come from anywhere.
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
@@ -54,7 +54,7 @@ def as_csv(audit: Audit) -> str:
 
 
 def write_parquet(audit: Audit, path: Path) -> None:
-    """One row for each run, typed; times are UTC.
+    """One typed row for each run. Times are in UTC.
 
     Raises:
         ConfigurationError: pyarrow is not installed.

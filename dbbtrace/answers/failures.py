@@ -1,4 +1,4 @@
-"""What failed, why, and what it held up downstream."""
+"""What failed, why, and which nodes were not built because of it."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ def failures(
     environment: str | None = None,
     limit: int | None = None,
 ) -> list[Failure]:
-    """The failures, of the newest run first; in a run in the order in which things began.
+    """The failures, newest run first. In a run they are ordered by start.
 
     Args:
         warehouse: where to look.
-        run: only this run's; else those of all runs that are chosen by what follows.
+        run: only this run's failures; otherwise those of the runs that the next arguments select.
         since, data_product, environment: see ``run_keys``.
-        limit: at most so many.
+        limit: the largest number to return.
     """
     ids = [run] if run is not None else [
         key.run_id for key in run_keys(warehouse, since=since, data_product=data_product, environment=environment)
@@ -50,7 +50,7 @@ def failures(
 
 
 def failures_of(warehouse: Warehouse, runs: Collection[str]) -> dict[str, list[Failure]]:
-    """Run id → its failures, for the runs that have any."""
+    """Run id → its failures, for runs with failures."""
     by_run: dict[str, list[Operation]] = defaultdict(list)
     for operation in operations(warehouse, runs, where=NOT_BUILT) if runs else ():
         by_run[operation.run_id].append(operation)
@@ -68,7 +68,7 @@ def failures_among(found: Iterable[Operation]) -> list[Failure]:
 
 
 def _failing(warehouse: Warehouse, ids: list[str]) -> set[str]:
-    """The runs with a row that says failure, found without ranking any."""
+    """The runs with a row whose status is a failure, found without ranking rows."""
     from dbbtrace.warehouse.views import ask
 
     words = ", ".join(f"'{word}'" for word, status in STATUSES.items() if status == "Failed")

@@ -1,4 +1,4 @@
-"""Which run is meant by what somebody writes or pastes."""
+"""Finds the run that a text means."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ __all__ = ["find_run"]
 
 
 def find_run(warehouse: Warehouse, text: str) -> str:
-    """The run id that the text means: a run id, a trace id, the start of either that fits only one, or ``last``.
+    """The run id that the text means: a run id, a trace id, the first characters of either, or ``last``.
 
     Raises:
-        UsageError: it fits none, or several.
+        UsageError: it matches no run, or several.
     """
     wanted = normalise_run_id(text)
     ids = [key.run_id for key in run_keys(warehouse)]
@@ -33,5 +33,7 @@ def find_run(warehouse: Warehouse, text: str) -> str:
     if len(fitting) == 1:
         return fitting[0]
     if fitting:
-        raise UsageError(f"{text!r} fits {len(fitting)} runs, e.g. {fitting[0]} and {fitting[1]}: write more of it")
-    raise UsageError(f"no run {text!r} in {warehouse.name}: `dbbtrace runs` lists those that are there")
+        raise UsageError(
+            f"{text!r} matches {len(fitting)} runs, e.g. {fitting[0]} and {fitting[1]}; write more characters"
+        )
+    raise UsageError(f"no run {text!r} in {warehouse.name}; `dbbtrace runs` lists the runs")

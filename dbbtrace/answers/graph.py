@@ -1,8 +1,8 @@
-"""The graph of one run: what each dbt node selects from, what a failure held up. Pure.
+"""The graph of one run: what each dbt node selects from, and which nodes a failure held up. Pure.
 
-A source of dbt's is matched with the table load of its name, as ``monitoring_lineage`` does it; a failed test holds
-up what selects from the node that it tests, since ``dbt build`` waits for tests. What was built may be left out of
-the operations that a graph is made of, but for the table loads: it holds nothing up, and nothing holds it.
+A dbt source is matched with the table load of the same name, as in ``monitoring_lineage``. A failed test holds up the
+nodes that select from the tested node, because ``dbt build`` waits for tests. Apart from table loads, operations that
+succeeded may be left out of the graph, because they neither hold anything up nor are held up.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ __all__ = ["BUILT", "NOT_BUILT", "Graph"]
 
 BUILT = frozenset({"Succeeded", "Warned"})
 NOT_BUILT = "o.superseded = 0 AND (o.kind = 'table_load' OR o.status NOT IN ('Succeeded', 'Warned'))"
-"""SQL that chooses the operations that ``held_up`` needs."""
+"""SQL condition for the operations that ``held_up`` needs."""
 _CAUSE = re.compile(r"Skipped due to upstream failure: (.+) \([^()]*\)\s*")
-"""What ``record_dbt`` says of a skipped node: the failure that dbt itself leaves unsaid."""
+"""The message that ``record_dbt`` gives a skipped node if dbt does not say why it was skipped."""
 
 
 class Graph:
@@ -36,7 +36,7 @@ class Graph:
 
     @cached_property
     def _loads(self) -> dict[str, list[Operation]]:
-        """Table loads by the table's name alone, in lower case."""
+        """Table loads by the table's name without schema, in lower case."""
         found: dict[str, list[Operation]] = defaultdict(list)
         for operation in self.outcomes:
             if operation.kind == "table_load":
@@ -44,7 +44,7 @@ class Graph:
         return found
 
     def load_of(self, source: str) -> Operation | None:
-        """The load of the table that a source of dbt's names; of several the one from the system or schema it names."""
+        """The load of the table that a dbt source names; if there are several, the one of its system or schema."""
         said = source.lower()
         fitting = self._loads.get(said.rpartition(".")[2], [])
 
@@ -56,7 +56,7 @@ class Graph:
         return min(fitting, key=rank, default=None)
 
     def upstream(self, operation: Operation) -> list[Operation]:
-        """What a node selects from directly, as far as it is among the operations."""
+        """What a node selects from directly, if it is among the operations."""
         found = [self._operation(parent) for parent in operation.depends_on]
         return [parent for parent in found if parent is not None]
 
@@ -65,7 +65,7 @@ class Graph:
 
     @cached_property
     def _downstream(self) -> dict[str, list[Operation]]:
-        """What a node selects from (an operation_id) → the nodes that do."""
+        """operation_id → the nodes that select from it."""
         children: dict[str, list[Operation]] = defaultdict(list)
         for node in self.nodes.values():
             for parent in node.depends_on:
@@ -83,7 +83,7 @@ class Graph:
         return found
 
     def held_up(self, failed: Operation) -> list[Operation]:
-        """Everything downstream that was not built, all the way down, each once, nearest first."""
+        """All downstream nodes that were not built, each once, nearest first."""
         first = [*self._downstream.get(failed.operation_id, ()), *self._blamed.get(failed.operation_id, ())]
         if failed.operation_id.startswith(("test.", "unit_test.")):
             waited = [child for tested in failed.depends_on for child in self._downstream.get(tested, ())]

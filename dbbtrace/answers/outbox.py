@@ -1,7 +1,7 @@
-"""Alerts on their way to the webhook: each is posted, and again with growing patience, until it is taken.
+"""Queue of alerts for the webhook. Each alert is posted, with exponential backoff, until the webhook accepts it.
 
-What may have been posted, although no answer came, is posted once more and then let go: rather twice than never, but
-nobody wants the same alert three times. What waits is in memory alone.
+If no answer came, the alert may have been posted. It is then posted once more and dropped: twice is better than never,
+but nobody wants the same alert three times. The queue is in memory only.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dbbtrace.errors import DbbtraceError, TransientError
 __all__ = ["Outbox"]
 
 FIRST, MOST = 60.0, 3600.0
-"""Seconds before an alert is posted again: twice as many after each time, up to an hour."""
+"""Seconds before an alert is posted again. They double each time, up to an hour."""
 
 
 @dataclass
@@ -29,11 +29,11 @@ class _Waiting:
 
 
 class Outbox:
-    """Holds alerts until they are taken.
+    """Holds alerts until the webhook accepts them.
 
     Args:
-        post: sends one; raises a ``DbbtraceError`` where it can't.
-        clock: seconds, for tests.
+        post: sends one alert; raises a ``DbbtraceError`` if it can't.
+        clock: returns seconds, for tests.
     """
 
     def __init__(self, post: Callable[[Alert], None], clock: Callable[[], float] = time.monotonic) -> None:
@@ -42,17 +42,17 @@ class Outbox:
         self._waiting: list[_Waiting] = []
 
     def put(self, alert: Alert) -> None:
-        """Have it sent the next time."""
+        """Add an alert to the queue."""
         self._waiting.append(_Waiting(alert, self._clock()))
 
     def send(self) -> list[str]:
-        """Post what is due, oldest first; answers what went wrong, each fault once."""
+        """Post the alerts that are due, oldest first. Returns the errors, each once."""
         faults: list[str] = []
         for one in [one for one in self._waiting if one.due <= self._clock()]:
             error = self._tried(one)
             if error is not None and str(error) not in faults:
                 faults.append(str(error))
-            if isinstance(error, TransientError) and not error.ambiguous:  # the others would fare no better now
+            if isinstance(error, TransientError) and not error.ambiguous:  # the others would fail too
                 for other in self._waiting:
                     other.due = max(other.due, one.due)
                 break

@@ -1,4 +1,4 @@
-"""Many runs together: their record, what fails most, what takes longer than it did."""
+"""Many runs together: their record, what fails most, and what got slower."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ class Offender:
     name: str
     failed: int
     runs: int
-    """Of its product in the environment."""
+    """Runs of its product in the environment."""
     last_failed_at: datetime | None
     last_message: str | None
 
 
 @dataclass(frozen=True)
 class Overview:
-    """The runs, and what stands out of them."""
+    """The runs, and what is notable in them."""
 
     record: Audit
     offenders: Sequence[Offender]
     grown: Sequence[Timing]
-    """What takes longer than it did, most first."""
+    """What got slower, most first."""
 
 
 def read_overview(
@@ -51,7 +51,7 @@ def read_overview(
     data_product: str | None = None,
     environment: str | None = None,
 ) -> Overview:
-    """Ask the warehouse for it."""
+    """Query the warehouse for the overview."""
     record = audit(warehouse, since=since, data_product=data_product, environment=environment)
     grown = slowest(
         warehouse, since=since, data_product=data_product, environment=environment, by_change=True, limit=200
@@ -67,7 +67,7 @@ def _lost(timing: Timing) -> float:
 
 
 def _offenders(warehouse: Warehouse, runs: Iterable[Run]) -> list[Offender]:
-    """Those that failed most, with what was said last."""
+    """The operations that failed most, each with its newest message."""
     runs = list(runs)
     of_product = Counter((run.data_product, run.environment) for run in runs)
     failing = {run.run_id: run for run in runs if run.failed}

@@ -1,6 +1,6 @@
-"""Rows of the views as typed values: which runs there are, the runs' rows, their operations.
+"""Reads the views into typed values: runs, their summaries, their operations.
 
-Asks the warehouse once for each question, about the named runs alone; that is what keeps answers fast.
+Each question is one query, limited to the named runs. This keeps answers fast.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ def run_keys(
 
     Args:
         warehouse: where to look.
-        data_product: only this product's; case matters.
-        environment: only runs in it; whatever the case.
-        since: only runs that started then or later; without zone it is UTC.
-        limit: at most so many.
+        data_product: only runs of this product; case-sensitive.
+        environment: only runs in this environment; case-insensitive.
+        since: only runs that started since then; a time without zone is UTC.
+        limit: the largest number to return.
     """
     found: dict[str, RunKey] = {}
     for run_id, started_at, product, place in views.ask(warehouse, _RUN_KEYS):
@@ -92,7 +92,7 @@ def _merged(one: RunKey, other: RunKey) -> RunKey:
 
 
 def run_rows(warehouse: Warehouse, runs: Iterable[str] | None = None) -> list[Run]:
-    """What ``monitoring_runs`` says of the runs (None: of all), newest first."""
+    """The rows of ``monitoring_runs`` for these runs (None: for all), newest first."""
     if runs is not None and not (runs := list(runs)):
         return []
     names = [field.name for field in fields(Run)]
@@ -112,10 +112,10 @@ def runs(
     since: datetime | None = None,
     limit: int | None = None,
 ) -> list[Run]:
-    """The runs that fit, newest first.
+    """The runs that match, newest first.
 
     Args:
-        status: only runs that ended so; whatever the case.
+        status: only runs with this status; case-insensitive.
         data_product, environment, since, limit: see ``run_keys``.
     """
     chosen = None
@@ -135,11 +135,11 @@ def runs(
 def operations(
     warehouse: Warehouse, runs: Collection[str], *, where: str = "", parameters: Sequence[Any] = ()
 ) -> list[Operation]:
-    """The operations of the runs, by start; those that never ran stand at the end of their run.
+    """The operations of the runs, by start. Those that never ran come at the end of their run.
 
     Args:
-        where: SQL that chooses among them, in terms of ``monitoring_operations AS o``.
-        parameters: its values.
+        where: an SQL condition on ``monitoring_operations AS o``.
+        parameters: the values for the condition.
     """
     names = [field.name for field in fields(Operation)]
     columns = ", ".join(f"o.{_OPERATION_COLUMNS.get(name, name)}" for name in names)
@@ -154,7 +154,7 @@ _PLACE = {"integration": 0, "transformation": 1, "consumption": 2, "reconciliati
 
 
 def _typed(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[list[Any]]:
-    """The rows' values as the dataclasses hold them: ``..._at`` as aware datetimes, a list as a tuple."""
+    """The rows' values for the dataclasses: ``..._at`` as aware datetimes, lists as tuples."""
     readers: dict[str, Callable[[Any], Any]] = {"depends_on": _listed, "superseded": bool}
     columns = [
         (place, _moment if name.endswith("_at") else readers[name])
@@ -169,7 +169,7 @@ def _typed(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[list
 
 
 def _moment(value: Any) -> datetime | None:
-    """The point in time, aware, whatever the driver made of it."""
+    """The point in time as an aware datetime, whatever type the driver returned."""
     if value is None:
         return None
     try:
@@ -184,7 +184,7 @@ def _moment(value: Any) -> datetime | None:
 
 
 def _listed(text: str | None) -> tuple[str, ...]:
-    """A JSON array of strings; whatever else stands there is none."""
+    """A JSON array of strings; None for anything else."""
     try:
         items = json.loads(text) if text else ()
     except ValueError:

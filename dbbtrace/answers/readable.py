@@ -1,4 +1,4 @@
-"""Values as people read them, in few letters; and text from anywhere made harmless. Pure."""
+"""Formats values for people, and makes text from anywhere safe to print. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
 def safe(text: object) -> str:
-    r"""The text with everything that a terminal could obey, or that can't be seen, spelled out: ``\x1b``, ``\n``."""
+    r"""The text with control and invisible characters escaped: ``\x1b``, ``\n``."""
     text = str(text)
     if text.isascii() and text.isprintable():
         return text
@@ -31,7 +31,7 @@ def _spelled(letter: str) -> str:
 
 
 def one_line(text: object) -> str:
-    """The text on one line: runs of white space become one space, all else is made ``safe``."""
+    """The text on one line: white space becomes one space, and the rest is made ``safe``."""
     return safe(re.sub(r"\s+", " ", str(text)).strip())
 
 
@@ -55,9 +55,9 @@ def count_of(number: int | None) -> str:
     return "" if number is None else f"{number:,}"
 
 
-def counted(number: int, thing: str) -> str:
-    """``1 gap``, ``2 gaps``."""
-    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+def counted(number: int, singular: str, plural: str | None = None) -> str:
+    """``1 gap``, ``2 gaps``; with ``plural`` for more than an "s": ``1 span waits``, ``2 spans wait``."""
+    return f"{number:,} {singular if number == 1 else plural or f'{singular}s'}"
 
 
 def bytes_of(number: int | None) -> str:

@@ -1,4 +1,4 @@
-"""A run and an operation as answers hold them, and what several operations together come to. Pure."""
+"""The dataclasses for runs and operations, and the status of several operations together. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Operation", "Run", "RunKey", "label_of", "outcomes", "status_of"]
 
 @dataclass(frozen=True)
 class RunKey:
-    """A run, and as much of it as chooses between runs."""
+    """A run, with the fields that select runs."""
 
     run_id: str
     started_at: datetime | None
@@ -23,7 +23,7 @@ class RunKey:
 
 @dataclass(frozen=True)
 class Operation:
-    """One operation of a run, as ``monitoring_operations`` says it. None: unknown."""
+    """One operation of a run: a row of ``monitoring_operations``. None means unknown."""
 
     run_id: str
     data_product: str | None
@@ -34,13 +34,13 @@ class Operation:
     """table_load, dbt_node, model_refresh or reconciliation_result."""
     name: str
     operation_id: str
-    """Names the same thing in every run; of a dbt node its unique_id."""
+    """The same in every run; for a dbt node its unique_id."""
     source_name: str | None
     resource_type: str | None
     status: str
-    """Succeeded, Failed, Skipped, Warned, Running or Unknown; the stored word where it is none of these."""
+    """Succeeded, Failed, Skipped, Warned, Running or Unknown; or the stored word if it is unknown."""
     word: str | None
-    """Status as stored."""
+    """The status as stored."""
     started_at: datetime | None
     ended_at: datetime | None
     seconds: float | None
@@ -49,7 +49,7 @@ class Operation:
     bytes_read: int | None
     bytes_written: int | None
     amount: float | None
-    """What a reconciliation found."""
+    """The reconciled amount."""
     error_type: str | None
     error_message: str | None
     """Why it failed, was skipped or warned."""
@@ -65,12 +65,12 @@ class Operation:
 
     @cached_property
     def label(self) -> str:
-        """Its name for people."""
+        """The name for people."""
         return label_of(self.kind, self.name, self.operation_id, self.resource_type)
 
     @property
     def unique_id(self) -> str | None:
-        """Of a dbt node whose row tells it."""
+        """For a dbt node, if its row has it."""
         return self.operation_id if self.kind == "dbt_node" and _UNIQUE_ID.match(self.operation_id) else None
 
 
@@ -78,11 +78,11 @@ _UNIQUE_ID = re.compile(
     r"(analysis|exposure|function|hook|metric|model|operation|saved_query|seed|semantic_model|snapshot|source|sql"
     r"|test|unit_test)\.[^.]+\."
 )
-"""How dbt's unique_id begins: with the type of the node and the project's name. A relation's name has dots, too."""
+"""The start of a unique_id in dbt: node type and project. The name of a relation has dots, too."""
 
 
 def label_of(kind: str, name: str, operation_id: str, resource_type: str | None = None) -> str:
-    """The name for people: of dbt nodes with their type, of a generic test without the hash that ends its id."""
+    """The name for people. dbt nodes are shown with their type, and generic tests without the hash at the end."""
     if kind != "dbt_node" or not _UNIQUE_ID.match(operation_id):
         return name
     head, _, *rest = operation_id.split(".")
@@ -91,13 +91,13 @@ def label_of(kind: str, name: str, operation_id: str, resource_type: str | None 
 
 @dataclass(frozen=True)
 class Run:
-    """One run, as ``monitoring_runs`` says it. None: unknown."""
+    """One run: a row of ``monitoring_runs``. None means unknown."""
 
     run_id: str
     data_product: str | None
     environment: str | None
     status: str
-    """Failed, Running, Unknown, Warned, Succeeded or Skipped: the worst that became of its operations."""
+    """Failed, Running, Unknown, Warned, Succeeded or Skipped: the worst status of its operations."""
     started_at: datetime | None
     ended_at: datetime | None
     seconds: float | None
@@ -135,7 +135,7 @@ def outcomes(found: Iterable[Operation]) -> list[Operation]:
 
 
 def status_of(found: Iterable[Operation]) -> str:
-    """The one status of many operations: what became of the worst of them, as ``monitoring_runs`` has it."""
+    """One status for many operations: the worst of them, as in ``monitoring_runs``."""
     present = {operation.status for operation in outcomes(found)}
     if present - {"Succeeded", "Failed", "Warned", "Skipped", "Running"}:
         present.add("Unknown")

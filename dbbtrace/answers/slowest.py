@@ -1,4 +1,4 @@
-"""What takes long, and what takes longer than it used to: each operation against its own history."""
+"""What is slow, and what got slower: compares each operation with its own history."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from dbbtrace.warehouse import Warehouse, views
 __all__ = ["Timing", "history_of", "slowest"]
 
 HISTORY = 20
-"""Earlier runs that an operation is compared with."""
+"""How many earlier runs an operation is compared with."""
 
 
 @dataclass(frozen=True)
 class Timing:
-    """How long one operation took, against its history: its successes in the runs before."""
+    """How long one operation took, compared with its successes in earlier runs."""
 
     run_id: str
     data_product: str | None
@@ -34,13 +34,13 @@ class Timing:
     operation_id: str
     seconds: float
     earlier: tuple[float, ...]
-    """Seconds in the runs before, oldest first."""
+    """Seconds in earlier runs, oldest first."""
     median: float | None
-    """Of the earlier ones."""
+    """Median of the earlier ones."""
     p95: float | None
-    """Of the earlier ones, nearest rank."""
+    """95th percentile of the earlier ones, nearest rank."""
     change: float | None
-    """Seconds against the median: 0.5 is half as long again, -0.5 half. None without history."""
+    """Relative difference from the median: 0.5 is 50% longer, -0.5 is half as long. None without history."""
 
 
 def slowest(
@@ -58,16 +58,16 @@ def slowest(
 
     Args:
         warehouse: where to look.
-        run: this run's operations; None: of each product and environment the newest success of each operation.
-        since: only operations whose newest success is in a run that started then or later; what they are compared
-            with may be older. With ``run`` it is not asked.
-        data_product, environment: see ``run_keys``; with ``run`` they are not asked.
+        run: this run's operations; None: the newest success of each operation in each product and environment.
+        since: only operations whose newest success is in a run that started since then; their history may be
+            older. Ignored with ``run``.
+        data_product, environment: see ``run_keys``; ignored with ``run``.
         history: how many earlier runs of the product in the environment to compare with.
-        by_change: those that grew most first; operations without history are left out.
-        limit: at most so many.
+        by_change: sort by the largest increase; operations without history are left out.
+        limit: the largest number to return.
 
     Raises:
-        UsageError: there is no such run.
+        UsageError: the run does not exist.
     """
     if run:
         timings = _timings(warehouse, [_before(run_keys(warehouse), run, history)])
@@ -83,7 +83,7 @@ def slowest(
 
 
 def history_of(warehouse: Warehouse, run: str, *, history: int = HISTORY) -> dict[tuple[str, str], Timing]:
-    """Every operation of the run that took time, by kind and operation_id, against its history."""
+    """Every operation of the run with a duration, by kind and operation_id, compared with its history."""
     group = _before(run_keys(warehouse), run, history)
     return {(timing.kind, timing.operation_id): timing for timing in _timings(warehouse, [group])}
 
@@ -95,24 +95,24 @@ class _Group:
     runs: Sequence[RunKey]
     """Newest first."""
     chosen: int
-    """So many of the newest are asked about; the others are what they are compared with."""
+    """How many of the newest runs are asked about. The others are their history."""
     history: int
     one: bool
-    """Asked about is one run, whatever became of its operations; else only successes are."""
+    """True for one run, with all its operations. Otherwise only successes are compared."""
 
 
 def _before(keys: Sequence[RunKey], run: str, history: int) -> _Group:
-    """The run and those of its product and environment that began before it."""
+    """The run, and earlier runs of its product and environment."""
     place = next((place for place, key in enumerate(keys) if key.run_id == run), None)
     if place is None:
-        raise UsageError(f"no run {run!r} in the warehouse: `dbbtrace runs` lists those that are there")
+        raise UsageError(f"no run {run!r} in the warehouse; `dbbtrace runs` lists the runs")
     whose = _whose(keys[place])
     before = [key for key in keys[place + 1 :] if _whose(key) == whose][:history]
     return _Group([keys[place], *before], 1, history, one=True)
 
 
 def _by_product(keys: Iterable[RunKey], since: datetime | None, history: int) -> Iterator[_Group]:
-    """Of each product and environment the runs since then, with those before them that they are compared with."""
+    """For each product and environment: the runs since then, and the earlier runs to compare them with."""
     if since is not None and since.tzinfo is None:
         since = since.replace(tzinfo=timezone.utc)
     groups: dict[Any, list[RunKey]] = defaultdict(list)
@@ -140,7 +140,7 @@ WHERE d.unique_id <> ''
 GROUP BY d.data_product, NODE_ID(NULL_TEXT, d.relation_name, d.item_name)
 HAVING MIN(d.unique_id) = MAX(d.unique_id)
 """
-"""The name by which other writers know a node → its unique_id, as ``monitoring_performance`` joins them."""
+"""The name that other writers use for a node → its unique_id, joined as in ``monitoring_performance``."""
 
 
 _NAMES = """\
@@ -156,11 +156,11 @@ SELECT 'model_refresh', NAMED(r.semantic_model_id, r.semantic_model_name)
 FROM meta.monitoring_semantic_model_refresh AS r
 GROUP BY r.semantic_model_id, r.semantic_model_name
 """
-"""What runs did, whatever became of it: quick to ask, since no row is ranked."""
+"""The operations that runs contain, with any outcome. This is fast, because no rows are ranked."""
 
 
 def _enough(warehouse: Warehouse, group: _Group) -> _Group:
-    """The group, without its older runs where these tell nothing: most operations succeed in nearly every run."""
+    """The group without older runs that add nothing. Most operations succeed in nearly every run."""
     near = group.history
     if group.chosen <= near:
         return group
@@ -173,16 +173,16 @@ def _enough(warehouse: Warehouse, group: _Group) -> _Group:
 
 
 def _timings(warehouse: Warehouse, groups: Sequence[_Group]) -> list[Timing]:
-    """What took time in the chosen run; of many runs the newest success of each operation of each group."""
+    """Durations in the given run; for many runs, the newest success of each operation in each group."""
     runs = [key.run_id for group in groups for key in group.runs]
     times: dict[str, list[Sequence[Any]]] = defaultdict(list)
     for run_id, *time in views.ask(warehouse, _TIMES, runs=runs):
         times[run_id].append(time)
     nodes = {time[1] for found in times.values() for time in found if time[0] == "dbt_node"}
     known = {}
-    if any(not label_of("dbt_node", "", name) for name in nodes):  # some are named otherwise than by dbt
+    if any(not label_of("dbt_node", "", name) for name in nodes):  # other writers name some nodes differently
         known = {(product, name): node for product, name, node in views.ask(warehouse, _KNOWN_NODES, runs=runs)}
-        for found in times.values():  # two writers of one node in one run: the later one first
+        for found in times.values():  # two writers of one node in one run: the later row first
             found.sort(key=lambda time: (time[-1] is not None, time[-1]), reverse=True)
     return [timing for group in groups for timing in _of_group(group, times, known)]
 

@@ -1,4 +1,4 @@
-"""The few statistics that answers use, in one place, so that SQL, terminal and page mean the same by a word. Pure."""
+"""The statistics that answers use, in one place, so that SQL, terminal and pages agree. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["median", "p95"]
 
 
 def median(values: Sequence[float]) -> float | None:
-    """The middle one; of an even number the mean of the middle two; None of none."""
+    """The middle value. For an even number, the mean of the middle two. None if there are no values."""
     if not values:
         return None
     ordered = sorted(values)
@@ -17,5 +17,5 @@ def median(values: Sequence[float]) -> float | None:
 
 
 def p95(values: Sequence[float]) -> float | None:
-    """The least that at most 5 in 100 exceed (nearest rank); None of none."""
+    """The smallest value that at most 5% exceed (nearest rank). None if there are no values."""
     return sorted(values)[(len(values) * 95 + 99) // 100 - 1] if values else None

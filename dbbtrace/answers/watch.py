@@ -1,6 +1,6 @@
-"""Which runs need a person: those that failed, are late, or did not come at all.
+"""Finds runs that need a person: runs that failed, are late, or are missing.
 
-``alerts`` looks once; ``Watch`` looks again and again and says each thing once.
+``alerts`` looks once. ``Watch`` looks repeatedly and reports each problem once.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from dbbtrace.warehouse import Warehouse
 __all__ = ["Alert", "Watch", "alerts"]
 
 KNOWN_FOR = timedelta(days=30)
-"""A product that ran within it is expected to run again."""
+"""A product that ran within this time is expected to run again."""
 
 
 @dataclass(frozen=True)
 class Alert:
-    """One thing that a person should know."""
+    """One problem that a person should know about."""
 
     run_id: str | None
-    """None: a run that did not come."""
+    """None if the run is missing."""
     data_product: str | None
     environment: str | None
     problems: tuple[Problem, ...]
@@ -35,17 +35,17 @@ class Alert:
 
     @property
     def title(self) -> str:
-        """What, of which product, in few words."""
+        """A short title: the product, and what is wrong."""
         what = {
             "late": "is late",
             "missing": "did not run",
             "no refresh": "has no refresh",
             "not ended": "did not end",
-            "unknown": "has operations of unknown outcome",
+            "unknown": "has operations with unknown outcomes",
             "nothing done": "did nothing",
         }
         first = self.problems[0].kind
-        whose = " ".join(filter(None, (self.data_product or "a run without data product", self.environment)))
+        whose = " ".join(filter(None, (self.data_product or "a run without a data product", self.environment)))
         return f"{whose} {what.get(first, first)}"
 
 
@@ -59,15 +59,15 @@ def alerts(
     expect_every: timedelta | None = None,
     now: datetime | None = None,
 ) -> list[Alert]:
-    """What needs a person now, newest run first.
+    """The problems that need a person now, newest run first.
 
     Args:
         warehouse: where to look.
-        rules: what each run must keep to; default nothing failed, nothing was interrupted.
-        since: only runs that started then or later.
+        rules: the rules for each run; by default nothing may have failed or been interrupted.
+        since: only runs that started since then.
         data_product, environment: see ``run_keys``.
-        expect_every: a product and environment without a run for so long is missing one.
-        now: the present, for tests.
+        expect_every: report a product and environment that has had no run for this long.
+        now: the current time, for tests.
     """
     rules = rules or Rules(allow_running=True)
     found = _problems(warehouse, rules, since, data_product, environment, expect_every, now)
@@ -83,7 +83,7 @@ def _problems(
     expect_every: timedelta | None,
     now: datetime | None,
 ) -> list[Alert]:
-    """The alerts, newest run first, what failed in them not yet asked for: that takes most of the time."""
+    """The alerts, newest run first, without their failures. Querying the failures takes most of the time."""
     now = now or datetime.now(timezone.utc)
     keys = run_keys(warehouse, data_product=data_product, environment=environment)
     recent = [key.run_id for key in keys if since is None or (key.started_at is not None and key.started_at >= since)]
@@ -114,7 +114,7 @@ def _missing(keys: Iterable[RunKey], every: timedelta | None, now: datetime) -> 
 
 
 class Watch:
-    """Looks when asked, and gives each alert once: a run again only when it breaks another rule."""
+    """Looks when asked, and returns each alert once. A run is reported again only if it breaks another rule."""
 
     def __init__(
         self,

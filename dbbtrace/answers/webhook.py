@@ -1,10 +1,10 @@
-"""Alerts to a webhook: an Adaptive Card as Teams takes it, or plain JSON.
+"""Sends alerts to a webhook: an Adaptive Card for Teams, or plain JSON.
 
-The URL is a secret (whoever has it may post): it stands in no message, log or exception of ours. Names and messages
-from the run go as plain runs of text, never as Markdown, so that a table's name can't become a link.
+The URL is a secret, because anyone who has it can post. It appears in no message, log or exception. Names and messages
+from the run are sent as plain text, never as Markdown, so the name of a table can't become a link.
 
-What can't be taken now is posted again; but not after the answer has not come in time: the alert may have been posted,
-and nobody wants it three times.
+If the webhook is busy or down, the alert is posted again. If it took the alert but did not answer in time, it is not:
+the alert may have been posted, and nobody wants it three times.
 """
 
 from __future__ import annotations
@@ -21,32 +21,32 @@ from dbbtrace.errors import ConfigurationError, TransientError, UsageError
 __all__ = ["as_card", "as_json", "check_url", "send"]
 
 TIMEOUT = 10
-"""Seconds that the webhook gets to answer."""
+"""Seconds that the webhook has to answer."""
 ATTEMPTS = 3
 _TEAMS_HOSTS = (".webhook.office.com", ".logic.azure.com", ".powerplatform.com", ".powerautomate.com")
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _SHOWN = 10
-"""Failures that an alert names."""
+"""How many failures an alert names."""
 _LONGEST = 600
-"""Letters of a message that a card shows."""
+"""Length of a message in a card, in characters."""
 _LONGEST_NAME = 200
 _LARGEST = 24_000
-"""Bytes of a card; Teams refuses those beyond 28 KB, and the workflow before it adds words of its own."""
+"""Size limit of a card in bytes. Teams refuses cards above 28 KB, and its workflow adds text of its own."""
 
 
 def send(alert: Alert, url: str, form: str | None = None, *, link: str | None = None) -> None:
     """Post the alert.
 
     Args:
-        alert: what to say.
+        alert: the alert to send.
         url: the webhook: https, or http on this machine.
-        form: ``teams`` or ``json``; None: as the URL's host suggests.
+        form: ``teams`` or ``json``; None: chosen by the URL's host.
         link: where to see more, e.g. the run's trace.
 
     Raises:
-        UsageError: the URL is no webhook's.
-        ConfigurationError: the webhook refuses; trying again can't help.
-        TransientError: it can't now; ``ambiguous`` where the alert may have been posted all the same.
+        UsageError: the URL is not valid for a webhook.
+        ConfigurationError: the webhook refuses the alert; trying again can't help.
+        TransientError: the webhook can't take it now; ``ambiguous`` if the alert may still have been posted.
     """
     host = check_url(url)
     form = form or ("teams" if host.endswith(_TEAMS_HOSTS) else "json")
@@ -57,23 +57,25 @@ def check_url(url: str) -> str:
     """The webhook's host.
 
     Raises:
-        UsageError: the URL is no webhook's.
+        UsageError: the URL is not valid for a webhook.
     """
     try:
         parts = urlsplit(url)
-        host, _ = parts.hostname or "", parts.port  # a port that is none is told only when it is asked for
-        # What is no letter of a URL, the HTTP client would complain of when there is something to send.
+        host, _ = parts.hostname or "", parts.port  # raises ValueError if the port is invalid
+        # The HTTP client would reject characters that a URL can't contain only when there is an alert to send.
         fine = host and url.isascii() and url.isprintable() and " " not in url
         fine = fine and (parts.scheme == "https" or (parts.scheme == "http" and host in _LOOPBACK))
     except ValueError:
         fine = False
     if not fine:
-        raise UsageError("the webhook's URL is none: DBBTRACE_WEBHOOK_URL must begin with https://, without spaces")
+        raise UsageError(
+            "the webhook's URL is invalid: DBBTRACE_WEBHOOK_URL must begin with https:// and contain no spaces"
+        )
     return host
 
 
 def _encoded(body: Mapping[str, Any]) -> bytes:
-    """In UTF-8, in which most letters take a third of what they take as escapes."""
+    """As UTF-8, which takes a third of the space of escapes for most characters."""
     return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
 
 
@@ -81,7 +83,7 @@ def _encoded(body: Mapping[str, Any]) -> bytes:
 
 
 def _post(url: str, body: bytes) -> None:
-    """Post, and again after a pause where the other side can't now."""
+    """Post, and post again after a pause if the webhook can't take it now."""
     import time
 
     pause = _post_once(url, body)
@@ -95,13 +97,13 @@ def _post(url: str, body: bytes) -> None:
 
 
 def _post_once(url: str, body: bytes) -> TransientError | None:
-    """None when it is posted, or why it can't be now."""
+    """None if it was posted, otherwise why it could not be posted now."""
     from http.client import HTTPException, InvalidURL
     from urllib.error import HTTPError, URLError
     from urllib.request import HTTPRedirectHandler, Request, build_opener
 
     class NoRedirects(HTTPRedirectHandler):
-        """A redirected POST becomes a GET, which posts nothing."""
+        """Refuses redirects, because a redirected POST becomes a GET, which posts nothing."""
 
         def redirect_request(self, *args: Any, **kwargs: Any) -> None:
             return None
@@ -114,7 +116,7 @@ def _post_once(url: str, body: bytes) -> TransientError | None:
     except HTTPError as error:
         code, after = error.code, error.headers.get("Retry-After")
         error.close()
-    except URLError as error:  # it was not reached
+    except URLError as error:  # the webhook was not reached
         why = type(error.reason if isinstance(error.reason, BaseException) else error).__name__
         return TransientError(f"the webhook does not answer: {why}")
     except TimeoutError:
@@ -122,14 +124,16 @@ def _post_once(url: str, body: bytes) -> TransientError | None:
         return TransientError(said, ambiguous=True)
     except OSError as error:
         return TransientError(f"the webhook does not answer: {type(error).__name__}")
-    except (InvalidURL, ValueError) as error:  # whose message quotes it
-        raise UsageError(f"the webhook's URL is none: {type(error).__name__}") from None
+    except (InvalidURL, ValueError) as error:  # the error's message quotes the URL
+        raise UsageError(f"the webhook's URL is invalid: {type(error).__name__}") from None
     except HTTPException as error:
-        return TransientError(f"the webhook's answer is no HTTP: {type(error).__name__}")
+        return TransientError(f"the webhook's answer is not HTTP: {type(error).__name__}")
     if code == 429 or code >= 500:
         seconds = float(after) if after and after.isdigit() else None
-        return TransientError(f"the webhook can't take it now: HTTP {code}", retry_after=seconds)
-    raise ConfigurationError(f"the webhook refuses: HTTP {code}; DBBTRACE_WEBHOOK_URL is wrong or has expired")
+        return TransientError(f"the webhook can't take the alert now: HTTP {code}", retry_after=seconds)
+    raise ConfigurationError(
+        f"the webhook refused the alert: HTTP {code}; DBBTRACE_WEBHOOK_URL is wrong or has expired"
+    )
 
 
 # -- what is said -------------------------------------------------------------------------------------------
@@ -167,7 +171,7 @@ def _iso(at: datetime | None) -> str | None:
 
 
 def as_card(alert: Alert, link: str | None = None) -> dict[str, Any]:
-    """The alert as the message with an Adaptive Card that a Teams workflow posts, with as many failures as it takes."""
+    """The alert as an Adaptive Card for a Teams workflow, with as many failures as fit."""
     for shown in range(min(len(alert.failures), _SHOWN), 0, -1):
         message = _message(alert, link, shown)
         if len(_encoded(message)) <= _LARGEST:
@@ -210,7 +214,7 @@ def _message(alert: Alert, link: str | None, shown: int) -> dict[str, Any]:
 
 
 def _text(text: str, *, spacing: str | None = None, **style: str) -> dict[str, Any]:
-    """A block of text that is shown as it stands: TextBlock would read Markdown in it."""
+    """A block of text that is shown unchanged. A TextBlock would read Markdown in it."""
     return _runs({"type": "TextRun", "text": text, **style}, spacing=spacing)
 
 

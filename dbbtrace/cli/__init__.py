@@ -1,11 +1,11 @@
-"""The command line: every command parses and prints, the work is done by functions that Python can call too.
+"""The command line. Commands only parse arguments and print. The work is done by functions that Python can call too.
 
-    commands.py   the group, and how every fault becomes one line on stderr
-    common.py     what commands share: the warehouse they open, the console they print to
-    text.py       values as people read them; hostile text made harmless
+    commands.py   the command group; turns every error into one line on stderr
+    common.py     what commands share: opening the warehouse, the console
+    text.py       text laid out for a terminal
     tree.py       a run as a tree with bars
 
-and one module a command group. Each is light at import: what a command needs is imported when it runs.
+There is one module for each group of commands. Each imports what a command needs only when that command runs.
 """
 
 from dbbtrace.cli.commands import main

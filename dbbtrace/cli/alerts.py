@@ -1,4 +1,4 @@
-"""``dbbtrace check`` and ``dbbtrace watch``: may a run be trusted, and tell me when one may not."""
+"""``dbbtrace check`` and ``dbbtrace watch``: can a run be trusted, and report runs that can't."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import click
 
 from dbbtrace.cli.common import opened_warehouse, operation_as_dict, print_json, settings, warehouse_option
 from dbbtrace.cli.options import duration, moment, run_choice
-from dbbtrace.cli.text import duration_of, moment_of, one_line, safe
+from dbbtrace.cli.text import counted, duration_of, moment_of, one_line, safe
 from dbbtrace.diagnostics import is_strict
 from dbbtrace.errors import DbbtraceError, TransientError, UsageError
 
@@ -32,13 +32,13 @@ UNANSWERED = 2
 
 def _rules(command: Any) -> Any:
     for option in (
-        click.option("--allow-failures", is_flag=True, help="Failed operations are no problem."),
-        click.option("--no-warnings", is_flag=True, help="Warnings are a problem."),
+        click.option("--allow-failures", is_flag=True, help="Accept failed operations."),
+        click.option("--no-warnings", is_flag=True, help="Treat warnings as problems."),
         click.option("--require-refresh", is_flag=True, help="A refresh of a semantic model must have completed."),
         click.option(
-            "--max-duration", metavar="TIME", callback=duration, help="A run that takes longer is late: 2h, 90m."
+            "--max-duration", metavar="TIME", callback=duration, help="A run that takes longer is late, e.g. 2h or 90m."
         ),
-        click.option("--notify", is_flag=True, help="Send problems to the webhook that DBBTRACE_WEBHOOK_URL names."),
+        click.option("--notify", is_flag=True, help="Send problems to the webhook in DBBTRACE_WEBHOOK_URL."),
     ):
         command = option(command)
     return command
@@ -48,7 +48,7 @@ def _rules(command: Any) -> Any:
 @warehouse_option
 @click.argument("run")
 @_rules
-@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def check(
     context: click.Context,
@@ -60,10 +60,10 @@ def check(
     notify: bool,
     as_json: bool,
 ) -> None:
-    """Tell whether a run may be trusted.
+    """Tell whether a run can be trusted.
 
-    Exit code 0: it keeps to the rules. 1: it breaks one, or no row of it stands. 2: it could not be asked.
-    RUN is a run id, its start, or the word last.
+    Exit code 0: it meets the rules. 1: it breaks a rule or has no rows. 2: the warehouse could not be asked.
+    RUN is a run id, its first characters, or the word last.
     """
     from dbbtrace.answers import Alert, Rules
     from dbbtrace.answers import check as ask
@@ -85,7 +85,7 @@ def check(
 
 @contextmanager
 def _asking(context: click.Context) -> Iterator[None]:
-    """Whatever keeps us from an answer is no verdict: exit code 2."""
+    """An error is not a verdict: exit code 2."""
     try:
         yield
     except (click.ClickException, UsageError):
@@ -99,7 +99,7 @@ def _asking(context: click.Context) -> Iterator[None]:
 
 
 def _run_id(warehouse: Warehouse, text: str) -> str:
-    """The run that is meant. A whole GUID is one even where no row of it stands: that is what is to be told."""
+    """The run id that the text means. A whole GUID is accepted even without rows, because that is reported."""
     import re
 
     from dbbtrace.answers.find import find_run
@@ -129,7 +129,7 @@ def _print_check(found: Check) -> None:
     run = found.run
     facts = [safe(fact) for fact in (run.data_product, run.environment) if fact] if run else []
     if run:
-        facts += [f"{moment_of(run.started_at)} UTC", duration_of(run.seconds), f"{run.operations} operations"]
+        facts += [f"{moment_of(run.started_at)} UTC", duration_of(run.seconds), counted(run.operations, "operation")]
     click.echo(
         f"{'ok' if found.ok else 'not ok'}  run {safe(found.run_id)}" + (f"  {', '.join(facts)}" if facts else "")
     )
@@ -148,12 +148,22 @@ def _print_check(found: Check) -> None:
 @run_choice
 @_rules
 @click.option(
-    "--expect-every", metavar="TIME", callback=duration, help="A product without a run for so long is missing one: 26h."
+    "--expect-every",
+    metavar="TIME",
+    callback=duration,
+    help="Report a product that has not run for this long, e.g. 26h.",
 )
-@click.option("--since", metavar="TIME", callback=moment, default="24h", show_default=True, help="Look at runs since.")
-@click.option("--every", metavar="TIME", callback=duration, default="60s", show_default=True, help="Look so often.")
-@click.option("--once", is_flag=True, help="Look once; exit code 1 if there was something to tell.")
-@click.option("--json", "as_json", is_flag=True, help="As JSON, one line for each alert.")
+@click.option(
+    "--since",
+    metavar="TIME",
+    callback=moment,
+    default="24h",
+    show_default=True,
+    help="Look at runs that started since then.",
+)
+@click.option("--every", metavar="TIME", callback=duration, default="60s", show_default=True, help="How often to look.")
+@click.option("--once", is_flag=True, help="Look once; exit code 1 if there was something to report.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, one line for each alert.")
 @click.pass_context
 def watch(
     context: click.Context,
@@ -170,9 +180,9 @@ def watch(
     once: bool,
     as_json: bool,
 ) -> None:
-    """Tell when a run fails, is late, or does not come.
+    """Report runs that fail, are late, or are missing.
 
-    Looks at the warehouse again and again until it is stopped, and tells each thing once.
+    Keeps looking at the warehouse until you stop it, and reports each problem once.
     """
     from dbbtrace.answers import Rules
     from dbbtrace.answers.watch import Watch
@@ -200,7 +210,7 @@ def watch(
 
 
 def _look(eye: Any, *, patient: bool) -> list[Alert]:
-    """What is new; a warehouse that can't answer now is asked again the next time."""
+    """The new alerts. A warehouse that can't answer now is asked again next time."""
     try:
         return list(eye.look())
     except TransientError as error:
@@ -234,7 +244,7 @@ def _reasons(alert: Alert) -> Iterable[str]:
 
 
 def _outbox(notify: bool) -> Outbox | None:
-    """Where alerts wait until they are sent; None where nobody asked for it."""
+    """Where alerts wait until they are sent; None without ``--notify``."""
     if not notify:
         return None
     from dbbtrace.answers.outbox import Outbox
@@ -257,7 +267,7 @@ def _outbox(notify: bool) -> Outbox | None:
 
 
 def _send(outbox: Outbox | None, found: Iterable[Alert]) -> None:
-    """Send these, and those that could not be sent before; what goes wrong is told and ends nothing."""
+    """Send these alerts and earlier ones that could not be sent. Errors are printed and do not end the command."""
     if outbox is None:
         return
     for alert in found:

@@ -1,4 +1,4 @@
-"""``dbbtrace audit``: the record of all runs, and what is missing from it."""
+"""``dbbtrace audit``: all runs, and what is missing from their record."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ __all__ = ["COMMANDS"]
     metavar="FILE",
     type=click.Path(dir_okay=False, path_type=Path),
     callback=output_file,
-    help="Write it to a file; - is stdout.",
+    help="Write to this file; - is stdout.",
 )
 def audit(
     since: datetime | None,
@@ -49,10 +49,11 @@ def audit(
     as_json: bool,
     output: Path | None,
 ) -> None:
-    """The complete record of the runs, and its gaps.
+    """Count all runs and list what is missing.
 
-    By data product and environment. Gaps: runs without a completed refresh, loads without an end, operations that
-    were interrupted or never ended, failures without a reason, runs without a data product.
+    Runs are counted by data product and environment. Gaps are: runs without a completed refresh, loads
+    without an end, operations that were interrupted or never ended, failures without a reason, and runs without a
+    data product.
     """
     from dbbtrace.answers import audit as ask
     from dbbtrace.answers.export import as_csv, as_dict, write_parquet
@@ -61,7 +62,7 @@ def audit(
     if output is not None and str(output) == "-":
         output = None
     if form == "parquet" and output is None:
-        raise click.BadParameter("parquet is no text: name a file with -o audit.parquet")
+        raise click.BadParameter("parquet is a binary format: name a file with -o audit.parquet")
     with opened_warehouse() as warehouse:
         found = ask(warehouse, since=since, data_product=data_product, environment=environment)
     if form == "parquet":

@@ -1,7 +1,6 @@
-"""The command group ``dbbtrace``, and the one place where faults become one line on stderr and an exit code.
+"""The command group ``dbbtrace``. This is the one place where errors become one line on stderr and an exit code.
 
-0: done. 1: it could not be done now, or something needs a person. 2: the input makes no sense; the line says what
-to do.
+0: done. 1: it could not be done now, or a person has to act. 2: the input is invalid. The line says what to do.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ FAILED, MISUSED, INTERRUPTED = 1, 2, 130
 
 
 class _OneLineFaults(click.Group):
-    """A group that never shows a traceback, and whose every fault is one line."""
+    """A group that shows no traceback: every error is one line."""
 
     def main(
         self,
@@ -56,7 +55,7 @@ class _OneLineFaults(click.Group):
             return super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
         for stream in (sys.stdout, sys.stderr):
             if hasattr(stream, "reconfigure"):
-                stream.reconfigure(errors="backslashreplace")  # a console that can't show a letter shows its number
+                stream.reconfigure(errors="backslashreplace")  # a console that can't show a character shows its number
         arguments = list(sys.argv[1:] if args is None else args)
         try:
             outcome = super().main(arguments or ["--help"], "dbbtrace", complete_var, standalone_mode=False, **extra)
@@ -69,7 +68,7 @@ class _OneLineFaults(click.Group):
 
 
 def _explained(error: Exception) -> tuple[str, int]:
-    """What to say about the fault, and the exit code."""
+    """The message for the error, and the exit code."""
     if isinstance(error, click.UsageError):
         asked = f"; see {error.ctx.command_path} --help" if error.ctx else ""
         return error.format_message().rstrip(".") + asked, MISUSED
@@ -88,9 +87,9 @@ def _explained(error: Exception) -> tuple[str, int]:
 @warehouse_option
 @click.version_option(package_name="dbbtrace", message="%(version)s")
 def dbbtrace() -> None:
-    """What happened inside every orchestration run.
+    """Show what happened inside every orchestration run.
 
-    Rows are read from the warehouse that DBBTRACE_WAREHOUSE or --warehouse names: sqlite:///file.db (the default is
+    Rows are read from the warehouse in --warehouse or DBBTRACE_WAREHOUSE: sqlite:///file.db (default:
     dbb_warehouse.db in this directory), an ODBC connection string, or mssql://server/database.
     """
 

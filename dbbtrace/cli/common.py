@@ -1,4 +1,4 @@
-"""What commands share: the option that names the warehouse, opening it, the console to print to."""
+"""What commands share: the option that names the warehouse, opening it, and the console."""
 
 from __future__ import annotations
 
@@ -44,18 +44,18 @@ def _remember(context: click.Context, parameter: click.Parameter, value: str | N
 
 
 def warehouse_option(command: F) -> F:
-    """``--warehouse URL``, before the command's name or after it."""
+    """``--warehouse URL``, before or after the command's name."""
     return click.option(
         "--warehouse",
         metavar="URL",
         callback=_remember,
         expose_value=False,
-        help="The warehouse; beats DBBTRACE_WAREHOUSE.",
+        help="The warehouse; overrides DBBTRACE_WAREHOUSE.",
     )(command)
 
 
 def chosen_warehouse() -> str | None:
-    """What --warehouse names; None: it was not given."""
+    """The value of --warehouse; None if it was not given."""
     url: str | None = click.get_current_context().meta.get(_WAREHOUSE)
     return url
 
@@ -67,18 +67,18 @@ def settings() -> Settings:
 
 @contextmanager
 def opened_warehouse(*, create: bool = False) -> Iterator[Warehouse]:
-    """The warehouse that the command line or the settings name."""
+    """The warehouse from the command line or the settings."""
     from dbbtrace.warehouse import open_warehouse
 
     url = settings().warehouse
     if url is None or url.lower() == "none":
-        raise UsageError("no warehouse is named: pass --warehouse URL or set DBBTRACE_WAREHOUSE")
+        raise UsageError("no warehouse is set: pass --warehouse URL or set DBBTRACE_WAREHOUSE")
     with open_warehouse(url, create=create) as warehouse:
         yield warehouse
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Where text goes: no markup, no guessing at numbers and paths, no colour where none is wanted."""
+    """The console for text: no markup, no highlighting of numbers and paths, and no colour if it is off."""
     from rich.console import Console
 
     return Console(stderr=stderr, markup=False, highlight=False, emoji=False)
@@ -90,7 +90,7 @@ def operation_as_dict(operation: Operation) -> dict[str, Any]:
 
 
 def print_json(value: Any) -> None:
-    """The value as indented JSON that is safe on any terminal: nothing in it is a control or format character."""
+    """Print the value as indented JSON, with control and format characters escaped."""
     text = json.dumps(value, indent=2, ensure_ascii=False, default=plain)
     click.echo(_UNSAFE.sub(_escaped, text))
 
@@ -106,7 +106,7 @@ def _escaped(match: re.Match[str]) -> str:
 
 
 def plain(value: object) -> Any:
-    """What JSON has no word for: times as ISO 8601 in UTC, decimals as numbers, bytes as hex digits."""
+    """Values that JSON lacks: times become ISO 8601 in UTC, decimals become numbers, bytes become hex digits."""
     if isinstance(value, datetime):
         return value.isoformat(timespec="microseconds").replace("+00:00", "Z")
     if isinstance(value, date):

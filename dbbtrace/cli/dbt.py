@@ -1,4 +1,4 @@
-"""``dbbtrace record-dbt``: what dbt wrote about a build, as rows of a run."""
+"""``dbbtrace record-dbt``: write the rows of a dbt build."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dbbtrace.errors import TransientError, UsageError
 __all__ = ["COMMANDS"]
 
 _PATIENCE = 120
-"""Seconds that the command waits for its rows: a warehouse that sleeps takes a minute to answer."""
+"""Seconds that the command waits for its rows. A sleeping warehouse takes a minute to answer."""
 
 
 @click.command("record-dbt")
@@ -25,9 +25,9 @@ _PATIENCE = 120
 @click.option("--run", "run_id", metavar="ID", required=True, help="The orchestration run that the build belongs to.")
 @click.option("--data-product", metavar="P", help="Data product of the run.")
 @click.option("--environment", metavar="E", help="TST, ACC, QUAL or PRD.")
-@click.option("--select", metavar="S", help="Selector of the build; otherwise what the file says.")
+@click.option("--select", metavar="S", help="Selector of the build; default: the one in the file.")
 @click.option("--pipeline-id", metavar="I", help="Transformation pipeline.")
-@click.option("--pipeline-run-id", metavar="R", help="Run of that pipeline.")
+@click.option("--pipeline-run-id", metavar="R", help="Run id of that pipeline.")
 @click.option("--workspace-id", metavar="W", help="Fabric workspace.")
 def record_dbt(
     path: str,
@@ -39,15 +39,15 @@ def record_dbt(
     pipeline_run_id: str | None,
     workspace_id: str | None,
 ) -> None:
-    """Record a dbt build as rows of a run.
+    """Write the rows of a dbt build.
 
-    PATH is a run_results.json, of whatever age, or the target folder that holds one. Recorded twice, each node still
-    has its rows once.
+    PATH is a run_results.json of any age, or the target folder that holds one. You can record the same file twice:
+    each row is written once.
     """
     import dbbtrace
 
     if not run_id.strip():
-        raise click.BadParameter("it is empty; the run has an id", param_hint="'--run'")
+        raise click.BadParameter("it is empty; pass the run's id", param_hint="'--run'")
     configured = settings()
     dbbtrace.configure(warehouse=configured.warehouse, strict=True)
     with _said_once():
@@ -73,7 +73,7 @@ def record_dbt(
 
 @contextmanager
 def _said_once() -> Iterator[None]:
-    """Keep the warning to the log about what the command itself is going to say."""
+    """Suppress the log warning about something that the command itself prints."""
     level = log.level
     log.setLevel(logging.ERROR)
     try:

@@ -1,4 +1,4 @@
-"""``dbbtrace flush`` and ``dbbtrace recover``: deliver what waits in the journal, here and now."""
+"""``dbbtrace flush`` and ``dbbtrace recover``: deliver the spans that wait in the journal, now."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dbbtrace.cli.common import console, settings, warehouse_option
-from dbbtrace.cli.text import one_line
+from dbbtrace.cli.text import counted, one_line
 from dbbtrace.errors import TransientError
 
 if TYPE_CHECKING:
@@ -24,19 +24,19 @@ _timeout = click.option(
     type=float,
     default=120.0,
     show_default=True,
-    help="Go on trying for so long; negative: for ever.",
+    help="How long to try, in seconds; negative: for ever.",
 )
 
 
 @click.command()
 @warehouse_option
 @_timeout
-@click.option("--dead-letter", is_flag=True, help="Send again, too, what a backend refused for good.")
+@click.option("--dead-letter", is_flag=True, help="Also send the dead letters again: spans that a backend refused.")
 def flush(timeout: float, dead_letter: bool) -> None:
-    """Deliver what waits in the journal.
+    """Deliver the spans that wait in the journal.
 
-    What jobs left that have ended or died goes to the warehouse and the OTLP backend that are configured; jobs that
-    run deliver for themselves. Exit code 1 if something still waits for these, or was refused.
+    Spans of jobs that have ended or died go to the configured warehouse and OTLP backend. Running jobs deliver their
+    own spans. Exit code 1 if a span still waits for these destinations or was refused.
     """
     from dbbtrace.delivery import dead_letters, recover, resend_dead_letters
     from dbbtrace.operate.recover import destinations_for
@@ -63,13 +63,13 @@ def flush(timeout: float, dead_letter: bool) -> None:
     type=click.FloatRange(min=0),
     default=900.0,
     show_default=True,
-    help="A job on another machine counts as gone when its journal was silent for so long.",
+    help="Treat a job on another machine as gone when its journal has been silent this long.",
 )
 def recover(timeout: float, silent_after: float) -> None:
     """Take over the journals of jobs that are gone.
 
-    What had ended is delivered; what had only started is closed as Interrupted. The next job that uses the journal
-    directory does the same by itself. Exit code 1 if something still waits, or was refused.
+    Spans that had ended are delivered. Spans that had only started are closed as Interrupted. The next job that uses
+    the journal directory does the same by itself. Exit code 1 if a span still waits or was refused.
     """
     from dbbtrace.delivery import recover as recover_
     from dbbtrace.operate.recover import destinations_for
@@ -81,7 +81,7 @@ def recover(timeout: float, silent_after: float) -> None:
 
 
 def _waiting(journal_dir: str, known: Callable[[str], object]) -> int:
-    """Spans that wait for a destination that is known here."""
+    """How many spans wait for a destination that is configured here."""
     from dbbtrace.delivery import waiting
 
     found = waiting(journal_dir)
@@ -90,7 +90,7 @@ def _waiting(journal_dir: str, known: Callable[[str], object]) -> int:
 
 @contextmanager
 def _progress(total: int) -> Iterator[Callable[[int], None] | None]:
-    """A progress bar on stderr, if that is a terminal and there is something to wait for."""
+    """A progress bar on stderr, if stderr is a terminal and there are spans to wait for."""
     screen = console(stderr=True)
     if not total or not screen.is_terminal:
         yield None
@@ -104,16 +104,16 @@ def _progress(total: int) -> Iterator[Callable[[int], None] | None]:
 
 
 def _told(done: Recovered, what: str) -> int:
-    """Say what was done; how many spans were refused."""
-    journals = f" from {done.journals} journal{'s' if done.journals != 1 else ''}" if done.journals else ""
+    """Print what was done; returns how many spans were refused."""
+    journals = f" from {counted(done.journals, 'journal')}" if done.journals else ""
     interrupted = f", {done.interrupted:,} of them interrupted" if done.interrupted else ""
-    count = f"{done.delivered:,} span{'s' if done.delivered != 1 else ''}"
+    count = counted(done.delivered, "span")
     click.echo(f"{count} {what}{journals}{interrupted}" if done.delivered else f"nothing was {what}")
     return done.refused
 
 
 def _conclude(done: Recovered, journal_dir: str, known: Callable[[str], object], refused: int) -> None:
-    """Say what is left; exit code 1 if something is for a destination that is known."""
+    """Print what still waits; exit code 1 if some of it is for a configured destination."""
     from dbbtrace.delivery import waiting
 
     left = Counter(dict.fromkeys(done.errors, 0))
@@ -122,12 +122,12 @@ def _conclude(done: Recovered, journal_dir: str, known: Callable[[str], object],
             left[each.destination] += each.ended + each.started
     for name, count in left.items():
         reason = done.errors.get(name, "") if known(name) is not None else "it is not configured here"
-        number = f"{count:,} span{'s' if count != 1 else ''}" if count else "something"
+        number = counted(count, "span") if count else "something"
         click.echo(one_line(f"{number} still waiting for {name}" + (f": {reason}" if reason else "")), err=True)
     if refused:
-        click.echo(f"{refused:,} refused for good; they are kept in the dead-letter file", err=True)
+        click.echo(f"{counted(refused, 'span was', 'spans were')} refused and put into the dead letters", err=True)
     if refused or any(known(name) is not None for name in left):
-        raise TransientError("not everything is delivered: `dbbtrace doctor` tells what to do")
+        raise TransientError("not everything was delivered: `dbbtrace doctor` says what to do")
 
 
 COMMANDS = (flush, recover)

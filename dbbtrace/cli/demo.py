@@ -20,7 +20,7 @@ __all__ = ["COMMANDS"]
 
 @click.command()
 @warehouse_option
-@click.option("--fail", is_flag=True, help="Let one load and one dbt test fail, so that errors and skipped nodes show.")
+@click.option("--fail", is_flag=True, help="Make a load and a dbt test fail, to show errors and skipped nodes.")
 @click.option(
     "--dir",
     "directory",
@@ -30,12 +30,12 @@ __all__ = ["COMMANDS"]
     type=click.Path(file_okay=False, path_type=Path),
     help="Everything the demo writes goes here.",
 )
-@click.option("--run-id", metavar="ID", help="Run id, a GUID; otherwise a fresh one.")
+@click.option("--run-id", metavar="ID", help="Run id, a GUID; default: a new one.")
 def demo(fail: bool, directory: Path, run_id: str | None) -> None:
     """Run a real, small orchestration and show it.
 
     Loads a year of flights, builds them with dbt and refreshes a report.
-    Takes about ten seconds and no network. Exit code 0: the run went as asked, with --fail that is: it failed.
+    Takes about ten seconds and uses no network. Exit code 0: the run went as expected; with --fail, it failed.
     """
     from dbbtrace.demo import NO_WAREHOUSE, prepare, run_demo
     from dbbtrace.model.identity import trace_id_of
@@ -45,17 +45,17 @@ def demo(fail: bool, directory: Path, run_id: str | None) -> None:
     done = run_demo(directory, fail=fail, run_id=run_id, warehouse=chosen_warehouse())
     if not done.stored:
         where = "at the OTLP backend" if done.warehouse == NO_WAREHOUSE else f"in {done.warehouse}"
-        raise TransientError(f"not everything stands yet {where}: `dbbtrace doctor` tells why")
+        raise TransientError(f"not everything has arrived {where} yet: `dbbtrace doctor` says why")
     if done.warehouse == NO_WAREHOUSE:
         click.echo(f"run   {done.run_id}\ntrace {trace_id_of(done.run_id):032x}, with the OTLP backend")
     else:
         _show(done)
     if done.succeeded == fail:
-        raise DbbtraceError("the run went otherwise than asked; see " + str(done.log))
+        raise DbbtraceError("the run did not go as expected; see " + str(done.log))
 
 
 def _show(done: DemoRun) -> None:
-    """The run as a tree, and where to look further."""
+    """The run as a tree, and commands to try next."""
     from dbbtrace.answers import operations
     from dbbtrace.cli.runs import show_run
     from dbbtrace.warehouse import open_warehouse
@@ -77,7 +77,7 @@ def _show(done: DemoRun) -> None:
 
 
 def _shortest(url: str) -> str:
-    """The URL, relative where the file is below the working directory."""
+    """The URL, relative if the file is below the working directory."""
     path = Path(url.removeprefix("sqlite:///"))
     try:
         return f"sqlite:///{path.relative_to(Path.cwd()).as_posix()}"

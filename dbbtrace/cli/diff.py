@@ -9,7 +9,7 @@ import click
 
 from dbbtrace.cli.common import opened_warehouse, operation_as_dict, print_json, warehouse_option
 from dbbtrace.cli.table import print_table
-from dbbtrace.cli.text import count_of, duration_of, moment_of, one_line, safe
+from dbbtrace.cli.text import counted, duration_of, moment_of, one_line, safe
 
 if TYPE_CHECKING:
     from dbbtrace.answers import Change, Diff, Operation, Run
@@ -23,10 +23,10 @@ __all__ = ["COMMANDS"]
 @click.argument("after")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def diff(before: str, after: str, as_json: bool) -> None:
-    """What differs between two runs.
+    """Show what differs between two runs.
 
-    What turned out otherwise, is new or gone, took longer or shorter, or moved other numbers of rows. Both are run
-    ids, their starts, or the word last.
+    Lists operations whose outcome, duration or row counts changed, and operations that are new or gone. BEFORE and
+    AFTER are run ids, their first characters, or the word last.
     """
     from dbbtrace.answers import diff as ask
     from dbbtrace.answers.find import find_run
@@ -66,7 +66,7 @@ def _run_line(run: Run) -> str:
 
 
 def _sides(change: Change) -> tuple[str, str]:
-    """What the two runs say, as far as it differs."""
+    """The values of the two runs that differ."""
 
     def said(operation: Operation | None) -> str:
         if operation is None:
@@ -77,7 +77,7 @@ def _sides(change: Change) -> tuple[str, str]:
         if {"slower", "faster", "new", "gone"} & set(change.changes):
             facts.append(duration_of(operation.seconds))
         if "rows" in change.changes:
-            facts.append(f"{count_of(operation.rows_written) or 'unknown'} rows")
+            facts.append("unknown rows" if operation.rows_written is None else counted(operation.rows_written, "row"))
         return " ".join(filter(None, facts))
 
     return said(change.before), said(change.after)

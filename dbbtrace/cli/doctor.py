@@ -1,4 +1,4 @@
-"""``dbbtrace doctor``: what is configured, what answers, what waits, and for each fault what to do."""
+"""``dbbtrace doctor``: check settings, warehouse, backend and journal, and print what to do."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import asdict
 import click
 
 from dbbtrace.cli.common import chosen_warehouse, console, print_json, warehouse_option
+from dbbtrace.cli.text import counted
 
 __all__ = ["COMMANDS"]
 
@@ -16,9 +17,9 @@ __all__ = ["COMMANDS"]
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.pass_context
 def doctor(context: click.Context, as_json: bool) -> None:
-    """Look at settings, warehouse, backend and journal.
+    """Check settings, warehouse, backend and journal.
 
-    Changes nothing and shows no secret. Exit code 1 if something needs a person; it says what to do.
+    Changes nothing and shows no secret. Exit code 1 if a person has to act. The output says what to do.
     """
     from dbbtrace.operate.doctor import FAULT, examine
     from dbbtrace.settings import read
@@ -32,7 +33,7 @@ def doctor(context: click.Context, as_json: bool) -> None:
         print_json([asdict(finding) for finding in findings])
     faults = sum(finding.state == FAULT for finding in findings)
     if not as_json:
-        click.echo(f"{faults} fault{'s' if faults != 1 else ''}" if faults else "all is well")
+        click.echo(counted(faults, "fault") if faults else "all is well")
     context.exit(1 if faults else 0)
 
 

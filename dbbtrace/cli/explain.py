@@ -1,4 +1,4 @@
-"""What there is to say about an operation that did not simply succeed. Pure."""
+"""Explains why an operation did not simply succeed. Pure."""
 
 from __future__ import annotations
 
@@ -6,17 +6,19 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from dbbtrace.answers.readable import counted
+
 if TYPE_CHECKING:
     from dbbtrace.answers import Operation
 
 __all__ = ["reasons"]
 
 _UNIQUE_ID = re.compile(r"[a-z_]+(?:\.[\w-]+)+")
-"""What may be the unique_id of a dbt node."""
+"""Text that may be the unique_id of a dbt node."""
 
 
 def reasons(operations: Sequence[Operation]) -> list[tuple[str, ...]]:
-    """For each operation what to say about it: its own words, and what it shows together with the others."""
+    """The explanations for each operation: its own message, and what it shows together with the others."""
     failed_loads = {
         _table(operation.name): operation.name
         for operation in operations
@@ -60,7 +62,7 @@ def _missing_sources(operation: Operation, failed_loads: Mapping[str, str]) -> I
 def _lost_rows(operation: Operation) -> Iterable[str]:
     read, written = operation.rows_read, operation.rows_written
     if read is not None and written is not None and read != written:
-        yield f"{read:,} rows read, {written:,} written"
+        yield f"{counted(read, 'row')} read, {written:,} written"
 
 
 def _amount(operation: Operation) -> Iterable[str]:

@@ -1,4 +1,4 @@
-"""``dbbtrace failures``: what failed, why, and what it held up."""
+"""``dbbtrace failures``: what failed, why, and what was not built because of it."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ MESSAGE_LINES = 4
 @since_option("7d")
 @run_choice
 @click.option(
-    "--limit", metavar="N", type=click.IntRange(min=1), default=20, show_default=True, help="At most so many."
+    "--limit", metavar="N", type=click.IntRange(min=1), default=20, show_default=True, help="Show at most this many."
 )
-@click.option("--all", "whole", is_flag=True, help="Every failure and every message in full.")
+@click.option("--all", "whole", is_flag=True, help="Show every failure and every message in full.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def failures(
     run: str | None,
@@ -42,9 +42,10 @@ def failures(
     whole: bool,
     as_json: bool,
 ) -> None:
-    """What failed, why, and what it held up.
+    """Show what failed, why, and what was not built because of it.
 
-    Of one RUN (a run id, its start, or the word last), or of all runs since a time, newest first.
+    RUN is a run id, its first characters, or the word last. Without RUN, the failures of all runs since a time are
+    shown, newest first.
     """
     from dbbtrace.answers import failures as ask
     from dbbtrace.answers.find import find_run
@@ -68,7 +69,7 @@ def failures(
     else:
         _print_failures(shown, whole)
         if more:
-            click.echo(f"the newest {limit} are shown; --limit N shows more, --all every one")
+            click.echo(f"only the newest {limit} are shown; --limit N shows more, --all shows all")
 
 
 def _failure_as_dict(failure: Failure) -> dict[str, Any]:
@@ -121,7 +122,7 @@ def _failure_lines(failure: Failure, sign: str, width: int, whole: bool) -> Iter
 
 
 def _print(out: Console, text: Text) -> None:
-    if not out.is_terminal:  # nothing to colour: rich takes ten times as long
+    if not out.is_terminal:  # no colour needed, and rich would take ten times as long
         click.echo(text.plain)
         return
     out.print(text, no_wrap=True, overflow="ignore", crop=False)

@@ -1,4 +1,4 @@
-"""Values that several commands read: points in time, how long, which runs."""
+"""Options that several commands share: points in time, durations, which runs."""
 
 from __future__ import annotations
 
@@ -26,11 +26,13 @@ def moment(context: click.Context, parameter: click.Parameter, value: str | None
         ago = _duration(value)
         return datetime.now(timezone.utc) - ago if ago is not None else to_datetime(to_unix_nanos(value))
     except (ValueError, OverflowError):
-        raise click.BadParameter(f"{value!r} is no time: write 2026-11-24, 2026-11-24T16:45:00Z, 36h or 7d") from None
+        raise click.BadParameter(
+            f"{value!r} is not a time: write 2026-11-24, 2026-11-24T16:45:00Z, 36h or 7d"
+        ) from None
 
 
 def duration(context: click.Context, parameter: click.Parameter, value: str | None) -> timedelta | None:
-    """How long: ``90m``, ``1h 30m``, ``45s``."""
+    """A duration: ``90m``, ``1h 30m``, ``45s``."""
     if value is None:
         return None
     try:
@@ -38,7 +40,7 @@ def duration(context: click.Context, parameter: click.Parameter, value: str | No
     except OverflowError:
         took = None
     if took is None:
-        raise click.BadParameter(f"{value!r} is no duration: write 90m, 1h30m, 45s or 2d")
+        raise click.BadParameter(f"{value!r} is not a duration: write 90m, 1h30m, 45s or 2d")
     return took
 
 
@@ -57,11 +59,13 @@ def since_option(default: str | None = None) -> Callable[[F], F]:
         callback=moment,
         default=default,
         show_default=default is not None,
-        help="Only runs that started then or later: 2026-11-24, 36h, 7d.",
+        help="Only runs that started since then: 2026-11-24, 36h, 7d.",
     )
 
 
 def run_choice(command: F) -> F:
     """``--data-product`` and ``--environment``."""
-    command = click.option("--environment", metavar="E", help="Only runs in it: TST, ACC, QUAL or PRD.")(command)
+    command = click.option("--environment", metavar="E", help="Only runs in this environment: TST, ACC, QUAL or PRD.")(
+        command
+    )
     return click.option("--data-product", metavar="P", help="Only runs of this data product.")(command)

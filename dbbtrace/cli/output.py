@@ -1,4 +1,4 @@
-"""Where a command's answer goes: ``-o FILE``, or stdout, which may be a terminal."""
+"""Writes a command's output: to ``-o FILE``, or to stdout, which may be a terminal."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["echo_text", "output_file", "writing"]
 
 
 def output_file(context: click.Context, parameter: click.Parameter, value: Path | None) -> Path | None:
-    """A file to write, whose directory is there: that is told before any work is done. ``-`` is stdout."""
+    """The file to write. Its directory must exist, which is checked before any work is done. ``-`` is stdout."""
     if value is None or str(value) == "-":
         return value
     parent = value.absolute().parent
@@ -27,7 +27,7 @@ def output_file(context: click.Context, parameter: click.Parameter, value: Path 
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Whatever keeps the file from being written is told in a line."""
+    """An error that keeps the file from being written becomes one line."""
     try:
         yield
     except OSError as error:
@@ -35,7 +35,7 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def echo_text(text: str) -> None:
-    """Text for other programs, as it is; on a terminal nothing in it but line ends is obeyed."""
+    """Print text for other programs unchanged. On a terminal, control characters other than line ends are escaped."""
     if sys.stdout.isatty():
         text = "\n".join(map(safe, text.split("\n")))
-    click.echo(text, nl=False, color=True)  # else click takes out what looks like a colour
+    click.echo(text, nl=False, color=True)  # otherwise click removes what looks like a colour

@@ -1,4 +1,4 @@
-"""``dbbtrace query``: one SQL statement, its rows as a table, JSON or CSV."""
+"""``dbbtrace query``: one SQL statement, with its rows as a table, JSON or CSV."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from dbbtrace.cli.common import console, opened_warehouse, plain, print_json, warehouse_option
-from dbbtrace.cli.text import safe
+from dbbtrace.cli.text import counted, safe
 
 __all__ = ["COMMANDS"]
 
@@ -27,7 +27,7 @@ __all__ = ["COMMANDS"]
     type=click.Choice(["table", "json", "csv"], case_sensitive=False),
     default="table",
     show_default=True,
-    help="table fits the terminal, and cuts what doesn't; json and csv leave nothing out.",
+    help="table is cut to the terminal's width; json and csv print everything in full.",
 )
 def query(sql: str, form: str) -> None:
     """Run SQL in the warehouse.
@@ -36,7 +36,7 @@ def query(sql: str, form: str) -> None:
     """
     statement = sys.stdin.read() if sql == "-" else sql
     if not statement.strip():
-        raise click.BadParameter("it is empty; write a statement, e.g. SELECT * FROM meta.monitoring_integration")
+        raise click.BadParameter("the statement is empty; write e.g. SELECT * FROM meta.monitoring_integration")
     with opened_warehouse() as warehouse:
         result = warehouse.query(statement)
     if form == "json":
@@ -48,7 +48,7 @@ def query(sql: str, form: str) -> None:
 
 
 def _distinct(columns: Sequence[str]) -> list[str]:
-    """The names with a number where one comes again: a JSON object keeps one value a name."""
+    """The names, with a number added to repeated ones, because a JSON object has one value per name."""
     names: list[str] = []
     for column in columns:
         number, name = 1, column
@@ -64,7 +64,7 @@ def _finite(value: Any) -> Any:
 
 
 def _csv(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """RFC 4180, but for plain line ends: faithful to the letter, control characters too; NULL is an empty field."""
+    """CSV as in RFC 4180, but with plain line ends. Text is unchanged. NULL is an empty field."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
@@ -97,7 +97,7 @@ def _print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     lines = table_lines(names, cells, right, width) or block_lines(names, cells, width)
     for line in lines:
         click.echo(line)
-    click.echo(f"({len(rows)} row{'' if len(rows) == 1 else 's'})")
+    click.echo(f"({counted(len(rows), 'row')})")
 
 
 COMMANDS = (query,)

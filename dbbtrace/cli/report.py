@@ -1,4 +1,4 @@
-"""``dbbtrace report``: a run, or many, as one self-contained page."""
+"""``dbbtrace report``: one run or many as a self-contained page."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ __all__ = ["COMMANDS"]
     metavar="FILE",
     type=click.Path(dir_okay=False, writable=True, path_type=Path),
     callback=output_file,
-    help="Where the page goes; default run.html or overview.html. - is stdout.",
+    help="File to write; default run.html or overview.html; - is stdout.",
 )
-@click.option("--jaeger", metavar="URL", help="Jaeger's pages, to link to; beats DBBTRACE_JAEGER_URL.")
-@click.option("--open", "open_", is_flag=True, help="Open it in the browser.")
+@click.option("--jaeger", metavar="URL", help="Jaeger's address, for links; overrides DBBTRACE_JAEGER_URL.")
+@click.option("--open", "open_", is_flag=True, help="Open the page in the browser.")
 def report(
     run: str | None,
     since: datetime | None,
@@ -39,16 +39,16 @@ def report(
     jaeger: str | None,
     open_: bool,
 ) -> None:
-    """Make a page: of one RUN, or of many.
+    """Make an HTML page of one RUN or of many runs.
 
-    One file that loads nothing: mail it, keep it with the run. RUN is a run id, its start, or the word last;
-    without it the page is the overview of all runs, or of those since a time.
+    The page is one file that loads nothing from elsewhere. RUN is a run id, its first characters, or the word last.
+    Without RUN the page is an overview of all runs, or of the runs since a time.
     """
     from dbbtrace.answers.find import find_run
     from dbbtrace.pages import overview_page, run_page
 
     if run and (since or data_product or environment):
-        raise click.UsageError("--since, --data-product and --environment choose among runs: leave RUN away")
+        raise click.UsageError("--since, --data-product and --environment select several runs: leave out RUN")
     base = jaeger or settings().jaeger_url
     with opened_warehouse() as warehouse:
         if run:

@@ -1,4 +1,4 @@
-"""``dbbtrace runs`` and ``dbbtrace show``: which runs there are, and one of them in full."""
+"""``dbbtrace runs`` and ``dbbtrace show``: list the runs, and show one in full."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["COMMANDS", "show_run"]
 @click.option("--status", metavar="S", help="Only runs with this status: Succeeded, Failed, ...")
 @since_option()
 @click.option(
-    "--limit", metavar="N", type=click.IntRange(min=1), default=20, show_default=True, help="At most so many."
+    "--limit", metavar="N", type=click.IntRange(min=1), default=20, show_default=True, help="Show at most this many."
 )
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def runs(
@@ -52,22 +52,25 @@ def runs(
     elif found:
         _print_runs(found)
     elif any(each is not None for each in (data_product, environment, status, since)):
-        click.echo("no runs that fit; without options `dbbtrace runs` lists the newest", err=True)
+        click.echo("no run matches; without options `dbbtrace runs` lists the newest", err=True)
     else:
-        click.echo("no runs; `dbbtrace demo` makes one, `dbbtrace --warehouse URL runs` looks elsewhere", err=True)
+        click.echo(
+            "no runs yet; `dbbtrace demo` makes one, and `dbbtrace --warehouse URL runs` looks in another warehouse",
+            err=True,
+        )
 
 
 @click.command()
 @warehouse_option
 @click.argument("run")
-@click.option("--all", "whole", is_flag=True, help="Every operation and every message in full.")
-@click.option("--json", "as_json", is_flag=True, help="As JSON: every operation with all that is known of it.")
+@click.option("--all", "whole", is_flag=True, help="Show every operation and every message in full.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, with every field of every operation.")
 def show(run: str, whole: bool, as_json: bool) -> None:
     """Show one run as a tree.
 
-    With bars on a common time axis, statuses, rows, bytes, and why what failed or was skipped.
+    Shows bars on one time axis, statuses, rows, bytes, and the reasons for failed and skipped operations.
 
-    RUN is a run id, a trace id, the start of either that fits only one, or the word last.
+    RUN is a run id, a trace id, the first characters of either, or the word last.
     """
     with opened_warehouse() as warehouse:
         from dbbtrace.answers import operations
@@ -115,13 +118,13 @@ def _print_runs(found: Sequence[Run]) -> None:
 _NAMES = ("run", "started (UTC)", "status", "time", "failed", "product", "env")
 _PRODUCT = _NAMES.index("product")
 _LAYOUTS = (_NAMES, _NAMES[:_PRODUCT] + _NAMES[_PRODUCT + 1 :], _NAMES[:_PRODUCT])
-"""The columns, in the order of what has to go where there is no room."""
+"""The columns, in the order in which they are dropped if there is no room."""
 _LEAST = 12
-"""Columns that the name of a product is cut to at most."""
+"""Width to which the name of a product is cut."""
 
 
 def _laid_out(rows: Sequence[list[str]], telling: int, width: int) -> Iterable[str]:
-    """A table that fits, whole ids where there is room for them; else each run as a block of lines."""
+    """A table that fits, with whole ids if there is room; otherwise each run as a block of lines."""
     from rich.cells import cell_len
 
     from dbbtrace.cli.table import block_lines, table_lines
@@ -143,7 +146,7 @@ def _laid_out(rows: Sequence[list[str]], telling: int, width: int) -> Iterable[s
 
 
 def _telling_apart(found: Sequence[Run]) -> int:
-    """How many letters of the run ids tell them apart; `dbbtrace show` takes as many."""
+    """How many characters make the run ids distinct. `dbbtrace show` accepts ids of that length."""
     ids = {run.run_id for run in found}
     return next(length for length in range(8, max(map(len, ids)) + 9) if len({id_[:length] for id_ in ids}) == len(ids))
 

@@ -18,16 +18,16 @@ __all__ = ["COMMANDS"]
     metavar="ADDRESS",
     default="127.0.0.1:4318",
     show_default=True,
-    help="Where to listen. Any address but the loopback needs DBBTRACE_RECEIVER_TOKEN; port 0 takes a free one.",
+    help="Address to listen on. Any but the loopback needs DBBTRACE_RECEIVER_TOKEN. Port 0 picks a free port.",
 )
-@click.option("--certificate", metavar="FILE", help="PEM file, for https; beats DBBTRACE_RECEIVER_CERTIFICATE.")
-@click.option("--key", metavar="FILE", help="Its key; beats DBBTRACE_RECEIVER_KEY.")
+@click.option("--certificate", metavar="FILE", help="PEM file, for https; overrides DBBTRACE_RECEIVER_CERTIFICATE.")
+@click.option("--key", metavar="FILE", help="Its key; overrides DBBTRACE_RECEIVER_KEY.")
 def serve(http: str, certificate: str | None, key: str | None) -> None:
-    """Take spans over OTLP/HTTP and write their rows.
+    """Receive spans over OTLP/HTTP and write their rows.
 
-    POST /v1/traces takes protobuf and JSON, with or without gzip, and answers when the rows stand in the warehouse.
-    GET /healthz and /readyz are for probes. SIGTERM and Ctrl-C stop it when what is under way is done. The token that
-    senders must show is read from DBBTRACE_RECEIVER_TOKEN only: a command line can be read by others.
+    POST /v1/traces takes protobuf and JSON, with or without gzip, and answers when the rows are committed. GET
+    /healthz and /readyz are for probes. On SIGTERM or Ctrl-C it finishes the current requests and stops. The token
+    for senders is read only from DBBTRACE_RECEIVER_TOKEN, because other users can read a command line.
     """
     from dbbtrace_exporters.receiver.server import serve as run
 
@@ -39,8 +39,8 @@ def serve(http: str, certificate: str | None, key: str | None) -> None:
 
 
 def _settle() -> None:
-    """Have the garbage collector pass by what stands, and come less often: what requests make goes with them, and
-    looking through it all after every few spans took a tenth of the time."""
+    """Make the garbage collector skip existing objects and run less often. Objects of a request are freed with the
+    request, and collecting after every few spans took a tenth of the time."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000)

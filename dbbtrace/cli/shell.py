@@ -1,4 +1,4 @@
-"""``dbbtrace exec`` and ``dbbtrace set``: any command as a piece of the run. ``dbbtrace close``: the run's end."""
+"""``dbbtrace exec`` and ``dbbtrace set``: run any command as part of the run. ``dbbtrace close``: end the run."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def _of_the_run(command: F) -> F:
-    """Options that say which run, where the environment does not."""
+    """Options that describe the run if the environment does not."""
     for name, metavar, meaning in (
-        ("--workspace-id", "W", "Fabric workspace; else DBBTRACE_WORKSPACE_ID."),
-        ("--environment", "E", "TST, ACC, QUAL or PRD; else DBBTRACE_ENVIRONMENT."),
-        ("--data-product", "P", "Data product; else DBBTRACE_DATA_PRODUCT."),
+        ("--workspace-id", "W", "Fabric workspace; default: DBBTRACE_WORKSPACE_ID."),
+        ("--environment", "E", "TST, ACC, QUAL or PRD; default: DBBTRACE_ENVIRONMENT."),
+        ("--data-product", "P", "Data product; default: DBBTRACE_DATA_PRODUCT."),
     ):
         command = click.option(name, metavar=metavar, help=meaning)(command)
     return command
@@ -30,16 +30,16 @@ def _of_the_run(command: F) -> F:
 
 @click.command("exec", context_settings={"allow_interspersed_args": False})
 @warehouse_option
-@click.option("--load", metavar="TABLE", help="The command loads this table; schema.table, or --schema.")
-@click.option("--step", metavar="NAME", help="The command is work that gives no row.")
+@click.option("--load", metavar="TABLE", help="Table that the command loads: schema.table, or use --schema.")
+@click.option("--step", metavar="NAME", help="Name of a step: work that gives no row.")
 @click.option("--schema", metavar="S", help="Schema of the table.")
 @click.option("--source", metavar="S", help="Source system, e.g. MDS.")
 @click.option("--source-type", metavar="T", help="SQL, API or FILE.")
 @click.option("--load-type", metavar="T", help="FULL or INCREMENTAL.")
-@click.option("--run", "run_id", metavar="ID", help="The run; else DBBTRACE_ORCHESTRATION_RUN_ID.")
+@click.option("--run", "run_id", metavar="ID", help="Run id; default: DBBTRACE_ORCHESTRATION_RUN_ID.")
 @_of_the_run
-@click.option("--pipeline-id", metavar="I", help="Pipeline that the row names.")
-@click.option("--pipeline-run-id", metavar="R", help="Run of that pipeline.")
+@click.option("--pipeline-id", metavar="I", help="Pipeline id for the row.")
+@click.option("--pipeline-run-id", metavar="R", help="Run id of that pipeline.")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def exec_(
     load: str | None,
@@ -60,15 +60,15 @@ def exec_(
     dbbtrace exec --load mdm.Customer --source MDS -- ./copy.sh --full
     dbbtrace exec --step "fetch rates" -- curl -fsS -o rates.json https://...
 
-    Input, output, signals and exit code are the command's own. In its environment it finds TRACEPARENT and the run id,
-    so what it runs joins the trace, and `dbbtrace set rows_read=10` adds values. Anything but exit code 0 is a
-    failure.
+    Input, output, signals and exit code pass through unchanged. The command gets TRACEPARENT and the run id in its
+    environment, so the processes it starts join the trace. Inside it, `dbbtrace set rows_read=10` adds values. Any
+    exit code but 0 is a failure.
     """
     import dbbtrace
     from dbbtrace.job.shell import execute
 
     if (load is None) == (step is None):
-        raise click.UsageError("say what the command is: --load TABLE or --step NAME")
+        raise click.UsageError("pass --load TABLE or --step NAME")
     work: Handle
     if load is not None:
         named, _, table = load.partition(".") if schema is None else (schema, "", load)
@@ -82,7 +82,7 @@ def exec_(
             pipeline_run_id=pipeline_run_id,
         )
     elif any((schema, source, source_type, load_type)):
-        raise click.UsageError("a step has no schema, source, source type or load type: those are a load's")
+        raise click.UsageError("--schema, --source, --source-type and --load-type need --load")
     else:
         work = dbbtrace.step(step or "")
     dbbtrace.configure(warehouse=settings().warehouse)
@@ -95,10 +95,10 @@ def exec_(
 @click.command("set")
 @click.argument("values", metavar="NAME=VALUE...", nargs=-1, required=True)
 def set_(values: tuple[str, ...]) -> None:
-    """Say something about the command that `dbbtrace exec` runs.
+    """Add values to the command that `dbbtrace exec` runs.
 
-    Of a load: rows_read, rows_written, data_read, data_written, throughput, status, source, load_type, ... Of a step:
-    any attribute of its span.
+    A load takes rows_read, rows_written, data_read, data_written, throughput, status, source, load_type, ... A step
+    takes any attribute.
     """
     from dbbtrace.job.shell import set_values
 
@@ -106,7 +106,7 @@ def set_(values: tuple[str, ...]) -> None:
     for each in values:
         name, equals, value = each.partition("=")
         if not equals or not name.strip():
-            raise click.BadParameter(f"{each!r} is no NAME=VALUE, e.g. rows_read=10", param_hint="'NAME=VALUE...'")
+            raise click.BadParameter(f"{each!r} is not NAME=VALUE, e.g. rows_read=10", param_hint="'NAME=VALUE...'")
         pairs[name.strip()] = value
     set_values(pairs)
 
@@ -114,15 +114,17 @@ def set_(values: tuple[str, ...]) -> None:
 @click.command()
 @warehouse_option
 @click.argument("run", required=False)
-@click.option("--status", type=click.Choice(["Succeeded", "Failed"], case_sensitive=False), help="Else by its rows.")
-@click.option("--started-at", metavar="TIME", help="Start of the run; else that of its first row.")
-@click.option("--ended-at", metavar="TIME", help="End of the run; else that of its last row.")
+@click.option(
+    "--status", type=click.Choice(["Succeeded", "Failed"], case_sensitive=False), help="Default: from its rows."
+)
+@click.option("--started-at", metavar="TIME", help="Start of the run; default: that of its first row.")
+@click.option("--ended-at", metavar="TIME", help="End of the run; default: now, or that of its last row.")
 @_of_the_run
 def close(run: str | None, status: str | None, started_at: str | None, ended_at: str | None, **of_run: Any) -> None:
-    """End a run whose root no job emitted.
+    """Send the root span of a run that no job opened.
 
-    RUN is its run id; else DBBTRACE_ORCHESTRATION_RUN_ID. For orchestrators that are no job, such as a pipeline: make
-    it the last activity. Closing it again changes nothing.
+    Make this the last activity if the orchestrator is a pipeline. RUN is the run id; default:
+    DBBTRACE_ORCHESTRATION_RUN_ID. Closing a run again changes nothing.
     """
     import dbbtrace
     from dbbtrace.operate.close import close_run
@@ -130,14 +132,14 @@ def close(run: str | None, status: str | None, started_at: str | None, ended_at:
     configured = settings()
     if configured.otlp_url is None or not configured.forward:
         click.echo(
-            "nothing to close: a run's end is a span, and no OTLP backend is named (OTEL_EXPORTER_OTLP_ENDPOINT)"
+            "nothing to close: the end of a run is a span, and no OTLP backend is set (OTEL_EXPORTER_OTLP_ENDPOINT)"
         )
         return
     dbbtrace.configure(warehouse=configured.warehouse)
     closed = close_run(run, status=status, started_at=started_at, ended_at=ended_at, **of_run)
     dbbtrace.shutdown()
     name = run or configured.orchestration_run_id
-    click.echo(f"closed {name}" if closed else f"{name} has been closed before")
+    click.echo(f"closed {name}" if closed else f"{name} is already closed")
 
 
 COMMANDS = (exec_, set_, close)

@@ -1,4 +1,4 @@
-"""``dbbtrace slowest``: what took long, against its own history."""
+"""``dbbtrace slowest``: what took long, compared with its own history."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ __all__ = ["COMMANDS"]
 @since_option("30d")
 @run_choice
 @click.option("--history", metavar="N", type=click.IntRange(min=1), default=20, show_default=True, help="Earlier runs.")
-@click.option("--by-change", is_flag=True, help="Those that grew most against their median first.")
+@click.option("--by-change", is_flag=True, help="Sort by the largest increase over the median.")
 @click.option(
-    "--limit", metavar="N", type=click.IntRange(min=1), default=20, show_default=True, help="At most so many."
+    "--limit", metavar="N", type=click.IntRange(min=1), default=20, show_default=True, help="Show at most this many."
 )
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def slowest(
@@ -41,11 +41,11 @@ def slowest(
     limit: int,
     as_json: bool,
 ) -> None:
-    """What takes longest, against its own history.
+    """Show what takes longest, compared with its own history.
 
-    The operations of one RUN (a run id, its start, or the word last); without it, the newest success of everything
-    that succeeded since then. Median and p95 are those of the same operation in the runs before it, however long ago,
-    of the same product in the same environment; the change is against the median.
+    RUN is a run id, its first characters, or the word last. Without RUN, the newest success of every operation since
+    a time is shown. Median and p95 are those of the same operation in earlier runs, however long ago, of the same
+    product and environment. The change is the difference from the median.
     """
     from dbbtrace.answers import slowest as ask
     from dbbtrace.answers.find import find_run
@@ -66,7 +66,7 @@ def slowest(
     elif found:
         _print_timings(found)
     else:
-        click.echo("nothing that took time; --since 90d looks further back", err=True)
+        click.echo("no operation has a duration; --since 90d looks further back", err=True)
 
 
 def _print_timings(found: Sequence[Timing]) -> None:

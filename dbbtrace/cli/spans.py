@@ -1,4 +1,4 @@
-"""``dbbtrace import`` and ``dbbtrace replay``: spans in from files, and out again to a backend."""
+"""``dbbtrace import`` and ``dbbtrace replay``: read spans from files; send a run to a backend again."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dbbtrace.cli.common import console, opened_warehouse, settings, warehouse_option
-from dbbtrace.cli.text import one_line
+from dbbtrace.cli.text import counted, one_line
 from dbbtrace.errors import DbbtraceError, TransientError, UsageError
 
 if TYPE_CHECKING:
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 __all__ = ["COMMANDS"]
 
 _PATIENCE = 120
-"""Seconds that the command waits for its rows: a warehouse that sleeps takes a minute to answer."""
+"""Seconds that the command waits for its rows. A sleeping warehouse takes a minute to answer."""
 _SHOWN = 20
-"""Bad lines that are named one by one."""
+"""How many bad lines are reported one by one."""
 
 
 @click.command("import")
@@ -29,15 +29,16 @@ _SHOWN = 20
 def import_(files: tuple[str, ...]) -> None:
     """Read spans from files of OTLP JSON lines.
 
-    As the Collector's file exporter writes them: plain, gzip or zstd, of any size. Spans that are operations become
-    rows. Imported twice, a span is one row. Lines that make no sense are named and passed by; then the exit code is 1.
+    The Collector's file exporter writes such files. They may be plain, gzip or zstd, and of any size. Spans that are
+    operations become rows. If you import a span twice, it still has one row. Bad lines are reported and skipped, and
+    the exit code is then 1.
     """
     import dbbtrace
     from dbbtrace.sources.otlp.files import import_otlp
 
     configured = settings()
     if (configured.warehouse or "").lower() == "none" and configured.otlp_url is None:
-        raise UsageError("the spans would go nowhere: name a warehouse, or set OTEL_EXPORTER_OTLP_ENDPOINT")
+        raise UsageError("the spans have no destination: set DBBTRACE_WAREHOUSE or OTEL_EXPORTER_OTLP_ENDPOINT")
     dbbtrace.configure(warehouse=configured.warehouse)
     shown = 0
 
@@ -51,24 +52,27 @@ def import_(files: tuple[str, ...]) -> None:
         done = import_otlp(*files, on_fault=tell, on_progress=lambda _, read, size: advance(read, size))
     stored = dbbtrace.flush(max(configured.rows_timeout, _PATIENCE))
     dbbtrace.shutdown()
-    click.echo(f"{done.spans:,} span{'s' if done.spans != 1 else ''}, {done.operations:,} of them operations")
+    click.echo(
+        f"{counted(done.spans, 'span')}, of which {counted(done.operations, 'is an operation', 'are operations')}"
+    )
     if not stored:
         raise TransientError(f"the rows wait in the journal {configured.journal_dir}: `dbbtrace flush` delivers them")
     if done.faults:
-        raise DbbtraceError(f"{done.faults:,} bad line{'s' if done.faults != 1 else ''} passed by")
+        raise DbbtraceError(f"{counted(done.faults, 'bad line was', 'bad lines were')} skipped")
 
 
 @click.command()
 @warehouse_option
 @click.argument("run")
 @click.option("--to", "backend", type=click.Choice(["otlp"]), required=True, help="The kind of backend.")
-@click.option("--endpoint", metavar="URL", help="Its address; else OTEL_EXPORTER_OTLP_ENDPOINT.")
+@click.option("--endpoint", metavar="URL", help="Its address; default: OTEL_EXPORTER_OTLP_ENDPOINT.")
 @click.option("--protocol", type=click.Choice(["http/protobuf", "grpc"]), help="Else OTEL_EXPORTER_OTLP_PROTOCOL.")
 def replay(run: str, backend: str, endpoint: str | None, protocol: str | None) -> None:
     """Send a run to a backend, again or for the first time.
 
-    RUN is a run id, a trace id, the start of either, or "last". What the journal still has is sent as it was; the rest
-    is made from the warehouse's rows, directly below the run. Sent twice, a span is the same.
+    RUN is a run id, a trace id, the first characters of either, or the word last. Spans that are still in the journal
+    are sent unchanged. The others are rebuilt from the warehouse's rows, directly below the run. If you replay a run
+    twice, the spans are identical.
     """
     import dbbtrace
     from dbbtrace.operate.replay import replay_run
@@ -79,13 +83,13 @@ def replay(run: str, backend: str, endpoint: str | None, protocol: str | None) -
         done = replay_run(_meant(run), endpoint=endpoint, protocol=protocol, progress=advance)
     dbbtrace.shutdown()
     click.echo(
-        f"{done.spans:,} span{'s' if done.spans != 1 else ''} sent: {done.from_journal:,} from the journal, "
-        f"{done.from_rows:,} made from rows"
+        f"{counted(done.spans, 'span')} sent: {done.from_journal:,} from the journal, "
+        f"{done.from_rows:,} rebuilt from rows"
     )
 
 
 def _meant(run: str) -> str:
-    """The run id that is meant, where the warehouse knows the run; else the text itself: the journal may know it."""
+    """The run id that the text means; the text itself if only the journal may know the run."""
     from dbbtrace.answers.find import find_run
 
     try:

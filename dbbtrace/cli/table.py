@@ -1,4 +1,4 @@
-"""Cells laid out to fit a width: as a table, or each row as a block of lines. Cells are harmless already."""
+"""Lays out cells to fit a width, as a table or as a block of lines for each row. The cells must be safe already."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _NARROWEST = 8
 def table_lines(
     names: Sequence[str], cells: Sequence[Sequence[str]], right: Sequence[bool], width: int
 ) -> list[str] | None:
-    """Names, a rule and the rows, the widest columns cut until all fit; None if that would leave too little of them.
+    """The names, a rule and the rows. The widest columns are cut until all fit; None if too little would remain.
 
     Args:
-        right: which columns are set to the right.
-        width: columns in all.
+        right: the columns that are aligned right.
+        width: the total width.
     """
     from rich.cells import cell_len
 
@@ -31,14 +31,14 @@ def table_lines(
 
 
 def _fitted(wanted: Sequence[int], width: int) -> list[int] | None:
-    """The widths, the widest narrowed until all fit; None if they can't."""
+    """The widths. The widest are narrowed until all fit; None if they can't fit."""
     if sum(min(column, _NARROWEST) for column in wanted) > width:
         return None
     limit = max(wanted, default=0)
     while sum(min(column, limit) for column in wanted) > width:
         limit -= 1
     widths = [min(column, limit) for column in wanted]
-    for place, column in enumerate(wanted):  # what is left over goes to those that were narrowed, from the left
+    for place, column in enumerate(wanted):  # the remaining width goes to the narrowed columns, from the left
         widths[place] += min(column - widths[place], width - sum(widths))
     return widths
 
@@ -64,7 +64,7 @@ def block_lines(names: Sequence[str], cells: Sequence[Sequence[str]], width: int
 
 
 def print_table(names: Sequence[str], cells: Sequence[Sequence[str]], right: Iterable[int]) -> None:
-    """Print the rows, as wide as the terminal is; ``right``: the columns that are set to the right."""
+    """Print the rows in the terminal's width. ``right``: the columns that are aligned right."""
     import click
 
     from dbbtrace.cli.common import console

@@ -1,4 +1,4 @@
-"""Text laid out for a terminal; the values in it come from ``dbbtrace.answers.readable``. Pure."""
+"""Lays out text for a terminal. ``dbbtrace.answers.readable`` formats the values. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["bytes_of", "count_of", "counted", "duration_of", "middle_cut", "mome
 
 
 def wrapped(text: object, width: int, limit: int | None) -> list[str]:
-    """The text in lines of at most ``width`` columns, its own line ends kept; ``limit`` lines at most, then ``…``."""
+    """The text in lines of at most ``width`` columns, keeping its own line ends. After ``limit`` lines comes ``…``."""
     from rich.cells import cell_len
 
     lines = []
@@ -31,7 +31,7 @@ def _broken(line: str, width: int) -> list[str]:
 
 
 def middle_cut(text: str, width: int) -> str:
-    """The text in at most ``width`` columns; of a longer one the start and the end, which tell names apart."""
+    """The text in at most ``width`` columns. A longer text keeps its start and end, which make names distinct."""
     from rich.cells import cell_len, set_cell_size
 
     if cell_len(text) <= width:

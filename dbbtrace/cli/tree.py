@@ -1,6 +1,6 @@
-"""A run as a tree: its workloads, their operations with bars on one time axis, and why what failed or was skipped.
+"""A run as a tree: workloads, operations with bars on one time axis, and reasons for failures and skipped nodes.
 
-Text for any terminal: every status is a word, colour only repeats it; hostile names show as text. Asks no warehouse.
+Works on any terminal: every status is a word, colour only repeats it, and names are escaped. Does no query.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from rich.text import Text
 
 from dbbtrace.answers.rows import outcomes, status_of
 from dbbtrace.cli.explain import reasons
-from dbbtrace.cli.text import bytes_of, count_of, duration_of, middle_cut, moment_of, safe, wrapped
+from dbbtrace.cli.text import bytes_of, count_of, counted, duration_of, middle_cut, moment_of, safe, wrapped
 from dbbtrace.model.identity import trace_id_of
 
 if TYPE_CHECKING:
@@ -34,13 +34,13 @@ STYLES = {
 }
 NOTE_STYLES = {**STYLES, "Failed": "red", "Succeeded": "yellow"}
 SHOWN = 40
-"""Operations of a workload that are shown before those that merely succeeded are summed up."""
+"""If a workload has more operations than this, the successful ones are summed up."""
 MESSAGE_LINES = 4
 
 
 @dataclass(frozen=True)
 class Glyphs:
-    """What the tree is drawn with."""
+    """The characters of the tree."""
 
     branch: str
     last: str
@@ -64,13 +64,13 @@ _TYPED = Glyphs(
 
 
 def glyphs(*, ascii_only: bool) -> Glyphs:
-    """What a terminal can draw: line characters, or ASCII where its encoding has no more."""
+    """The characters for a terminal: line characters, or ASCII if its encoding has no others."""
     return _TYPED if ascii_only else _DRAWN
 
 
 @dataclass(frozen=True)
 class _Line:
-    """One line of the tree, its values not yet laid out."""
+    """One line of the tree, before layout."""
 
     lead: str
     label: str
@@ -91,9 +91,9 @@ def run_tree(
     """The lines of the tree.
 
     Args:
-        operations: all of the run's, as ``answers.operations`` gives them.
-        width: columns; at least 60 are used.
-        whole: every operation and every message in full, however many.
+        operations: all operations of the run, from ``answers.operations``.
+        width: width in columns; at least 60.
+        whole: show every operation and every message in full.
     """
     drawn, width = glyphs(ascii_only=ascii_only), max(width, 60)
     lines, left_out = _lines(operations, drawn, whole)
@@ -111,7 +111,12 @@ def run_tree(
             ]
     shown += map(Text, wrapped(_total(operations), width, None))
     if left_out:
-        shown.append(Text(f"{left_out} that succeeded are summed up; --all shows every one", "dim"))
+        shown.append(
+            Text(
+                f"{counted(left_out, 'succeeded operation is', 'succeeded operations are')} summed up; --all shows all",
+                "dim",
+            )
+        )
     return shown
 
 
@@ -119,7 +124,7 @@ def run_tree(
 
 
 def _lines(operations: Sequence[Operation], drawn: Glyphs, whole: bool) -> tuple[list[_Line], int]:
-    """The lines in order, and how many operations have none."""
+    """The lines in order, and how many operations have no line."""
     lines: list[_Line] = []
     left_out = 0
     notes = {id(operation): said for operation, said in zip(operations, reasons(operations), strict=True)}
@@ -144,7 +149,7 @@ def _by_workload(operations: Iterable[Operation]) -> dict[str, list[Operation]]:
 
 
 def _worth_showing(group: list[Operation]) -> list[Operation]:
-    """All if they are few; otherwise what did not simply succeed, and the slowest of the rest."""
+    """All if they are few; otherwise those that did not succeed, and the slowest of the others."""
     if len(group) <= SHOWN:
         return group
     plain = [operation for operation in group if operation.status == "Succeeded"]
@@ -202,7 +207,7 @@ def _extent(operations: Iterable[Operation]) -> tuple[datetime | None, datetime 
 
 
 class _Axis:
-    """The time that all bars share."""
+    """The time axis that all bars share."""
 
     def __init__(self, operations: Sequence[Operation]) -> None:
         self.start, self.end = _extent(operations)
@@ -226,7 +231,7 @@ class _Axis:
 
 
 def _word(status: str) -> str:
-    """The status for people; one that nobody knows may be of any length."""
+    """The status for people. An unknown status may have any length."""
     return middle_cut(safe(status), 16)
 
 
@@ -276,7 +281,7 @@ class _Columns:
 
 
 def _head(run_id: str, operations: Sequence[Operation], axis: _Axis, width: int, drawn: Glyphs) -> list[Text]:
-    """Which run this is and how it went."""
+    """The heading: which run this is, and how it went."""
     status = status_of(operations)
     facts = [
         next((operation.data_product for operation in operations if operation.data_product), None),

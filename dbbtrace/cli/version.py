@@ -1,4 +1,4 @@
-"""``dbbtrace version``: what to put into a bug report."""
+"""``dbbtrace version``: what to put in a bug report."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["COMMANDS"]
 
 @click.command()
 def version() -> None:
-    """Print the versions that matter."""
+    """Print versions for a bug report."""
     import platform
 
     from dbbtrace.version import __version__

@@ -296,7 +296,7 @@ def _failed(history: History, message: str) -> History:
 def test_an_answer_that_is_no_http_is_called_so_and_tried_again(alert: Alert, monkeypatch: pytest.MonkeyPatch) -> None:
     """The URL is right; what answers there is no web server. What it said is not repeated."""
     monkeypatch.setattr("time.sleep", lambda seconds: None)
-    with receiver(*["garbage"] * 9) as server, pytest.raises(TransientError, match="no HTTP") as raised:
+    with receiver(*["garbage"] * 9) as server, pytest.raises(TransientError, match="not HTTP") as raised:
         webhook.send(alert, server.url)
     assert len(server.bodies) == webhook.ATTEMPTS
     assert SECRET not in str(raised.value)

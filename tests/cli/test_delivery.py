@@ -102,7 +102,7 @@ def test_what_waits_is_delivered(blocked: Path) -> None:
     still = run("flush", "--timeout", "1")
     assert still.code == 1
     assert "still waiting for sqlite:///" in still.err
-    assert still.err.splitlines()[-1] == "dbbtrace: not everything is delivered: `dbbtrace doctor` tells what to do"
+    assert still.err.splitlines()[-1] == "dbbtrace: not everything was delivered: `dbbtrace doctor` says what to do"
 
     blocked.unlink()
     done = run("flush")
@@ -196,7 +196,7 @@ def test_what_is_refused_is_said(blocked: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("dbbtrace_exporters.warehouse.exporter.WarehouseSpanExporter.deliver", refuse)
     done = run("flush")
     assert done.code == 1
-    assert "3 refused for good" in done.err
+    assert "3 spans were refused" in done.err
     assert findings(run("doctor", "--json"), "dead letters")[0]["text"].startswith("3 refused by sqlite:///")
 
 

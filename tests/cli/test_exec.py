@@ -242,7 +242,7 @@ def test_close_ends_a_run_once_with_the_times_of_its_rows(otlp_http: HttpReceive
     assert dbbtrace.flush(30)
     dbbtrace.shutdown()
     os.environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = otlp_http.endpoint
-    for said in ("closed", "has been closed before"):
+    for said in ("closed", "is already closed"):
         done = run_program("--warehouse", "sqlite:///w.db", "close", RUN.upper())
         assert (done.code, said in done.out) == (0, True), done
     (root,) = otlp_http.wait_for(1)
@@ -267,7 +267,7 @@ def test_close_leaves_a_run_alone_whose_root_a_job_emitted(otlp_http: HttpReceiv
     with dbbtrace.orchestration_run(RUN, data_product="Shop"):
         pass
     dbbtrace.shutdown()
-    assert "before" in run_program("close", RUN).out
+    assert "already" in run_program("close", RUN).out
 
 
 def test_close_without_rows_takes_the_times_that_are_given(otlp_http: HttpReceiver) -> None:

@@ -153,7 +153,7 @@ def test_migrate_says_what_it_did(tmp_path: Path) -> None:
     assert list(tmp_path.glob("*.db*")) == []
     done = run("migrate")
     assert "created table meta.monitoring_integration\n" in done.out
-    assert run("migrate").out == "nothing to do: schema, tables and columns are all there\n"
+    assert run("migrate").out == "nothing to do: schema, tables and columns exist\n"
     again = run("migrate", "--dry-run")
     assert (again.code, again.out) == (0, "")
 

@@ -121,7 +121,7 @@ def test_many_operations_are_summed_up() -> None:
         line for line in lines if re.search(r"model m25[012] ", line)
     ]
     assert any(re.search("460 more +✓ Succeeded", line) for line in lines)
-    assert lines[-1] == "460 that succeeded are summed up; --all shows every one"
+    assert lines[-1] == "460 succeeded operations are summed up; --all shows all"
     whole = lines_of(many, whole=True)
     assert sum("model m" in line for line in whole) == 500
 
@@ -179,7 +179,7 @@ def test_show_finds_the_run(three_runs: None, named: str) -> None:
 
 def test_show_says_why_it_finds_none(three_runs: None) -> None:
     """What fits none, or several, is refused with what to do."""
-    assert_one_line(run("show", "8f14"), "fits 2 runs", "write more")
+    assert_one_line(run("show", "8f14"), "matches 2 runs", "write more")
     assert_one_line(run("show", "zz"), "'zz'", "dbbtrace runs")
     assert_one_line(run("show", "\x1b[31m"), r"\x1b[31m")
 
@@ -229,7 +229,7 @@ def test_no_runs(three_runs: None) -> None:
     """An empty list says so on stderr, and leaves stdout empty for a pipe."""
     done = run("runs", "--data-product", "Nothing")
     assert (done.code, done.out) == (0, "")
-    assert "no runs" in done.err
+    assert "no run matches" in done.err
 
 
 def test_in_a_pipe_without_colour(three_runs: None) -> None:

@@ -48,9 +48,9 @@ def test_import_gives_rows_once_and_names_bad_lines(tmp_path: Path) -> None:
     (tmp_path / "b.jsonl").write_text(load(4, "C"))
     for _ in range(2):
         done = run_program("import", "a.jsonl", "b.jsonl")
-        assert (done.code, done.out) == (1, "4 spans, 3 of them operations\n")
+        assert (done.code, done.out) == (1, "4 spans, of which 3 are operations\n")
         assert done.err.splitlines()[0].startswith("a.jsonl:2: ")
-        assert done.err.splitlines()[1] == "dbbtrace: 1 bad line passed by"
+        assert done.err.splitlines()[1] == "dbbtrace: 1 bad line was skipped"
     rows = json.loads(run("query", "SELECT table_name FROM meta.monitoring_integration", "--format", "json").out)
     assert sorted(row["table_name"] for row in rows) == ["A", "B", "C"]
 
@@ -83,7 +83,7 @@ def test_replay_sends_a_run_that_only_the_warehouse_still_knows(otlp_http: HttpR
     answers = []
     for _ in range(2):
         done = run_program("replay", "last", "--to", "otlp", "--endpoint", otlp_http.endpoint)
-        assert (done.code, done.out) == (0, "4 spans sent: 0 from the journal, 4 made from rows\n"), done
+        assert (done.code, done.out) == (0, "4 spans sent: 0 from the journal, 4 rebuilt from rows\n"), done
         sent = otlp_http.wait_for(4 * (len(answers) + 1))[-4:]
         answers.append([replace(span, resource={}) for span in sent])  # which tells of the process
     assert answers[0] == answers[1]
@@ -113,7 +113,7 @@ with dbbtrace.orchestration_run("{RUN}", data_product="Shop"), dbbtrace.step("ou
 """
     subprocess.run([sys.executable, "-c", job], check=True, timeout=60)
     done = run_program("replay", RUN, "--to", "otlp", "--endpoint", otlp_http.endpoint)
-    assert (done.code, done.out) == (0, "3 spans sent: 3 from the journal, 0 made from rows\n"), done
+    assert (done.code, done.out) == (0, "3 spans sent: 3 from the journal, 0 rebuilt from rows\n"), done
     spans = {span.name: span for span in otlp_http.wait_for(3)}
     assert spans["inner"].parent_span_id == spans["outer"].span_id
     assert spans["outer"].parent_span_id == spans["orchestration_run Shop"].span_id

@@ -47,7 +47,7 @@ def test_a_run_that_went_into_a_file_is_imported_once(programs: Programs, tmp_pa
     command = [sys.executable, "-m", "dbbtrace", "--warehouse", warehouse, "import", str(file)]
     for _ in range(2):
         done = subprocess.run(command, env=os.environ, capture_output=True, text=True, timeout=120, check=True)
-        assert done.stdout == "7 spans, 4 of them operations\n"
+        assert done.stdout == "7 spans, of which 4 are operations\n"
         assert sorted((each.kind, each.status) for each in rows(warehouse, run_id)) == [
             ("dbt_node", "Failed"),
             ("dbt_node", "Skipped"),

@@ -153,7 +153,7 @@ def test_a_run_is_found_by_what_one_pastes(migrated):
     with pytest.raises(UsageError, match="dbbtrace runs"):
         find_run(migrated, "ffff")
     write(migrated, load(RUN_ID=RUN[:-1] + "0"))
-    with pytest.raises(UsageError, match="fits 2 runs"):
+    with pytest.raises(UsageError, match="matches 2 runs"):
         find_run(migrated, RUN[:6])
 
 
