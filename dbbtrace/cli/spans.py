@@ -27,11 +27,11 @@ _SHOWN = 20
 @warehouse_option
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False))
 def import_(files: tuple[str, ...]) -> None:
-    """Read spans from files of OTLP JSON lines.
+    """Read spans from OTLP files.
 
-    The Collector's file exporter writes such files. They may be plain, gzip or zstd, and of any size. Spans that are
-    operations become rows. If you import a span twice, it still has one row. Bad lines are reported and skipped, and
-    the exit code is then 1.
+    They hold JSON, a document a line or pretty-printed, or protobuf. They may be plain, gzip or zstd, and of any size.
+    Spans that are operations become rows. If you import a span twice, it still has one row. Bad lines are reported and
+    skipped. The exit code is then 1, and also if no span was found.
     """
     import dbbtrace
     from dbbtrace.sources.otlp.files import import_otlp
@@ -59,6 +59,11 @@ def import_(files: tuple[str, ...]) -> None:
         raise TransientError(f"the rows wait in the journal {configured.journal_dir}: `dbbtrace flush` delivers them")
     if done.faults:
         raise DbbtraceError(f"{counted(done.faults, 'bad line was', 'bad lines were')} skipped")
+    if not done.spans:
+        others = (
+            f": there is only {counted(done.others, 'document')} of metrics, logs or profiles" if done.others else ""
+        )
+        raise DbbtraceError(f"no span was found in {', '.join(files)}{others}")
 
 
 @click.command()

@@ -12,7 +12,7 @@ from dbbtrace.job.finished import emit, fact
 from dbbtrace.job.operations import load_status, refresh_failed
 from dbbtrace.job.runs import scope_for
 from dbbtrace.job.scope import Scope
-from dbbtrace.job.values import checked, count, error_type_of, message_of, number, shown, text
+from dbbtrace.job.values import checked, count, error_type_of, is_empty, message_of, number, shown, text
 from dbbtrace.model import attributes as key
 from dbbtrace.model import identity as identities
 from dbbtrace.model.statuses import FAILED, LOADS, SUCCEEDED, is_running, meaning
@@ -55,7 +55,8 @@ def record_load(
         ended_at: when it ended; default now.
         status: Succeeded or Failed; default Failed if an error is given, else Succeeded. A word nobody knows counts
             as Failed.
-        error_type, error_message: why it failed; the message may be the exception itself.
+        error_type, error_message: why it failed; the message may be the exception itself. Empty (None, "", [], NaN,
+            NaT): no error.
         rows_read, rows_written: counts. data_read, data_written: bytes. throughput: KB/s as the source reports it.
         identity: what makes the load the same when it is recorded again, e.g. its activity run id; default table,
             source, pipeline run and start. Recorded twice, it is one row.
@@ -176,6 +177,7 @@ def _period(scope: Scope, started_at: object, ended_at: object) -> tuple[int, in
 
 def _error(error_type: object, error_message: object) -> tuple[str, str] | None:
     """error.type and message; None where nothing went wrong."""
+    error_type, error_message = (None if is_empty(value) else value for value in (error_type, error_message))
     if error_type is None and error_message is None:
         return None
     kind = checked("error_type", text, error_type)

@@ -1,8 +1,8 @@
 """Shell steps: any command as a table load or a step of the run; behind ``dbbtrace exec`` and ``dbbtrace set``.
 
-The command's input, output, signals and exit code are its own: dbbtrace only stands beside it. What the command says
-about itself (``dbbtrace set rows_read=10``) comes through a file whose path it finds in its environment. Arguments of
-the command are never recorded: they may hold passwords.
+The command's input, output, open descriptors, signals and exit code are its own. What it says about itself
+(``dbbtrace set rows_read=10``) comes through a file whose path it finds in its environment. Its arguments are never
+recorded: they may hold passwords.
 """
 
 from __future__ import annotations
@@ -173,7 +173,8 @@ def _run(command: Sequence[str], environment: Mapping[str, str]) -> int:
             child[0].send_signal(number)
 
     with _handlers(hand_on):
-        child.append(subprocess.Popen(list(command), env=dict(environment)))
+        # Open descriptors are the command's too, as with env or nice: <(...), 3>file, a lock. Ours close on exec.
+        child.append(subprocess.Popen(list(command), env=dict(environment), close_fds=False))
         for number in early:
             child[0].send_signal(number)
         return child[0].wait()

@@ -31,6 +31,7 @@ __all__ = [
     "count",
     "error_type_of",
     "guid",
+    "is_empty",
     "message_of",
     "moment",
     "number",
@@ -185,6 +186,18 @@ def shown(value: object) -> str:
 
 _repr = reprlib.Repr()
 _repr.maxstring = _repr.maxother = _repr.maxlong = 80
+
+
+def is_empty(value: object) -> bool:
+    """Whether this says nothing: None, blank text, an empty list or mapping, NaN or NaT (an empty cell of pandas)."""
+    if value is None or isinstance(value, BaseException):
+        return value is None
+    try:
+        if isinstance(value, str):
+            return not value.strip()
+        return len(value) == 0 if hasattr(value, "__len__") else bool(value != value)
+    except Exception:  # pandas.NA has no truth; an array of several neither
+        return type(value).__name__ in ("NAType", "NaTType")
 
 
 def message_of(value: object) -> str:

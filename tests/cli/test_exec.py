@@ -38,6 +38,20 @@ def loads(columns: str = "table_name, status, rows_read, rows_written, error_typ
     return [list(row.values()) for row in json.loads(done.out)]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="descriptors are handed on by POSIX shells")
+def test_open_descriptors_are_handed_on(tmp_path: Path) -> None:
+    """What a shell opened for the command reaches it: a pipe on 7, and a lock on 9; of dbbtrace's own files, none."""
+    script = f"""
+        exec 9>lock
+        {sys.executable} -m dbbtrace exec --run {RUN} --step s -- sh -c 'echo written >&7; ls -l /proc/self/fd' 7>out
+    """
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=120, check=True)
+    assert Path("out").read_text() == "written\n"
+    opened = [line.rpartition(" -> ")[2] for line in done.stdout.splitlines()]
+    assert str(Path("lock").absolute()) in opened
+    assert not [path for path in opened if "journal" in path or path.endswith(".db")]
+
+
 def test_a_command_is_a_load_and_all_that_it_says_and_returns_is_its_own() -> None:
     """stdin, stdout, stderr and exit code pass untouched; its row has what `dbbtrace set` said, and the failure."""
     command = python("""

@@ -9,6 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 import dbbtrace
 from dbbtrace.model.identity import root_span_id, trace_id_of
 from tests.cli.support import assert_one_line, run, run_program
@@ -126,3 +128,19 @@ def test_replay_says_what_is_missing() -> None:
         assert_one_line(run("replay", RUN, "--to", "otlp"), "http://localhost:4318")
         assert_one_line(run("replay", "nothing", "--to", "otlp", "--endpoint", endpoint), "nothing")
         assert_one_line(run("replay", RUN, "--to", "otlp", "--endpoint", endpoint), endpoint[len("http:") :], code=1)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        pytest.param("", "no span was found in a.json", id="empty"),
+        pytest.param('{"resourceMetrics": []}\n', "1 document of metrics, logs or profiles", id="metrics"),
+        pytest.param('{"resourceSpans": [{"scope_spans": [{}]}]}\n', "1 bad line was skipped", id="other names"),
+    ],
+)
+def test_nothing_read_is_never_a_success(tmp_path: Path, content: str, words: str) -> None:
+    """A file without a span ends with exit code 1, and a line that says why."""
+    (tmp_path / "a.json").write_text(content)
+    done = run_program("import", "a.json")
+    assert done.code == 1
+    assert words in done.err

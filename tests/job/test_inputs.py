@@ -12,7 +12,9 @@ from pathlib import Path
 from uuid import UUID
 
 import numpy
+import pandas
 import pytest
+from opentelemetry.trace import StatusCode
 
 import dbbtrace
 from dbbtrace.model import attributes as key
@@ -201,6 +203,29 @@ def test_a_failure_may_be_recorded_with_the_exception_itself(captured):
     assert load.attributes[key.STATUS] == refresh.attributes[key.STATUS] == "Failed"
     assert (load.attributes[key.ERROR_TYPE], load.attributes[key.ERROR_MESSAGE]) == ("KeyError", "'id'")
     assert (refresh.attributes[key.ERROR_TYPE], refresh.attributes[key.ERROR_MESSAGE]) == ("Failed", "full")
+
+
+EMPTY = [None, "", "  ", [], {}, (), float("nan"), numpy.float64("nan"), numpy.array([]), pandas.NaT, pandas.NA]
+
+
+@pytest.mark.parametrize("empty", EMPTY, ids=repr)
+def test_an_empty_error_is_no_error(captured, empty):
+    """As a Copy's output, a refresh history and an empty cell of pandas say that all went well."""
+    dbbtrace.record_load("T", started_at=0, error_message=empty, error_type=empty, run_id=RUN)
+    dbbtrace.record_refresh("m", started_at=0, error_message=empty, run_id=RUN)
+    load, refresh = captured.spans
+    assert (load.attributes[key.STATUS], refresh.attributes[key.STATUS]) == ("Succeeded", "Completed")
+    for span in captured.spans:
+        assert key.ERROR_TYPE not in span.attributes
+        assert span.status.status_code is not StatusCode.ERROR
+
+
+@pytest.mark.parametrize("error", [["boom"], {"code": 5}, Exception(), "no", 0], ids=repr)
+def test_any_other_error_is_one(captured, error):
+    """An exception without text too."""
+    dbbtrace.record_load("T", started_at=0, error_message=error, run_id=RUN)
+    (load,) = captured.spans
+    assert load.attributes[key.STATUS] == "Failed"
 
 
 def test_a_load_whose_start_is_not_known_is_said(lenient, caplog):

@@ -1,13 +1,14 @@
 """OTLP's JSON, as parsed, → finished spans. Shared by files (``files``) and the receiver; knows no files.
 
 Follows the OTLP/JSON mapping: ids in hex, 64-bit integers as text or number, enums as number (or by name), unknown
-keys passed by. One span that makes no sense costs itself only.
+keys ignored. Names from before OTLP 0.15 are read too, and a ResourceSpans without the document around it. One span
+that makes no sense costs itself only; where spans should be and are not, that is a fault, never silence.
 """
 
 from __future__ import annotations
 
 from base64 import b64decode
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any
 
 from opentelemetry.sdk.resources import Resource
@@ -27,6 +28,10 @@ _KINDS = {number + 1: kind for number, kind in enumerate(SpanKind)}
 _KIND_NUMBERS = {f"SPAN_KIND_{kind.name}": number for number, kind in _KINDS.items()}
 _STATUS_NUMBERS = {f"STATUS_CODE_{code.name}": code.value for code in StatusCode}
 _OTHER_SIGNALS = frozenset({"resourceMetrics", "resourceLogs", "resourceProfiles"})
+_SCOPES = frozenset({"scopeSpans", "instrumentationLibrarySpans"})
+"""The scopes of a resource; the second is their name before OTLP 0.15."""
+_WITHOUT_SPANS = frozenset({"resource", "schemaUrl", "scope", "instrumentationLibrary"})
+"""What a resource or a scope has besides."""
 _DEEPEST = 64
 """Levels of values in values: as many as protobuf's parser takes, and far from Python's own limit."""
 
@@ -39,20 +44,35 @@ def spans_of_json(document: object) -> Decoded:
     """
     if not isinstance(document, Mapping):
         raise ValueError(f"no OTLP: a JSON object should stand here, not {type(document).__name__}")
+    if "resourceSpans" not in document and not _SCOPES.isdisjoint(document):
+        document = {"resourceSpans": [document]}
     if document and "resourceSpans" not in document:
-        raise ValueError(f"no OTLP traces: resourceSpans is missing, there is {', '.join(sorted(document)[:3])}")
+        raise ValueError(f"no OTLP traces: resourceSpans is missing, there is {_names(document)}")
     spans: list[ReadableSpan] = []
     faults: list[str] = []
     for of_resource in _list(document, "resourceSpans"):
         resource = _resource(of_resource)
-        for of_scope in _list(of_resource, "scopeSpans"):
+        faults += _missing(of_resource, _SCOPES, "resource", "scopeSpans")
+        for of_scope in (scope for name in sorted(_SCOPES) for scope in _list(of_resource, name)):
             scope = _scope(of_scope)
+            faults += _missing(of_scope, {"spans"}, "scope", "spans")
             for fields in _list(of_scope, "spans"):
                 try:
                     spans.append(_span(fields, resource, scope))
                 except (ValueError, TypeError, AttributeError, RecursionError) as error:  # noqa: PERF203
                     faults.append(f"span {_shown(fields)}: {error}")
     return spans, faults
+
+
+def _missing(fields: Mapping[str, Any], wanted: Set[str], owner: str, name: str) -> list[str]:
+    """The fault of an object that holds something, but not the list it is for."""
+    if wanted.isdisjoint(fields) and (others := {key: None for key in fields if key not in _WITHOUT_SPANS}):
+        return [f"a {owner} without {name}: there is {_names(others)}"]
+    return []
+
+
+def _names(fields: Mapping[str, Any]) -> str:
+    return ", ".join(str(name)[:40] for name in sorted(fields)[:3])
 
 
 def is_other_signal(document: object) -> bool:
@@ -146,7 +166,7 @@ def _resource(fields: Mapping[str, Any]) -> Resource:
 
 
 def _scope(fields: Mapping[str, Any]) -> InstrumentationScope | None:
-    scope = fields.get("scope")
+    scope = fields.get("scope") or fields.get("instrumentationLibrary")
     if not scope:
         return None
     version = scope.get("version")

@@ -1,8 +1,8 @@
-"""OTLP files, as the Collector's file exporter writes them → finished spans on the common road.
+"""OTLP files → finished spans on the common road.
 
-One JSON document a line; the file plain, gzipped, or compressed with zstd, either as a whole or, as the file exporter
-does it, message by message with four bytes of length before each. Constant memory whatever the file's size. A line
-that makes no sense is reported with its number and passed by. Metrics and logs are passed by in silence.
+As the Collector's file exporter writes them, and as people save them: JSON, a document a line or pretty-printed, or
+protobuf; plain, gzipped, or compressed with zstd, either as a whole or message by message. Constant memory whatever
+the file's size. A document that makes no sense is reported with its number and left out. Metrics and logs are ignored.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import json
 import os
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from typing import IO, Any
 
@@ -22,25 +22,36 @@ from opentelemetry.sdk.trace import ReadableSpan
 from dbbtrace.errors import ConfigurationError, UsageError
 from dbbtrace.model.attributes import OPERATION, ROW_OPERATIONS
 from dbbtrace.sources.otlp.decode import Decoded, is_other_signal, spans_of_json
+from dbbtrace.sources.otlp.forms import (
+    HEAD_BYTES,
+    Document,
+    Form,
+    form_of,
+    is_binary,
+    json_documents,
+    lines,
+    protobuf_messages,
+)
 
 __all__ = ["Fault", "Imported", "OtlpFile", "import_otlp"]
 
 MAX_LINE_BYTES = 64 << 20
-"""Bytes of a line that is still read: several times what a Collector writes as one batch."""
+"""Bytes of a document that is still read: several times what a Collector writes as one batch."""
 
 _BATCH = 1000
 _GZIP = b"\x1f\x8b"
 _ZSTD = b"\x28\xb5\x2f\xfd"
 _BOM = b"\xef\xbb\xbf"
+_PROTOBUF = frozenset({Form.MESSAGE, Form.BY_FOUR_BYTES, Form.BY_VARINT})
 
 
 @dataclass(frozen=True)
 class Fault:
-    """A line, or a span in it, that was passed by."""
+    """A document, or a span in it, that was left out."""
 
     path: str
     line: int
-    """From 1; in a file of compressed messages the number of the message."""
+    """Of its first line, from 1; in a file of messages the number of the message."""
     reason: str
 
     def __str__(self) -> str:
@@ -55,6 +66,8 @@ class Imported:
     operations: int = 0
     """Of these, the ones that give rows: table loads, dbt nodes and model refreshes."""
     faults: int = 0
+    others: int = 0
+    """Documents that hold metrics, logs or profiles; they are ignored."""
     first_faults: list[Fault] = field(default_factory=list)
     """The first hundred; ``on_fault`` gets all."""
 
@@ -75,12 +88,12 @@ def import_otlp(
     """Send the spans of OTLP files down the common road: journal, warehouse, backend. Imported twice, they are one.
 
     Args:
-        on_fault: told of each line or span that is passed by.
-        on_progress: told path, bytes read so far, and bytes in all, after each line.
+        on_fault: told of each document or span that is left out.
+        on_progress: told path, bytes read so far, and bytes in all, after each document.
 
     Raises:
         UsageError: a file can't be opened; none has been read then.
-        ConfigurationError: a file is compressed with zstd, and the package for it is missing.
+        ConfigurationError: a file is compressed with zstd, or is protobuf, and the package for it is missing.
     """
     from dbbtrace.job.finished import emit
 
@@ -98,104 +111,131 @@ def import_otlp(
                 waiting = []
             if on_progress:
                 on_progress(file.path, file.position, file.size)
+        done.others += file.others
     emit(waiting)
     return done
 
 
 class OtlpFile:
-    """One file: iterating gives each line's number with its spans and what is wrong with it.
+    """One file: iterating gives each document's number with its spans and what is wrong with it.
 
     Raises:
         UsageError: it can't be opened.
+        ConfigurationError: it is zstd or protobuf, and the package for that is missing.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, max_line_bytes: int = MAX_LINE_BYTES) -> None:
         self.path = os.fspath(path)
         self.position = 0
         """Bytes of the file read so far."""
+        self.others = 0
+        """Documents that hold metrics, logs or profiles."""
+        self._max = max_line_bytes
         try:
-            with open(self.path, "rb") as file:
-                self._head = file.read(8)
             self.size = os.path.getsize(self.path)
+            with open(self.path, "rb") as file, ExitStack() as stack:
+                self._head = file.read(8)
+                self._form = self._form_of(file, stack)
         except OSError as error:
             raise UsageError(f"{self.path} can't be read: {error.strerror or error}") from error
-        self._max = max_line_bytes
-        if _ZSTD in (self._head[:4], self._head[4:]):
-            _zstd()  # missing, it is said before anything is read
+        if self._form in _PROTOBUF:  # a missing package is said before anything is read
+            _protobuf()
+
+    def _form_of(self, file: IO[bytes], stack: ExitStack) -> Form:
+        file.seek(0)
+        if self._compressed_by_message():
+            first = next(_zstd_messages(file, self._max), None)
+            return Form.MESSAGE if first and is_binary(first.content) else Form.JSON
+        with suppress(EOFError, zlib.error):
+            return form_of(self._uncompressed(file, stack).read(HEAD_BYTES))
+        return Form.JSON  # damaged at its very start, as reading it will say
+
+    def _compressed_by_message(self) -> bool:
+        return self._head[4:] == _ZSTD
+
+    def _uncompressed(self, file: IO[bytes], stack: ExitStack) -> IO[bytes]:
+        if self._head[:4] == _ZSTD:
+            reader = _zstd().ZstdDecompressor().stream_reader(file, read_across_frames=True)
+            return stack.enter_context(io.BufferedReader(_Damaged(reader)))
+        if self._head[:2] == _GZIP:
+            return stack.enter_context(io.BufferedReader(gzip.GzipFile(fileobj=file)))
+        return file
 
     def __iter__(self) -> Iterator[tuple[int, Decoded]]:
         number = 0
         with ExitStack() as stack:
             file = stack.enter_context(open(self.path, "rb"))
             try:
-                for number, line in enumerate(self._lines(file, stack), 1):
+                for number, content, fault in self._documents(file, stack):
                     self.position = file.tell()
-                    if line is None:
-                        yield number, ([], [f"longer than {self._max} bytes"])
-                    elif text := line.strip():
-                        yield number, _decoded(text.removeprefix(_BOM))
+                    yield number, ([], [fault]) if fault else self._decoded(content)
             except (EOFError, OSError, zlib.error) as error:  # the end of a compressed file is torn or damaged
                 yield number + 1, ([], [f"the file can't be read any further: {error}"])
         self.position = self.size
 
-    def _lines(self, file: IO[bytes], stack: ExitStack) -> Iterator[bytes | None]:
-        """The documents, undecoded; None for one that is too long."""
-        if self._head[4:] == _ZSTD:
-            return _messages(file, self._max)
-        if self._head[:4] == _ZSTD:
-            reader = _zstd().ZstdDecompressor().stream_reader(file, read_across_frames=True)
-            return _limited(stack.enter_context(io.BufferedReader(reader)), self._max, _zstd().ZstdError)
-        if self._head[:2] == _GZIP:
-            return _limited(stack.enter_context(gzip.GzipFile(fileobj=file)), self._max)
-        return _limited(file, self._max)
+    def _documents(self, file: IO[bytes], stack: ExitStack) -> Iterator[Document]:
+        if self._compressed_by_message():
+            return _zstd_messages(file, self._max)
+        plain = self._uncompressed(file, stack)
+        if self._form is Form.UNKNOWN:
+            return iter([Document(1, b"", "neither OTLP JSON nor OTLP protobuf")])
+        if self._form in _PROTOBUF:
+            return protobuf_messages(plain, self._form, self._max)
+        return json_documents(lines(plain, self._max), self._max)
+
+    def _decoded(self, content: bytes) -> Decoded:
+        try:
+            if self._form in _PROTOBUF:
+                spans: Decoded = _protobuf().spans_of_message(content)
+                return spans
+            document = _parsed(content)
+            if is_other_signal(document):
+                self.others += 1
+                return [], []
+            return spans_of_json(document)
+        except (ValueError, TypeError, AttributeError) as error:
+            return [], [str(error)]
 
 
-def _decoded(line: bytes) -> Decoded:
+def _parsed(content: bytes) -> object:
     try:
-        document = json.loads(line)
+        return json.loads(content.removeprefix(_BOM))
     except (ValueError, RecursionError) as error:
-        return [], [f"no JSON: {error}"]
-    if is_other_signal(document):
-        return [], []
-    try:
-        return spans_of_json(document)
-    except (ValueError, TypeError, AttributeError) as error:
-        return [], [str(error)]
+        raise ValueError(f"not JSON: {error}") from None
 
 
-def _limited(file: Any, max_bytes: int, *damage: type[Exception]) -> Iterator[bytes | None]:
-    """The lines; of one that is too long nothing is kept."""
-    try:
-        while line := file.readline(max_bytes + 1):
-            if len(line) <= max_bytes or line.endswith(b"\n"):
-                yield line
-                continue
-            while line and not line.endswith(b"\n"):
-                line = file.readline(1 << 20)
-            yield None
-    except damage as error:
-        raise EOFError(str(error)) from error
-
-
-def _messages(file: IO[bytes], max_bytes: int) -> Iterator[bytes | None]:
+def _zstd_messages(file: IO[bytes], max_bytes: int) -> Iterator[Document]:
     """The messages of the file exporter's own compression: length in four bytes, then one zstd frame."""
     zstd = _zstd()
-    while head := file.read(4):
-        length = int.from_bytes(head, "big")
-        if len(head) == 4 and length > max_bytes:
-            file.seek(length, os.SEEK_CUR)
-            yield None
+    for number, frame, fault in protobuf_messages(file, Form.BY_FOUR_BYTES, max_bytes):
+        if fault is not None:
+            yield Document(number, frame, fault)
             continue
-        frame = file.read(length)
-        if len(head) < 4 or len(frame) < length:
-            raise EOFError("the last message is torn")
         with zstd.ZstdDecompressor().stream_reader(frame) as reader:
             try:
                 message = reader.read(max_bytes + 1)
             except zstd.ZstdError as error:
-                yield b"zstd " + str(error).encode()  # no JSON: reported like any other bad line
+                yield Document(number, b"", f"damaged: {error}")
                 continue
-        yield message if len(message) <= max_bytes else None
+        yield Document(number, message, f"longer than {max_bytes} bytes" if len(message) > max_bytes else None)
+
+
+class _Damaged(io.RawIOBase):
+    """A zstd stream whose damage is an error like any other file's."""
+
+    def __init__(self, reader: Any) -> None:
+        self._reader = reader
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """As of any file."""
+        try:
+            return int(self._reader.readinto(buffer))
+        except _zstd().ZstdError as error:
+            raise EOFError(str(error)) from error
 
 
 def _zstd() -> Any:
@@ -204,3 +244,13 @@ def _zstd() -> Any:
     except ImportError as error:
         raise ConfigurationError("Reading zstd needs the package zstandard: pip install zstandard") from error
     return zstandard
+
+
+def _protobuf() -> Any:
+    try:
+        from dbbtrace.sources.otlp import protobuf
+    except ImportError as error:
+        raise ConfigurationError(
+            'Reading protobuf needs opentelemetry-proto: pip install "dbbtrace[receiver]"'
+        ) from error
+    return protobuf

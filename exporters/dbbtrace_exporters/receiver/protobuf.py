@@ -17,17 +17,15 @@ from collections.abc import Callable, Iterator, Mapping
 from struct import Struct
 from typing import Any
 
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 from opentelemetry.proto.common.v1 import common_pb2
-from opentelemetry.proto.resource.v1 import resource_pb2
-from opentelemetry.proto.trace.v1 import trace_pb2
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanContext, Status, StatusCode, TraceFlags
 
 from dbbtrace.model.attributes import OPERATION, ROW_OPERATIONS
 from dbbtrace.sources.otlp.decode import Decoded
+from dbbtrace.sources.otlp.protobuf import messages, scopes_of
 from dbbtrace.sources.otlp.wire import PIECE_BYTES, WireError, count_fields, pieces
 
 __all__ = ["gives_rows", "spans_of_protobuf"]
@@ -109,8 +107,7 @@ def _scopes(level: int, message: Any) -> Iterator[Any]:
         for of_resource in message.resource_spans:
             yield from _scopes(1, of_resource)
     elif level == 1:
-        yield from message.scope_spans
-        yield from message.instrumentation_library_spans
+        yield from scopes_of(message)
     else:
         yield message
 
@@ -197,39 +194,8 @@ def _value(value: Any, levels: int) -> Any:
 # -- attributes, as bytes -------------------------------------------------------------------------------------
 
 
-def _messages(*, attributes_as_bytes: bool) -> tuple[Any, Any, Any]:
-    """OTLP's TracesData (on the wire ExportTraceServiceRequest is the same), ResourceSpans and ScopeSpans.
-
-    ResourceSpans has a second field for its scopes, as senders of OTLP 0.15 to 0.19 wrote it.
-    """
-    file = descriptor_pb2.FileDescriptorProto.FromString(trace_pb2.DESCRIPTOR.serialized_pb)
-    by_name = {message.name: message for message in file.message_type}
-    scopes = next(field for field in by_name["ResourceSpans"].field if field.name == "scope_spans")
-    old = by_name["ResourceSpans"].field.add()
-    old.CopyFrom(scopes)
-    old.name, old.json_name, old.number = "instrumentation_library_spans", "instrumentationLibrarySpans", 1000
-    del by_name["ResourceSpans"].reserved_range[:]
-    if attributes_as_bytes:
-        attributes = next(field for field in by_name["Span"].field if field.name == "attributes")
-        attributes.type = descriptor_pb2.FieldDescriptorProto.TYPE_BYTES
-        attributes.ClearField("type_name")
-    pool = descriptor_pool.DescriptorPool()
-    for depended_on in (common_pb2, resource_pb2):
-        pool.AddSerializedFile(depended_on.DESCRIPTOR.serialized_pb)
-    pool.AddSerializedFile(file.SerializeToString())
-    names = ("TracesData", "ResourceSpans", "ScopeSpans")
-    first, second, third = (_class(pool, pool.FindMessageTypeByName(f"{file.package}.{name}")) for name in names)
-    return first, second, third
-
-
-def _class(pool: Any, descriptor: Any) -> Any:
-    if hasattr(message_factory, "GetMessageClass"):
-        return message_factory.GetMessageClass(descriptor)
-    return message_factory.MessageFactory(pool).GetPrototype(descriptor)  # protobuf before 4.22
-
-
-_QUICK = _messages(attributes_as_bytes=True)
-_WHOLE = _messages(attributes_as_bytes=False)
+_QUICK = messages(attributes_as_bytes=True)
+_WHOLE = messages()
 """By level: a request, a ResourceSpans, a ScopeSpans."""
 
 

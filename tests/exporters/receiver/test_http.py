@@ -167,6 +167,16 @@ def test_bodies(running, store: Store, body: bytes, headers: dict[str, str], sta
     assert call(url, body_of(load())).status == 200
 
 
+def test_spans_under_other_names_are_stored_or_told(running, store: Store) -> None:
+    """Never 200 {} with nothing stored: names from before OTLP 0.15 are read, others are named as rejected."""
+    url = running() + TRACES
+    assert call(url, body_of(load()).replace(b"scopeSpans", b"instrumentationLibrarySpans")).json == {}
+    assert store.commits == [["load Customer"]]
+    answered = call(url, body_of(load()).replace(b"scopeSpans", b"scope_spans"))
+    assert (answered.status, answered.rejected) == (200, 1)
+    assert "scope_spans" in answered.json["partialSuccess"]["errorMessage"]
+
+
 def test_other_paths_and_methods(running) -> None:
     """404 and 405, as anywhere."""
     base = running()

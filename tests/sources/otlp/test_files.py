@@ -105,9 +105,9 @@ def test_import(form: str, tmp_path: Path) -> None:
 
 
 BAD = {
-    "{": "no JSON",
-    "nonsense": "no JSON",
-    "[" * 100_000: "no JSON",
+    "{": "not JSON",
+    "nonsense": "not JSON",
+    "[" * 100_000: "not JSON",
     "[]": "no OTLP",
     '{"spans": []}': "resourceSpans is missing",
     '{"resourceSpans": 5}': "resourceSpans is no list",
@@ -137,7 +137,7 @@ def test_bad_lines_are_reported_and_passed_by(form: str, tmp_path: Path) -> None
         assert reason in fault.reason
     assert done.faults == len(BAD)
     assert done.first_faults == told
-    assert str(told[0]).startswith(f"{path}:1: no JSON")
+    assert str(told[0]).startswith(f"{path}:1: not JSON")
 
 
 def test_one_bad_span_costs_only_itself(tmp_path: Path) -> None:
@@ -175,7 +175,7 @@ def test_torn_end(form: str, tmp_path: Path) -> None:
     with capture() as captured:
         done = import_otlp(path)
     assert done.faults == 1
-    assert done.first_faults[0].reason.startswith(("the file can't be read any further", "no JSON"))
+    assert done.first_faults[0].reason.startswith(("the file can't be read any further", "not JSON"))
     assert len(captured.spans) == done.spans
     assert form != "zstd of the file exporter" or done.spans == 2998
 
