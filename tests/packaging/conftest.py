@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.conftest import binaries, programs  # noqa: F401  # a real Collector
+
 REPOSITORY = Path(__file__).parents[2]
 
 

@@ -304,6 +304,7 @@ def session():
     import requests
     session = requests.Session()
     session.headers["authorization"] = "Bearer provided"
+    session.hooks["response"].append(lambda response, **_: answers.append(response.status_code))
     return session
 
 def credentials():
@@ -336,10 +337,11 @@ def providers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("traces", ["", "TRACES_"])
 @pytest.mark.usefixtures("providers")
 def test_http_credential_provider(otlp_http: HttpReceiver, exporter_to: Exporter, monkeypatch, traces: str) -> None:
-    """The session that sends is the provider's."""
+    """The session that sends is the provider's, with all it does."""
     monkeypatch.setenv(f"OTEL_PYTHON_EXPORTER_OTLP_HTTP_{traces}CREDENTIAL_PROVIDER", "session")
     exporter_to(otlp_http).deliver([make_span()])
     assert otlp_http.requests[0].headers["authorization"] == "Bearer provided"
+    assert sys.modules["providers_of_a_test"].answers == [200]  # its own hooks are kept
 
 
 @pytest.mark.parametrize("traces", ["", "TRACES_"])
