@@ -300,6 +300,8 @@ def test_https_is_never_insecure(certificates: Certificates, exporter_to: Export
 PROVIDERS = """
 import os
 
+answers = []
+
 def session():
     import requests
     session = requests.Session()
