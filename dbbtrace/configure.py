@@ -1,6 +1,6 @@
 """Puts provider, delivery and exporters together, once a process.
 
-``configure()`` says where rows and spans go; what is in force stands in ``runtime``. A backend that is down, or
+``configure()`` says where rows and spans go; ``runtime`` holds what is in force. A backend that is down, or
 settings that make no sense, never raise into the job: spans wait in the journal. Exporters are reached by
 OpenTelemetry entry point, never by import.
 """
@@ -80,7 +80,7 @@ def configure(
     ones end where they began.
 
     Raises:
-        UsageError: a setting makes no sense, only when strict; otherwise it is passed by with a log line.
+        UsageError: a setting makes no sense, only when strict; otherwise it is ignored, with a log line.
     """
     arguments = {
         **settings,
@@ -131,7 +131,7 @@ def _read(arguments: dict[str, Any]) -> Settings:
     for fault in faults:
         if is_strict():
             raise UsageError(fault)
-        log.error("this dbbtrace setting makes no sense and is passed by: %s", fault)
+        log.error("this dbbtrace setting makes no sense and is ignored: %s", fault)
     return settings
 
 
@@ -252,7 +252,7 @@ def _say(settings: Settings, targets: Sequence[Destination]) -> None:
     """One line that tells where rows and spans go, and by which setting."""
     if settings.warehouse is None:
         log.warning(
-            "no warehouse is named, as DBBTRACE_WAREHOUSE would: rows wait in the journal %s",
+            "no warehouse is named (set DBBTRACE_WAREHOUSE): rows wait in the journal %s",
             settings.journal_dir,
         )
     if not log.isEnabledFor(logging.INFO):
@@ -267,7 +267,7 @@ def _say(settings: Settings, targets: Sequence[Destination]) -> None:
 
 
 def flush(timeout: float | None = None) -> bool:
-    """Wait until all rows recorded so far stand in the warehouse.
+    """Wait until all rows recorded so far are in the warehouse.
 
     Args:
         timeout: seconds; None: the setting rows_timeout; negative waits for ever; 0 returns at once.
@@ -281,7 +281,7 @@ def flush(timeout: float | None = None) -> bool:
 
 
 def shutdown(timeout: float | None = None) -> None:
-    """Flush until the deadline and stop; what is left stays in the journal. The next use configures anew.
+    """Flush until the deadline and stop; the rest stays in the journal. The next use configures again.
 
     Args:
         timeout: seconds; None: the setting rows_timeout.

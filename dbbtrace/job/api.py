@@ -1,6 +1,6 @@
 """What a job says it does: workloads, table loads, dbt nodes, model refreshes and steps, each a context manager.
 
-Every name here reads aloud: ``with table_load("Customer", source="MDS") as load``. What the handles do stands in
+Every name here reads aloud: ``with table_load("Customer", source="MDS") as load``. What the handles do is in
 ``operations``.
 """
 

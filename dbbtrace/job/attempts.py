@@ -1,7 +1,6 @@
 """Trying a table load several times: ``for attempt in load.attempts(3): with attempt: ...``.
 
-Each attempt is a child span of the load, which stays one row. What decides the load's outcome stands in
-``TableLoad``.
+Each attempt is a child span of the load, which stays one row. ``TableLoad`` decides the load's outcome.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ _READERS: dict[str, Callable[[object], str]] = {
 
 
 def run_id_of(value: object) -> str:
-    """The run id that the value is, as rows hold it; '' where it is none."""
+    """The run id that the value is, as rows hold it; '' if it is not one."""
     return identity.normalise_run_id(checked("run_id", text, value))
 
 
@@ -79,7 +79,7 @@ def _data_product(settings: Settings, run_id: str) -> str | None:
     """The data product that the settings name for the run."""
     variable = "DBBTRACE_DATA_PRODUCT"
     if settings.sources.get("data_product") == variable and propagation.told_run() not in (None, run_id):
-        return propagation.before(variable)  # what stands there is another run's, which this process opened
+        return propagation.before(variable)  # the variable is of another run, which this process opened
     return settings.data_product
 
 

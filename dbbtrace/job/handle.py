@@ -1,7 +1,7 @@
 """One piece of work as a handle: ``with``, ``async with``, decorator, or ``start()`` and ``end()`` across cells.
 
 Starting it starts a span under the current one, ending it ends the span with what is known by then. Never raises
-into the job, never swallows or alters the job's own exception. What each kind of work says about itself stands in
+into the job, never swallows or alters the job's own exception. What each kind of work says about itself is in
 ``operations`` and ``runs``.
 """
 
@@ -68,7 +68,7 @@ class Handle:
     _name: str
     _given: dict[str, Any]
     _values: dict[str, Any]
-    # What stands before the first start; once it has started, the handle's own __dict__ has it.
+    # The state before the first start; once it has started, the handle's own __dict__ has it.
     _failed: tuple[str, str] | None = None
     _span: LiveSpan | None = None
     _place: Place | None = None
@@ -77,7 +77,7 @@ class Handle:
     """Whether a ``with`` is to end it."""
     _pid: int = 0
     _origin: Handle | None = None
-    """The handle that a ``with`` names, where this one stands for another entry of it."""
+    """The handle that a ``with`` names, if this one was made for another entry of it."""
     _stands_alone: bool = True
     """Whether there never was another entry while it ran."""
 
@@ -188,7 +188,7 @@ class Handle:
     # -- what kinds of work define ---------------------------------------------------------------------------
 
     def _enclosing(self) -> Scope:
-        """The scope this work happens in; a run joined on the fly where there is none."""
+        """The scope this work happens in; a run joined on the fly if there is none."""
         return enclosing_scope(self._workload)
 
     def _inner(self, scope: Scope) -> Scope:

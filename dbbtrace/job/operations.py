@@ -40,11 +40,11 @@ def load_status(value: object) -> str:
     """A word for the outcome of a load.
 
     Raises:
-        ValueError: nobody knows the word.
+        ValueError: the word is unknown.
     """
     word = text(value).strip()
     if meaning(word, LOADS) is None:
-        raise ValueError("is no outcome of a load: write Succeeded or Failed")
+        raise ValueError("is not an outcome of a load: write Succeeded or Failed")
     return word
 
 
@@ -54,10 +54,10 @@ def refresh_failed(word: str) -> bool:
 
 
 def load_type(value: object) -> str:
-    """A load type in upper case; one that the platform does not know is said, and kept."""
+    """A load type in upper case; one that the platform does not know is kept, with a warning."""
     kind = text(value).strip().upper()
     if kind not in ("FULL", "INCREMENTAL", ""):
-        complain(f"load_type = {shown(value)} is no load type of the platform; write FULL or INCREMENTAL")
+        complain(f"load_type = {shown(value)} is not a load type of the platform; write FULL or INCREMENTAL")
     return kind
 
 
@@ -104,7 +104,7 @@ class Workload(Handle):
     def _enclosing(self) -> Scope:
         scope = super()._enclosing()
         while scope.outside is not None and scope.workload != self._given[key.WORKLOAD]:
-            scope = scope.outside  # another stage that nobody ended: its pipeline is not ours
+            scope = scope.outside  # another stage, still open: its pipeline is not ours
         return scope
 
     def _inner(self, scope: Scope) -> Scope:

@@ -28,14 +28,14 @@ _OF_A_STAGE = {
         "dataproductrefreshpipelinerunid",
     ),
 }
-"""Names as the tables' columns have them: one of them may stand for the field, several of them none."""
+"""Names as the tables' columns have them: one of them may be used for the field, but not if there are several."""
 
 
 def pick(parameters: object) -> dict[str, str]:
     """Fields of a run from parameters: ``{"run_id": ..., "data_product": ...}``; case and underscores are ignored.
 
-    A notebook holds its own default beside what the pipeline passed under another spelling: empty values are passed
-    by, and of two that differ the one defined last is taken, with a warning.
+    A notebook holds its own default beside what the pipeline passed under another spelling: empty values are
+    ignored, and of two that differ the one defined last is used, with a warning.
     """
     if parameters is None:
         return {}

@@ -1,6 +1,6 @@
 """What one process hands to the next: the run and the span it comes from, as environment variables.
 
-They stand in the environment while a run is open, and are taken back after. What somebody else sets meanwhile is left
+They are in the environment while a run is open, and are removed afterwards. What somebody else sets meanwhile is left
 alone.
 """
 
@@ -32,7 +32,7 @@ _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-
 _told: list[Told] = []
 """What the open runs tell, innermost last."""
 _before: dict[str, str | None] = {}
-"""What stood there before any of them."""
+"""What the variables were before any of them."""
 
 
 def variables(scope: Scope, parent: SpanContext) -> Told:
@@ -44,7 +44,7 @@ def variables(scope: Scope, parent: SpanContext) -> Told:
 
 
 def tell(told: Told) -> None:
-    """Put it into the environment, over what stands there, until ``take_back``."""
+    """Put it into the environment, over what is there, until ``take_back``."""
     _told.append(told)
     for name, value in told.items():
         _before.setdefault(name, os.environ.get(name))
@@ -52,7 +52,7 @@ def tell(told: Told) -> None:
 
 
 def take_back(told: Told) -> None:
-    """Put back what stood there; whatever the order in which runs end."""
+    """Restore what was there before, in whatever order runs end."""
     remaining = [other for other in _told if other is not told]
     if len(remaining) == len(_told):
         return
@@ -77,7 +77,7 @@ def before(name: str) -> str | None:
 
 
 def handed_on() -> SpanContext | None:
-    """The span that TRACEPARENT names, in W3C's form; None where there is none, or it is malformed."""
+    """The span that TRACEPARENT names, in W3C's form; None if it is missing or malformed."""
     match = _TRACEPARENT.fullmatch(traceparent() or "")
     if match is None:
         return None

@@ -53,7 +53,7 @@ def record_load(
         started_at: when the load started: a datetime, ISO 8601 text or epoch seconds; without zone it is UTC.
             Required, because incremental loads read it as their watermark.
         ended_at: when it ended; default now.
-        status: Succeeded or Failed; default Failed if an error is given, else Succeeded. A word nobody knows counts
+        status: Succeeded or Failed; default Failed if an error is given, else Succeeded. An unknown word counts
             as Failed.
         error_type, error_message: why it failed; the message may be the exception itself. Empty (None, "", [], NaN,
             NaT): no error.
@@ -78,7 +78,7 @@ def record_load(
         names = load_names(table, schema=schema, source=source, source_type=source_type, load_type=load_type)
         word = checked("status", load_status, status)
         error = _error(error_type, error_message)
-        if status is not None and word is None:  # A word nobody knows must not move the watermark.
+        if status is not None and word is None:  # An unknown word must not move the watermark.
             error = error or (FAILED, f"recorded with status {shown(status)}")
         elif word is not None:
             error = (error or (FAILED, f"recorded with status {word}")) if meaning(word, LOADS) == FAILED else None
@@ -168,7 +168,7 @@ def _period(scope: Scope, started_at: object, ended_at: object) -> tuple[int, in
     start = checked("started_at", to_unix_nanos, started_at)
     if start is None:
         start = min(scope.began_at, end)
-        complain(f"started_at: no start is known; {iso_utc(start)}, when the run began here, stands for it")
+        complain(f"started_at: no start is known; {iso_utc(start)}, when the run began here, is used instead")
     if end < start:
         complain(f"ended_at = {iso_utc(end)} is left out: it lies before started_at = {iso_utc(start)}")
         end = start

@@ -107,7 +107,7 @@ class Run(Handle):
 
     def _start_span(self, scope: Scope) -> Scope:
         made_up = self._outermost and scope.manual and scope.run_id != run_id_in_environment()
-        opens = self._opens or made_up  # of a run that we made up nobody else emits the root
+        opens = self._opens or made_up  # nobody else emits the root of a run that we made up
         self._root = opens and runtime.current().delivery.claim(f"root-{scope.trace_id:032x}")
         if self._root:
             self._name = f"orchestration_run {scope.data_product or scope.run_id}"
@@ -152,7 +152,7 @@ class Run(Handle):
         super()._leave(place)
 
     def _update(self, options: Mapping[str, object]) -> None:
-        """Take what is said of the run anew: from now on it holds for what happens inside."""
+        """Change what was said about the run, for what happens inside from now on."""
         place = self._place
         if place is not None:
             place.scope = scope = place.scope.inner(**checked_options(options))
@@ -193,7 +193,8 @@ def orchestration_run(
         environment: TST, ACC, QUAL or PRD; else DBBTRACE_ENVIRONMENT.
         workspace_id: GUID of the Fabric workspace; else DBBTRACE_WORKSPACE_ID.
 
-    Leaving the outermost run waits at most DBBTRACE_ROWS_TIMEOUT seconds for the rows to stand.
+    Leaving the outermost run waits at most DBBTRACE_ROWS_TIMEOUT seconds until the rows are in the
+    warehouse.
     """
     options = {"data_product": data_product, "environment": environment, "workspace_id": workspace_id}
     return Run(run_id, options, opens=True)
@@ -235,7 +236,7 @@ def begin_run(
     """Join the run for the whole process: for notebooks, whose cells share no ``with``.
 
     Args:
-        parameters: where the platform's parameters stand by name, case and underscores ignored; in a notebook
+        parameters: where to find the platform's parameters by name, ignoring case and underscores; in a notebook
             ``globals()``. Or the run id itself.
         run_id, data_product, environment, workspace_id, pipeline_id, pipeline_run_id: as ``join_run`` takes them;
             they win over parameters.
@@ -278,7 +279,7 @@ def _end_begun() -> None:
 
 
 class _Implicit(Run):
-    """The run of work that stands in none: no place of its own, and nobody waits for its end."""
+    """The run for work outside any run: it has no place of its own, and nothing waits for its end."""
 
     def _enter(self, scope: Scope, kind: str) -> None:
         inside = scope.under(self._span.context) if self._span is not None else scope
@@ -290,7 +291,7 @@ class _Implicit(Run):
 
 
 def implicit_run() -> Scope:
-    """The scope of work that stands in no run: joined by the environment's run id, or a run by hand, once a process."""
+    """The scope for work outside any run: joined by the environment's run id, or a run by hand, once a process."""
     global _implicit
     if several_runs_are_open():
         complain(

@@ -216,17 +216,17 @@ def current_scope(workload: str | None = None) -> Scope | None:
 
 
 _join: Callable[[], Scope]
-"""Joins a run for work that is in none: see ``runs``, which know how."""
+"""Joins a run for work outside any: ``runs`` says how."""
 
 
 def join_by(join: Callable[[], Scope]) -> None:
-    """Take this from now on, where work is in no run."""
+    """Use this from now on, for work outside any run."""
     global _join
     _join = join
 
 
 def enclosing_scope(workload: str | None = None) -> Scope:
-    """``current_scope``, or that of a run joined for this work where there is none."""
+    """``current_scope``; if there is none, that of a run joined for this work."""
     scope = current_scope(workload)
     return scope if scope is not None else _join()
 

@@ -60,7 +60,7 @@ def set_values(values: Mapping[str, object]) -> None:
     Of a load: what ``TableLoad`` takes. Of a step: any attribute of a span.
 
     Raises:
-        UsageError: nobody runs us, or a value makes no sense.
+        UsageError: ``execute`` does not run us, or a value makes no sense.
     """
     path = values_file()
     if path is None:
@@ -84,7 +84,7 @@ def _checked(name: str, value: object, takes: Sequence[str] | None) -> Any:
     if takes is None:
         return _plain(value)
     if name not in takes:
-        raise UsageError(f"{name!r} is no value of a load; there are {', '.join(takes)}")
+        raise UsageError(f"{name!r} is not a value of a load; the values are {', '.join(takes)}")
     from dbbtrace.job.api import TableLoad
 
     kind = _values(TableLoad)[name]

@@ -1,7 +1,7 @@
 """Typed values of a handle: ``load.rows_written = 10`` is checked where it is written.
 
 A value that makes no sense is left out, with a warning that names it and the line; strict raises. Nothing here
-converts silently what could be a mistake: 10.5 rows is no count, and neither is True.
+converts silently what could be a mistake: 10.5 rows is not a count, and neither is True.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def count(value: object) -> int:
     """
     whole = value if type(value) is int else _whole(value)
     if not 0 <= whole < _BIGINT:
-        raise ValueError("is no count: it must lie between 0 and 2**63 - 1")
+        raise ValueError("is not a count: it must lie between 0 and 2**63 - 1")
     return whole
 
 
@@ -61,20 +61,20 @@ def _whole(value: object) -> int:
     from decimal import Decimal
 
     if isinstance(value, bool) or type(value).__name__ in ("bool", "bool_"):  # numpy's, by either of its names
-        raise ValueError("is no count")
+        raise ValueError("is not a count")
     if isinstance(value, str):
         value = value.strip()
         if not value.isdecimal():
-            raise ValueError("is no count")
+            raise ValueError("is not a count")
         return int(value)
     if isinstance(value, (float, Decimal)) or (isinstance(value, numbers.Real) and not hasattr(value, "__index__")):
         if not math.isfinite(value) or value != math.floor(value):
-            raise ValueError("is no count")
+            raise ValueError("is not a count")
         return index(math.floor(value))
     try:
         return index(value)  # type: ignore[arg-type]
     except TypeError:
-        raise ValueError("is no count") from None
+        raise ValueError("is not a count") from None
 
 
 def number(value: object) -> float:
@@ -84,13 +84,13 @@ def number(value: object) -> float:
         ValueError: anything else.
     """
     if type(value) is not float and not _reads_as_number(value):
-        raise ValueError("is no number")
+        raise ValueError("is not a number")
     try:
         result = float(value)  # type: ignore[arg-type]
     except ValueError:
-        raise ValueError("is no number") from None
+        raise ValueError("is not a number") from None
     if not math.isfinite(result) or result < 0:
-        raise ValueError("is no number: it must be finite and not negative")
+        raise ValueError("is not a number: it must be finite and not negative")
     return result
 
 
@@ -105,7 +105,7 @@ def text(value: object) -> str:
     """Text; a number is written out, anything else is refused (a frame or an object pasted by mistake).
 
     Raises:
-        ValueError: it is no text.
+        ValueError: it is not text.
     """
     if isinstance(value, str):
         return str.__str__(value)  # of an enum or numpy's: the plain text
@@ -113,16 +113,16 @@ def text(value: object) -> str:
 
     if isinstance(value, (UUID, numbers.Number)) and not isinstance(value, bool):
         if value != value:  # NaN: how pandas says that a cell is empty
-            raise ValueError("is no text")
+            raise ValueError("is not text")
         return str(value)
-    raise ValueError("is no text")
+    raise ValueError("is not text")
 
 
 def guid(value: object) -> str:
     """A GUID in lower case, or the text as it is: Fabric's ids are joined by equality.
 
     Raises:
-        ValueError: it is no text.
+        ValueError: it is not text.
     """
     return _normalised(text(value))
 
@@ -135,7 +135,7 @@ def moment(value: object) -> str:
     """A point in time as attributes hold it; see ``times.to_unix_nanos`` for what is read.
 
     Raises:
-        ValueError: it is no point in time.
+        ValueError: it is not a point in time.
     """
     return iso_utc(to_unix_nanos(value))
 
@@ -167,12 +167,12 @@ def _refuse(name: str, value: object, error: Exception) -> None:
 
 
 def required(name: str, convert: Callable[[Any], str], value: object) -> str:
-    """The text converted; ``?`` where there is none, or it makes no sense: the rest of the row is worth keeping."""
+    """The text converted; ``?`` if it is missing or makes no sense: the rest of the row is worth keeping."""
     converted = checked(name, convert, value)
     if converted is not None and converted.strip():
         return converted
     if value is None or converted is not None:
-        complain(f"{name} = {shown(value)}: that names nothing, it reads ? now")
+        complain(f"{name} = {shown(value)}: it names nothing; the row will show ?")
     return "?"
 
 

@@ -37,7 +37,7 @@ STATUS: Final = "dbb.status"
 """Outcome as the row spells it; string: ``Succeeded`` / ``Failed``, dbt's word, or the refresh service's word."""
 IDENTITY: Final = "dbb.identity"
 """Identity of the fact inside its run (a dbt node in an invocation, an activity run, a refresh request); string.
-Absent: the span's own id stands for it. Recorded twice under one identity, it is one row."""
+Absent: the span's own id is used. Recorded twice under one identity, it is one row."""
 STARTED_AT: Final = "dbb.started_at"
 """Start that the row shows where it differs from the span's: the attempt that succeeded, the service's own time."""
 ENDED_AT: Final = "dbb.ended_at"

@@ -1,4 +1,4 @@
-"""End a run whose root nobody emitted: where the orchestrator is a pipeline, ``dbbtrace close`` is its last activity.
+"""End a run whose root was not emitted: where the orchestrator is a pipeline, ``dbbtrace close`` is its last activity.
 
 The root is a fact like any other: its span id follows from the run id, so what the run's jobs did hangs on it already.
 """
@@ -70,7 +70,7 @@ def close_run(
 
 
 def _around(known: Sequence[Operation]) -> tuple[int | None, int]:
-    """From when to when the run was, with a little room: what stood around the rows must fit in."""
+    """From when to when the run was, with a little room: what happened around the rows must fit in."""
     starts = [to_unix_nanos(each.started_at) for each in known if each.started_at]
     ends = [to_unix_nanos(each.ended_at) for each in known if each.ended_at]
     start = min(starts) // NANOS * NANOS if starts else None

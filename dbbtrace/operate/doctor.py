@@ -61,7 +61,7 @@ def _whatever(area: str, look: Iterator[Finding]) -> Iterator[Finding]:
     try:
         yield from look
     except Exception as error:
-        yield Finding(area, FAULT, f"could not be looked at: {type(error).__name__}: {error}", "mend what it names")
+        yield Finding(area, FAULT, f"could not be checked: {type(error).__name__}: {error}", "fix what it names")
 
 
 def _settings(settings: Settings, faults: list[str]) -> Iterator[Finding]:
@@ -73,7 +73,7 @@ def _settings(settings: Settings, faults: list[str]) -> Iterator[Finding]:
         if source != "default" or setting.name in ("warehouse", "journal_dir"):
             yield Finding("settings", OK, f"{setting.name} = {settings.shown(setting)} ({source})")
     for fault in faults:
-        yield Finding("settings", FAULT, fault, "correct it; until then it is passed by")
+        yield Finding("settings", FAULT, fault, "correct it; until then it is ignored")
 
 
 # -- the warehouse ------------------------------------------------------------------------------------------
@@ -85,12 +85,12 @@ def _warehouse(settings: Settings) -> Iterator[Finding]:
         yield Finding(
             "warehouse",
             FAULT,
-            "none is named: rows wait in the journal",
+            "no warehouse is named: rows wait in the journal",
             "set DBBTRACE_WAREHOUSE, e.g. to mssql://server/database, then run `dbbtrace flush`",
         )
         return
     if url.lower() == "none":
-        yield Finding("warehouse", NOTE, "none is wanted: spans are forwarded only, no rows are written")
+        yield Finding("warehouse", NOTE, "set to none: spans are forwarded only, no rows are written")
         return
     from dbbtrace.warehouse import open_warehouse
 
@@ -181,7 +181,7 @@ def _tables(warehouse: Warehouse) -> Iterator[Finding]:
 
 
 def _doubles(warehouse: Warehouse) -> Iterator[Finding]:
-    """Rows of one record: on Fabric nothing there can keep two writers from that, and the readers pass them by."""
+    """Rows of one record: on Fabric nothing keeps two writers from writing both; the readers ignore all but one."""
     for table, columns in warehouse.columns().items():
         if "record_id" in columns:
             record, target = warehouse.dialect.quote("record_id"), warehouse.dialect.target(table)
@@ -191,8 +191,12 @@ def _doubles(warehouse: Warehouse) -> Iterator[Finding]:
             )
             records, rows = warehouse.query(sql).rows[0]
             if records:
-                text = f"{target}: {records:,} records stand more than once, {rows:,} rows too many"
+                text = f"{target}: {_counted(records, 'record')} more than once, {_counted(rows, 'row')} too many"
                 yield Finding("warehouse", NOTE, f"{text}; dbbtrace's own answers count each once")
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'s' if number != 1 else ''}"
 
 
 # -- the OTLP backend ---------------------------------------------------------------------------------------
@@ -235,7 +239,7 @@ def _journal(settings: Settings) -> Iterator[Finding]:
         yield Finding(
             "journal",
             FAULT,
-            f"{directory} may not be written: spans are kept in memory, and go with the process",
+            f"{directory} may not be written: spans are kept in memory, and are lost with the process",
             "set DBBTRACE_JOURNAL_DIR to a directory on a local disk",
         )
     count = 0
@@ -249,14 +253,14 @@ def _journal(settings: Settings) -> Iterator[Finding]:
 
 def _waits(each: Waiting, settings: Settings) -> Iterator[Finding]:
     if each.problem:
-        yield Finding("journal", FAULT, f"{each.journal}: {each.problem}", "move it away if nobody needs it")
+        yield Finding("journal", FAULT, f"{each.journal}: {each.problem}", "move it away if it is not needed")
         return
     total = each.ended + each.started
-    spans = f"{total:,} span{'s' if total != 1 else ''}"
+    spans = _counted(total, "span")
     if each.is_live:
         yield Finding("journal", OK, f"{spans} of a job that runs, for {each.destination}")
     elif total:
-        text = f"{spans} of a job that is gone wait for {each.destination}"
+        text = f"{spans} of a job that is gone {'waits' if total == 1 else 'wait'} for {each.destination}"
         yield Finding("journal", FAULT, text, _how_to_deliver(each.destination, settings))
 
 
@@ -290,7 +294,7 @@ def _dead_letters(settings: Settings) -> Iterator[Finding]:
             "dead letters",
             FAULT,
             f"{count:,} refused by {destination}: {reason}",
-            "when that is mended, run `dbbtrace flush --dead-letter`",
+            "when that is fixed, run `dbbtrace flush --dead-letter`",
         )
     if not reasons:
         yield Finding("dead letters", OK, "none")

@@ -1,7 +1,7 @@
 """Send a run to an OTLP backend, again or for the first time: from the journal, and what that lacks from the rows.
 
 The journal has a run's spans as they were, but only until they are delivered. Rows last. A span made from one has its
-own ids and times, and hangs on the run's root, for rows don't tell what stood between. It is sent as a step: where the
+own ids and times, and hangs on the run's root, for rows don't tell what was in between. It is sent as a step: where the
 backend feeds a warehouse, the row that it was made from must not come back as another. Sent twice, a span is the same.
 """
 
@@ -87,7 +87,7 @@ def replay_run(
 
 
 def _in_journal(journal_dir: str, trace_id: int) -> dict[int, ReadableSpan]:
-    """The spans of the trace that have ended and stand in a journal still, by their ids."""
+    """The spans of the trace that have ended and are still in a journal, by their ids."""
     from dbbtrace.delivery import adoption
     from dbbtrace.journal import reader
 

@@ -98,7 +98,7 @@ class _Switch(SynchronousMultiSpanProcessor):
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         target = self.target
-        if target is not None and not sys.is_finalizing():  # a thread that stands still by now may hold a lock
+        if target is not None and not sys.is_finalizing():  # a thread that was stopped may hold a lock
             self._saw[span.context[1]] = target
             target.on_start(span, parent_context)
         if self._span_processors:

@@ -42,7 +42,7 @@ end_runs: Callable[[], None]
 _past: list[Runtime] = []
 """What was in force before, and may still have something to deliver."""
 all_stood = True
-"""Whether all rows stood when the last ``stop`` was done."""
+"""Whether all rows were in the warehouse when the last ``stop`` was done."""
 _ONCE_MORE = 0.2
 """Seconds that the exit waits after the end of a run has waited in vain: beyond its deadline a job never waits."""
 
@@ -78,12 +78,12 @@ class Runtime:
         return self.delivery.takes_all
 
     def flush(self, timeout: float) -> bool:
-        """Wait until all rows recorded so far stand, those that went another way before included."""
+        """Wait until all rows recorded so far are in the warehouse, and those of earlier configurations too."""
         deadline = time.monotonic() + timeout
-        stands = self.delivery.flush(timeout)
+        delivered = self.delivery.flush(timeout)
         for past in [] if self.held else list(_past):
-            stands &= past.delivery.flush(timeout if timeout < 0 else max(0.0, deadline - time.monotonic()))
-        return stands
+            delivered &= past.delivery.flush(timeout if timeout < 0 else max(0.0, deadline - time.monotonic()))
+        return delivered
 
     def flush_at_end_of_run(self) -> None:
         """Wait for the rows until the deadline; one log line if some are left in the journal.
@@ -95,7 +95,7 @@ class Runtime:
         if not self.flush(timeout):
             self.delivery.exit_timeout = min(self.delivery.exit_timeout, _ONCE_MORE)
             log.warning(
-                "not all rows stand in the warehouse after %g s; they wait in the journal (%s) and are delivered by "
+                "not all rows are in the warehouse after %g s; they wait in the journal (%s) and are delivered by "
                 "the next job that uses it, or by `dbbtrace flush`",
                 timeout,
                 self.settings.journal_dir,
@@ -103,7 +103,7 @@ class Runtime:
 
 
 def current() -> Runtime:
-    """What is in force; configured from the environment if nobody has configured."""
+    """What is in force; configured from the environment if nothing is."""
     if _installed is None:
         _configure()
     assert _installed is not None
@@ -111,19 +111,19 @@ def current() -> Runtime:
 
 
 def configure_by(configure: Callable[[], None]) -> None:
-    """Take this from now on to put something in force, where nobody has configured."""
+    """Use this from now on to configure, where nobody has yet."""
     global _configure
     _configure = configure
 
 
 def end_runs_by(end: Callable[[], None]) -> None:
-    """Take this from now on to end what was begun for the whole process."""
+    """Use this from now on to end what was begun for the whole process."""
     global end_runs
     end_runs = end
 
 
 def arguments() -> dict[str, Any]:
-    """What ``configure()`` was told; nothing before anybody configured."""
+    """What ``configure()`` was told; nothing if it was not called."""
     return dict(_installed.arguments) if _installed is not None else {}
 
 
@@ -133,12 +133,12 @@ def current_settings() -> Settings:
 
 
 def installed() -> Runtime | None:
-    """What is in force; None before anybody configured."""
+    """What is in force; None if nothing is."""
     return _installed
 
 
 def install(runtime: Runtime | None) -> None:
-    """Put this in force; None: the next use configures anew."""
+    """Put this in force; None: the next use configures again."""
     global _installed
     _installed = runtime
 
@@ -153,7 +153,7 @@ def retire(runtime: Runtime) -> None:
 
 
 def stop(runtime: Runtime, timeout: float) -> None:
-    """Flush until the deadline and stop, this and what was in force before; what is left stays in the journal."""
+    """Flush until the deadline and stop, this and what was in force before; the rest stays in the journal."""
     global all_stood
     deadline = time.monotonic() + timeout
     all_stood = True

@@ -56,13 +56,13 @@ class Connector(Protocol):
         """What the tables of schema meta look like, by name; absent ones are absent."""
 
     def indexed(self, connection: Any, table: str, index: str) -> bool:
-        """Whether the table's index of that name stands."""
+        """Whether the table has an index of that name."""
 
     def execute(self, connection: Any, sql: str, parameters: Sequence[Any]) -> Any:
         """Run one statement with its values bound; answers the cursor."""
 
     def insert(self, connection: Any, table: Table, shape: Shape, rows: Sequence[Row]) -> int:
-        """Write the rows that do not stand yet; answers how many those were. All or nothing."""
+        """Write the rows that are not there yet; returns how many those were. All or nothing."""
 
     def fault(self, error: BaseException, *, writing: bool = False) -> DbbtraceError:
         """The typed error for the driver's exception."""
@@ -140,7 +140,7 @@ class SqliteConnector:
             raise ConfigurationError(f"{self.name}: can't make its directory: {error}") from error
 
     def _create_missing(self, connection: Any) -> None:
-        """The file is created on first use; a table that stands is left as it is."""
+        """The file is created on first use; an existing table is left as it is."""
         if all(table.name in self.shapes(connection) for table in TABLES):
             return
         connection.execute("BEGIN IMMEDIATE")
@@ -210,19 +210,19 @@ def _others_stand(connection: Any, table: Table, shape: Shape) -> bool:
 
 
 def _keeps_doubles_out(connection: Any, table: Table) -> bool:
-    """Whether the unique index stands, and is what it should be."""
+    """Whether the unique index is there, and is what it should be."""
     name = SQLITE.unique_name(table)
     rows = connection.execute(f'PRAGMA {SCHEMA}.index_info("{name}")').fetchall()
     return tuple(str(row[2]).lower() for row in rows) == RECORD
 
 
 def _to_read(path: str) -> str:
-    """What to attach for questions: an auditor may have a copy that nobody can write."""
+    """What to attach for questions: an auditor may have a read-only copy."""
     from pathlib import Path
 
     if path == ":memory:" or (os.access(path, os.W_OK) and os.access(os.path.dirname(path), os.W_OK)):
         return path
-    # SQLite wants to make a file beside one in WAL mode; nobody writes where it can't.
+    # SQLite wants to make a file beside one in WAL mode; there is no writer where it can't.
     alone = not os.access(os.path.dirname(path), os.W_OK) and not os.path.exists(f"{path}-shm")
     return f"{Path(path).as_uri()}?mode=ro{'&immutable=1' if alone else ''}"
 

@@ -44,10 +44,10 @@ class Dialect:
     unique_index: bool = True
     """Whether the database enforces a unique index, so that two writers of one record can't both win."""
     alters_views: bool = False
-    """Whether a view that stands can be altered, which keeps the rights granted on it."""
+    """Whether an existing view can be altered, which keeps the rights granted on it."""
 
     def quote(self, identifier: str) -> str:
-        """The identifier, safe to stand in SQL."""
+        """The identifier, safe to use in SQL."""
         return '"' + identifier.replace('"', '""') + '"'
 
     def target(self, table: str) -> str:
@@ -72,7 +72,7 @@ class Dialect:
         return self
 
     def without_record(self, table: Table) -> str:
-        """A query that answers a row where one without record_id stands."""
+        """A query that answers a row if there is one without record_id."""
         # Its order is the index's: else SQLite might read another, and that to its end.
         order = f"COALESCE({self.quote(table.natural_key.texts[0])}, '')"
         return (
@@ -80,7 +80,7 @@ class Dialect:
         )
 
     def moment(self, expression: str) -> str:
-        """A time as one can compare it: texts of several spellings stand in SQLite."""
+        """A time as one can compare it: SQLite holds texts of several spellings."""
         return f"datetime({expression})"
 
     def within_a_second(self, expression: str) -> tuple[str, str]:

@@ -1,6 +1,6 @@
 """What a warehouse lacks, and the SQL that adds it: schema, tables, nullable columns, the index on record_id.
 
-Never drops, never alters what stands. For deploy time: DDL locks the catalogue of a Fabric Warehouse, so that
+Never drops or alters what is there. For deploy time: DDL locks the catalogue of a Fabric Warehouse, so that
 exporting never does it.
 """
 
@@ -24,7 +24,7 @@ class Step(NamedTuple):
 
 
 def plan(connector: Connector, connection: Any) -> list[Step]:
-    """The steps from what stands to what is needed; none when all is there."""
+    """The steps from what is there to what is needed; empty when all is there."""
     dialect = connector.dialect(connection)
     shapes = connector.shapes(connection)
     steps = []
@@ -45,7 +45,7 @@ def plan(connector: Connector, connection: Any) -> list[Step]:
 
 
 def _added(dialect: Dialect, table: Table, column: Column) -> Step:
-    # Rows stand already: whatever is added must take NULL.
+    # There may be rows already: whatever is added must take NULL.
     nullable = Column(column.name, column.kind, column.size, column.source)
     done = f"added column {SCHEMA}.{table.name}.{column.name} {column.sql_type}"
     return Step(done, dialect.add_column(table, nullable))

@@ -71,7 +71,7 @@ class Column:
     """Key of the span attribute it comes from; a name without a dot is a value that ``flatten`` derives."""
     form: Form = Form.AS_IS
     missing: str | None = None
-    """What stands for an unknown value; not None exactly where the column is NOT NULL."""
+    """What is stored for an unknown value; not None exactly where the column is NOT NULL."""
     added: bool = False
     """Added by dbbtrace: may be missing on a table that it did not create."""
 

@@ -23,7 +23,7 @@ _SHARES: Final = not (3, 12) <= sys.version_info < (3, 12, 4)
 
 
 class Values(NamedTuple):
-    """An INSERT ... VALUES ...: its width, and what stands before and after the rows."""
+    """An INSERT ... VALUES ...: its width, and what comes before and after the rows."""
 
     columns: int
     before: str

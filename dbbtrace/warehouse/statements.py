@@ -1,8 +1,8 @@
 """The SQL that writes rows once only: the same sentence in every dialect, but for where the batch comes from.
 
-    INSERT INTO meta.t (columns) SELECT j.columns FROM <the batch> AS j WHERE NOT EXISTS (<the row stands already>)
+    INSERT INTO meta.t (columns) SELECT j.columns FROM <the batch> AS j WHERE NOT EXISTS (<the row is there already>)
 
-A row stands already when its record_id stands in that run; where a unique index says the same (SQLite), the row is
+A row is there already when its record_id is there in that run; where a unique index says the same (SQLite), the row is
 left to it: ``ON CONFLICT ... DO NOTHING``, and where nothing else is to be looked for, ``VALUES`` are enough. On a
 table without that column, and for facts that a hand-made writer may have written already, the natural key decides, by
 count (``j.nth``: the how-manieth row of that key this is in the batch). An interrupted row yields to the ended one of
@@ -49,7 +49,7 @@ class Shape:
     """What a table really looks like: looked up once for each connection."""
 
     found: tuple[tuple[str, Found], ...]
-    """Schema's column name → what stands for it; columns that the table lacks are absent."""
+    """Schema's column name → the table's own column; columns that the table lacks are absent."""
     once: bool = False
     """Whether the database itself keeps a second row of a run and record_id out, if it is told to pass it by."""
 
@@ -112,7 +112,7 @@ def _nth(rows: Sequence[Row]) -> list[int]:
 
 
 def once(rows: Sequence[Row]) -> list[Row]:
-    """The batch without doubles: of one record_id the first stands; an interrupted row yields to its ended one."""
+    """The batch without doubles: of one record_id the first counts; an interrupted row yields to its ended one."""
     unique = dict(zip(map(_record_id, rows), rows, strict=True))
     if len(unique) < len(rows):
         unique = {}
@@ -141,7 +141,7 @@ def suited(dialect: Dialect, table: Table, shape: Shape, rows: Sequence[Row], *,
         table: the table.
         shape: what it really looks like.
         rows: the batch.
-        beside: whether rows without record_id may stand in the table.
+        beside: whether the table may hold rows without record_id.
     """
     return insert(dialect, table, shape, beside and yielding(rows), any(map(_ended_id, rows)))
 
@@ -170,7 +170,7 @@ def insert(dialect: Dialect, table: Table, shape: Shape, facts: bool, interrupte
         dialect: how the database spells things.
         table: the table.
         shape: what it really looks like.
-        facts: whether rows of the batch may stand already without record_id.
+        facts: whether rows of the batch may be there already without record_id.
         interrupted: whether some rows of the batch are of interrupted operations.
     """
     columns = [column for column in table.columns if column.name in shape]
@@ -207,7 +207,7 @@ def insert(dialect: Dialect, table: Table, shape: Shape, facts: bool, interrupte
 
 
 class _Writer:
-    """Writes the conditions under which a row of the batch (j) does not stand in the table (t)."""
+    """Writes the conditions under which a row of the batch (j) is not in the table (t)."""
 
     def __init__(self, dialect: Dialect, table: Table, shape: Shape) -> None:
         self.dialect = dialect
@@ -238,7 +238,7 @@ class _Writer:
         )
 
     def no_natural(self, tracked: bool, interrupted: bool) -> str:
-        """Fewer rows of this key stand than the batch says there are up to this one."""
+        """Fewer rows of this key are there than the batch says there are up to this one."""
         natural = self.table.natural_key
         matches = [self.same(name) for name in natural.texts]
         if natural.moment:

@@ -73,7 +73,7 @@ def address_of(url: str) -> SqliteAddress | OdbcAddress:
     if not scheme and "=" in url:
         return _odbc(url)
     if url.lower() == "none":
-        raise UsageError(f"the warehouse is none: there is none to open; {_FORMS}")
+        raise UsageError(f"the warehouse is set to none, so there is nothing to open; {_FORMS}")
     raise UsageError(f"{masked(url)!r} names no warehouse: {_FORMS}")
 
 
@@ -142,7 +142,7 @@ def _mssql(url: str) -> OdbcAddress:
     try:
         port = parts.port
     except ValueError:
-        raise UsageError(f"{masked(url)!r}: the port is no number") from None
+        raise UsageError(f"{masked(url)!r}: the port is not a number") from None
     server = f"{parts.hostname},{port}" if port else parts.hostname
     return _odbc(f"Server={_braced(server)};Database={_braced(database)}")
 

@@ -88,15 +88,15 @@ class Warehouse:
     # -- writing --------------------------------------------------------------------------------------------
 
     def write(self, rows: Iterable[Row]) -> int:
-        """Write the rows that do not stand yet; answers how many were new.
+        """Write the rows that are not there yet; returns how many were new.
 
-        One statement for each table. Returns only when every row stands. What the database refuses is bisected,
+        One statement for each table. Returns only when every row is there. What the database refuses is bisected,
         and what is wrong with one table does not stop the others.
 
         Raises:
             TransientError: try again later; what has been written by then is found, not written twice.
-            ConfigurationError: a person must act; rows of other tables may stand.
-            RefusedError: some rows are refused for good; all others stand.
+            ConfigurationError: a person must act; rows of other tables may have been written.
+            RefusedError: some rows are refused for good; all others are written.
         """
         rows = list(rows)
         written, refused, misconfigured = 0, list[tuple[Row, RefusedError]](), list[ConfigurationError]()
@@ -112,9 +112,9 @@ class Warehouse:
             raise misconfigured[0]
         if refused:
             row, why = refused[0]
-            raise RefusedError(
-                f"{len(refused)} rows refused, all others stand; {SCHEMA}.{row.table.name} {row.record_id}: {why}"
-            )
+            many = "1 row" if len(refused) == 1 else f"{len(refused)} rows"
+            where = f"{SCHEMA}.{row.table.name} {row.record_id}"
+            raise RefusedError(f"{many} refused, all others written; {where}: {why}")
         return written
 
     def _write(
@@ -138,7 +138,7 @@ class Warehouse:
 
         Args:
             dry_run: change nothing.
-            views: make the views too, anew where they stand already.
+            views: create the views too, and replace those that are there.
 
         Returns:
             What was done, in words; with ``dry_run`` the SQL alone.

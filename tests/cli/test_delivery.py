@@ -274,7 +274,7 @@ def test_doubles_are_counted(tmp_path: Path) -> None:
     connection.commit()
     connection.close()
     texts = [finding["text"] for finding in findings(run("doctor", "--json"), "warehouse", "note")]
-    assert any("1 records stand more than once, 2 rows too many" in text for text in texts)
+    assert any("1 record more than once, 2 rows too many" in text for text in texts)
 
 
 def test_a_progress_bar_on_a_terminal(blocked: Path) -> None:

@@ -229,7 +229,7 @@ def test_a_value_that_makes_no_sense_is_refused_where_it_is_set() -> None:
     assert_one_line(run("set", "rows_read"), "NAME=VALUE")
     with pytest.raises(UsageError, match="dbbtrace exec"):
         set_values({"rows_read": 1})
-    for value, message in (("rows_reed=1", "rows_read"), ("rows_read=ten", "no count")):
+    for value, message in (("rows_reed=1", "rows_read"), ("rows_read=ten", "not a count")):
         inner = [sys.executable, "-m", "dbbtrace", "set", value]
         done = run_program("exec", "--load", "Customer", "--run", RUN, "--", *inner)
         assert done.code == 2

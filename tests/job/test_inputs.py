@@ -151,7 +151,7 @@ def test_what_names_nothing_is_said(lenient, caplog):
     """A row that reads ? was worth a word."""
     with dbbtrace.join_run(RUN), dbbtrace.table_load(None):  # type: ignore[arg-type]
         dbbtrace.record_load(" ", started_at=1_700_000_000)
-    assert caplog.text.count("that names nothing") == 2
+    assert caplog.text.count("it names nothing") == 2
     assert {span.attributes[key.TABLE_NAME] for span in lenient.operations("table_load")} == {"?"}
 
 
@@ -172,9 +172,9 @@ def test_the_line_is_the_users(lenient, caplog):
         functools.partial(setattr, load, "data_read", "much")()
         asyncio.run(task(load))
     text = caplog.text
-    assert "rows_written = 'many' is left out: it is no count (/home/me/asyncio/job.py:2)" in text
-    assert f"data_read = 'much' is left out: it is no count ({__file__}:{line})" in text
-    assert f"rows_read = 'few' is left out: it is no count ({__file__}:{task.__code__.co_firstlineno + 1})" in text
+    assert "rows_written = 'many' is left out: it is not a count (/home/me/asyncio/job.py:2)" in text
+    assert f"data_read = 'much' is left out: it is not a count ({__file__}:{line})" in text
+    assert f"rows_read = 'few' is left out: it is not a count ({__file__}:{task.__code__.co_firstlineno + 1})" in text
 
 
 def test_a_status_that_a_load_does_not_know_is_said_where_it_is_set(lenient, caplog):
@@ -182,7 +182,7 @@ def test_a_status_that_a_load_does_not_know_is_said_where_it_is_set(lenient, cap
     with dbbtrace.join_run(RUN), dbbtrace.table_load("Customer") as load:
         line = inspect.currentframe().f_lineno + 1
         load.status = "Succeded"
-    assert f"is no outcome of a load: write Succeeded or Failed ({__file__}:{line})" in caplog.text
+    assert f"is not an outcome of a load: write Succeeded or Failed ({__file__}:{line})" in caplog.text
     assert lenient.named("load Customer").attributes[key.STATUS] == "Succeeded"
 
 
@@ -192,7 +192,7 @@ def test_a_load_recorded_with_a_word_nobody_knows_is_failed(lenient, caplog, sta
     dbbtrace.record_load("Customer", started_at=1_700_000_000, run_id=RUN, status=status)
     span = lenient.named("load Customer")
     assert span.attributes[key.STATUS] == "Failed"
-    assert "write Succeeded or Failed" in caplog.text or "is no text" in caplog.text
+    assert "write Succeeded or Failed" in caplog.text or "is not text" in caplog.text
 
 
 def test_a_failure_may_be_recorded_with_the_exception_itself(captured):
@@ -251,7 +251,7 @@ def test_an_empty_cell_of_a_frame_is_no_text(lenient, caplog):
     """pandas says NaN where a cell is empty."""
     with dbbtrace.join_run(RUN), dbbtrace.table_load("Customer", schema=float("nan")):  # type: ignore[arg-type]
         pass
-    assert "schema = nan is left out: it is no text" in caplog.text
+    assert "schema = nan is left out: it is not text" in caplog.text
     assert key.SCHEMA_NAME not in lenient.named("load Customer").attributes
 
 

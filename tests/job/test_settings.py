@@ -46,7 +46,7 @@ def test_an_unknown_key_in_the_file_names_those_that_exist():
 
 
 def test_a_setting_that_makes_no_sense_never_breaks_the_job(monkeypatch, caplog):
-    """It is passed by with a log line, and everything else holds."""
+    """It is ignored with a log line, and everything else holds."""
     monkeypatch.setenv("DBBTRACE_ROWS_TIMEOUT", "soon")
     dbbtrace.configure(warehouse="none")
     with dbbtrace.join_run("r"), dbbtrace.step("work"):

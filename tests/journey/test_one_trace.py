@@ -98,7 +98,7 @@ def test_a_child_process_hangs_on_the_span_that_started_it(otlp_http):
 
 
 def test_a_job_with_no_dbbtrace_code_gives_rows_under_opentelemetry_instrument(otlp_http):
-    """Spans that carry the documented attributes give rows, others are passed by; OTLP gets both."""
+    """Spans that carry the documented attributes give rows, others are ignored; OTLP gets both."""
     code = f"""
         from opentelemetry import trace
         tracer = trace.get_tracer("somebody")

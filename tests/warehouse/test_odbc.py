@@ -352,7 +352,7 @@ def test_what_the_server_refuses_costs_itself_alone(server, warehouse):
     """The batch is bisected: the poisoned row is refused, and named; all others stand."""
     server.poison = "m7"
     rows = [row for place in range(20) for row in rows_of(node(f"model.shop.m{place}"))]
-    with pytest.raises(RefusedError, match=r"2 rows refused, all others stand; meta\.monitoring_transformation_dbt"):
+    with pytest.raises(RefusedError, match=r"2 rows refused, all others written; meta\.monitoring_transformation_dbt"):
         warehouse.write(rows)
     assert server.sql("SELECT COUNT(*) FROM meta.monitoring_transformation_dbt") == [(38,)]
 

@@ -56,7 +56,7 @@ def test_reading_makes_no_file(tmp_path):
         ("sqlite:///:memory:", "gone with the process"),
         ("sqlite:////lakehouse/default/Files/a.db", "lakehouse mount"),
         ("sqlite://///server/share/a.db", "network share"),
-        ("none", "there is none to open"),
+        ("none", "there is nothing to open"),
         ("postgres://x/y", "names no warehouse"),
         ("warehouse.db", "names no warehouse"),
         ("", "names no warehouse"),
@@ -215,7 +215,7 @@ def test_what_the_database_refuses_costs_itself_alone(tmp_path):
             " BEGIN SELECT RAISE(ABORT, 'never m7'); END"
         )
     rows = [row for place in range(20) for row in rows_of(node(f"model.shop.m{place}"))]
-    with pytest.raises(RefusedError, match=r"2 rows refused, all others stand; .*never m7"):
+    with pytest.raises(RefusedError, match=r"2 rows refused, all others written; .*never m7"):
         warehouse.write(rows)
     assert warehouse.query("SELECT COUNT(*) FROM meta.monitoring_transformation_dbt").rows == [(38,)]
 

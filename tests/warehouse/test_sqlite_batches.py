@@ -71,7 +71,7 @@ def test_a_row_that_is_refused_stops_no_other(tmp_path, wrong):
     """Wherever it stands: in a full step, or among those that are left over."""
     rows = [_row(number, bad=number == wrong) for number in range(2 * ROWS + 6)]
     warehouse = open_warehouse("sqlite:///a.db")
-    with pytest.raises(RefusedError, match=f"^1 rows refused.*{wrong:032x}"):
+    with pytest.raises(RefusedError, match=f"^1 row refused.*{wrong:032x}"):
         warehouse.write(rows)
     assert warehouse.query("SELECT COUNT(*) FROM meta.monitoring_integration").rows == [(len(rows) - 1,)]
     warehouse.close()

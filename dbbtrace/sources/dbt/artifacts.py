@@ -192,10 +192,10 @@ def results_file(path: Path) -> Path:
 
 
 def read_results(file: Path) -> Results:
-    """The results that stand in the file.
+    """The results in the file.
 
     Raises:
-        UsageError: there are none; the message names the file, and what to do.
+        UsageError: there are no results; the message names the file, and what to do.
     """
     try:
         data = file.read_bytes()
@@ -245,7 +245,7 @@ def read_manifest(file: Path, invocation_id: str | None) -> dict[str, ManifestNo
 
 
 def _parse(model: type[Model], data: bytes, file: Path, advice: str) -> Model:
-    """The model that stands in the bytes; never quotes them."""
+    """The model in the bytes; never quotes them."""
     try:
         return msgspec.json.decode(data, type=model)
     except (msgspec.MsgspecError, ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""Why a node was skipped: dbt-core says nothing, so the manifest's graph is asked which failure stands above it.
+"""Why a node was skipped: dbt-core says nothing, so the manifest's graph is asked which failure is above it.
 
 An approximation of dbt's scheduling that names one failure a node; pure.
 """

@@ -88,7 +88,7 @@ def record_dbt(
 ) -> DbtInvocation:
     """Record what dbt did, from its artifact: rows of ``meta.monitoring_transformation_dbt`` for each node.
 
-    Recorded twice, each node is still one span and its rows stand once. Never raises into the job.
+    Recorded twice, each node is still one span and its rows are there once. Never raises into the job.
 
     Args:
         path: dbt's target folder, or its run_results.json; sources.json for ``dbt source freshness``.
@@ -180,7 +180,7 @@ def _find(path: str | os.PathLike[str], limit: int | None) -> _Found:
     """The artifact that the path means.
 
     Raises:
-        UsageError: there is none, it can't be read, or it was written before the limit.
+        UsageError: it is missing, can't be read, or was written before the limit.
     """
     from dbbtrace.sources.dbt.artifacts import read_results, results_file
     from dbbtrace.sources.dbt.terms import moment

@@ -33,7 +33,7 @@ _RELATION_PART = re.compile(r'"((?:[^"]|"")*)"|\[((?:[^\]]|\]\])*)\]|`((?:[^`]|`
 
 
 def moment(text: str | None) -> int | None:
-    """A point in time as nanoseconds since the Unix epoch; None where there is none that a span can hold."""
+    """A point in time as nanoseconds since the Unix epoch; None if there is none that a span can hold."""
     if text is None:
         return None
     try:

@@ -40,10 +40,10 @@ def spans_of_json(document: object) -> Decoded:
     """The spans of a parsed TracesData or ExportTraceServiceRequest.
 
     Raises:
-        ValueError: that is no OTLP document.
+        ValueError: that is not an OTLP document.
     """
     if not isinstance(document, Mapping):
-        raise ValueError(f"no OTLP: a JSON object should stand here, not {type(document).__name__}")
+        raise ValueError(f"not OTLP: a JSON object should be here, not {type(document).__name__}")
     if "resourceSpans" not in document and not _SCOPES.isdisjoint(document):
         document = {"resourceSpans": [document]}
     if document and "resourceSpans" not in document:
@@ -102,7 +102,7 @@ def finished_span(
     """A span from OTLP's own numbers; ``parent_id`` 0: it has no parent. Times are nanoseconds since the epoch.
 
     Raises:
-        ValueError: ids that are none, or a span that has not ended.
+        ValueError: invalid ids, or a span that has not ended.
     """
     if not 0 < trace_id < 1 << 128 or not 0 < span_id < 1 << 64:
         raise ValueError("trace id or span id is missing or invalid")
@@ -175,18 +175,18 @@ def _scope(fields: Mapping[str, Any]) -> InstrumentationScope | None:
 
 
 def _list(fields: Mapping[str, Any], name: str) -> Iterator[Mapping[str, Any]]:
-    """The objects of a repeated field; what is no object is an error."""
+    """The objects of a repeated field; anything else is an error."""
     items = fields.get(name) or ()
     if not isinstance(items, (list, tuple)):
-        raise ValueError(f"{name} is no list")
+        raise ValueError(f"{name} is not a list")
     for item in items:
         if not isinstance(item, Mapping):
-            raise ValueError(f"{name} holds what is no object")
+            raise ValueError(f"{name} holds something that is not an object")
         yield item
 
 
 def _id(fields: Mapping[str, Any], name: str, digits: int) -> int:
-    """An id in hex; 0 where there is none."""
+    """An id in hex; 0 if it is missing."""
     text = fields.get(name) or ""
     if not isinstance(text, str) or (text and len(text) != digits):
         raise ValueError(f"{name} is not {digits} hex digits")
@@ -200,7 +200,7 @@ def _number(fields: Mapping[str, Any], name: str, names: Mapping[str, int] | Non
     try:
         return int(value)
     except (ValueError, TypeError):
-        raise ValueError(f"{name} is no number") from None
+        raise ValueError(f"{name} is not a number") from None
 
 
 def _attributes(fields: Mapping[str, Any], name: str = "attributes", depth: int = 0) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The views of schema ``meta``: their SQL stands in the .sql files beside, this makes it one dialect's.
+"""The views of schema ``meta``: their SQL is in the .sql files in this folder, this makes it one dialect's.
 
     monitoring_operations     one uniform row per operation
     monitoring_runs           one row per run
@@ -10,7 +10,7 @@
 
 A base table is read as the columns it really has, NULL for those it lacks and no row where it is missing, so that
 tables which dbbtrace did not create can be read with their old rows. ``statements`` gives the DDL for ``migrate``;
-``ask`` puts the same SQL before a question as WITH clauses, for a warehouse on which nobody may create views.
+``ask`` puts the same SQL before a question as WITH clauses, for a warehouse on which no views may be created.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def look(warehouse: Queried) -> dict[str, BaseTable]:
 
 
 def _reconciliation(dialect: Dialect, query: Callable[[str], Sequence[Sequence[Any]]]) -> dict[str, BaseTable]:
-    """The table of reconciliation results, in whichever schema it stands; nothing where it does not."""
+    """The table of reconciliation results, in whichever schema it is; nothing if it is missing."""
     if dialect is SQLITE:
         found = query(f"SELECT '{SCHEMA}', name FROM pragma_table_info('{RECONCILIATION}', '{SCHEMA}')")
     else:
@@ -159,7 +159,7 @@ def statements(dialect: Dialect, tables: Mapping[str, BaseTable], existing: Coll
     Args:
         dialect: the warehouse's.
         tables: what the tables are; see ``look``.
-        existing: views of schema meta that stand already. T-SQL alters those, which keeps the rights granted on
+        existing: views of schema meta that are there already. T-SQL alters those, which keeps the rights granted on
             them; elsewhere they are dropped first, for which the name appears twice, as ``DROP name`` too.
     """
     made: dict[str, str] = {}
@@ -187,7 +187,7 @@ def ask(
     """Rows of a SELECT that reads the views, whether or not they were created.
 
     Args:
-        warehouse: whom to ask.
+        warehouse: to ask.
         sql: reads ``meta.monitoring_... AS alias`` and may use the words of ``spelling``; values are bound.
         parameters: the values.
         runs: only these runs' rows are read from the tables, which is what makes an answer fast; None: all.

@@ -19,7 +19,7 @@ Words = Mapping[str, Callable[..., str]]
 
 
 def _status(word: str, error_type: str) -> str:
-    """The outcome; the stored word where nobody knows it. How an interrupted refresh ended, nobody can say."""
+    """The outcome; the stored word if it is unknown. How an interrupted refresh ended is not known."""
     by_status: dict[str, list[str]] = {}
     for stored, status in STATUSES.items():
         by_status.setdefault(status, []).append(f"'{stored}'")
@@ -135,7 +135,7 @@ def _expand(sql: str, words: Words) -> str:
 
 
 def _arguments(text: str) -> tuple[list[str], str]:
-    """What stands between the text's first parenthesis and its partner, split at commas; and what follows."""
+    """What is between the text's first parenthesis and its partner, split at commas; and what follows."""
     depth, quoted, arguments, start = 0, False, list[str](), 1
     for place, letter in enumerate(text):
         if letter == "'":

@@ -69,12 +69,12 @@ class WarehouseSpanExporter(SpanExporter):
             self._warehouse.columns()
 
     def deliver(self, spans: Sequence[ReadableSpan]) -> None:
-        """Store the rows of the spans; returns when every row stands. Doing it again is harmless.
+        """Store the rows of the spans; returns when every row is written. Doing it again is harmless.
 
         Raises:
             TransientError: later; ``ambiguous`` when a connection was lost during a write.
             ConfigurationError: a person must act; nothing was refused.
-            RefusedError: rows that the database will never take are among them; all others stand.
+            RefusedError: rows that the database will never take are among them; all others are written.
         """
         rows = self._rows(spans)
         if rows:
@@ -91,10 +91,10 @@ class WarehouseSpanExporter(SpanExporter):
         try:
             self._patiently(spans)
         except DbbtraceError as error:
-            log.error("rows of %d spans do not stand in %s: %s", len(spans), self.destination, error)
+            log.error("the rows of %s are not in %s: %s", _spans(spans), self.destination, error)
             return SpanExportResult.FAILURE
         except Exception as error:
-            log.error("rows of %d spans do not stand in %s: %r", len(spans), self.destination, error)
+            log.error("the rows of %s are not in %s: %r", _spans(spans), self.destination, error)
             return SpanExportResult.FAILURE
         return SpanExportResult.SUCCESS
 
@@ -106,7 +106,7 @@ class WarehouseSpanExporter(SpanExporter):
             pause *= 2
 
     def _attempt(self, spans: Sequence[ReadableSpan], pause: float, deadline: float) -> float | None:
-        """Deliver; None when the rows stand, else the seconds to wait before the next attempt."""
+        """Deliver; None when the rows are written, else the seconds to wait before the next attempt."""
         try:
             self.deliver(spans)
         except TransientError as error:
@@ -137,6 +137,10 @@ class WarehouseSpanExporter(SpanExporter):
         """Stop waiting between attempts, and close the connection."""
         self._stopped.set()
         self._warehouse.close()
+
+
+def _spans(spans: Sequence[ReadableSpan]) -> str:
+    return "1 span" if len(spans) == 1 else f"{len(spans)} spans"
 
 
 def _named() -> str:

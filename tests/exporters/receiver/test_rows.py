@@ -43,7 +43,7 @@ def test_json(serving, packed: bool) -> None:
 
 @pytest.mark.parametrize("compression", ["none", "gzip"])
 def test_protobuf_from_a_stock_sdk(serving, monkeypatch, compression: str) -> None:
-    """Spans of any OpenTelemetry SDK give rows where they carry the documented attributes; others are passed by."""
+    """Spans of any OpenTelemetry SDK give rows where they carry the documented attributes; others are ignored."""
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_COMPRESSION", compression)
     exporter = ForwardingSpanExporter(serving(warehouse=URL))
     provider = TracerProvider()

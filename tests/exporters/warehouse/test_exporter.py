@@ -38,7 +38,7 @@ def test_it_is_found_by_its_entry_point(tmp_path, monkeypatch):
 
 
 def test_stock_opentelemetry_needs_no_dbbtrace_code(tmp_path):
-    """A span of any tracer with the documented attributes becomes a row; others are passed by."""
+    """A span of any tracer with the documented attributes becomes a row; others are ignored."""
     exporter = WarehouseSpanExporter("sqlite:///a.db")
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
@@ -92,7 +92,7 @@ def test_export_gives_up_in_the_end_and_never_raises(exporter, server, caplog, m
     assert exporter.export([load()]) is SpanExportResult.FAILURE
     assert 1 <= 100 - len(server.connect_faults) <= 10
     assert [record.levelno for record in caplog.records] == [logging.ERROR]
-    assert "do not stand in mssql://dw/dbb" in caplog.text
+    assert "are not in mssql://dw/dbb" in caplog.text
 
 
 def test_export_does_not_repeat_what_can_not_help(exporter, server):
