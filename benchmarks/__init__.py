@@ -1,5 +1,5 @@
-"""What dbbtrace costs, each path against what a user would have without it, measured side by side in one run.
+"""Measures what dbbtrace costs: compares every path with a baseline without dbbtrace, in the same run.
 
-``make bench``, ``make bench-quick``; docs/performance.md tells how to read the table. A benchmark decides nothing:
-what can regress unseen is counted by tests/counting instead.
+Run ``make bench`` or ``make bench-quick``. docs/performance.md explains the table. No test depends on a benchmark.
+tests/counting counts costs instead, to catch regressions.
 """

@@ -16,12 +16,14 @@ from benchmarks.rows import ROWS
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"only these: {', '.join(ROWS)}")
-    parser.add_argument("--quick", action="store_true", help="smaller and fewer: under 2 minutes, less to be trusted")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="where to write everything that was measured")
+    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"measure only these: {', '.join(ROWS)}")
+    parser.add_argument(
+        "--quick", action="store_true", help="smaller samples and fewer repeats: under 2 minutes, less accurate"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="file for all measurements")
     arguments = parser.parse_args()
     if unknown := set(arguments.rows) - set(ROWS):
-        parser.error(f"no such row: {', '.join(sorted(unknown))}; there are {', '.join(ROWS)}")
+        parser.error(f"unknown row: {', '.join(sorted(unknown))}; choose from {', '.join(ROWS)}")
     about = report.machine()
     figures: list[Figure] = []
     for name in arguments.rows or ROWS:

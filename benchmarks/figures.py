@@ -1,4 +1,4 @@
-"""Figures: what was measured, what it is held against, and whether that was reached."""
+"""Figures: what was measured, its goal, and whether the goal was reached."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from typing import Any
 __all__ = ["Effort", "Figure", "Goal", "Pair", "alternate", "at_least", "at_most", "compared", "missing"]
 
 Pair = tuple[float, float]
-"""Ours and the baseline's, measured one right after the other."""
+"""Our value and the baseline's, measured one right after the other."""
 
 
 @dataclass(frozen=True)
 class Effort:
-    """How much is to be measured, and where files may be left."""
+    """How much to measure, and where to put files."""
 
     quick: bool
     scratch: Path
 
     def size(self, full: int, quick: int) -> int:
-        """The one of the two that fits the effort: of a size, or a number of repeats."""
+        """The size or number of repeats for the effort."""
         return quick if self.quick else full
 
 
 @dataclass(frozen=True)
 class Goal:
-    """What is to be reached."""
+    """A goal."""
 
     limit: float
     most: bool
@@ -37,7 +37,7 @@ class Goal:
         return f"{'≤' if self.most else '≥'} {self.limit:g}"
 
     def met_by(self, value: float) -> bool:
-        """Whether the value, as precisely as it is printed, reaches the goal."""
+        """Whether the value, rounded as printed, reaches the goal."""
         return round(value, 2) <= self.limit if self.most else round(value, 2) >= self.limit
 
 
@@ -53,23 +53,23 @@ def at_least(limit: float) -> Goal:
 
 @dataclass(frozen=True)
 class Figure:
-    """One line of the table. Judged is the median of ``values``; the spread is that of their middle half."""
+    """One line of the table. The median of ``values`` is compared with the goal; the spread is of the middle half."""
 
     what: str
     against: str
     values: Sequence[float] = ()
-    """One for each repeat: ratios, or what ``unit`` says."""
+    """One value for each repeat: ratios, or in ``unit``."""
     unit: str = "×"
     goal: Goal | None = None
-    """None: for information."""
+    """None: for information only."""
     ours: float | None = None
-    """Median of what the ratio was made from; ``baseline`` likewise."""
+    """Median of our values; ``baseline`` is the median of the baseline's."""
     baseline: float | None = None
     measured_in: str = ""
     note: str = ""
-    """Why there is no value, or what must be known to read it."""
+    """Why there is no value, or a note on how to read it."""
     details: dict[str, Any] = field(default_factory=dict)
-    """More, for the JSON."""
+    """Further values for the JSON."""
 
     @property
     def value(self) -> float | None:
@@ -78,7 +78,7 @@ class Figure:
 
     @property
     def spread(self) -> Pair | None:
-        """First and third quartile; of fewer than four values the ends."""
+        """First and third quartile; for fewer than four values, the smallest and the largest."""
         if not self.values:
             return None
         if len(self.values) < 4:
@@ -88,13 +88,13 @@ class Figure:
 
     @property
     def reached(self) -> bool | None:
-        """Whether the goal is reached; None where there is no goal, or nothing was measured."""
+        """Whether the goal is reached; None without a goal or without a measurement."""
         value = self.value
         return None if self.goal is None or value is None else self.goal.met_by(value)
 
 
 def compared(what: str, against: str, pairs: Sequence[Pair], goal: Goal | None, measured_in: str) -> Figure:
-    """A ratio: ours over the baseline's, pair by pair, so that what slows the machine slows both."""
+    """A ratio: our value divided by the baseline's, pair by pair, so that a slow machine affects both."""
     return Figure(
         what,
         against,
@@ -112,7 +112,7 @@ def missing(what: str, against: str, goal: Goal | None, why: str) -> Figure:
 
 
 def alternate(ours: Callable[[], float], baseline: Callable[[], float], repeats: int) -> Iterator[Pair]:
-    """Measure both in turn, the one that goes first changing; one round before that is not counted."""
+    """Measure both in turn, alternating which goes first. One warm-up round is not counted."""
     ours(), baseline()
     for number in range(repeats):
         if number % 2:

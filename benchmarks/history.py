@@ -14,12 +14,12 @@ __all__ = ["OPERATIONS", "write_history"]
 
 _LOADS, _NODES, _REFRESHES = 100, 290, 10
 OPERATIONS = _LOADS + _NODES + _REFRESHES
-"""In each run."""
+"""Per run."""
 _EVERY = 3600 * 10**9
 
 
 def write_history(file: str, runs: int) -> int:
-    """Fill a new SQLite file with a run an hour up to now; how many operations stand in it."""
+    """Fill a new SQLite file with one run per hour up to now. Returns the number of operations."""
     from dbbtrace_exporters.warehouse.exporter import WarehouseSpanExporter
 
     exporter = WarehouseSpanExporter(f"sqlite:///{file}")

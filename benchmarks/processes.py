@@ -1,4 +1,4 @@
-"""Measurements in processes of their own: fresh interpreter, settings, directory and journal each time."""
+"""Measurements in separate processes, each with a new interpreter, settings, directory and journal."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _REPOSITORY = Path(__file__).parents[1]
 
 
 def clean_environment(directory: Path) -> dict[str, str]:
-    """The environment without the user's settings, the journal in the directory."""
+    """The environment without the user's settings, with the journal in the directory."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("DBBTRACE_", "OTEL_"))}
     kept.pop("TRACEPARENT", None)
     kept.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed package is compiled
@@ -27,14 +27,14 @@ def clean_environment(directory: Path) -> dict[str, str]:
 
 
 def fresh(function: Callable[..., Any], scratch: Path, *arguments: Any) -> Any:
-    """What a function of a benchmark module answers in a new process, in a new directory; values cross as JSON."""
+    """Call a function of a benchmark module in a new process and a new directory. Values are passed as JSON."""
     return json.loads(
         _last_line(scratch, "-m", __name__, function.__module__, function.__qualname__, json.dumps(arguments))
     )
 
 
 def bare(script: str, scratch: Path) -> float:
-    """The number that a script prints last, in a new process that has imported nothing else."""
+    """The last number that a script prints, in a new process that has imported nothing else."""
     return float(_last_line(scratch, "-c", script))
 
 
@@ -52,8 +52,8 @@ def _last_line(scratch: Path, *arguments: str) -> str:
 
 
 def peak_megabytes() -> float:
-    """The most memory that this process has had so far."""
-    try:  # the resource module would count what the parent had when it forked
+    """Peak memory of this process so far."""
+    try:  # the resource module would include the parent's memory at the fork
         status = Path("/proc/self/status").read_text()
         return int(status.partition("VmHWM:")[2].split()[0]) / 1024
     except OSError:

@@ -1,4 +1,4 @@
-"""The table for people, the JSON for programs, and what they were measured on."""
+"""Prints the table, writes the JSON, and describes the machine."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _PACKAGES = ("opentelemetry-sdk", "msgspec", "protobuf", "starlette", "uvicorn",
 
 
 def machine() -> dict[str, Any]:
-    """What it was measured on, and with."""
+    """The machine and the versions."""
     import sqlite3
 
     import dbbtrace
@@ -70,7 +70,7 @@ def _printed(*command: str) -> str:
 
 def show(figures: Iterable[Figure], about: dict[str, Any]) -> None:
     """Print the table."""
-    table = Table(title="dbbtrace against what one would have without it", title_justify="left", show_lines=False)
+    table = Table(title="dbbtrace compared with a baseline without it", title_justify="left", show_lines=False)
     table.add_column("what", overflow="fold", ratio=4)
     table.add_column("against", overflow="fold", ratio=4)
     for heading in ("ours", "baseline", "median", "middle half", "to reach", "reached"):

@@ -1,4 +1,4 @@
-"""What is measured with: an exporter that discards, finished table loads, and the rows they give."""
+"""Samples for the measurements: an exporter that discards, finished table loads, and their rows."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ _SCOPE = InstrumentationScope("dbbtrace", "1")
 
 
 class Discard(SpanExporter):
-    """Takes spans and forgets them."""
+    """An exporter that discards all spans."""
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         return SpanExportResult.SUCCESS
 
 
 def loads(count: int, first: int = 0, run: str = RUN) -> Iterator[ReadableSpan]:
-    """Finished table loads as the journal gives them back: attributes as a plain dict, as many as a job's have."""
+    """Finished table loads as read from the journal, with attributes as a plain dict, as many as in a real job."""
     trace_id = trace_id_of(run)
     parent = SpanContext(trace_id, root_span_id(trace_id), True, TraceFlags(1))
     for number in range(first, first + count):
@@ -83,5 +83,5 @@ def _attributes(table: str, run: str, number: int) -> dict[str, Any]:
 
 
 def batches(items: list[Any], size: int = 1_000) -> list[list[Any]]:
-    """The items in batches, as delivery makes them."""
+    """The items in batches of delivery's size."""
     return [items[first : first + size] for first in range(0, len(items), size)]

@@ -1,4 +1,4 @@
-"""The rows of the table, one module each: what it compares stands at its top."""
+"""The rows of the table, one module each. Its docstring says what it compares."""
 
 from __future__ import annotations
 

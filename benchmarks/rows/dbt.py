@@ -1,8 +1,8 @@
 """record_dbt of 20,000 nodes, to rows in SQLite, against json.load of the file and executemany of naive tuples.
 
-Whole processes' peak memory; the time is that of the work, imports on both sides done before. The file is as dbt
-1.10 writes it, half models with 3 kB of compiled code, half tests with 300 bytes. The baseline keeps what a quick
-script would: one row a timing entry, values pasted as they come, no errors, no identity, nothing written once only.
+Memory is the peak of the whole process. Time excludes imports on both sides. The file has the format of dbt 1.10: half
+of it models with 3 kB of compiled code, half tests with 300 bytes. The baseline does what a quick script would do: one
+row per timing entry, unchanged values, no error handling, no identities, and no protection from duplicates.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def measure(effort: Effort) -> Iterable[Figure]:
 
 
 def recorded(file: str) -> tuple[float, float]:
-    """Seconds until every row stands, and the process's peak memory, by dbbtrace."""
+    """With dbbtrace: seconds until every row is written, and the process's peak memory."""
     import dbbtrace_exporters.warehouse.exporter  # noqa: F401
 
     import dbbtrace
@@ -60,7 +60,7 @@ def recorded(file: str) -> tuple[float, float]:
 
 
 def naive(file: str) -> tuple[float, float]:
-    """The same, by a quick script."""
+    """The same with a quick script."""
     from dbbtrace.warehouse.schema import DBT_NODES
 
     columns = [column for column in DBT_NODES.columns if not column.added]

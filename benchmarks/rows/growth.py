@@ -1,9 +1,9 @@
-"""The 1,000,000th load against the 1,000th, in time and in memory: nothing grows with what is behind a job.
+"""The 1,000,000th load compared with the 1,000th, in time and memory: cost must not grow with the number of loads.
 
-Two processes write rows to SQLite; one has done many loads before, the other 1,000. Then each does a few more in turn,
-timed from the first to the moment when all its rows stand. Memory is what the process holds then. A run has 1,000
-loads; in one run with all of them, which is measured too, every row goes to a random place of an ever larger index,
-since record ids are hashes.
+Two processes write rows to SQLite. One has done many loads before, the other 1,000. Then each does a few more in turn,
+timed from the first load until all its rows are written. Memory is measured at that moment. A run has 1,000 loads. One
+run with all loads is measured too. There each row goes to a random place in a growing index, because record ids are
+hashes.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def _figures(effort: Effort, many: int, a_run: int) -> Iterable[Figure]:
 
 
 class _Job:
-    """A process that does loads when it is told to."""
+    """A process that does loads on command."""
 
     def __init__(self, scratch: Path, before: int, a_run: int) -> None:
         directory = Path(tempfile.mkdtemp(dir=scratch))
@@ -61,7 +61,7 @@ class _Job:
         self._do(before)
 
     def more(self) -> float:
-        """A few more loads; microseconds each."""
+        """Do a few more loads; returns microseconds per load."""
         return self._do(2_000)
 
     def _do(self, count: int) -> float:
@@ -80,7 +80,7 @@ class _Job:
 
 
 def obey(a_run: int) -> None:
-    """The process: a line says how many loads to do; answers microseconds a load, and megabytes."""
+    """The process: reads how many loads to do, line by line, and prints microseconds per load and megabytes."""
     import dbbtrace
 
     done = 0
@@ -98,7 +98,7 @@ def obey(a_run: int) -> None:
 
 
 def _megabytes() -> float:
-    """What the process holds now."""
+    """Memory of the process now."""
     import psutil
 
     return psutil.Process(os.getpid()).memory_info().rss / 1e6

@@ -1,8 +1,8 @@
-"""The end of a job whose warehouse and OTLP backend are both dead, against the stock SDK with its OTLP exporter.
+"""The end of a job whose warehouse and OTLP backend are both down, compared with the stock SDK and its OTLP exporter.
 
-Dead as it hurts most: the warehouse is a SQLite file that another process has locked, the backend accepts connections
-and never answers. The job records 2,000 loads, says so, and ends; timed is from there until its process is gone.
-Afterwards both come back to life, `dbbtrace recover` runs, and what arrived is counted.
+This is the worst case: the warehouse is a SQLite file that another process has locked, and the backend accepts
+connections but never answers. The job records 2,000 loads, prints the time, and ends. The time from then until its
+process is gone is measured. Then both come back, `dbbtrace recover` runs, and the arrived spans are counted.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ print(time.time(), flush=True)
 def measure(effort: Effort) -> Iterable[Figure]:
     """The figures."""
     repeats = effort.size(5, 2)
-    what = f"the end of a job, warehouse and OTLP dead, {_COUNT:,} spans"
+    what = f"end of a job, warehouse and OTLP backend down, {_COUNT:,} spans"
     seconds, lost = [], []
     for number in range(repeats):
         took, missing = _ours(effort.scratch / f"ours{number}")
@@ -64,7 +64,7 @@ def measure(effort: Effort) -> Iterable[Figure]:
 
 
 def _ours(directory: Path) -> tuple[float, float]:
-    """Seconds that the end took, and how many rows and spans did not arrive once the backends lived again."""
+    """Seconds until the process was gone, and how many rows and spans did not arrive after the backends came back."""
     directory.mkdir()
     with _silence() as port, _locked(directory / "dbb_warehouse.db"):
         took = _ending(_OURS, directory, port)
@@ -83,7 +83,7 @@ def _stock(directory: Path) -> float:
 
 
 def _ending(script: str, directory: Path, port: int) -> float:
-    """Seconds from what the script prints last until its process is gone."""
+    """Seconds from the script's last line until its process is gone."""
     environment = {**clean_environment(directory), "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{port}"}
     done = subprocess.run(
         [sys.executable, "-c", script],
@@ -99,7 +99,7 @@ def _ending(script: str, directory: Path, port: int) -> float:
 
 @contextlib.contextmanager
 def _locked(file: Path) -> Iterator[None]:
-    """The warehouse, in somebody else's hands."""
+    """The warehouse, locked by another connection."""
     connection = sqlite3.connect(file, isolation_level=None)
     connection.execute("BEGIN EXCLUSIVE")
     try:
@@ -110,14 +110,14 @@ def _locked(file: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _silence() -> Iterator[int]:
-    """A port on which connections are taken and nothing is ever said."""
+    """A port that accepts connections and never answers."""
     with socket.create_server(("127.0.0.1", 0), backlog=64) as server:
         yield server.getsockname()[1]
 
 
 @contextlib.contextmanager
 def _collector(port: int) -> Iterator[set[bytes]]:
-    """A backend on the port; the span ids that it was sent."""
+    """A backend on the port, and the span ids it received."""
     from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
     received: set[bytes] = set()

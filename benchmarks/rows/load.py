@@ -1,8 +1,8 @@
-"""One table load, journalled and durable against SIGKILL, against the same span in the plain SDK.
+"""One table load, journalled and safe from SIGKILL, compared with the same span in the plain SDK.
 
-Both spans have the same 25 attributes (12 are the author's, the others tell run, product and pipeline), start and end,
-and go to an exporter that discards; the plain one through a BatchSpanProcessor. Timed is the job's own thread; what
-goes on in the background meanwhile slows it as it would a job that does nothing else.
+Both spans have the same 25 attributes (12 from the author, the others for run, product and pipeline) and go to an
+exporter that discards them. The plain one goes through a BatchSpanProcessor. The job's own thread is timed. Background
+threads slow it down as they would in a real job.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from benchmarks.samples import PIPELINE, PIPELINE_RUN, PRODUCT, RUN, WORKSPACE, 
 __all__ = ["measure", "one_load"]
 
 _COUNT = 3_000
-"""Loads timed together: enough that both have background work to do all the time."""
+"""Loads timed together. It is enough to keep the background threads of both busy."""
 
 
 def measure(effort: Effort) -> Iterable[Figure]:
@@ -29,21 +29,21 @@ def measure(effort: Effort) -> Iterable[Figure]:
     pairs = fresh(discarded, effort.scratch, repeats)
     yield compared("one table load, journalled", plain, pairs, at_most(1.5), "µs")
     pairs = fresh(written, effort.scratch, repeats)
-    yield compared("the same, its row written to SQLite meanwhile", plain, pairs, None, "µs")
+    yield compared("the same, while its row is written to SQLite", plain, pairs, None, "µs")
 
 
 def discarded(repeats: int) -> list[Pair]:
-    """Microseconds a load: ours to an exporter that discards, and the plain SDK's."""
+    """Microseconds per load: ours with an exporter that discards, and the plain SDK."""
     return _pairs(repeats, warehouse="none", exporters=[Discard()])
 
 
 def written(repeats: int) -> list[Pair]:
-    """The same, ours with rows."""
+    """The same, but ours writes rows."""
     return _pairs(repeats)
 
 
 def one_load() -> Any:
-    """What a job author writes; answers the handle, ended."""
+    """A load as a job author writes it; returns the ended handle."""
     with dbbtrace.table_load(
         "Customer",
         schema="mdm",
@@ -82,12 +82,12 @@ def _timed(load: Callable[[], object], flush: Callable[[], object]) -> float:
     for _ in range(_COUNT):
         load()
     took = perf_counter() - began
-    flush()  # or the other would be slowed by what this one left undone
+    flush()  # otherwise this one's remaining work would slow down the other
     return took / _COUNT * 1e6
 
 
 def _plain() -> tuple[Callable[[], object], Callable[[], object]]:
-    """The same span as ``one_load`` makes: at its start what ours has at its start, then one by one the others."""
+    """The same span as in ``one_load``: the same attributes at its start, then the others one by one."""
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 

@@ -1,7 +1,7 @@
-"""The terminal's answers on a history of 500 runs with 200,000 operations, against the bare SQL.
+"""Answers in the terminal for a history of 500 runs with 200,000 operations, compared with the bare SQL.
 
-Ours is a whole process of `dbbtrace show`, `failures` or `slowest`, interpreter and imports included: that is what the
-0.3 s are for. The baseline runs the same statements with sqlite3 in this process and fetches their rows.
+Ours is a whole process of `dbbtrace show`, `failures` or `slowest`. The 0.3 s allow for the interpreter and imports.
+The baseline runs the same statements with sqlite3 in this process and fetches the rows.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def _figure(effort: Effort, file: Path, operations: int, command: list[str]) -> 
 
 
 def statements(warehouse: str, command: list[str]) -> list[tuple[str, list[Any]]] | None:
-    """The statements with their values that a command sends; None where there is no such command."""
+    """The statements and values that a command sends; None if the command does not exist."""
     import click
 
     from dbbtrace.cli.commands import dbbtrace

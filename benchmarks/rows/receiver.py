@@ -1,9 +1,9 @@
-"""Spans over OTLP/HTTP, protobuf, committed as rows in SQLite, against who takes the same load and does less.
+"""Spans over OTLP/HTTP, as protobuf, committed as rows in SQLite, compared with servers that do less.
 
-Each server is a process of its own on the same two cores as the senders: eight connections that send 500 loads a
-request, as a Collector does, and wait for the answer. Each request is a run of its own: no run has a million loads, and
-in one that had them every row would go to another page of the index, its record_id being a hash. Against a bare
-receiver on the same server library, which parses the protobuf and discards it; and against Jaeger v2 (Go), which keeps
+Each server is a process on the same two cores as the senders. The senders use eight connections and send 500 loads per
+request, like a Collector, and wait for the answer. Each request is its own run. No real run has a million loads, and in
+such a run each row would go to a different page of the index, because record ids are hashes. One baseline is a bare
+receiver on the same server library, which parses the protobuf and discards it. The other is Jaeger v2 (Go), which keeps
 the spans in its memory store.
 """
 
@@ -48,10 +48,10 @@ def measure(effort: Effort) -> Iterable[Figure]:
         bare = servers.enter_context(_bare(effort.scratch, requests))
         pairs = list(alternate(ours, bare, repeats))
         yield compared(what, "bare starlette + uvicorn, parses and discards", pairs, at_least(0.4), "spans/s")
-        against, goal = "Jaeger (Go) into its memory store", at_least(0.3)
+        against, goal = "Jaeger (Go) with its memory store", at_least(0.3)
         binary = next(iter(sorted(_JAEGER.glob("*/jaeger"), key=os.path.getmtime, reverse=True)), None)
         if binary is None:
-            yield missing(what, against, goal, "no Jaeger here: tests/e2e/build-binaries.sh builds it")
+            yield missing(what, against, goal, "Jaeger is missing: tests/e2e/build-binaries.sh builds it")
             return
         jaeger = servers.enter_context(_jaeger(binary, effort.scratch, requests))
         yield compared(what, against, list(alternate(ours, jaeger, repeats)), goal, "spans/s")
@@ -144,7 +144,7 @@ def _free_port() -> int:
 
 
 def _load_on(port: int, requests: int) -> Rate:
-    """Sends so many requests and answers how many spans a second were taken. Each span is sent once only."""
+    """Send this many requests; returns how many spans per second were accepted. Each span is sent only once."""
     number = count()
 
     def rate() -> float:
@@ -160,7 +160,7 @@ def _load_on(port: int, requests: int) -> Rate:
             sender.join()
         took = time.perf_counter() - began
         if failures:
-            raise RuntimeError(f"not taken: {failures[0]}")
+            raise RuntimeError(f"not accepted: {failures[0]}")
         return requests * _A_REQUEST / took
 
     return rate

@@ -1,6 +1,6 @@
-"""Recovery of a dead process's journal, against reading its lines with json.loads.
+"""Recovery of a dead process's journal, compared with reading its lines with json.loads.
 
-The journal's owner is gone; recover() adopts it, makes spans of the lines and hands them, batch by batch, to an
+The journal's owner is gone. recover() adopts the journal, turns its lines into spans, and hands them in batches to an
 exporter that discards. The baseline reads the same file line by line and keeps nothing.
 """
 
@@ -44,7 +44,7 @@ def measure(effort: Effort) -> Iterable[Figure]:
 
 
 def leave_a_journal(directory: str, count: int) -> bool:
-    """Write a journal as a killed process leaves it."""
+    """Write a journal like the one of a killed process."""
     from dbbtrace.journal.writer import Journal
 
     journal = Journal(directory, [(_DESTINATION, True)])
@@ -54,7 +54,7 @@ def leave_a_journal(directory: str, count: int) -> bool:
 
 
 def recovered(directory: str, count: int) -> tuple[float, float]:
-    """Seconds, and the process's peak memory."""
+    """Seconds, and peak memory of the process."""
     from dbbtrace.delivery import Destination, recover
 
     destination = Destination(_DESTINATION, Discard, rows=True)
@@ -66,7 +66,7 @@ def recovered(directory: str, count: int) -> tuple[float, float]:
 
 
 def read(directory: str, count: int) -> float:
-    """Seconds that json.loads of every line takes."""
+    """Seconds for json.loads of every line."""
     began = perf_counter()
     lines = 0
     for file in sorted(Path(directory).glob("*/*.jsonl")):

@@ -1,8 +1,8 @@
-"""100,000 finished spans through the warehouse exporter, against sqlite3 writing tuples that are ready.
+"""100,000 finished spans through the warehouse exporter, compared with sqlite3 writing ready tuples.
 
-Both fill the same table of a new file (made by dbbtrace, with its unique index on record_id), 1,000 rows a transaction
-as delivery does. The exporter flattens spans to rows and writes each only where it does not stand yet; the baseline is
-``executemany`` of an INSERT with the tuples that the exporter would have bound.
+Both fill the same table in a new file (created by dbbtrace, with its unique index on record_id), with 1,000 rows per
+transaction, as in delivery. The exporter turns spans into rows and writes only new rows. The baseline is an INSERT with
+``executemany`` and the tuples that the exporter would have bound.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def measure(effort: Effort) -> Iterable[Figure]:
 
 
 def rates(count: int, repeats: int) -> list[Pair]:
-    """Rows a second."""
+    """Rows per second."""
     from dbbtrace_exporters.warehouse.flatten import rows_of
 
     spans = list(loads(count))
@@ -47,7 +47,7 @@ def _exported(spans: list[list]) -> float:
     from dbbtrace_exporters.warehouse.exporter import WarehouseSpanExporter
 
     exporter = WarehouseSpanExporter("sqlite:///bench.db")
-    exporter.warehouse.shapes()  # the file is made before
+    exporter.warehouse.shapes()  # the file is created beforehand
     began = perf_counter()
     for batch in spans:
         exporter.deliver(batch)

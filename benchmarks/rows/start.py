@@ -1,7 +1,7 @@
-"""Importing dbbtrace and a first span, against importing opentelemetry.sdk.trace and a first span.
+"""Importing dbbtrace and a first span, compared with importing opentelemetry.sdk.trace and a first span.
 
-In processes of their own, from before the import to after the span: settings read, provider made, journal opened,
-the span's two lines written. What the interpreter itself takes to start counts for neither.
+Each is timed in its own process, from before the import until after the span. That includes reading the settings,
+creating the provider, opening the journal and writing the span's two lines. The start of the interpreter is excluded.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""T-SQL: rows a second of the exporter against pyodbc's fast_executemany of the same tuples.
+"""T-SQL: rows per second of the exporter, compared with pyodbc's fast_executemany of the same tuples.
 
-Only where DBBTRACE_TEST_MSSQL holds the connection string of a database that may be written to, by Microsoft's driver:
-FreeTDS dies of fast_executemany. Both write to
-meta.monitoring_integration, which dbbtrace makes there; what was written is deleted again.
+Runs only if DBBTRACE_TEST_MSSQL holds the connection string of a database that tests may write to, with Microsoft's
+driver. FreeTDS crashes on fast_executemany. Both write to meta.monitoring_integration, which dbbtrace creates there,
+and delete their rows afterwards.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ def measure(effort: Effort) -> Iterable[Figure]:
     what, against, goal = "T-SQL: spans → rows", "pyodbc fast_executemany of ready tuples", at_least(1.5)
     url = os.environ.get(_SERVER)
     if not url:
-        yield missing(what, against, goal, f"{_SERVER} names no server")
+        yield missing(what, against, goal, f"{_SERVER} is not set")
         return
     if "freetds" in url.lower():
-        yield missing(what, against, goal, "FreeTDS can't: name Microsoft's driver")
+        yield missing(what, against, goal, "FreeTDS can't do this; use Microsoft's driver")
         return
     pairs = fresh(rates, effort.scratch, url, effort.size(20_000, 5_000), effort.size(9, 3))
     yield compared(what, against, pairs, goal, "rows/s")
 
 
 def rates(url: str, rows: int, repeats: int) -> list[Pair]:
-    """Rows a second."""
+    """Rows per second."""
     import pyodbc
     from dbbtrace_exporters.warehouse.exporter import WarehouseSpanExporter
     from dbbtrace_exporters.warehouse.flatten import rows_of

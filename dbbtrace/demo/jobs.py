@@ -1,7 +1,7 @@
-"""The demo's orchestration run, written as a job author writes one: load five tables, build them with dbt, refresh.
+"""The demo's orchestration run, as a job author would write it: load five tables, build with dbt, refresh.
 
-On the platform these are three pipelines in three processes; they share the run id and nothing else (see
-examples/). Here they follow one another in one process. Nothing below knows that it is a demo.
+On the platform these are three pipelines in three processes that share only the run id (see examples/). Here they run
+one after another in one process. The code below does not know that it is a demo.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ class Outcome:
 
 
 def run(source: Path, directory: Path, run_id: str | None = None) -> Outcome:
-    """The orchestration: integration, whatever comes of it transformation, and a refresh if that went well."""
+    """The orchestration: integration, then transformation in any case, then a refresh if that succeeded."""
     run_id, succeeded = run_id or str(uuid4()), False
     with (
-        suppress(subprocess.CalledProcessError),  # dbt's, on its way out: the rows name every node that failed
+        suppress(subprocess.CalledProcessError),  # dbt failed; the rows name every failed node
         dbbtrace.orchestration_run(
             run_id, data_product=DATA_PRODUCT, environment="TST", workspace_id=WORKSPACE
         ) as orchestration,
@@ -58,19 +58,19 @@ def run(source: Path, directory: Path, run_id: str | None = None) -> Outcome:
 
 
 def integrate(source: Path, database: Path) -> bool:
-    """Load every table of the source, each on its own account. Returns whether all arrived."""
+    """Load every table of the source, independently. Returns whether all arrived."""
     arrived = 0
     with dbbtrace.integration(pipeline_id=LOADING, pipeline_run_id=uuid4()), duckdb.connect(str(database)) as duck:
         duck.execute("CREATE SCHEMA IF NOT EXISTS raw")
         for table in TABLES:
-            with suppress(duckdb.Error):  # the load's row says why; the other tables are loaded all the same
+            with suppress(duckdb.Error):  # the load's row says why; continue with the other tables
                 load(duck, table, source / f"{table}.csv")
                 arrived += 1
     return arrived == len(TABLES)
 
 
 def load(duck: duckdb.DuckDBPyConnection, table: str, file: Path) -> None:
-    """Load one table in full: what stood there goes, what the file holds comes."""
+    """Load one table in full: replace it with the contents of the file."""
     with dbbtrace.table_load(table, schema="raw", source=NAME, source_type="FILE", load_type="FULL") as load:
         duck.execute(f"DROP TABLE IF EXISTS raw.{table}")
         size = bytes_used(duck)
@@ -82,7 +82,7 @@ def load(duck: duckdb.DuckDBPyConnection, table: str, file: Path) -> None:
 
 
 def transform(directory: Path) -> None:
-    """Build the data product with dbt, and record what dbt says about every node."""
+    """Build the data product with dbt, and record every node."""
     project = directory / "dbt_project"
     shutil.copytree(PROJECT, project, dirs_exist_ok=True)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("DBT_")}
@@ -103,7 +103,7 @@ def transform(directory: Path) -> None:
 
 
 def refresh(directory: Path) -> None:
-    """Refresh what the report reads: here, a Parquet file with the punctuality of every airline by month."""
+    """Refresh what the report reads: a Parquet file with the punctuality of every airline by month."""
     report = directory / "carrier_punctuality.parquet"
     with dbbtrace.consumption(pipeline_id=REFRESHING, pipeline_run_id=uuid4()):
         with dbbtrace.model_refresh(MODEL, name="Flight punctuality", workspace_id=WORKSPACE) as refresh:
@@ -113,14 +113,14 @@ def refresh(directory: Path) -> None:
 
 
 def bytes_used(duck: duckdb.DuckDBPyConnection) -> int:
-    """Bytes that the database file holds."""
+    """Size of the database's data in bytes."""
     duck.execute("CHECKPOINT")
     row = duck.execute("SELECT block_size * used_blocks FROM pragma_database_size()").fetchone()
     return int(row[0]) if row else 0
 
 
 def count(duck: duckdb.DuckDBPyConnection, relation: str, parameters: list[str] | None = None) -> int:
-    """Rows of a table, or of a file that is read as one."""
+    """Number of rows in a table, or in a file that is read as one."""
     row = duck.execute(f"SELECT count(*) FROM {relation}", parameters).fetchone()
     return int(row[0]) if row else 0
 

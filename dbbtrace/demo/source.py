@@ -18,11 +18,11 @@ TABLES = ("airlines", "airports", "planes", "weather", "flights")
 
 
 def deliver(directory: Path, *, broken: bool = False) -> Path:
-    """Put one CSV file a table into the directory, and return it.
+    """Write one CSV file per table to the directory, and return the directory.
 
     Args:
-        directory: made when it isn't there; files in it are replaced.
-        broken: deliver what goes wrong in practice: the airlines with one of them twice, and no weather at all.
+        directory: created if needed; existing files are replaced.
+        broken: simulate common faults: one airline twice, and no weather file.
     """
     directory.mkdir(parents=True, exist_ok=True)
     for table in TABLES:

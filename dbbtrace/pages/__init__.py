@@ -1,13 +1,13 @@
-"""Pages: one run, or many, as one self-contained HTML file that loads nothing.
+"""Pages: one run or many as a self-contained HTML file that loads nothing from elsewhere.
 
-    html.py       HTML that escapes by itself, and the shell of a page
+    html.py       HTML that escapes text by itself, and the frame of a page
     charts.py     small charts as SVG
     run.py        the page of one run: waterfall, critical path, failures, history
-    overview.py   the page of many: by day, by product, worst offenders
+    overview.py   the page of many runs: by day, by product, what fails most
     assets/       style and scripts
 
-Whatever comes from a run becomes text: here by ``h``, in the scripts by ``textContent``; and the page's own policy
-lets no other script run, should both fail.
+Everything that comes from a run is shown as text: ``h`` escapes it here, and the scripts use ``textContent``. The
+page's content security policy also blocks any other script.
 """
 
 from __future__ import annotations

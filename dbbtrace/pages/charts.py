@@ -1,4 +1,4 @@
-"""Small charts as SVG: runs by day, durations over time. Readable without scripts; each mark says what it is. Pure."""
+"""Small charts as SVG: runs by day, durations over time. They need no scripts, and each mark has a title. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dbbtrace.pages.html import Html, h
 __all__ = ["Dot", "days_chart", "dots_chart", "path_strip"]
 
 STATUSES = ("Succeeded", "Warned", "Skipped", "Unknown", "Failed")
-"""From the bottom of a bar to its top."""
+"""From the bottom of the bar to the top."""
 _LEFT, _BOTTOM, _TOP = 46, 20, 8
 
 
@@ -29,7 +29,7 @@ class Dot:
 
 
 def days_chart(days: Mapping[date, Mapping[str, int]], *, narrow: bool = False) -> Html:
-    """A bar for each day, one colour a status; ``narrow`` is for a phone, where the other's letters would be dust."""
+    """A bar for each day, with one colour per status. ``narrow`` is for a phone, where the text would be too small."""
     width, height = (340, 170) if narrow else (960, 180)
     first, last = min(days), max(days)
     span = (last - first).days + 1
@@ -64,7 +64,7 @@ def days_chart(days: Mapping[date, Mapping[str, int]], *, narrow: bool = False) 
 
 
 def dots_chart(dots: Sequence[Dot], usual: float | None, *, width: int = 360, height: int = 150) -> Html:
-    """A dot for each run: when it started, how long it took, how it ended; a line where the median lies."""
+    """A dot for each run: when it started, how long it took, how it ended. A line marks the median."""
     first, last = min(dot.at for dot in dots), max(dot.at for dot in dots)
     span = max((last - first).total_seconds(), 1.0)
     top, step = _ceiling(max(dot.seconds for dot in dots), whole=False)
@@ -77,7 +77,7 @@ def dots_chart(dots: Sequence[Dot], usual: float | None, *, width: int = 360, he
         x = _LEFT + 6 + (dot.at - first).total_seconds() / span * (width - _LEFT - 12)
         y, kind = _y(dot.seconds, top, height), f"fill-{dot.status}"
         title = h("title", dot.said)
-        # Shape as well as colour tells what failed.
+        # Shape as well as colour shows what failed.
         if dot.status == "Failed":
             marks.append(h("path", title, d=f"M{_n(x)} {_n(y - 5)}l5 9h-10z", class_=kind))
         else:
@@ -89,7 +89,7 @@ def dots_chart(dots: Sequence[Dot], usual: float | None, *, width: int = 360, he
 
 
 def path_strip(path: Sequence[PathStep], *, width: int = 1000, height: int = 22) -> Html:
-    """The path as one strip: each step as wide as it took, waits left open."""
+    """The path as one strip: each step as wide as its duration, with gaps for waits."""
     whole = sum(step.waited + step.seconds for step in path) or 1.0
     marks, x = [], 0.0
     for place, step in enumerate(path):
@@ -131,11 +131,11 @@ def _y(value: float, top: float, height: int) -> float:
 
 
 def _ceiling(most: float, *, whole: bool) -> tuple[float, float]:
-    """A round number above the greatest value, and the step between lines: about four of them."""
+    """A round number above the largest value, and the step between lines, for about four lines."""
     most = max(most, 1e-3)
     size = 10.0 ** floor(log10(most / 4))
     step = next(size * factor for factor in (1, 2, 2.5, 5, 10) if size * factor * 4 >= most)
-    if not whole and most > 60:  # minutes and hours have steps of their own
+    if not whole and most > 60:  # minutes and hours have their own steps
         step = next((s for s in (15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400) if s * 4 >= most), step)
     step = max(round(step), 1) if whole else step
     lines = max(int(-(-most // step)), 1)
@@ -150,7 +150,7 @@ def _short(seconds: float) -> str:
 
 
 def _days(first: date, last: date, most: int) -> list[date]:
-    """At most so many days, evenly spaced."""
+    """At most this many days, evenly spaced."""
     span = (last - first).days + 1
     every = max(-(-span // most), 1)
     return [first + timedelta(days=place) for place in range(0, span, every)]

@@ -1,4 +1,4 @@
-"""HTML that escapes by itself: whatever is not made here is text. And the shell of a self-contained page. Pure."""
+"""HTML that escapes text by itself, and the frame of a self-contained page. Pure."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ _VOID = frozenset({"br", "input", "meta", "link", "hr", "rect", "line", "circle"
 
 
 class Html(str):
-    """Markup made by ``h``; any other string is text, and is escaped where it becomes part of a page."""
+    """Markup made by ``h``. Any other string is text, and is escaped when it becomes part of a page."""
 
     __slots__ = ()
 
 
 def shown(text: object, *, lines: bool = False) -> str:
-    """The text with what can't be seen spelled out (an escape code, a mark that turns the direction); its line ends
-    stay where ``lines`` says so."""
+    """The text with invisible characters escaped, such as control codes and direction marks. ``lines`` keeps line
+    ends."""
     if not lines:
         return safe(text)
     return "\n".join(safe(line.expandtabs(4)) for line in str(text).replace("\r\n", "\n").split("\n"))
 
 
 def h(name: str, /, *children: object, **attributes: object) -> Html:
-    """An element. A trailing underscore is dropped (``class_``), others become dashes (``aria_label``); an attribute
-    that is None or False is left out, one that is True has no value."""
+    """An element. A trailing underscore is dropped (``class_``), and others become dashes (``aria_label``). Attributes
+    that are None or False are left out. One that is True has no value."""
     opened = f"<{name}"
     for key, value in attributes.items():
         if value is None or value is False:
@@ -47,7 +47,7 @@ def h(name: str, /, *children: object, **attributes: object) -> Html:
 
 
 def joined(*children: object) -> Html:
-    """The children one after the other; lists among them are laid flat, None is nothing."""
+    """The children one after another. Lists are flattened, and None is skipped."""
     return Html("".join(_markup(child) for child in children))
 
 
@@ -72,13 +72,13 @@ def asset(name: str) -> str:
 
 
 def page(title: str, body: Html, *, scripts: Iterable[str], data: Any = None) -> str:
-    """A whole page in one file: style and scripts inside, and a policy by which it can load and send nothing.
+    """A whole page in one file, with style and scripts inside, and a policy that lets it load and send nothing.
 
     Args:
-        title: of the window.
-        body: what stands in it.
+        title: the window's title.
+        body: the content.
         scripts: files of ``assets/``, run in order as one script.
-        data: what the scripts read, as JSON.
+        data: JSON for the scripts.
     """
     style = asset("page.css")
     script = "'use strict';\n(() => {\n" + "\n".join(asset(name) for name in scripts) + "\n})();\n"
@@ -108,6 +108,6 @@ def _digest(text: str) -> str:
 
 
 def _inert(data: Any) -> str:
-    """JSON in ASCII in which no markup can begin or end."""
+    """JSON in ASCII that can't contain markup."""
     text = json.dumps(data, separators=(",", ":"), allow_nan=False)
     return text.replace("&", r"\u0026").replace("<", r"\u003c").replace(">", r"\u003e")

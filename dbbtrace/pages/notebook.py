@@ -1,10 +1,10 @@
-"""Answers where one writes: a page that shows itself in a notebook, and rows of a query.
+"""Answers in a notebook: a page that shows itself, and the rows of a query.
 
     dbbtrace.report("last")                          # the page of a run, in Jupyter and in Fabric
     dbbtrace.report(since="30d").save("overview.html")
     dbbtrace.query("SELECT status, COUNT(*) AS runs FROM meta.monitoring_runs GROUP BY status")
 
-Both read the warehouse that ``configure()`` was told of, or that the settings name.
+Both read the warehouse set with ``configure()`` or in the settings.
 """
 
 from __future__ import annotations
@@ -24,26 +24,26 @@ if TYPE_CHECKING:
 __all__ = ["Report", "Rows", "query", "report"]
 
 _HEIGHT = 820
-"""Pixels that a page gets in a notebook; it scrolls in them."""
+"""Height of a page in a notebook, in pixels. It scrolls inside."""
 _SHOWN = 100
-"""Rows that a notebook shows of a query's."""
+"""How many rows of a query a notebook shows."""
 
 
 class Report:
-    """A page: shows itself in a notebook; ``html`` is the file, ``save`` writes it."""
+    """A page that shows itself in a notebook. ``html`` is its text, and ``save`` writes it to a file."""
 
     def __init__(self, page: str) -> None:
         self.html = page
         """The whole page, one self-contained file."""
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write the page; answers where."""
+        """Write the page to a file and return its path."""
         path = Path(path)
         path.write_text(self.html, encoding="utf-8", newline="\n")
         return path
 
     def show(self) -> None:
-        """Show it now, wherever in a cell: with Fabric's ``displayHTML``, or as Jupyter does."""
+        """Show it now, anywhere in a cell: with Fabric's ``displayHTML``, or in Jupyter's way."""
         display = _from_notebook("displayHTML")
         if display is not None:
             display(self.html)
@@ -54,7 +54,7 @@ class Report:
         shown(self)
 
     def _repr_html_(self) -> str:
-        """The page in a frame of its own, from which it can't reach the notebook."""
+        """The page in its own frame, from which it can't reach the notebook."""
         return (
             f'<iframe srcdoc="{html.escape(self.html)}" title="dbbtrace report" width="100%" height="{_HEIGHT}"'
             ' sandbox="allow-scripts allow-popups allow-popups-to-escape-sandbox allow-modals allow-downloads"'
@@ -79,14 +79,14 @@ def report(
     """The page of a run, or the overview of many.
 
     Args:
-        run: a run id, a trace id, the start of either, or ``last``; None: the overview.
-        since: for the overview: only runs that started then or later; a datetime, ISO text, or how long ago (``30d``).
+        run: a run id, a trace id, the first characters of either, or ``last``; None: the overview.
+        since: for the overview: only runs that started since then; a datetime, ISO text, or how long ago (``30d``).
         data_product, environment: for the overview: only runs of this product, in this environment.
-        warehouse: where to look; default the one that is configured.
-        jaeger_url: Jaeger's pages, to link to; default DBBTRACE_JAEGER_URL.
+        warehouse: where to look; default: the configured one.
+        jaeger_url: Jaeger's address, for links; default: DBBTRACE_JAEGER_URL.
 
     Raises:
-        UsageError: there is no such run, or several that fit.
+        UsageError: the run does not exist, or several match.
     """
     from dbbtrace.answers.find import find_run
     from dbbtrace.pages import overview_page, run_page
@@ -102,7 +102,7 @@ def report(
 
 
 class Rows(list[dict[str, Any]]):
-    """Rows of a query, each a dictionary; a notebook shows them as a table."""
+    """The rows of a query, each a dictionary. A notebook shows them as a table."""
 
     def __init__(self, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         super().__init__(dict(zip(columns, row, strict=True)) for row in rows)
@@ -119,17 +119,16 @@ class Rows(list[dict[str, Any]]):
 
 
 def query(sql: str, parameters: Sequence[Any] = (), *, into: str | None = None, warehouse: str | None = None) -> Any:
-    """What a SELECT answers: a data frame where pandas or polars is there, else ``Rows``.
+    """The rows of a SELECT: a data frame if pandas or polars is installed, otherwise ``Rows``.
 
     Args:
-        sql: one statement in the warehouse's own SQL, values as ``?``.
+        sql: one statement in the warehouse's SQL dialect, with ``?`` for values.
         parameters: the values.
-        into: ``pandas``, ``polars`` or ``rows``, for code that must get the same everywhere; None: the first of them
-            that is installed.
-        warehouse: where to ask; default the one that is configured.
+        into: ``pandas``, ``polars`` or ``rows``, to get the same type everywhere; None: the first that is installed.
+        warehouse: which one to query; default: the configured one.
 
     Raises:
-        UsageError: ``into`` is none of these, or two columns have one name and no frame could hold both.
+        UsageError: ``into`` is something else, or two columns have the same name, which a data frame can't hold.
         ConfigurationError: the library that ``into`` names is not installed.
     """
     from dbbtrace.warehouse import open_warehouse
@@ -139,14 +138,14 @@ def query(sql: str, parameters: Sequence[Any] = (), *, into: str | None = None, 
         result = opened.query(sql, parameters)
     twice = sorted({name for name in result.columns if result.columns.count(name) > 1})
     if twice:
-        raise UsageError(f"two columns are named {', '.join(twice)}: give each a name of its own with AS")
+        raise UsageError(f"several columns are named {', '.join(twice)}: give each its own name with AS")
     return make(result.columns, result.rows)
 
 
 def _maker(into: str | None) -> Callable[[Sequence[str], list[tuple[Any, ...]]], Any]:
     makers: dict[str, Callable[[], Any]] = {"pandas": _pandas, "polars": _polars, "rows": lambda: Rows}
     if into is not None and into not in makers:
-        raise UsageError(f"{into!r} is no kind of frame: write pandas, polars or rows")
+        raise UsageError(f"{into!r} is not a kind of frame: write pandas, polars or rows")
     for name in [into] if into else makers:
         made: Callable[[Sequence[str], list[tuple[Any, ...]]], Any] | None = makers[name]()
         if made is not None:
@@ -164,7 +163,7 @@ def _pandas() -> Any:
         made = pandas.DataFrame.from_records(rows, columns=list(columns))
         for place, name in enumerate(columns):
             values = [row[place] for row in rows]
-            if _whole_with_gaps(values):  # pandas would make floats of them, which hold no more than 15 digits
+            if _whole_with_gaps(values):  # pandas would turn them into floats, which hold only 15 digits
                 made[name] = pandas.array(values, dtype="Int64")
         return made
 
@@ -172,7 +171,7 @@ def _pandas() -> Any:
 
 
 def _whole_with_gaps(values: Sequence[Any]) -> bool:
-    """Whether these are whole numbers of 64 bits and None, both of them."""
+    """Whether these are 64-bit integers and None, with at least one of each."""
     return {type(value) for value in values} == {int, type(None)} and all(
         value is None or -(2**63) <= value < 2**63 for value in values
     )
@@ -204,7 +203,7 @@ def _moment(value: datetime | str | None) -> datetime | None:
 
 
 def _from_notebook(name: str) -> Any:
-    """A function that the notebook puts among its own names."""
+    """A function that the notebook defines as a global name."""
     try:
         from IPython import get_ipython
     except ImportError:

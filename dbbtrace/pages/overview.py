@@ -1,4 +1,4 @@
-"""The page of many runs: by day, by product, how long they take, what is worst, what is missing."""
+"""The page of many runs: by day, by product, durations, what fails most, what is missing."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ def overview_page(
     Args:
         warehouse: where to look.
         since, data_product, environment: see ``answers.run_keys``.
-        jaeger_url: Jaeger's pages; None: no links.
+        jaeger_url: Jaeger's address; None: no links.
 
     Raises:
-        UsageError: ``jaeger_url`` is none.
+        UsageError: ``jaeger_url`` is invalid.
     """
     found = read_overview(warehouse, since=since, data_product=data_product, environment=environment)
     return render_overview(found, jaeger_url=jaeger_url)
@@ -53,7 +53,7 @@ def render_overview(overview: Overview, *, jaeger_url: str | None = None) -> str
     """The page. Pure.
 
     Raises:
-        UsageError: ``jaeger_url`` is none.
+        UsageError: ``jaeger_url`` is invalid.
     """
     base, record = jaeger_base(jaeger_url), overview.record
     body = joined(
@@ -117,7 +117,7 @@ def _by_day(runs: Iterable[Run]) -> Html | None:
             ("Unknown", "running or unknown"),
         )
     ]
-    charts = (days_chart(days), days_chart(days, narrow=True))  # the style shows one of them
+    charts = (days_chart(days), days_chart(days, narrow=True))  # the style shows only one of them
     return h("section", h("h2", "Runs by day"), charts, h("ul", legend, class_="legend"), id="days")
 
 
@@ -173,8 +173,8 @@ def _durations(runs: Iterable[Run]) -> Html | None:
     largest = sorted(groups.items(), key=lambda item: (-len(item[1]), item[0]))
     charts = [_product_chart(*whose, group) for whose, group in largest[:_CHARTS]]
     left_out = len(largest) - _CHARTS
-    verb = "has fewer runs and is" if left_out == 1 else "have fewer runs and are"
-    more = h("p", f"{left_out} more {verb} not drawn.", class_="muted") if left_out > 0 else None
+    others = counted(left_out, "more product has fewer runs and is", "more products have fewer runs and are")
+    more = h("p", f"{others} not drawn.", class_="muted") if left_out > 0 else None
     return h("section", h("h2", "Durations over time"), h("div", charts, class_="charts"), more, id="durations")
 
 
@@ -209,7 +209,7 @@ def _offending(offenders: Sequence[Offender]) -> Html | None:
         )
         for one in offenders
     ]
-    head = ("Operation", "Data product", "Environment", "#Failed", "Last failure (UTC)", "What it said")
+    head = ("Operation", "Data product", "Environment", "#Failed", "Last failure (UTC)", "Last message")
     return h("section", h("h2", "What fails most"), _table("What fails most", head, rows), id="offenders")
 
 
@@ -245,7 +245,7 @@ def _growing(grown: Sequence[Timing]) -> Html | None:
         "#Change",
         "#Runs before",
     )
-    return h("section", h("h2", "What takes longer than it did"), _table("What takes longer", head, rows), id="grown")
+    return h("section", h("h2", "What got slower"), _table("What got slower", head, rows), id="grown")
 
 
 def _runs(record: Audit, base: str | None) -> Html:
@@ -294,7 +294,7 @@ def _num(text: str) -> Html:
 
 
 def _table(label: str, head: Sequence[str], rows: Sequence[Html], *, tall: bool = False, **attributes: object) -> Html:
-    """A table that scrolls sideways where it is too wide; columns whose title begins with # hold numbers."""
+    """A table that scrolls sideways if it is too wide. Columns whose title begins with # hold numbers."""
     titles = [
         h("th", title.removeprefix("#"), scope="col", class_="num" if title.startswith("#") else None) for title in head
     ]

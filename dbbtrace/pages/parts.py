@@ -1,4 +1,4 @@
-"""What both pages are put together from. Pure."""
+"""The parts that both pages use. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dbbtrace.version import __version__
 __all__ = ["SIGNS", "badge", "footer", "jaeger_base", "place_line", "tile", "tiles"]
 
 SIGNS = {"Succeeded": "✓", "Failed": "✗", "Warned": "!", "Skipped": "○", "Running": "…"}
-"""Beside the word, which is what tells: colour and sign only repeat it."""
+"""Shown next to the word. Colour and sign only repeat it."""
 
 
 def badge(status: str) -> Html:
@@ -22,17 +22,17 @@ def badge(status: str) -> Html:
 
 
 def tiles(*children: Html) -> Html:
-    """The figures that come first."""
+    """The figures at the top."""
     return h("dl", children, class_="tiles")
 
 
 def tile(name: str, value: str, *notes: str | None) -> Html:
-    """One figure, and what there is to add to it."""
+    """One figure, with a note."""
     return h("div", h("dt", name), h("dd", value, [h("small", note) for note in notes if note]))
 
 
 def place_line(*pairs: tuple[str, object]) -> Html:
-    """Short facts in a row; a pair without value is left out."""
+    """Short facts in a row. A pair without a value is left out."""
     items = [
         h("span", h("span", f"{name} ", class_="muted") if name else None, value) for name, value in pairs if value
     ]
@@ -40,16 +40,16 @@ def place_line(*pairs: tuple[str, object]) -> Html:
 
 
 def footer() -> Html:
-    """Who made the page, and when."""
+    """Which version made the page, and when."""
     now = datetime.now(timezone.utc)
     return h("footer", f"Made by dbbtrace {__version__} on {now:%Y-%m-%d %H:%M} UTC. All times are UTC.")
 
 
 def jaeger_base(url: str | None) -> str | None:
-    """Jaeger's address as links begin; None where there is none.
+    """Jaeger's address, to start links with; None without one.
 
     Raises:
-        UsageError: it is no http address.
+        UsageError: it is not an http address.
     """
     if not url:
         return None
@@ -58,5 +58,5 @@ def jaeger_base(url: str | None) -> str | None:
     except ValueError:
         scheme = ""
     if scheme not in ("http", "https"):
-        raise UsageError(f"{url!r} is no address of Jaeger's: write http://localhost:16686")
+        raise UsageError(f"{url!r} is not an address of Jaeger: write e.g. http://localhost:16686")
     return url.rstrip("/")

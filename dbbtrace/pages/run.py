@@ -1,4 +1,4 @@
-"""The page of one run: what it was, what failed, its critical path, and the waterfall of all its operations."""
+"""The page of one run: its facts, failures, critical path, and a waterfall of all operations."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _STEPS_SHOWN = 12
 
 @dataclass(frozen=True)
 class RunReport:
-    """All that the page tells of a run."""
+    """Everything that the page shows about a run."""
 
     run: Run
     operations: list[Operation]
@@ -47,23 +47,23 @@ def run_page(warehouse: Warehouse, run: str, *, jaeger_url: str | None = None) -
     Args:
         warehouse: where to look.
         run: the run's id.
-        jaeger_url: Jaeger's pages; None: no links.
+        jaeger_url: Jaeger's address; None: no links.
 
     Raises:
-        UsageError: there is no such run, or ``jaeger_url`` is none.
+        UsageError: the run does not exist, or ``jaeger_url`` is invalid.
     """
     return render_run(read_run(warehouse, run), jaeger_url=jaeger_url)
 
 
 def read_run(warehouse: Warehouse, run: str) -> RunReport:
-    """Ask the warehouse for it.
+    """Query the warehouse for the report.
 
     Raises:
-        UsageError: there is no such run.
+        UsageError: the run does not exist.
     """
     found = run_rows(warehouse, [run])
     if not found:
-        raise UsageError(f"no run {run!r} in {warehouse.name}: `dbbtrace runs` lists those that are there")
+        raise UsageError(f"no run {run!r} in {warehouse.name}; `dbbtrace runs` lists the runs")
     all_of_it = operations(warehouse, [run])
     return RunReport(
         found[0],
@@ -79,7 +79,7 @@ def render_run(report: RunReport, *, jaeger_url: str | None = None) -> str:
     """The page. Pure.
 
     Raises:
-        UsageError: ``jaeger_url`` is none.
+        UsageError: ``jaeger_url`` is invalid.
     """
     run, base = report.run, jaeger_base(jaeger_url)
     trace = f"{trace_id_of(run.run_id):032x}"
@@ -130,12 +130,12 @@ def _bad(count: int, word: str) -> str | None:
 
 
 def _notices(report: RunReport) -> Html | None:
-    """What is missing from the record; failures without a reason are told where the failures are."""
+    """What is missing from the record. Failures without a reason are shown with the failures."""
     told = [gap for gap in report.gaps if gap.gap != "failed without a reason"]
     if not told:
         return None
     items = [h("li", gap.gap, *((": ", h("b", gap.operation)) if gap.operation else ())) for gap in told[:20]]
-    more = [h("li", f"and {len(told) - 20} more: dbbtrace audit lists them")] if len(told) > 20 else []
+    more = [h("li", f"and {len(told) - 20} more; dbbtrace audit lists them")] if len(told) > 20 else []
     return h("section", h("h2", "Missing from the record"), h("ul", items, more), class_="notice", id="gaps")
 
 
@@ -160,7 +160,7 @@ def _failure(failure: Failure, open_: bool) -> Html:
     operation = failure.operation
     names = [node.label for node in failure.held_up[:_HELD_UP_SHOWN]]
     more = len(failure.held_up) - len(names)
-    dbt_says = operation.kind == "dbt_node"  # its error types only repeat the status
+    dbt_says = operation.kind == "dbt_node"  # dbt's error types only repeat the status
     held_up = h(
         "p",
         h("b", f"Held up {len(failure.held_up)}: "),
@@ -201,16 +201,19 @@ def _path(report: RunReport) -> Html | None:
     most = max((step.seconds for step in longest), default=0.0) or 1.0
     rest = len(report.path) - len(shown_steps)
     took = worked - sum(step.seconds for step in shown_steps)
-    more = h("p", f"The other {rest:,} took {duration_of(took)} together.", class_="muted") if rest else None
+    others = (
+        f"The other {rest:,} took {duration_of(took)} together." if rest > 1 else f"The other took {duration_of(took)}."
+    )
+    more = h("p", others, class_="muted") if rest else None
     return h(
         "section",
         h("h2", "Critical path"),
         h(
             "p",
-            f"To end sooner, shorten these: {len(report.path):,} operations one after the other, that took "
+            f"To end sooner, shorten these {len(report.path):,} operations. They ran one after another and took "
             f"{duration_of(worked)}, with {duration_of(waited)} of waiting between them."
             if len(report.path) > 1
-            else f"To end sooner, shorten this one, that took {duration_of(worked)}.",
+            else f"To end sooner, shorten this one. It took {duration_of(worked)}.",
             " The longest, in order:" if rest else None,
         ),
         path_strip(report.path),
@@ -221,7 +224,7 @@ def _path(report: RunReport) -> Html | None:
 
 
 def _step(step: PathStep, most: float) -> Html:
-    notes = ["selects from the one before"] if step.needed else []
+    notes = ["selects from the previous one"] if step.needed else []
     if step.waited >= 0.05:
         notes.append(f"waited {duration_of(step.waited)}")
     took = duration_of(step.seconds)
@@ -238,24 +241,24 @@ def _step(step: PathStep, most: float) -> Html:
 
 
 def _waterfall(report: RunReport) -> Html:
-    """Its frame; ``run.js`` fills it. Without scripts what is above still tells the most."""
+    """The frame of the waterfall, which ``run.js`` fills. Without scripts, the most important facts are above it."""
     again = sum(operation.superseded for operation in report.operations)
     counts = f"{len(report.operations) - again:,}" + (f", and {again:,} done again later" if again else "")
     return h(
         "section",
         h("h2", f"All operations ({counts})"),
-        h("noscript", h("p", "The list of all operations needs scripts, which are off here.", class_="notice")),
+        h("noscript", h("p", "The list of all operations needs scripts, which are turned off here.", class_="notice")),
         h("div", class_="tools", id="tools", hidden=True),
         h("div", id="minimap", hidden=True),
         h("p", id="count", role="status", aria_live="polite"),
         h("div", id="operations", tabindex="-1"),
-        h("aside", id="detail", hidden=True, aria_label="The chosen operation"),
+        h("aside", id="detail", hidden=True, aria_label="The selected operation"),
         id="waterfall",
     )
 
 
 def _data(report: RunReport, trace_link: str | None) -> dict[str, Any]:
-    """What the scripts draw, column by column; times are seconds since the run began."""
+    """The data for the scripts, column by column. Times are seconds since the start of the run."""
     run, found = report.run, report.operations
     begin = min((o.started_at for o in found if o.started_at), default=None)
     on_path = {id(step.operation): step for step in report.path}
@@ -275,7 +278,7 @@ def _data(report: RunReport, trace_link: str | None) -> dict[str, Any]:
         "start": begin.timestamp() if begin else None,
         "trace": trace_link,
         "workloads": ["integration", "transformation", "consumption", "reconciliation"],
-        "name": text(o.label or "(no name)" for o in found),  # the scripts sort and search by it
+        "name": text(o.label or "(no name)" for o in found),  # for sorting and searching in the scripts
         "id": text(o.operation_id for o in found),
         "workload": pooled(lambda o: o.workload),
         "kind": pooled(lambda o: o.resource_type or o.kind.replace("_", " ")),
@@ -308,7 +311,7 @@ def _data(report: RunReport, trace_link: str | None) -> dict[str, Any]:
 
 
 class _Pool:
-    """Texts that come again and again, each once; 0 is none."""
+    """Repeated texts, each stored once. 0 means no text."""
 
     def __init__(self) -> None:
         self.strings: list[str | None] = [None]

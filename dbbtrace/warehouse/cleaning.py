@@ -1,8 +1,8 @@
-"""Make any value storable in its column: cleaned where it can be, None where it can't, never an exception.
+"""Makes any value storable in its column: cleaned if possible, otherwise None, never an exception.
 
-A poisoned value (a lone surrogate, a NUL, NaN, an integer beyond bigint) costs itself only, never its row or batch.
-Attributes come from any language, so types are taken loosely: a count may be text or a double, a point in time text
-or nanoseconds. Pure.
+An invalid value (a lone surrogate, a NUL, NaN, an integer beyond bigint) costs only itself, never its row or batch.
+Attributes come from any language, so types are flexible: a count may be text or a double, and a point in time may be
+text or nanoseconds. Pure.
 
 First come the rules, for one value. Below them whole columns are cleaned, which costs a third of cleaning values one
 by one: a value that needs nothing done to it, as nearly all do, is told by a test inside the loop, and a text that is
@@ -37,13 +37,13 @@ __all__ = [
 ]
 
 _BIGINT: Final = 1 << 63
-"""The first whole number that no bigint holds."""
+"""The smallest whole number that is too large for a bigint."""
 _DECIMAL_LIMIT = 1e16  # decimal(18,2); below it Python writes floats without an exponent, which T-SQL can't cast
 _FIRST: Final = -62_135_596_800 * NANOS
 _LAST: Final = 253_402_300_800 * NANOS
 """The years 1 to 9999, in nanoseconds since the Unix epoch."""
 _NANOS_FROM: Final = 10**17
-"""A number from here on is nanoseconds."""
+"""A number of at least this size is nanoseconds."""
 _ELLIPSIS = "…"
 _MOST_REMEMBERED = 1024
 _LONGEST_REMEMBERED = 255
@@ -64,12 +64,12 @@ def cleaner(column: Column) -> Cleaner:
 
 
 def text(value: Any) -> str | None:
-    """Any value as text that every database takes: no lone surrogate, no NUL; both show as U+FFFD."""
+    """Any value as text that every database accepts. Lone surrogates and NUL become U+FFFD."""
     if value is None:
         return None
     try:
         value = value if isinstance(value, str) else str(value)
-    except Exception:  # somebody's __str__
+    except Exception:  # __str__ of any type may fail
         return None
     if value.isascii():
         return value.replace("\0", "\ufffd") if "\0" in value else str(value)
@@ -78,7 +78,7 @@ def text(value: Any) -> str | None:
 
 
 def cut(value: str, size: int) -> str:
-    """The text in at most ``size`` UTF-8 bytes, cut on a character boundary and, when cut, ending in ``…``."""
+    """The text in at most ``size`` UTF-8 bytes. Longer text is cut at a character boundary and ends in ``…``."""
     if len(value) * 4 <= size or (len(value) <= size and value.isascii()):
         return value
     encoded = value.encode("utf-8")
@@ -97,7 +97,7 @@ def _text_cleaner(column: Column) -> Cleaner:
         cleaned = text(value)
         return None if cleaned is None else cut(cleaned, size)
 
-    if column.form is Form.GUID:  # an empty id is no id
+    if column.form is Form.GUID:  # an empty id means no id
         return lambda value: clean(normalise_guid(text(value) or "")) or None
     if column.form is Form.UPPER:
         return lambda value: clean((text(value) or "").strip().upper()) or None
@@ -107,7 +107,7 @@ def _text_cleaner(column: Column) -> Cleaner:
 
 
 def _as_list(value: Any, size: int) -> str | None:
-    """A JSON array of strings in at most ``size`` bytes; what does not fit is replaced by one last ``"…"``."""
+    """A JSON array of strings in at most ``size`` bytes. Strings that do not fit are replaced by one last ``"…"``."""
     if value is None:
         return None
     if isinstance(value, str) or not hasattr(value, "__iter__"):
@@ -135,7 +135,7 @@ def count(value: Any) -> int | None:
         if value is None:
             return None
         try:
-            value = int(value)  # exact for long texts, which a float is not
+            value = int(value)  # exact for long numbers, unlike a float
         except Exception:
             as_float = number(value)
             if as_float is None:
@@ -145,7 +145,7 @@ def count(value: Any) -> int | None:
 
 
 def number(value: Any) -> float | None:
-    """A finite float, from anything that reads as one; otherwise None."""
+    """A finite float, from anything that can be read as one; otherwise None."""
     if value is None:
         return None
     try:
