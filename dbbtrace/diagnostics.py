@@ -1,6 +1,7 @@
 """What dbbtrace says about itself: log lines on stderr's side, never stdout, never an exception into the job.
 
-One logger, one guard. Its own faults become one log line each; with ``strict`` (tests) they are raised.
+One logger, one guard. Its own faults become one log line each; with ``strict`` (tests) they are raised. No log line
+holds a secret: each is masked before the host's handlers see it.
 """
 
 from __future__ import annotations
@@ -12,20 +13,30 @@ from contextlib import suppress
 from types import FrameType
 
 from dbbtrace.errors import UsageError
+from dbbtrace.model.masking import masked
 
 __all__ = ["caller", "complain", "guard", "is_strict", "log", "set_strict", "warn_once"]
 
 
 def _harmless(logger: logging.Logger) -> logging.Logger:
-    """The logger, whose handlers, which are the host's, can't raise into the job."""
+    """The logger. Its handlers, which are the host's, are shown no secrets and can't raise into the job."""
     call = logger.callHandlers
 
     def call_handlers(record: logging.LogRecord) -> None:
         with suppress(Exception):
+            _mask(record)
             call(record)
 
     logger.callHandlers = call_handlers  # type: ignore[method-assign]
     return logger
+
+
+def _mask(record: logging.LogRecord) -> None:
+    """Mask the line, and the traceback below it if it has one."""
+    record.msg, record.args = masked(record.getMessage()), ()
+    if record.exc_info:
+        record.exc_text = masked(logging.Formatter().formatException(record.exc_info))
+        record.exc_info = None
 
 
 log = _harmless(logging.getLogger("dbbtrace"))

@@ -13,6 +13,8 @@ Inside a job none of these is raised: there they become one log line (see ``diag
 
 from __future__ import annotations
 
+from dbbtrace.model.masking import masked
+
 __all__ = [
     "ConfigurationError",
     "DbbtraceError",
@@ -24,7 +26,10 @@ __all__ = [
 
 
 class DbbtraceError(Exception):
-    """Base of all errors that dbbtrace raises on purpose."""
+    """Base of all errors that dbbtrace raises on purpose. Secrets in its message are masked."""
+
+    def __init__(self, *arguments: object) -> None:
+        super().__init__(*(masked(each) if isinstance(each, str) else each for each in arguments))
 
 
 class UsageError(DbbtraceError, ValueError):

@@ -34,6 +34,7 @@ from dbbtrace.cli.common import warehouse_option
 from dbbtrace.cli.text import one_line
 from dbbtrace.diagnostics import is_strict
 from dbbtrace.errors import ConfigurationError, DbbtraceError, UsageError
+from dbbtrace.model.masking import masked
 
 __all__ = ["dbbtrace", "main"]
 
@@ -63,7 +64,7 @@ class _OneLineFaults(click.Group):
             if is_strict() and not isinstance(error, (click.ClickException, click.Abort, DbbtraceError)):
                 raise
             message, outcome = _explained(error)
-            click.echo(one_line(f"dbbtrace: {message}"), err=True)
+            click.echo(one_line(masked(f"dbbtrace: {message}")), err=True)
         sys.exit(outcome if isinstance(outcome, int) else 0)
 
 

@@ -17,6 +17,7 @@ from dbbtrace.diagnostics import guard
 from dbbtrace.job.scope import Scope, parent_of
 from dbbtrace.model import attributes as key
 from dbbtrace.model.identity import new_span_id, span_id_of
+from dbbtrace.model.masking import masked_attributes, masked_input
 from dbbtrace.tracing import runtime
 from dbbtrace.version import __version__
 
@@ -94,10 +95,10 @@ def finished(
         context=SpanContext(scope.trace_id, span_id, False, _SAMPLED),
         parent=parent,
         resource=runtime.current().provider.resource,
-        attributes=attributes,
+        attributes=masked_attributes(attributes),
         links=(*scope.links, *links) if links else scope.links,
         kind=SpanKind.INTERNAL,
-        status=Status(StatusCode.ERROR, error[1]) if error is not None else _UNSET,
+        status=Status(StatusCode.ERROR, masked_input(error[1])) if error is not None else _UNSET,
         start_time=start,
         end_time=max(start + 1, end),
         instrumentation_scope=_SCOPE,

@@ -13,7 +13,7 @@ from dbbtrace.diagnostics import complain
 from dbbtrace.job.attempts import Attempt, Attempts
 from dbbtrace.job.handle import Handle
 from dbbtrace.job.scope import WORKLOAD, Scope
-from dbbtrace.job.values import Count, Guid, Moment, Number, Text, Value, checked, guid, message_of, shown, text
+from dbbtrace.job.values import Count, Guid, Message, Moment, Number, Text, Value, checked, guid, message_of, shown, text
 from dbbtrace.model import attributes as key
 from dbbtrace.model import identity
 from dbbtrace.model.statuses import FAILED, LOADS, NODE_FAILURES, REFRESHES, SKIPPED, SUCCEEDED, is_running, meaning
@@ -205,11 +205,11 @@ class DbtNode(Operation):
     workload = "transformation"
 
     status = Text(key.STATUS, "dbt's own word: success, error, skipped, pass, fail, warn, ...; set at the end if not.")
-    message = Text(key.DBT_MESSAGE, "dbt's message.")
+    message = Message(key.DBT_MESSAGE, "dbt's message.")
     rows_affected = Count(key.DBT_ROWS_AFFECTED, "Rows affected; count.")
     failures = Count(key.DBT_FAILURES, "Failures that a test counted; count.")
     relation_name = Text(key.DBT_RELATION_NAME, "Relation that the node builds.")
-    adapter_message = Text(key.DBT_ADAPTER_MESSAGE, "Message of the adapter's response.")
+    adapter_message = Message(key.DBT_ADAPTER_MESSAGE, "Message of the adapter's response.")
     thread_id = Text(key.DBT_THREAD_ID, "Worker thread.")
 
     def _attributes(self, scope: Scope) -> dict[str, Any]:

@@ -16,11 +16,13 @@ from uuid import UUID
 
 from dbbtrace.diagnostics import complain
 from dbbtrace.model.identity import normalise_guid
+from dbbtrace.model.masking import masked_input
 from dbbtrace.model.times import iso_utc, to_unix_nanos
 
 __all__ = [
     "Count",
     "Guid",
+    "Message",
     "Moment",
     "Number",
     "Text",
@@ -32,6 +34,7 @@ __all__ = [
     "error_type_of",
     "guid",
     "is_empty",
+    "message",
     "message_of",
     "moment",
     "number",
@@ -116,6 +119,15 @@ def text(value: object) -> str:
             raise ValueError("is not text")
         return str(value)
     raise ValueError("is not text")
+
+
+def message(value: object) -> str:
+    """Text with its secrets masked.
+
+    Raises:
+        ValueError: it is no text.
+    """
+    return masked_input(text(value))
 
 
 def guid(value: object) -> str:
@@ -270,6 +282,12 @@ class Text(Value[str]):
     """Text: ``source``."""
 
     convert = staticmethod(text)
+
+
+class Message(Value[str]):
+    """Text of others, which may hold a secret: ``message``."""
+
+    convert = staticmethod(message)
 
 
 class Guid(Value[str]):

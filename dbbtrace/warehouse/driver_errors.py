@@ -11,7 +11,7 @@ import re
 from typing import Final
 
 from dbbtrace.errors import ConfigurationError, DbbtraceError, RefusedError, TransientError
-from dbbtrace.settings import masked
+from dbbtrace.model.masking import masked
 
 __all__ = ["RETRIABLE_ERRORS", "RETRIABLE_STATES", "of_odbc", "of_sqlite"]
 

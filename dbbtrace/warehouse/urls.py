@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 from dbbtrace.errors import UsageError
 from dbbtrace.model.destinations import warehouse_name
-from dbbtrace.settings import masked
+from dbbtrace.model.masking import masked_address
 
 __all__ = ["OdbcAddress", "SqliteAddress", "address_of"]
 
@@ -74,7 +74,7 @@ def address_of(url: str) -> SqliteAddress | OdbcAddress:
         return _odbc(url)
     if url.lower() == "none":
         raise UsageError(f"the warehouse is set to none, so there is nothing to open; {_FORMS}")
-    raise UsageError(f"{masked(url)!r} names no warehouse: {_FORMS}")
+    raise UsageError(f"{masked_address(url)!r} names no warehouse: {_FORMS}")
 
 
 # -- SQLite -------------------------------------------------------------------------------------------------
@@ -133,16 +133,16 @@ def _mssql(url: str) -> OdbcAddress:
     parts = urlsplit(url)
     database = unquote(parts.path.strip("/"))
     if not parts.hostname or not database or "/" in database:
-        raise UsageError(f"{masked(url)!r}: write mssql://server/database")
+        raise UsageError(f"{masked_address(url)!r}: write mssql://server/database")
     if parts.username or parts.password or parts.query:
         raise UsageError(
-            f"{masked(url)!r}: mssql:// logs in with an access token; for anything else write an ODBC connection"
+            f"{masked_address(url)!r}: mssql:// logs in with an access token; for anything else write an ODBC connection"
             " string (Server=...;Database=...;UID=...;PWD=...)"
         )
     try:
         port = parts.port
     except ValueError:
-        raise UsageError(f"{masked(url)!r}: the port is not a number") from None
+        raise UsageError(f"{masked_address(url)!r}: the port is not a number") from None
     server = f"{parts.hostname},{port}" if port else parts.hostname
     return _odbc(f"Server={_braced(server)};Database={_braced(database)}")
 
@@ -154,9 +154,9 @@ def _odbc(text: str) -> OdbcAddress:
     database = keys.get("database") or ""
     own_driver = any(name in keys for name in ("driver", "dsn", "filedsn"))
     if not server and not own_driver:
-        raise UsageError(f"{masked(text)!r} names no server: {_FORMS}")
+        raise UsageError(f"{masked_address(text)!r} names no server: {_FORMS}")
     if not database:
-        raise UsageError(f"{masked(text)!r} names no database: add Database=...")
+        raise UsageError(f"{masked_address(text)!r} names no database: add Database=...")
     if not own_driver:
         pairs.insert(0, ("Driver", f"{{{_DEFAULT_DRIVER}}}"))
     for name, value in (("Encrypt", "yes"), ("APP", "dbbtrace")):
@@ -177,7 +177,7 @@ def _pairs(text: str) -> list[tuple[str, str]]:
     while at < len(text):
         match = _PAIR.match(text, at)
         if match is None:
-            raise UsageError(f"{masked(text)!r} is no ODBC connection string: write Name=value;Name=value")
+            raise UsageError(f"{masked_address(text)!r} is no ODBC connection string: write Name=value;Name=value")
         pairs.append((match[1], match[2].strip()))
         at = match.end()
     return pairs

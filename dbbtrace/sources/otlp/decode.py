@@ -16,6 +16,8 @@ from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
 
+from dbbtrace.model.masking import masked_attributes, masked_input
+
 __all__ = ["Decoded", "finished_span", "is_other_signal", "link_to", "spans_of_json"]
 
 Decoded = tuple[list[ReadableSpan], list[str]]
@@ -116,11 +118,11 @@ def finished_span(
         context=SpanContext(trace_id, span_id, False, _SAMPLED, trace_state),
         parent=parent,
         resource=resource,
-        attributes=attributes,
+        attributes=masked_attributes(attributes),
         events=events,
         links=links,
         kind=_KINDS.get(kind, SpanKind.INTERNAL),
-        status=Status(code, message or None) if code is StatusCode.ERROR else Status(code),
+        status=Status(code, masked_input(message) or None) if code is StatusCode.ERROR else Status(code),
         start_time=start,
         end_time=end,
         instrumentation_scope=scope,
@@ -144,7 +146,7 @@ def _span(fields: Mapping[str, Any], resource: Resource, scope: InstrumentationS
         end=_number(fields, "endTimeUnixNano"),
         attributes=_attributes(fields),
         events=[
-            Event(str(event.get("name") or ""), _attributes(event), _number(event, "timeUnixNano"))
+            Event(str(event.get("name") or ""), masked_attributes(_attributes(event)), _number(event, "timeUnixNano"))
             for event in _list(fields, "events")
         ],
         links=[

@@ -17,7 +17,7 @@ from typing import Any
 import orjson
 
 from dbbtrace.errors import ConfigurationError, DbbtraceError, RefusedError, TransientError
-from dbbtrace.settings import masked
+from dbbtrace.model.masking import masked
 
 __all__ = [
     "MAX_ANSWER_BYTES",

@@ -132,7 +132,7 @@ def _span(message: Any, context: SpanContext, attributes: dict[str, Any]) -> Rea
         message.name,
         context,
         resource=_NO_RESOURCE,
-        attributes=attributes,
+        attributes=masked_attributes(attributes),
         status=_status(message.status) if message.HasField("status") else _UNSET,
         start_time=message.start_time_unix_nano,
         end_time=message.end_time_unix_nano,
@@ -141,7 +141,7 @@ def _span(message: Any, context: SpanContext, attributes: dict[str, Any]) -> Rea
 
 def _status(status: Any) -> Status:
     if status.code == StatusCode.ERROR.value:
-        return Status(StatusCode.ERROR, status.message or None)
+        return Status(StatusCode.ERROR, masked_input(status.message) or None)
     return _OK if status.code == StatusCode.OK.value else _UNSET
 
 
