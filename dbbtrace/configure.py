@@ -21,7 +21,8 @@ from dbbtrace.diagnostics import is_strict, log, set_strict
 from dbbtrace.errors import ConfigurationError, UsageError
 from dbbtrace.model import attributes as key
 from dbbtrace.model.destinations import UNRESOLVED, exporter_name, otlp_name, warehouse_name
-from dbbtrace.settings import Settings, masked, read
+from dbbtrace.model.masking import masked, set_masking
+from dbbtrace.settings import DEFAULT_WAREHOUSE, NO_DIRECTORY, Settings, read
 from dbbtrace.tracing import runtime
 from dbbtrace.tracing.provider import Provider
 from dbbtrace.tracing.runtime import Runtime
@@ -80,7 +81,7 @@ def configure(
     ones end where they began.
 
     Raises:
-        UsageError: a setting makes no sense, only when strict; otherwise it is ignored, with a log line.
+        UsageError: a setting makes no sense, only when strict; otherwise it is ignored, and a log line says so.
     """
     arguments = {
         **settings,
@@ -102,6 +103,7 @@ def configure(
         elif _road(before.settings, before.access_token, before.exporters) == _road(resolved, access_token, exporters):
             if before.settings.rows_timeout != resolved.rows_timeout:
                 before.delivery.exit_timeout = resolved.rows_timeout
+            set_masking(resolved.mask_secrets)
             runtime.install(replace(before, settings=resolved, arguments=arguments))
         else:
             runtime.install(_assemble(resolved, arguments, access_token, exporters))
@@ -132,6 +134,9 @@ def _read(arguments: dict[str, Any]) -> Settings:
         if is_strict():
             raise UsageError(fault)
         log.error("this dbbtrace setting makes no sense and is ignored: %s", fault)
+    fault_of_address = _fault_of_address(settings.warehouse)
+    if fault_of_address and is_strict():
+        raise UsageError(fault_of_address)
     return settings
 
 
@@ -144,9 +149,11 @@ def _assemble(
     from dbbtrace.delivery import Delivery
 
     global _provider
+    set_masking(settings.mask_secrets)
     if _provider is None or _provider.service_name != settings.service_name:
         _provider = Provider(settings.service_name)
-    _provider.become_global()
+    if settings.global_provider:
+        _provider.become_global()
     targets = [*destinations(settings, access_token), *_given(exporters)]
     delivery = Delivery(
         targets,
@@ -168,14 +175,14 @@ def destinations(settings: Settings, access_token: AccessToken | None = None) ->
 
     found = []
     url = settings.warehouse
-    if url is None:
-        found.append(Destination(UNRESOLVED, _unresolved, rows=True, wants=gives_rows))
+    is_file = url is not None and url.lower().startswith("sqlite:")
+    if url is None or (not is_file and _fault_of_address(url)):
+        found.append(Destination(UNRESOLVED, partial(_warehouse, url), rows=True, wants=gives_rows))
     elif url.lower() != "none":
-        is_file = url.lower().startswith("sqlite:")
         found.append(
             Destination(
-                warehouse_name(url),
-                lambda: exporter_named("dbb_warehouse", url=url, access_token=access_token),
+                warehouse_name(url),  # also of a file that can't be one: a directory may make room for it
+                partial(_warehouse, url, access_token),
                 rows=True,
                 wants=gives_rows,
                 ahead=not is_file,  # a file is opened at once, and only if it is needed
@@ -225,10 +232,35 @@ def _itself(exporter: SpanExporter) -> SpanExporter:
     return exporter
 
 
-def _unresolved() -> SpanExporter:
-    raise ConfigurationError(
-        "no warehouse is named; rows wait in the journal: set DBBTRACE_WAREHOUSE, e.g. to mssql://server/database"
-    )
+def _fault_of_address(url: str | None) -> str | None:
+    """Why rows can't go there, whatever answers: the URL names no warehouse. None: it may."""
+    if url is None or url.lower() == "none":
+        return None
+    if url == DEFAULT_WAREHOUSE or (url.startswith("sqlite:///") and os.path.isfile(url.removeprefix("sqlite:///"))):
+        return None  # known to be fine, and what reads addresses takes a while to import
+    from dbbtrace.warehouse.urls import address_of
+
+    try:
+        address_of(url)
+    except UsageError as error:
+        return str(error)
+    return None
+
+
+def _warehouse(url: str | None, access_token: AccessToken | None = None) -> SpanExporter:
+    """The warehouse's exporter.
+
+    Raises:
+        ConfigurationError: none is named, or not by a URL that makes sense.
+    """
+    if url is None:
+        raise ConfigurationError(
+            "no warehouse is named; rows wait in the journal: set DBBTRACE_WAREHOUSE, e.g. to mssql://server/database"
+        )
+    if fault := _fault_of_address(url):
+        raise ConfigurationError(fault)
+    exporter: SpanExporter = exporter_named("dbb_warehouse", url=url, access_token=access_token)
+    return exporter
 
 
 def exporter_named(name: str, **arguments: Any) -> Any:
@@ -250,11 +282,12 @@ def exporter_named(name: str, **arguments: Any) -> Any:
 
 def _say(settings: Settings, targets: Sequence[Destination]) -> None:
     """One line that tells where rows and spans go, and by which setting."""
-    if settings.warehouse is None:
-        log.warning(
-            "no warehouse is named (set DBBTRACE_WAREHOUSE): rows wait in the journal %s",
-            settings.journal_dir,
-        )
+    if settings.journal_dir == NO_DIRECTORY:
+        log.warning("there is no directory for the journal of this user: set DBBTRACE_JOURNAL_DIR")
+    if fault := _fault_of_address(settings.warehouse):
+        log.error("%s; until then rows wait in the journal %s", fault, settings.journal_dir)
+    elif settings.warehouse is None:
+        log.warning("no warehouse is named: set DBBTRACE_WAREHOUSE; rows wait in the journal %s", settings.journal_dir)
     if not log.isEnabledFor(logging.INFO):
         return
     names = ", ".join(f"{'rows' if target.rows else 'spans'} → {masked(target.name)}" for target in targets)

@@ -1,31 +1,33 @@
 """The settings, each declared once, and the only reader of the process environment.
 
 An argument of ``configure()`` beats the environment, which beats ``dbbtrace.toml``, which beats the default.
-All faults are reported at once. Secrets are masked wherever a setting is shown.
+All faults are reported at once. A file that can't be read fails closed: where rows go is then unknown, so they wait
+in the journal, and no default takes the place of what the file may say. No secret is shown.
 """
 
 from __future__ import annotations
 
 import os
-import re
+import stat
 import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dbbtrace.errors import UsageError
+from dbbtrace.model.masking import masked, masked_address
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 __all__ = [
     "DEFAULT_WAREHOUSE",
+    "NO_DIRECTORY",
     "SETTINGS",
     "VALUES_FILE",
     "Setting",
     "Settings",
     "config_file",
     "in_fabric",
-    "masked",
     "read",
     "resolve",
     "strict_by_environment",
@@ -35,6 +37,9 @@ __all__ = [
 
 DEFAULT_WAREHOUSE = "sqlite:///dbb_warehouse.db"
 """The embedded warehouse in the working directory; in Fabric there is no default (see ``in_fabric``)."""
+
+NO_DIRECTORY = os.path.join(os.devnull, "dbbtrace")
+"""The journal's directory where there is none for this user: nothing can be made there, so spans are kept in memory."""
 
 _LAKEHOUSE = "/lakehouse/default"
 _TRUE = frozenset({"1", "true", "yes", "on"})
@@ -52,9 +57,15 @@ class Setting(NamedTuple):
     doc: str
     secret: bool = False
     """Never shown."""
+    show: Callable[[str], str] = masked
+    """The value as it may be shown, where it is no secret as a whole."""
+    resource_attribute: str = ""
+    """Attribute in OTEL_RESOURCE_ATTRIBUTES that says the same; its own variables win."""
 
 
 def _text(value: object) -> str:
+    if isinstance(value, (dict, list, tuple, set, bytes, bool, float)):
+        raise ValueError("write text")
     return str(value).strip()
 
 
@@ -91,7 +102,8 @@ def _webhook_format(value: object) -> str:
 
 SETTINGS: tuple[Setting, ...] = (
     Setting("warehouse", ("DBBTRACE_WAREHOUSE",), _text, None,
-            "Where rows go: sqlite:///file.db, an ODBC connection string, mssql://server/database, or none."),
+            "Where rows go: sqlite:///file.db, an ODBC connection string, mssql://server/database, or none.",
+            show=masked_address),
     Setting("orchestration_run_id", ("DBBTRACE_ORCHESTRATION_RUN_ID",), _text, None,
             "Run id for runs that are opened or joined without one."),
     Setting("data_product", ("DBBTRACE_DATA_PRODUCT",), _text, None, "Data product of the run."),
@@ -109,9 +121,14 @@ SETTINGS: tuple[Setting, ...] = (
             "Directory to which the journal is copied, where its own doesn't outlive the machine."),
     Setting("strict", ("DBBTRACE_STRICT",), _flag, False,
             "1 to raise what is otherwise logged; for tests, never for jobs."),
-    Setting("service_name", ("OTEL_SERVICE_NAME",), _text, "dbbtrace", "service.name of the spans."),
+    Setting("mask_secrets", ("DBBTRACE_MASK_SECRETS",), _flag, True,
+            "0 to keep passwords, keys and tokens in the messages that jobs, dbt and databases give."),
+    Setting("service_name", ("OTEL_SERVICE_NAME",), _text, "dbbtrace",
+            "service.name of the spans; OTEL_RESOURCE_ATTRIBUTES may name it too.", resource_attribute="service.name"),
+    Setting("global_provider", ("DBBTRACE_GLOBAL_PROVIDER",), _flag, True,
+            "0 to leave OpenTelemetry's global TracerProvider alone: spans of other instrumentation then don't join."),
     Setting("otlp_endpoint", ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"), _text, None,
-            "OTLP backend that gets the spans too, e.g. http://localhost:4318."),
+            "OTLP backend that gets the spans too, e.g. http://localhost:4318.", show=masked_address),
     Setting("otlp_protocol", ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"), _protocol,
             "http/protobuf", "http/protobuf, http/json or grpc."),
     Setting("forward", ("DBBTRACE_FORWARD",), _flag, True, "0 to keep spans from the OTLP backend."),
@@ -121,7 +138,7 @@ SETTINGS: tuple[Setting, ...] = (
             "Certificate file (PEM) of `dbbtrace serve`."),
     Setting("receiver_key", ("DBBTRACE_RECEIVER_KEY",), _text, None, "Key file (PEM) of that certificate."),
     Setting("jaeger_url", ("DBBTRACE_JAEGER_URL",), _text, None,
-            "Jaeger's pages, e.g. http://localhost:16686: reports link to the run's trace there."),
+            "Jaeger's pages, e.g. http://localhost:16686: reports link to the run's trace there.", show=masked_address),
     Setting("webhook_url", ("DBBTRACE_WEBHOOK_URL",), _text, None,
             "Where `dbbtrace check` and `dbbtrace watch` send their alerts.", secret=True),
     Setting("webhook_format", ("DBBTRACE_WEBHOOK_FORMAT",), _webhook_format, None,
@@ -143,7 +160,9 @@ class Settings(NamedTuple):
     journal_fsync: bool
     journal_mirror: str | None
     strict: bool
+    mask_secrets: bool
     service_name: str
+    global_provider: bool
     otlp_endpoint: str | None
     otlp_protocol: str
     forward: bool
@@ -174,7 +193,7 @@ class Settings(NamedTuple):
     def shown(self, setting: Setting) -> str:
         """The value as it may be shown."""
         value = getattr(self, setting.name)
-        return "***" if setting.secret and value else masked(str(value))
+        return "***" if setting.secret and value else setting.show(str(value))
 
 
 def resolve(**arguments: object) -> Settings:
@@ -197,20 +216,24 @@ def read(**arguments: object) -> tuple[Settings, list[str]]:
     sources: dict[str, str] = {}
     path = config_file()
     in_file: dict[str, object] = {}
+    is_known = True
+    """Whether all that says where rows go could be read."""
     try:
         in_file = _read(path) if path else {}
     except UsageError as error:
         faults.append(str(error))
+        is_known = False
     for setting in SETTINGS:
         raw, source = _find(setting, arguments, in_file, path)
         try:
             values[setting.name] = setting.default if raw is None else setting.parse(raw)
         except ValueError as error:
-            shown = "***" if setting.secret else masked(str(raw))
+            shown = "***" if setting.secret else setting.show(str(raw))
             faults.append(f"{source} says {setting.name} = {shown}: {error}")
             values[setting.name], source = setting.default, "default"
+            is_known = is_known and setting.name != "warehouse"
         sources[setting.name] = source
-    if values["warehouse"] is None and not in_fabric():
+    if values["warehouse"] is None and is_known and not in_fabric():
         values["warehouse"] = DEFAULT_WAREHOUSE
     if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         values["forward"] = False  # the specification's switch: it stops forwarding, never rows
@@ -227,20 +250,48 @@ def _find(
     for variable in setting.variables:
         if os.environ.get(variable, "").strip():
             return os.environ[variable], variable
+    if setting.resource_attribute and (value := _resource_attribute(setting.resource_attribute)):
+        return value, "OTEL_RESOURCE_ATTRIBUTES"
     if setting.name in in_file:
         return in_file[setting.name], str(path)
     return None, "default"
 
 
+def _resource_attribute(name: str) -> str:
+    """The attribute's value in OTEL_RESOURCE_ATTRIBUTES (``name=value,name=value``, values percent-encoded)."""
+    found = ""
+    for pair in os.environ.get("OTEL_RESOURCE_ATTRIBUTES", "").split(","):
+        key, _, value = pair.partition("=")
+        if key.strip() == name:
+            from urllib.parse import unquote
+
+            found = unquote(value).strip()
+    return found
+
+
 def config_file() -> Path | None:
-    """The configuration file in force: DBBTRACE_CONFIG, ./dbbtrace.toml, or the lakehouse's in Fabric; else None."""
+    """The configuration file in force: DBBTRACE_CONFIG, ./dbbtrace.toml, or the lakehouse's in Fabric; else None.
+
+    Anything of that name counts, also what turns out to be unreadable.
+    """
     named = os.environ.get("DBBTRACE_CONFIG", "").strip()
     for path in (named,) if named else ("dbbtrace.toml", f"{_LAKEHOUSE}/Files/dbbtrace/config.toml"):
-        if named or os.path.isfile(path):
+        if named or not _is_absent(path):
             from pathlib import Path
 
             return Path(path)
     return None
+
+
+def _is_absent(path: str) -> bool:
+    """Whether there is surely nothing of that name."""
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        pass
+    return False
 
 
 def _read(path: Path) -> dict[str, object]:
@@ -249,14 +300,21 @@ def _read(path: Path) -> dict[str, object]:
     else:
         import tomli as tomllib
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{path}: {error}") from None
+        values = tomllib.loads(_decoded(path.read_bytes()))
+    except OSError as error:
+        raise UsageError(f"{path} can't be read: {error.strerror or error}") from None
+    except ValueError as error:
+        raise UsageError(f"{path} can't be read: {error}") from None
     known = {setting.name for setting in SETTINGS}
     unknown = sorted(set(values) - known)
     if unknown:
         raise UsageError(f"{path}: no such setting: {', '.join(unknown)}; there are {', '.join(sorted(known))}")
     return values
+
+
+def _decoded(content: bytes) -> str:
+    """The file's text: UTF-8; with a byte order mark, as Notepad and PowerShell write it, also UTF-16."""
+    return content.decode("utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
 
 
 def strict_by_environment() -> bool:
@@ -292,21 +350,38 @@ def in_fabric() -> bool:
 
 
 def _state_dir() -> str:
-    """Where this user's programs keep state: LOCALAPPDATA on Windows, XDG_STATE_HOME or ~/.local/state elsewhere."""
+    """Where this user's programs keep state: LOCALAPPDATA on Windows, XDG_STATE_HOME or ~/.local/state elsewhere.
+
+    A user without a home, as containers have them, gets a directory of the user's own among the temporary files,
+    which the next job finds too.
+    """
     if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or os.path.join(os.path.expanduser("~"), "AppData", "Local")
+        named, below = os.environ.get("LOCALAPPDATA", ""), ("AppData", "Local")
     else:
-        base = os.environ.get("XDG_STATE_HOME") or os.path.join(os.path.expanduser("~"), ".local", "state")
+        named, below = os.environ.get("XDG_STATE_HOME", ""), (".local", "state")
+    home = os.path.expanduser("~")
+    if os.path.isabs(named):
+        base = named
+    elif os.path.isabs(home):
+        base = os.path.join(home, *below)
+    else:
+        return _temporary_state_dir()
     return os.path.join(base, "dbbtrace", "journal")
 
 
-_SECRET_PAIR = (
-    r"(?i)\b(pwd|password|secret|accesskey|access_token|token|authorization|api[-_]?key)"
-    r"(\s*=\s*)(\{(?:[^}]|\}\})*\}|[^;&\s]*)"
-)
-_SECRET_USERINFO = r"(?<=://)([^/@\s:]*):([^/@\s]*)@"
+def _temporary_state_dir() -> str:
+    """A directory that only this user can use; ``NO_DIRECTORY`` where somebody else has taken its name."""
+    from tempfile import gettempdir
 
-
-def masked(text: str) -> str:
-    """The text without passwords: ``PWD=...;`` in ODBC strings, ``user:password@`` in URLs, tokens in queries."""
-    return re.sub(_SECRET_USERINFO, r"\1:***@", re.sub(_SECRET_PAIR, r"\1\2***", text))
+    user = os.getuid() if hasattr(os, "getuid") else 0
+    try:
+        path = os.path.join(gettempdir(), f"dbbtrace-{user}")
+        try:
+            os.mkdir(path, 0o700)
+        except FileExistsError:
+            pass
+        found = os.lstat(path)
+    except OSError:
+        return NO_DIRECTORY
+    is_ours = stat.S_ISDIR(found.st_mode) and found.st_uid == user and not found.st_mode & 0o077
+    return os.path.join(path, "journal") if is_ours else NO_DIRECTORY

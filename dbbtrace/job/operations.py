@@ -13,7 +13,20 @@ from dbbtrace.diagnostics import complain
 from dbbtrace.job.attempts import Attempt, Attempts
 from dbbtrace.job.handle import Handle
 from dbbtrace.job.scope import WORKLOAD, Scope
-from dbbtrace.job.values import Count, Guid, Message, Moment, Number, Text, Value, checked, guid, message_of, shown, text
+from dbbtrace.job.values import (
+    Count,
+    Guid,
+    Message,
+    Moment,
+    Number,
+    Text,
+    Value,
+    checked,
+    guid,
+    message_of,
+    shown,
+    text,
+)
 from dbbtrace.model import attributes as key
 from dbbtrace.model import identity
 from dbbtrace.model.statuses import FAILED, LOADS, NODE_FAILURES, REFRESHES, SKIPPED, SUCCEEDED, is_running, meaning

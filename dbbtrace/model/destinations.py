@@ -27,11 +27,11 @@ def warehouse_name(url: str) -> str:
         path = url.split(":", 1)[1].removeprefix("//").removeprefix("/")
         return "sqlite:///" + os.path.realpath(path or "dbb_warehouse.db")
     if "://" in url:
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-        return f"mssql://{host}{f':{parts.port}' if parts.port not in (None, 1433) else ''}{parts.path}"
+        parts = urlsplit("mssql://" + url.partition("://")[2].rpartition("@")[2])  # a password may hold anything
+        host = parts.netloc.lower().removesuffix(":1433")
+        return f"mssql://{host}{parts.path}"
     pairs = {name.lower(): value.strip("{}") for name, value in _PAIR.findall(url)}
-    server = next((pairs[name] for name in ("server", "address", "addr", "data source") if name in pairs), "")
+    server = next((pairs[name] for name in ("server", "address", "addr") if name in pairs), "")
     server = re.sub(r"^tcp:", "", server.strip(), flags=re.I).lower().replace(",", ":").removesuffix(":1433")
     database = pairs.get("database", "")
     return f"mssql://{server or 'dsn=' + pairs.get('dsn', '')}/{database}"

@@ -1,7 +1,8 @@
 """The private TracerProvider: always on, dropping nothing, with ids that can be given.
 
-Monitoring is not sampled, so the sampler, limits and OTEL_SDK_DISABLED of the environment don't reach it. Becomes
-the global provider only where none is set, so that spans of other instrumentation join the trace.
+Monitoring is not sampled, so the sampler, limits and OTEL_SDK_DISABLED of the environment don't reach it. Serves as
+the global provider where none is set (``stand_in``), so that spans of other instrumentation join the trace. The
+private names of OpenTelemetry that this uses, and what happens without them: docs/decisions.md.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from collections.abc import Callable, Mapping, Sequence
 from threading import Lock
 from time import time_ns
 
-from opentelemetry import trace
 from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.context import Context
 from opentelemetry.sdk.resources import Resource
@@ -22,15 +22,25 @@ from opentelemetry.sdk.trace import (
     SpanLimits,
     SpanProcessor,
     SynchronousMultiSpanProcessor,
-    TracerProvider,
 )
 from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import INVALID_SPAN_CONTEXT, Link, SpanContext, TraceFlags, get_current_span
-from opentelemetry.util.types import AttributeValue
+from opentelemetry.trace import (
+    INVALID_SPAN_CONTEXT,
+    Link,
+    SpanContext,
+    Status,
+    StatusCode,
+    TraceFlags,
+    get_current_span,
+)
+from opentelemetry.util.types import Attributes, AttributeValue
 
 from dbbtrace.model import identity
+from dbbtrace.model.masking import masked_attributes, masked_input
+from dbbtrace.tracing.masking import masked_span, masked_status
+from dbbtrace.tracing.stand_in import StandIn
 from dbbtrace.version import __version__
 
 __all__ = ["Ids", "LiveSpan", "Provider", "clock", "now", "set_clock"]
@@ -100,6 +110,8 @@ class _Switch(SynchronousMultiSpanProcessor):
         target = self.target
         if target is not None and not sys.is_finalizing():  # a thread that was stopped may hold a lock
             self._saw[span.context[1]] = target
+            if type(span) is not LiveSpan:
+                _mask_at_start(span)
             target.on_start(span, parent_context)
         if self._span_processors:
             super().on_start(span, parent_context)
@@ -107,7 +119,7 @@ class _Switch(SynchronousMultiSpanProcessor):
     def on_end(self, span: ReadableSpan) -> None:
         target = self._saw.pop(span.context[1], self.target)
         if target is not None and not sys.is_finalizing():
-            target.on_end(span)
+            target.on_end(span if hasattr(span, "checked") else masked_span(span))
         if self._span_processors:
             super().on_end(span)
 
@@ -117,6 +129,14 @@ class _Switch(SynchronousMultiSpanProcessor):
     def force_flush(self, timeout_millis: int = 30000) -> bool:
         flushed = self.target is None or self.target.force_flush(timeout_millis)
         return super().force_flush(timeout_millis) and flushed
+
+
+def _mask_at_start(span: Span) -> None:
+    """Mask what the journal is about to hold of a span of other instrumentation."""
+    attributes = span.attributes or {}
+    texts = masked_attributes(attributes)
+    if texts is not attributes:
+        span.set_attributes(texts)
 
 
 class LiveSpan(Span):
@@ -172,6 +192,15 @@ class LiveSpan(Span):
         self.checked = False
         super().set_attribute(key, value)
 
+    def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:
+        if isinstance(status, Status):
+            super().set_status(masked_status(status), description)
+        else:
+            super().set_status(status, masked_input(description) if description else description)
+
+    def add_event(self, name: str, attributes: Attributes = None, timestamp: int | None = None) -> None:
+        super().add_event(name, masked_attributes(attributes) if attributes else attributes, timestamp)
+
     def _readable_span(self) -> ReadableSpan:
         readable = super()._readable_span()
         readable.__dict__["checked"] = self.checked
@@ -212,7 +241,7 @@ class Provider:
         self.ids = Ids()
         self.resource = Resource.create({"service.name": service_name})
         self._switch = _Switch()
-        self.sdk = TracerProvider(
+        self.sdk = StandIn(
             sampler=ALWAYS_ON,
             resource=self.resource,
             shutdown_on_exit=False,
@@ -254,10 +283,8 @@ class Provider:
         return self._switch.has_open_spans_of(processor)
 
     def become_global(self) -> bool:
-        """Serve other instrumentation too, where no TracerProvider is set; never replaces one."""
-        if trace._TRACER_PROVIDER is None and not _named_by_environment():
-            trace.set_tracer_provider(self.sdk)
-        return trace._TRACER_PROVIDER is self.sdk
+        """Serve other instrumentation too, where the host has set no TracerProvider of its own."""
+        return self.sdk.become_global()
 
     def start_span(
         self,
@@ -296,10 +323,3 @@ class Provider:
         span.put(attributes, checked=checked)
         self._switch.on_start(span, context)
         return span
-
-
-def _named_by_environment() -> bool:
-    """Whether OTEL_PYTHON_TRACER_PROVIDER names the provider that the API is to load at first use."""
-    from os import environ
-
-    return bool(environ.get("OTEL_PYTHON_TRACER_PROVIDER", "").strip())

@@ -20,6 +20,9 @@ _FORMS = (
     "write sqlite:///file.db (three slashes: relative; four: absolute), mssql://server/database,"
     " or an ODBC connection string (Server=...;Database=...)"
 )
+_ADO = frozenset({"data source", "initial catalog", "user id", "integrated security", "persist security info"})
+"""Names that ADO.NET's connection strings have; the ODBC driver knows none of them."""
+_OTHERS = frozenset({"postgres", "postgresql", "mysql", "mariadb", "oracle", "snowflake", "databricks", "duckdb"})
 _DEFAULT_DRIVER = "ODBC Driver 18 for SQL Server"
 _PAIR = re.compile(r"\s*([^=;{}]+?)\s*=\s*(\{(?:[^}]|\}\})*\}|[^;]*)\s*(?:;|$)")
 _NETWORK = frozenset({
@@ -74,7 +77,19 @@ def address_of(url: str) -> SqliteAddress | OdbcAddress:
         return _odbc(url)
     if url.lower() == "none":
         raise UsageError(f"the warehouse is set to none, so there is nothing to open; {_FORMS}")
-    raise UsageError(f"{masked_address(url)!r} names no warehouse: {_FORMS}")
+    raise UsageError(f"{masked_address(url)!r} names no warehouse: {_advice(url, scheme)}")
+
+
+def _advice(url: str, scheme: str) -> str:
+    """What to write instead."""
+    dialect, driver, _ = scheme.partition("+")
+    if driver and dialect in ("mssql", "sqlite"):
+        return f"that is SQLAlchemy's form; {_FORMS}"
+    if dialect in _OTHERS:
+        return f"rows go to SQLite, SQL Server, Azure SQL or a Fabric Warehouse; {_FORMS}"
+    if not scheme and os.path.basename(url) and not re.search(r"[\s;@]", url):
+        return f"if that is a file, write sqlite:///{url}; else {_FORMS}"
+    return _FORMS
 
 
 # -- SQLite -------------------------------------------------------------------------------------------------
@@ -136,8 +151,8 @@ def _mssql(url: str) -> OdbcAddress:
         raise UsageError(f"{masked_address(url)!r}: write mssql://server/database")
     if parts.username or parts.password or parts.query:
         raise UsageError(
-            f"{masked_address(url)!r}: mssql:// logs in with an access token; for anything else write an ODBC connection"
-            " string (Server=...;Database=...;UID=...;PWD=...)"
+            f"{masked_address(url)!r}: mssql:// logs in with an access token; for anything else write an ODBC"
+            " connection string (Server=...;Database=...;UID=...;PWD=...)"
         )
     try:
         port = parts.port
@@ -150,7 +165,12 @@ def _mssql(url: str) -> OdbcAddress:
 def _odbc(text: str) -> OdbcAddress:
     pairs = _pairs(text)
     keys = {name.lower(): value for name, value in pairs}
-    server = next((keys[name] for name in ("server", "address", "addr", "data source") if name in keys), "")
+    if ado := sorted(_ADO & keys.keys()):
+        raise UsageError(
+            f"{masked_address(text)!r} is ADO.NET's form ({', '.join(ado)}), which ODBC does not know: write"
+            " Server=...;Database=...;UID=...;PWD=..."
+        )
+    server = next((keys[name] for name in ("server", "address", "addr") if name in keys), "")
     database = keys.get("database") or ""
     own_driver = any(name in keys for name in ("driver", "dsn", "filedsn"))
     if not server and not own_driver:
@@ -177,7 +197,10 @@ def _pairs(text: str) -> list[tuple[str, str]]:
     while at < len(text):
         match = _PAIR.match(text, at)
         if match is None:
-            raise UsageError(f"{masked_address(text)!r} is no ODBC connection string: write Name=value;Name=value")
+            raise UsageError(
+                f"{masked_address(text)!r} is no ODBC connection string: write Name=value;Name=value, without an empty"
+                " part (;;), and put a value that holds a semicolon into braces: {value}"
+            )
         pairs.append((match[1], match[2].strip()))
         at = match.end()
     return pairs

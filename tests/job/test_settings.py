@@ -13,7 +13,8 @@ from opentelemetry import trace
 import dbbtrace
 from dbbtrace.errors import UsageError
 from dbbtrace.model.destinations import otlp_name, warehouse_name
-from dbbtrace.settings import SETTINGS, masked, resolve
+from dbbtrace.model.masking import masked
+from dbbtrace.settings import SETTINGS, resolve
 
 
 def test_argument_beats_environment_beats_file_beats_default(tmp_path, monkeypatch):

@@ -24,6 +24,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanContext, Status, StatusCode, TraceFlags
 
 from dbbtrace.model.attributes import OPERATION, ROW_OPERATIONS
+from dbbtrace.model.masking import masked_attributes, masked_input
 from dbbtrace.sources.otlp.decode import Decoded
 from dbbtrace.sources.otlp.protobuf import messages, scopes_of
 from dbbtrace.sources.otlp.wire import PIECE_BYTES, WireError, count_fields, pieces

@@ -19,6 +19,7 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from dbbtrace.diagnostics import log, warn_once
 from dbbtrace.errors import DbbtraceError, TransientError, UsageError
+from dbbtrace.tracing.masking import masked_span
 from dbbtrace.warehouse import Warehouse, open_warehouse
 from dbbtrace.warehouse.schema import Row
 from dbbtrace_exporters.warehouse.flatten import flatten, lacks
@@ -89,7 +90,7 @@ class WarehouseSpanExporter(SpanExporter):
             )
             return SpanExportResult.FAILURE
         try:
-            self._patiently(spans)
+            self._patiently([masked_span(span) for span in spans])
         except DbbtraceError as error:
             log.error("the rows of %s are not in %s: %s", _spans(spans), self.destination, error)
             return SpanExportResult.FAILURE
@@ -155,7 +156,9 @@ def _named() -> str:
 @contextmanager
 def _unobserved() -> Iterator[None]:
     """Where the driver itself is instrumented, its spans about our writing must not become more writing."""
-    token = otel_context.attach(otel_context.set_value(otel_context._SUPPRESS_INSTRUMENTATION_KEY, True))
+    # Private, and the only name for it: the instrumentation packages ask for this very key.
+    key = getattr(otel_context, "_SUPPRESS_INSTRUMENTATION_KEY", "suppress_instrumentation")
+    token = otel_context.attach(otel_context.set_value(key, True))
     try:
         yield
     finally:
