@@ -67,6 +67,8 @@ def _end_dbbtrace() -> None:
         configure.shutdown(0)
     if scope := sys.modules.get("dbbtrace.job.scope"):
         scope._opened.clear()
+    if masking := sys.modules.get("dbbtrace.model.masking"):
+        masking.set_masking(True)
     if diagnostics := sys.modules.get("dbbtrace.diagnostics"):
         diagnostics._said.clear()
         diagnostics.set_strict(None)

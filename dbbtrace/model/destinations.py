@@ -24,7 +24,7 @@ def warehouse_name(url: str) -> str:
     """
     url = url.strip()
     if url.lower().startswith("sqlite:"):
-        path = url.split(":", 1)[1].removeprefix("//").removeprefix("/")
+        path = url.split(":", 1)[1].partition("?")[0].removeprefix("//").removeprefix("/")
         return "sqlite:///" + os.path.realpath(path or "dbb_warehouse.db")
     if "://" in url:
         parts = urlsplit("mssql://" + url.partition("://")[2].rpartition("@")[2])  # a password may hold anything

@@ -64,12 +64,12 @@ _TO_NEXT = rf"(?:[^;&,\s\"'\r\n]|(?!{_NEXT})[;&, \t\"'])+"
 """Blanks included, up to where the next part begins."""
 _WORD = r"(?:[^\s;&,\"'<>]|,(?!\s?[\w.-]{1,40}\s?[=:]))+"
 _NO_VALUE = (
-    r"(?![\s\\\"']{0,9}\*\*\*|\s{0,9}(?:none|null|nil|true|false|yes|no|not|is|was|has|are|must|should|may|cannot|can't|could|can"
+    r"(?![\s\\\"']{0,9}(?:\*\*\*|\.\.\.)|\s{0,9}(?:none|null|nil|true|false|yes|no|not|is|was|has|are|must|should|may|cannot|can't|could|can"
     r"|incorrect|invalid|wrong|required|missing|expired|empty|unknown|unable|check|failed|failure|authentication|login"
     r"|the|this|that|it|for|from|with|please|error|access|using|too|at|in|on)\b(?![\w!@#$%^&*+-]))"
 )
 """What prose, a null and our own mask go on with. It looks over blanks: they could be given back, one by one."""
-_MASKED = r"(?![\s\"']{0,9}\*\*\*)"
+_MASKED = r"(?![\s\"']{0,9}(?:\*\*\*|\.\.\.))"
 
 _PASSWORDS = r"(?:password|passwd|passphrase|passwort|wachtwoord|adgangskode|pwd|(?<![a-z])(?:pass|pw)(?!\s?=\s?\d+\b))"
 _KEYS = r"(?:secret(?:[_-]?(?:value|text))?|credentials?|(?:account|access|api|shared|secret|private)[ _-]?key)"

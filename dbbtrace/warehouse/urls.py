@@ -102,6 +102,8 @@ def _sqlite(url: str) -> SqliteAddress:
     path = rest[1:]
     if path in ("", ":memory:"):
         raise UsageError(f"{url!r} would be gone with the process: name a file, e.g. sqlite:///dbb_warehouse.db")
+    if "?" in path:
+        raise UsageError(f"{masked_address(url)!r}: sqlite:/// takes no options (?...): name the file alone")
     if path.startswith(("\\\\", "//")):
         raise UsageError(f"{url!r} is a network share: SQLite needs a local disk (WAL); {_FORMS}")
     absolute = os.path.abspath(os.path.expanduser(path))

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import logging
+import os
+import sqlite3
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 from opentelemetry import trace
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 import dbbtrace
 from dbbtrace.errors import UsageError
 from dbbtrace.model.destinations import otlp_name, warehouse_name
 from dbbtrace.model.masking import masked
-from dbbtrace.settings import SETTINGS, resolve
+from dbbtrace.settings import SETTINGS, read, resolve
 
 
 def test_argument_beats_environment_beats_file_beats_default(tmp_path, monkeypatch):
@@ -102,6 +106,143 @@ def test_one_database_has_one_name_however_it_is_written():
         otlp_name("http://user:pw@host:4318/v1/traces?token=x", "http/protobuf")
         == "otlp+http/protobuf://host:4318/v1/traces"
     )
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_file_with_a_byte_order_mark_is_read(encoding):
+    """As Notepad and PowerShell write it."""
+    Path("dbbtrace.toml").write_text('warehouse = "sqlite:///team.db"\r\nrows_timeout = 30\r\n', encoding=encoding)
+    settings = resolve()
+    assert (settings.warehouse, settings.rows_timeout) == ("sqlite:///team.db", 30)
+
+
+def _directory(path):
+    path.mkdir()
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda path: path.write_text("warehouse = sqlite:///team.db\n"),
+        lambda path: path.write_text("warehouse = ['sqlite:///team.db']\n"),
+        lambda path: path.write_text("warehose = 'sqlite:///team.db'\n"),
+        lambda path: path.write_bytes(b"warehouse = 'sqlite:///t\xe9am.db'\n"),
+        lambda path: path.symlink_to("gone.toml"),
+        lambda path: path.symlink_to("dbbtrace.toml"),
+        _directory,
+    ],
+    ids=["syntax", "type", "misspelt", "encoding", "dangling link", "link to itself", "directory"],
+)
+def test_a_file_that_cannot_be_read_fails_closed(spoil, caplog):
+    """Rows wait in the journal, the fault is named, no warehouse is made that nobody asked for; mended, they go out."""
+    path = Path("dbbtrace.toml")
+    spoil(path)
+    with dbbtrace.orchestration_run("r", data_product="P"), dbbtrace.table_load("T", source="S") as load:
+        load.rows_written = 1
+    assert not dbbtrace.flush(0.1)
+    assert "dbbtrace.toml" in caplog.text
+    assert not Path("dbb_warehouse.db").exists()
+    dbbtrace.shutdown(0)
+    path.rmdir() if path.is_dir() else path.unlink()
+    path.write_text("warehouse = 'sqlite:///team.db'\n")
+    dbbtrace.recover(timeout=20)
+    assert sqlite3.connect("team.db").execute("SELECT COUNT(*) FROM monitoring_integration").fetchone() == (1,)
+
+
+def test_an_argument_needs_no_file():
+    """What is said in so many words holds, whatever the file says."""
+    Path("dbbtrace.toml").write_text("warehouse = \n")
+    settings, faults = read(warehouse="sqlite:///mine.db")
+    assert settings.warehouse == "sqlite:///mine.db"
+    assert len(faults) == 1
+
+
+@pytest.mark.parametrize(
+    ("url", "advice"),
+    [
+        ("postgres://u:pw@h/d", "rows go to SQLite, SQL Server"),
+        ("mssql+pyodbc://u:pw@h/d?driver=x", "SQLAlchemy"),
+        ("Data Source=h;Initial Catalog=d;User ID=u;Password=pw", "Server=...;Database=...;UID=...;PWD=..."),
+        ("Server=h;;Database=d;UID=u;PWD=pw", "without an empty part"),
+        ("Server=h;Database=d;UID=u;PWD=p;w", "into braces"),
+        ("mssql://h/d/schema", "mssql://server/database"),
+        ("data/warehouse.db", "sqlite:///data/warehouse.db"),
+        ("sqlite:///.", "is a directory"),
+        ("sqlite://w.db", "three slashes"),
+        ("foo", "write sqlite:///"),
+    ],
+)
+def test_a_warehouse_that_is_not_one_is_said_at_once(url, advice, caplog):
+    """In one line that names the right form, before the first span; its rows wait, and the job goes on."""
+    dbbtrace.configure(warehouse=url, rows_timeout=0.1)
+    (line,) = [record for record in caplog.records if advice in record.getMessage()]
+    assert "rows wait in the journal" in line.getMessage()
+    assert "pw" not in line.getMessage().lower().replace("pwd", "")
+    with dbbtrace.orchestration_run("r", data_product="P"), dbbtrace.table_load("T", source="S") as load:
+        load.rows_written = 1
+    assert not dbbtrace.flush(0.1)
+    assert not any(record.exc_text or record.exc_info for record in caplog.records)
+
+
+def test_a_user_without_a_home_has_a_journal_that_the_next_job_finds(monkeypatch, tmp_path):
+    """Among the temporary files, for this user alone; never below a directory called ~."""
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # as without HOME and without a passwd entry
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.delenv("DBBTRACE_JOURNAL_DIR")
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    first, second = resolve().journal_dir, resolve().journal_dir
+    assert first == second == str(tmp_path / f"dbbtrace-{os.getuid()}" / "journal")
+    assert os.stat(os.path.dirname(first)).st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("how", ["open to others", "link", "file"])
+def test_a_directory_of_somebody_else_is_not_used(how, monkeypatch, tmp_path, caplog):
+    """Spans are then kept in memory, which is said; their rows come all the same."""
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.delenv("DBBTRACE_JOURNAL_DIR")
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    taken = tmp_path / f"dbbtrace-{os.getuid()}"
+    if how == "open to others":
+        taken.mkdir()
+        taken.chmod(0o777)
+    elif how == "link":
+        (tmp_path / "elsewhere").mkdir(mode=0o700)
+        taken.symlink_to(tmp_path / "elsewhere")
+    else:
+        taken.write_text("")
+    dbbtrace.configure(warehouse="sqlite:///w.db")
+    assert "set DBBTRACE_JOURNAL_DIR" in caplog.text
+    with dbbtrace.orchestration_run("r", data_product="P"), dbbtrace.table_load("T", source="S") as load:
+        load.rows_written = 1
+    assert dbbtrace.flush(20)
+    assert sqlite3.connect("w.db").execute("SELECT COUNT(*) FROM monitoring_integration").fetchone() == (1,)
+
+
+@pytest.mark.parametrize(
+    ("environment", "file", "name"),
+    [
+        ({}, "", "dbbtrace"),
+        ({}, "of the file", "of the file"),
+        ({"OTEL_RESOURCE_ATTRIBUTES": "team=a,service.name=nightly%20load"}, "of the file", "nightly load"),
+        ({"OTEL_RESOURCE_ATTRIBUTES": "service.name=x", "OTEL_SERVICE_NAME": "explicit"}, "of the file", "explicit"),
+        ({"OTEL_RESOURCE_ATTRIBUTES": "service.name,=,service.name="}, "", "dbbtrace"),
+    ],
+)
+def test_the_service_name_is_the_one_that_opentelemetry_would_take(environment, file, name, monkeypatch):
+    """OTEL_SERVICE_NAME, else OTEL_RESOURCE_ATTRIBUTES, else the file, else dbbtrace; other attributes count too."""
+    for variable, value in environment.items():
+        monkeypatch.setenv(variable, value)
+    if file:
+        Path("dbbtrace.toml").write_text(f"service_name = '{file}'\n")
+    backend = InMemorySpanExporter()
+    dbbtrace.configure(warehouse="none", exporters=[backend])
+    with dbbtrace.join_run("r"), dbbtrace.step("work"):
+        pass
+    dbbtrace.shutdown(10)
+    attributes = backend.get_finished_spans()[0].resource.attributes
+    assert attributes["service.name"] == name
+    assert attributes.get("team") == ("a" if "team" in environment.get("OTEL_RESOURCE_ATTRIBUTES", "") else None)
 
 
 @pytest.mark.parametrize(

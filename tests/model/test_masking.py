@@ -178,6 +178,7 @@ READABLE = [
     "mail somebody@example.com at 12:30",
     "C:\\Users\\u\\passwords\\readme.txt not found",
     "2024-11-01T12:30:00Z ERROR line 17: division by zero",
+    "write Server=...;Database=...;UID=...;PWD=...",
     "Driver={ODBC Driver 18 for SQL Server};Server=h,1433;Database=d;UID=u;Encrypt=yes",
 ]
 
