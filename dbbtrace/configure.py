@@ -283,7 +283,7 @@ def exporter_named(name: str, **arguments: Any) -> Any:
 def _say(settings: Settings, targets: Sequence[Destination]) -> None:
     """One line that tells where rows and spans go, and by which setting."""
     if settings.journal_dir == NO_DIRECTORY:
-        log.warning("there is no directory for the journal of this user: set DBBTRACE_JOURNAL_DIR")
+        log.warning("this user has no directory for a journal, so spans are kept in memory: set DBBTRACE_JOURNAL_DIR")
     if fault := _fault_of_address(settings.warehouse):
         log.error("%s; until then rows wait in the journal %s", fault, settings.journal_dir)
     elif settings.warehouse is None:
