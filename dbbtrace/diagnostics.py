@@ -121,7 +121,7 @@ class guard:  # noqa: N801 - reads as what it is: with guard("save a span")
             return False
         warn_once(
             f"guard:{self._doing}:{type(error).__name__}",
-            "dbbtrace could not %s and goes on without: %s: %s",
+            "dbbtrace could not %s and continues without it: %s: %s",
             self._doing,
             type(error).__name__,
             error,

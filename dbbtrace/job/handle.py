@@ -249,7 +249,7 @@ class Handle:
 
     def _set(self, attribute: str, value: Any) -> None:
         if self._place is not None and not self._open:
-            complain(f"{self._name} has ended; {attribute} = {value!r} comes too late")
+            complain(f"{self._name} has ended; {attribute} = {value!r} is ignored")
         elif value is None:
             self._values.pop(attribute, None)
         else:

@@ -26,7 +26,7 @@ from dbbtrace.tracing.provider import now
 __all__ = ["close_run", "root_of", "rows_of_run"]
 
 _LATE = 3600 * NANOS
-"""After this long, closing a run is no part of it."""
+"""Closing a run later than this is not counted as part of it."""
 
 
 def close_run(

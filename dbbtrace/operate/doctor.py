@@ -150,7 +150,7 @@ def _rights(warehouse: Warehouse, path: str | None) -> Iterator[Finding]:
         for right in ("SELECT", "INSERT"):
             sql = "SELECT HAS_PERMS_BY_NAME(?, 'OBJECT', ?)"
             if warehouse.query(sql, (target, right)).rows[0][0] == 0:
-                remedy = f"have somebody run: GRANT {right} ON {target} TO [this login]"
+                remedy = f"ask an administrator to run: GRANT {right} ON {target} TO [this login]"
                 yield Finding("warehouse", FAULT, f"no right to {right} on {target}", remedy)
 
 

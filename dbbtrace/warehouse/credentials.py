@@ -26,7 +26,7 @@ def token_source(access_token: str | Callable[[], str] | None) -> TokenSource:
     """Where tokens come from: the argument, else the notebook, else DefaultAzureCredential.
 
     Raises:
-        ConfigurationError: none of them is there; the message says what to install.
+        ConfigurationError: neither is installed; the message says what to install.
     """
     if isinstance(access_token, str):
         given = access_token

@@ -44,7 +44,7 @@ _ADVICE = {
     229: "the login lacks a right: GRANT SELECT, INSERT ON SCHEMA::meta TO it",
     230: "the login lacks a right: GRANT SELECT, INSERT ON SCHEMA::meta TO it",
     262: "the login may not do that in this database; have its owner run the SQL of `dbbtrace migrate --dry-run`",
-    916: "the login is no user of this database: CREATE USER for it",
+    916: "the login is not a user of this database: CREATE USER for it",
     208: "the table is missing: run `dbbtrace migrate`",
     207: "a column is missing: run `dbbtrace migrate`",
     515: "the table asks for a value that rows don't have: make that column nullable",

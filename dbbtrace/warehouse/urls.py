@@ -200,8 +200,8 @@ def _pairs(text: str) -> list[tuple[str, str]]:
         match = _PAIR.match(text, at)
         if match is None:
             raise UsageError(
-                f"{masked_address(text)!r} is no ODBC connection string: write Name=value;Name=value, without an empty"
-                " part (;;), and put a value that holds a semicolon into braces: {value}"
+                f"{masked_address(text)!r} is not an ODBC connection string: write Name=value;Name=value, without an"
+                " empty part (;;), and put a value that holds a semicolon into braces: {value}"
             )
         pairs.append((match[1], match[2].strip()))
         at = match.end()

@@ -138,7 +138,7 @@ def test_a_string_that_says_how_to_log_in_needs_no_token(server, url):
         ("mssql://h:port/d", "port"),
         ("Server=h;UID=u;PWD=geheim", "names no database"),
         ("Database=d;UID=u;PWD=geheim", "names no server"),
-        ("Server=h;what is this;PWD=geheim", "no ODBC connection string"),
+        ("Server=h;what is this;PWD=geheim", "not an ODBC connection string"),
     ],
 )
 def test_an_address_that_makes_no_sense_says_what_to_write(url, says):

@@ -224,7 +224,7 @@ def read_manifest(file: Path, invocation_id: str | None) -> dict[str, ManifestNo
         manifest = _parse(Manifest, file.read_bytes(), file, "the results are recorded without it")
         about = manifest.metadata or Metadata()
         if (about.artifact or ("",))[0] != "manifest":
-            raise UsageError(f"{file} is no manifest of dbt; the results are recorded without it")
+            raise UsageError(f"{file} is not a manifest of dbt; the results are recorded without it")
         if invocation_id is not None and about.invocation_id != invocation_id:
             raise UsageError(
                 f"{file} is of another dbt invocation ({about.invocation_id}) than the results ({invocation_id}): "
@@ -259,14 +259,14 @@ def _parse(model: type[Model], data: bytes, file: Path, advice: str) -> Model:
 
     found = lenient.taken(model, document)
     if found is None:
-        raise UsageError(f"{file} is no artifact of dbt; {advice}")
+        raise UsageError(f"{file} is not an artifact of dbt; {advice}")
     return found
 
 
 def _check_schema(results: Results, file: Path) -> None:
     about, schema = results.about, results.about.artifact
     if schema is None:
-        raise UsageError(f"{file} is no artifact of dbt: it has no dbt_schema_version; name dbt's run_results.json")
+        raise UsageError(f"{file} is not an artifact of dbt: it has no dbt_schema_version; name dbt's run_results.json")
     kind, version = schema
     if kind not in _KINDS:
         raise UsageError(f"{file} holds dbt's {kind}, not its results: name the run_results.json beside it")

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["DbtInvocation", "record_dbt"]
 
 _WITHOUT_ROWS = frozenset({"clone", "compile", "docs", "generate", "list", "ls", "parse", "show"})
-"""Commands (args.which) whose artifact is no build: they only look at nodes, and overwrite the file all the same."""
+"""Commands (args.which) whose artifact is not a build's: they only look at nodes, but overwrite the file too."""
 _FRACTION = re.compile(r":\d\d[.,](\d{1,9})")
 
 
@@ -188,7 +188,7 @@ def _find(path: str | os.PathLike[str], limit: int | None) -> _Found:
     try:
         file = results_file(Path(path))
     except TypeError:
-        raise UsageError(f"{path!r} is no path: name dbt's target folder or its run_results.json") from None
+        raise UsageError(f"{path!r} is not a path: name dbt's target folder or its run_results.json") from None
     results = read_results(file)
     generated_at = results.about.generated_at
     written_at = moment(generated_at)
@@ -202,7 +202,7 @@ def _find(path: str | os.PathLike[str], limit: int | None) -> _Found:
     if limit is not None and written_at < limit // precision * precision:
         raise UsageError(
             f"{file} was written {iso_utc(written_at)}, before {iso_utc(limit)}: it holds what an earlier dbt did, and "
-            "this one has written none; not_before= sets another limit, allow_old=True takes it all the same"
+            "this one has written none; not_before= sets another limit, allow_old=True accepts it anyway"
         )
     return _Found(file, results, written_at)
 

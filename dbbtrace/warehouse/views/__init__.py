@@ -102,11 +102,11 @@ def look(warehouse: Queried) -> dict[str, BaseTable]:
     """The tables that the views read, as they are in this warehouse.
 
     Raises:
-        UsageError: none of them is there.
+        UsageError: none of the tables is there.
     """
     tables = base_tables(warehouse.dialect, warehouse.shapes())
     if not tables:
-        raise UsageError(f"schema {SCHEMA} of {warehouse.name} has none of the tables yet: run `dbbtrace migrate`")
+        raise UsageError(f"schema {SCHEMA} of {warehouse.name} has no tables yet: run `dbbtrace migrate`")
     return tables | _reconciliation(warehouse.dialect, lambda sql: warehouse.query(sql).rows)
 
 
