@@ -177,7 +177,7 @@ class Settings(NamedTuple):
 
     @property
     def otlp_url(self) -> str | None:
-        """Where OTLP goes: with http/protobuf a general endpoint gets ``/v1/traces``, as the specification says."""
+        """Where OTLP goes: over HTTP a general endpoint gets ``/v1/traces``, as the specification says."""
         endpoint = self.otlp_endpoint
         if endpoint is None or self.otlp_protocol == "grpc":
             return endpoint

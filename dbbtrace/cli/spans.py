@@ -71,7 +71,9 @@ def import_(files: tuple[str, ...]) -> None:
 @click.argument("run")
 @click.option("--to", "backend", type=click.Choice(["otlp"]), required=True, help="The kind of backend.")
 @click.option("--endpoint", metavar="URL", help="Its address; default: OTEL_EXPORTER_OTLP_ENDPOINT.")
-@click.option("--protocol", type=click.Choice(["http/protobuf", "grpc"]), help="Else OTEL_EXPORTER_OTLP_PROTOCOL.")
+@click.option(
+    "--protocol", type=click.Choice(["http/protobuf", "http/json", "grpc"]), help="Else OTEL_EXPORTER_OTLP_PROTOCOL."
+)
 def replay(run: str, backend: str, endpoint: str | None, protocol: str | None) -> None:
     """Send a run to a backend, again or for the first time.
 

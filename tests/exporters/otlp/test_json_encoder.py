@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from typing import Any
 
@@ -18,9 +19,15 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
 
 from tests.exporters.otlp.conftest import make_span
-from tests.exporters.otlp.test_clean import texts, values
+from tests.exporters.otlp.test_clean import texts
 from tests.support.otlp import HttpReceiver, request_of_json
 
+floats = st.floats(allow_nan=False) | st.just(math.nan)  # one of its many forms: JSON has a word for it, not its bits
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | floats | texts | st.binary(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=3),
+    max_leaves=10,
+)
 attributes = st.dictionaries(texts, values, max_size=4)
 times = st.integers(0, 2**64 - 1)
 contexts = st.builds(
