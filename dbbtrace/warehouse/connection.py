@@ -1,7 +1,8 @@
-"""What a connection to a warehouse is, and SQLite's; T-SQL's is ``odbc``. Drivers are imported only when used.
+"""The interface of a connector to a warehouse, and SQLite's connector. ``odbc`` has the one for T-SQL.
 
-A connector opens connections, says what tables look like, inserts a batch and turns its driver's exceptions into
-typed errors. It keeps no connection and retries nothing: ``warehouse.Warehouse`` does.
+A connector opens connections, describes the tables, inserts a batch, and turns its driver's exceptions into typed
+errors. It keeps no connection and retries nothing. ``warehouse.Warehouse`` does that. Drivers are imported only when
+used.
 """
 
 from __future__ import annotations
@@ -23,12 +24,12 @@ from dbbtrace.warehouse.urls import SqliteAddress
 __all__ = ["Connector", "Result", "SqliteConnector", "shape_of"]
 
 _BUSY_TIMEOUT = 10.0
-"""Seconds that a SQLite writer waits for the others."""
+"""Seconds that a SQLite writer waits for other writers."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a query answered."""
+    """The result of a query."""
 
     columns: tuple[str, ...]
     rows: list[tuple[Any, ...]]
@@ -47,19 +48,19 @@ class Connector(Protocol):
         """The same, but nothing is created on the way; with ``dry_run`` not even a file."""
 
     def dialect(self, connection: Any) -> Dialect:
-        """What the server speaks."""
+        """The SQL dialect of the server."""
 
     def still_there(self, connection: Any, idle: float) -> bool:
-        """Whether the connection, unused for so many seconds, is worth using."""
+        """Whether a connection that was idle for this many seconds can still be used."""
 
     def shapes(self, connection: Any) -> dict[str, Shape]:
-        """What the tables of schema meta look like, by name; absent ones are absent."""
+        """The shapes of the tables in schema meta, by name. Missing tables are left out."""
 
     def indexed(self, connection: Any, table: str, index: str) -> bool:
         """Whether the table has an index of that name."""
 
     def execute(self, connection: Any, sql: str, parameters: Sequence[Any]) -> Any:
-        """Run one statement with its values bound; answers the cursor."""
+        """Run one statement with its values bound; returns the cursor."""
 
     def insert(self, connection: Any, table: Table, shape: Shape, rows: Sequence[Row]) -> int:
         """Write the rows that are not there yet; returns how many those were. All or nothing."""
@@ -69,7 +70,7 @@ class Connector(Protocol):
 
 
 def shape_of(table: Table, columns: Sequence[Found], *, once: bool = False) -> Shape:
-    """Which of the schema's columns these are: by exact name, else ignoring case."""
+    """Matches these columns with the schema's: by exact name, otherwise ignoring case."""
     exact = {found.name: found for found in columns}
     loose = {found.name.lower(): found for found in reversed(columns)}
     pairs = ((column, exact.get(column.name) or loose.get(column.name.lower())) for column in table.columns)
@@ -119,14 +120,16 @@ class SqliteConnector:
 
         if path != ":memory:" and not os.path.exists(path):
             if not self._create:
-                raise ConfigurationError(f"{self.name}: no such file; the first row makes it, or `dbbtrace migrate`")
+                raise ConfigurationError(
+                    f"{self.name}: no such file; the first row creates it, and so does `dbbtrace migrate`"
+                )
             self._make_directory()
         connection = sqlite3.connect(
             "file::memory:", uri=True, timeout=_BUSY_TIMEOUT, isolation_level=None, check_same_thread=False
         )
         try:
             connection.execute(f"ATTACH ? AS {SCHEMA}", (path if write else _to_read(path),))
-            if write:  # who only asks leaves the file as it is
+            if write:  # a reader leaves the file as it is
                 _persistently(lambda: connection.execute(f"PRAGMA {SCHEMA}.journal_mode=WAL").fetchone())
         except sqlite3.Error as error:
             connection.close()
@@ -137,7 +140,7 @@ class SqliteConnector:
         try:
             os.makedirs(os.path.dirname(self._path), exist_ok=True)
         except OSError as error:
-            raise ConfigurationError(f"{self.name}: can't make its directory: {error}") from error
+            raise ConfigurationError(f"{self.name}: can't create its directory: {error}") from error
 
     def _create_missing(self, connection: Any) -> None:
         """The file is created on first use; an existing table is left as it is."""
@@ -160,7 +163,7 @@ class SqliteConnector:
         return SQLITE
 
     def still_there(self, connection: Any, idle: float) -> bool:
-        # A file that was deleted or replaced would take our rows with it.
+        # Rows written to a deleted or replaced file would be lost.
         return self._file == _identity(self._path)
 
     def shapes(self, connection: Any) -> dict[str, Shape]:
@@ -180,7 +183,7 @@ class SqliteConnector:
         return connection.execute(sql, tuple(parameters))
 
     def insert(self, connection: Any, table: Table, shape: Shape, rows: Sequence[Row]) -> int:
-        # IMMEDIATE: looking and writing in one, so that two processes can't both find a record missing.
+        # IMMEDIATE: look and write in one transaction, so that two processes can't both find a record missing.
         connection.execute("BEGIN IMMEDIATE")
         try:
             written = _insert(connection, table, shape, rows)
@@ -205,7 +208,7 @@ def _insert(connection: Any, table: Table, shape: Shape, rows: Sequence[Row]) ->
 
 
 def _others_stand(connection: Any, table: Table, shape: Shape) -> bool:
-    """Whether there are rows without record_id: looked for once a batch, it need not be done row by row."""
+    """Whether there are rows without record_id. Checked once per batch instead of once per row."""
     return "record_id" not in shape or connection.execute(SQLITE.without_record(table)).fetchone() is not None
 
 
@@ -236,7 +239,7 @@ def _identity(path: str) -> tuple[int, int] | None:
 
 
 def _persistently(attempt: Callable[[], object]) -> None:
-    """Switching a new file to WAL does not wait for other processes that do the same: ask again for a while."""
+    """Switching a new file to WAL does not wait for other processes that do the same, so try for a while."""
     deadline = time.monotonic() + _BUSY_TIMEOUT
     while not _done(attempt, final=time.monotonic() > deadline):
         time.sleep(0.02)

@@ -1,7 +1,7 @@
-"""Access tokens for T-SQL: from the caller, from the Fabric notebook, or from azure-identity. None is kept or shown.
+"""Access tokens for T-SQL: from the caller, from the Fabric notebook, or from azure-identity. None is stored or shown.
 
-A token expires, so each new connection asks for one. Who asks is settled once, when the warehouse is opened: a cell
-that sets AZURE_CLIENT_* later must not change it.
+A token expires, so each new connection asks for one. The identity is fixed when the warehouse is opened. A cell that
+sets AZURE_CLIENT_* later must not change it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ TokenSource = Callable[[], str]
 
 
 def token_source(access_token: str | Callable[[], str] | None) -> TokenSource:
-    """Where tokens come from: the argument, else the notebook, else DefaultAzureCredential.
+    """The source of tokens: the argument, otherwise the notebook, otherwise DefaultAzureCredential.
 
     Raises:
         ConfigurationError: neither is installed; the message says what to install.
@@ -37,7 +37,7 @@ def token_source(access_token: str | Callable[[], str] | None) -> TokenSource:
 
 
 def packed(source: TokenSource) -> bytes:
-    """A fresh token as the driver takes it: UTF-16-LE after its length in bytes."""
+    """A new token in the driver's format: its length in bytes, then the text in UTF-16-LE."""
     try:
         token = source()
     except DbbtraceError:
@@ -45,7 +45,7 @@ def packed(source: TokenSource) -> bytes:
     except Exception as error:
         raise _of_credential(error) from error
     if not isinstance(token, str) or not token:
-        raise ConfigurationError("the access token is empty: have the callable return the token's text")
+        raise ConfigurationError("the access token is empty: the callable must return the token's text")
     encoded = token.encode("utf-16-le")
     return struct.pack(f"<I{len(encoded)}s", len(encoded), encoded)
 

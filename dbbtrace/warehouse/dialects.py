@@ -1,7 +1,7 @@
-"""What SQLite and T-SQL spell differently; everything else is one and the same SQL.
+"""The SQL that differs between SQLite and T-SQL. All other SQL is the same for both.
 
-Fabric Warehouse, Azure SQL and SQL Server share T-SQL's spelling: no MERGE, no temporary tables, no nvarchar columns,
-no parameters but one. Quotes identifiers in one place. Knows no driver.
+Fabric Warehouse, Azure SQL and SQL Server share one T-SQL: no MERGE, no temporary tables, no nvarchar columns, and a
+single parameter. This is the one place that quotes identifiers. It imports no driver.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ def wide(sql_type: str) -> str:
 
 @dataclass(frozen=True)
 class Dialect:
-    """SQLite's spelling; the others change what differs."""
+    """SQLite's dialect. The others override what differs."""
 
     name: str
     unique_index: bool = True
-    """Whether the database enforces a unique index, so that two writers of one record can't both win."""
+    """Whether the database enforces a unique index, so that two writers can't both store one record."""
     alters_views: bool = False
     """Whether an existing view can be altered, which keeps the rights granted on it."""
 
@@ -64,7 +64,7 @@ class Dialect:
         return as_json(rows)
 
     def none(self, rows: str) -> str:
-        """The condition that there are no such rows (``FROM ... WHERE ...``)."""
+        """The condition that no such rows exist (``FROM ... WHERE ...``)."""
         return f"NOT EXISTS (SELECT 1 {rows})"
 
     def fitting(self, rows: Sequence[Sequence[Any]]) -> Dialect:
@@ -73,7 +73,7 @@ class Dialect:
 
     def without_record(self, table: Table) -> str:
         """A query that answers a row if there is one without record_id."""
-        # Its order is the index's: else SQLite might read another, and that to its end.
+        # Ordered like the index. Otherwise SQLite might read another index to its end.
         order = f"COALESCE({self.quote(table.natural_key.texts[0])}, '')"
         return (
             f"SELECT 1 FROM {self.target(table.name)} WHERE {self.quote('record_id')} IS NULL ORDER BY {order} LIMIT 1"
@@ -84,11 +84,11 @@ class Dialect:
         return f"datetime({expression})"
 
     def within_a_second(self, expression: str) -> tuple[str, str]:
-        """The least and the greatest time that pass for the given one."""
+        """The earliest and latest time that count as equal to the given one."""
         return f"datetime({expression}, '-1 second')", f"datetime({expression}, '+1 second')"
 
     def column(self, column: Column) -> str:
-        """The column as DDL declares it."""
+        """The column's declaration in DDL."""
         return f"{self.quote(column.name)} {column.sql_type} {'NULL' if column.nullable else 'NOT NULL'}"
 
     def create_table(self, table: Table) -> str:
@@ -101,7 +101,7 @@ class Dialect:
         return f"ALTER TABLE {self.target(table.name)} ADD {self.column(column)}"
 
     def unique_name(self, table: Table) -> str:
-        """Name of the index that keeps a second row of one record out."""
+        """Name of the index that prevents a second row of one record."""
         return f"ux_{table.name}_record_id"
 
     def indexes(self, table: Table) -> dict[str, str]:

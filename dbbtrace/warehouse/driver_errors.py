@@ -1,4 +1,4 @@
-"""What a driver's exception means: try again, call a person, or never. Reads their shapes; imports no driver.
+"""What a driver's exception means: try again, a person must act, or refused for good. Imports no driver.
 
 pyodbc raises ``Error(sqlstate, "[SQLSTATE] [Microsoft][ODBC Driver 18 for SQL Server][SQL Server]text (native)
 (SQLExecDirectW)")``, several of them in one text where the driver has several things to say. FreeTDS fills the same
@@ -23,7 +23,7 @@ RETRIABLE_ERRORS: Final = frozenset({
 """https://learn.microsoft.com/azure/azure-sql/database/troubleshoot-common-errors-issues, and Fabric's own."""
 
 _DOUBLED = frozenset({2601, 2627})
-"""Another writer of the same record was first; the next look finds its row."""
+"""Another writer stored the same record first. The next try finds its row."""
 _CONNECTION_LOST = frozenset({10053, 10054, 10060, 40197, 6005})
 _LOST_STATES = frozenset({"08S01", "08003", "08007", "HYT00", "HYT01"})
 """HYT00: the statement's time was up, and where that is because the network swallows everything, the driver's word
@@ -32,7 +32,7 @@ _FREETDS = "[FreeTDS]"
 _FREETDS_LOST = frozenset({20001, 20003, 20004, 20006, 20017, 20020})
 """Out of step, timed out, read failed, write failed, end of file, bad token. It raises them as HY000 or 01000."""
 _FREETDS_RESET = "Unknown error (0)"
-"""All that FreeTDS has to say of a connection that was reset."""
+"""FreeTDS's whole message for a connection that was reset."""
 
 _REFUSED_STATES = ("22",)
 _REFUSED_ERRORS = frozenset({
@@ -47,7 +47,7 @@ _ADVICE = {
     916: "the login is not a user of this database: CREATE USER for it",
     208: "the table is missing: run `dbbtrace migrate`",
     207: "a column is missing: run `dbbtrace migrate`",
-    515: "the table asks for a value that rows don't have: make that column nullable",
+    515: "the table requires a value that rows don't have: make that column nullable",
 }
 _CERTIFICATE = re.compile("certificate verify failed|certificate chain|encryption not supported", re.IGNORECASE)
 _NATIVE = re.compile(r"\((-?\d+)\)(?= \(SQL|;|\Z)")
@@ -61,7 +61,7 @@ def of_odbc(error: BaseException, *, writing: bool = False) -> DbbtraceError:
 
     Args:
         error: what pyodbc raised.
-        writing: whether a statement that writes was under way, so that a lost connection leaves its fate open.
+        writing: whether a statement was writing, so that after a lost connection its outcome is unknown.
     """
     text = " ".join(str(part) for part in error.args) or str(error)
     states = set(_STATE.findall(text)) | ({str(error.args[0])} if error.args else set())
@@ -93,7 +93,7 @@ def of_odbc(error: BaseException, *, writing: bool = False) -> DbbtraceError:
 
 
 def _of_binding(error: BaseException) -> bool:
-    """A value that never reached the server: the driver could not turn it into a parameter."""
+    """A value that never reached the server, because the driver could not convert it to a parameter."""
     return isinstance(error, (OverflowError, UnicodeError, TypeError, ValueError))
 
 
@@ -109,7 +109,7 @@ def of_sqlite(error: BaseException) -> DbbtraceError:
         return TransientError(message)
     if "IntegrityError" in kinds:
         if lowered.startswith("unique"):
-            return TransientError(message)  # another writer of the same record was first
+            return TransientError(message)  # another writer stored the same record first
         if lowered.startswith("not null"):
             return ConfigurationError(f"{message}: {_ADVICE[515]}")
         return RefusedError(message)

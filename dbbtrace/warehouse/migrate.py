@@ -19,7 +19,7 @@ class Step(NamedTuple):
     """One statement."""
 
     done: str
-    """What it did, in words."""
+    """What was done, in words."""
     sql: str
 
 

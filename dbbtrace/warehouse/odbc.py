@@ -1,7 +1,7 @@
-"""Connections to T-SQL: SQL Server, Azure SQL, Fabric Warehouse and, as it speaks the same, Babelfish.
+"""Connections to T-SQL: SQL Server, Azure SQL, Fabric Warehouse, and Babelfish.
 
-Through pyodbc, imported only when used, with Microsoft's driver or FreeTDS. What a connector is, and what it leaves to
-others, says ``connection``.
+Uses pyodbc, imported only when needed, with Microsoft's driver or FreeTDS. ``connection`` describes what a connector
+does.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from dbbtrace.warehouse.urls import OdbcAddress
 __all__ = ["LOGIN_TIMEOUT", "STATEMENT_TIMEOUT", "OdbcConnector"]
 
 LOGIN_TIMEOUT = 120
-"""Seconds; a Fabric Warehouse that sleeps takes 60 to 90 to answer first."""
+"""Seconds. A sleeping Fabric Warehouse takes 60 to 90 to answer."""
 STATEMENT_TIMEOUT = 120
-"""Seconds after which a statement is given up; one whose connection was lost may go on that long."""
+"""Seconds until a statement is given up. A statement whose connection was lost may run that long."""
 
 _COLUMNS = f"""\
 SELECT TABLE_NAME, COLUMN_NAME, DATA_TYPE, CHARACTER_MAXIMUM_LENGTH, COLLATION_NAME,
@@ -32,7 +32,7 @@ FROM INFORMATION_SCHEMA.COLUMNS
 WHERE TABLE_SCHEMA = '{SCHEMA}'"""
 _EDITION = "SELECT CONVERT(int, SERVERPROPERTY('EngineEdition')), CONVERT(int, SERVERPROPERTY('Babelfish'))"
 _FABRIC_EDITION = 11
-# Babelfish gives an index another name than it was told; and somebody may have made one that does the same.
+# Babelfish changes the names of indexes, and someone may have created an equivalent index.
 _INDEX = """\
 SELECT COUNT(*) FROM sys.indexes AS i
 INNER JOIN sys.index_columns AS k ON k.object_id = i.object_id AND k.index_id = i.index_id
@@ -46,7 +46,7 @@ _ANY_TEXT = (_SQL_WVARCHAR, 0, 0)
 does not take, nor a database in UTF-8, as every Fabric Warehouse is: https://github.com/mkleehammer/pyodbc/issues/835.
 FreeTDS does it well, and refuses to be told."""
 _IDLE = 30.0
-"""Seconds after which a connection is asked whether it still lives: gateways cut idle ones."""
+"""Idle seconds after which a connection is tested before use, because gateways cut idle connections."""
 
 
 class OdbcConnector:
@@ -61,7 +61,7 @@ class OdbcConnector:
 
     def connect(self) -> Any:
         pyodbc = _pyodbc()
-        # The token first: asking for one may take long, and needs no connection.
+        # Get the token first. This may take long, and needs no connection.
         before = {SQL_COPT_SS_ACCESS_TOKEN: packed(self._token)} if self._token else {}
         try:
             connection = pyodbc.connect(
@@ -125,7 +125,7 @@ class OdbcConnector:
     def fault(self, error: BaseException, *, writing: bool = False) -> DbbtraceError:
         fault = driver_errors.of_odbc(error, writing=writing)
         if isinstance(fault, TransientError) and fault.ambiguous and self._dialect is FABRIC:
-            # Nothing there stops a statement that still runs and its repetition from both committing.
+            # There, nothing prevents both a running statement and its repetition from committing.
             fault.retry_after = STATEMENT_TIMEOUT
         return fault
 

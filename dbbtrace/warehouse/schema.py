@@ -1,8 +1,8 @@
-"""The three tables of schema ``meta``: each column's name, type, length, order, and where its value comes from.
+"""The three tables of schema ``meta``: each column's name, type, length and order, and where its value comes from.
 
-The one place that states them: every dialect's DDL, the flattening and the reading follow from here. The platform's
-own columns come first and stay exactly as they are; dbbtrace's additions come after them, are nullable, and may be
-missing on a table that it did not create. Light to import; knows no driver.
+This is the one place that defines them. Every dialect's DDL, the flattening and the reading are derived from it. The
+platform's own columns come first and stay unchanged. The columns that dbbtrace adds come after them, are nullable, and
+may be missing on a table that it did not create. Light to import; imports no driver.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ __all__ = [
 
 SCHEMA: Final = "meta"
 RECORD: Final = ("orchestration_run_id", "record_id")
-"""Columns that tell one row from every other; unique together where the database enforces it."""
+"""Columns that identify a row. Together they are unique, if the database enforces it."""
 
 
 class Kind(Enum):
@@ -50,11 +50,11 @@ class Kind(Enum):
 
 
 class Form(Enum):
-    """How a text is spelled in its column."""
+    """The form of a text in its column."""
 
     AS_IS = "as is"
     GUID = "guid"
-    """A GUID in lower case (readers join by equality); any other text as it is."""
+    """A GUID in lower case, because readers join by equality; any other text unchanged."""
     UPPER = "upper"
     LIST = "list"
     """A JSON array of strings."""
@@ -73,16 +73,16 @@ class Column:
     missing: str | None = None
     """What is stored for an unknown value; not None exactly where the column is NOT NULL."""
     added: bool = False
-    """Added by dbbtrace: may be missing on a table that it did not create."""
+    """Whether dbbtrace added it. It may then be missing on a table that dbbtrace did not create."""
 
     @property
     def nullable(self) -> bool:
-        """Whether the column takes NULL."""
+        """Whether the column accepts NULL."""
         return self.missing is None
 
     @property
     def sql_type(self) -> str:
-        """The type as T-SQL spells it, e.g. ``varchar(255)``; the same text declares it in SQLite."""
+        """The type in T-SQL, e.g. ``varchar(255)``. SQLite uses the same text."""
         if self.kind is Kind.DECIMAL:
             return "decimal(18,2)"
         return f"{self.kind.value}({self.size})" if self.kind in (Kind.TEXT, Kind.TIME) else self.kind.value
@@ -90,14 +90,14 @@ class Column:
 
 @dataclass(frozen=True)
 class NaturalKey:
-    """What makes a row the same row where no record_id tells: see ``statements``."""
+    """What identifies a row without a record_id: see ``statements``."""
 
     texts: tuple[str, ...]
     """Columns that must be equal; NULL and '' are the same."""
     moment: str | None
-    """Column whose times must lie within a second: hand-made writers round where dbbtrace floors."""
+    """Column whose times must be within one second, because other writers round and dbbtrace rounds down."""
     status: str = "status"
-    """Must be equal too, except for an interrupted row, which yields to an ended one of whatever status."""
+    """Must be equal too, except for an interrupted row, which yields to an ended row of any status."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,13 +106,13 @@ class Table:
 
     name: str
     operation: str
-    """The dbb.operation whose spans give its rows."""
+    """The dbb.operation of the spans that give its rows."""
     columns: tuple[Column, ...]
     natural_key: NaturalKey
 
     @cached_property
     def position(self) -> dict[str, int]:
-        """Column name → its place in a row."""
+        """Column name → its index in a row."""
         return {column.name: place for place, column in enumerate(self.columns)}
 
 
@@ -121,12 +121,12 @@ class Row(NamedTuple):
 
     table: Table
     values: tuple[Any, ...]
-    """One for every column of the table, in its order."""
+    """One value for every column of the table, in its order."""
     record_id: str
     fact: bool = False
-    """The operation has an identity of its own, so that a hand-made writer may have written it already."""
+    """Whether the operation has its own identity, so that another writer may have stored it already."""
     ended_id: str | None = None
-    """Only on an interrupted row: record_id of the row that its operation would have had, had it ended."""
+    """Only on an interrupted row: the record_id that its operation would have had if it had ended."""
 
 
 def _text(name: str, size: int, source: str, form: Form = Form.AS_IS, missing: str | None = None) -> Column:

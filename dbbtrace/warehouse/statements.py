@@ -32,26 +32,26 @@ _ended_id = itemgetter(Row._fields.index("ended_id"))
 
 @dataclass(frozen=True)
 class Found:
-    """A column that the table really has."""
+    """A column that the table has."""
 
     name: str
-    """As the table spells it."""
+    """Its name in the table."""
     length: int | None = None
-    """Bytes of text that fit, where that is less than the schema's own; else None."""
+    """Bytes of text that fit, if fewer than in the schema; otherwise None."""
     collation: str | None = None
-    """Where it differs from the database's: comparing needs it said."""
+    """The collation, if it differs from the database's; comparisons must name it."""
     wide: bool = False
-    """It holds any text, though the database's code page does not."""
+    """Whether it holds any text although the database's code page does not."""
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What a table really looks like: looked up once for each connection."""
+    """The real columns of a table, looked up once per connection."""
 
     found: tuple[tuple[str, Found], ...]
     """Schema's column name → the table's own column; columns that the table lacks are absent."""
     once: bool = False
-    """Whether the database itself keeps a second row of a run and record_id out, if it is told to pass it by."""
+    """Whether the database itself skips a second row of a run and record_id with ON CONFLICT."""
 
     def __contains__(self, name: object) -> bool:
         return any(name == here for here, _ in self.found)
@@ -66,12 +66,12 @@ class Insert:
 
     sql: str
     places: tuple[int, ...]
-    """The row's values that are bound, in order; then come the controls."""
+    """The row's bound values in order; the controls come after them."""
     controls: tuple[str, ...]
     cuts: tuple[tuple[int, int], ...]
-    """(place among the bound, bytes): columns narrower than the schema's."""
+    """(index among the bound values, bytes): columns that are narrower than in the schema."""
     values: Values | None
-    """The statement, where it may take many rows at once and has no controls."""
+    """The statement for many rows at once; None if it has controls."""
 
     def bind(self, rows: Sequence[Row]) -> Sequence[Sequence[Any]]:
         """The rows' values in the order of the statement."""
@@ -96,7 +96,7 @@ class Insert:
 
 
 def _nth(rows: Sequence[Row]) -> list[int]:
-    """For each row the how-manieth of its natural key it is in this batch, from 1."""
+    """For each row, its number among the rows with the same natural key in this batch, from 1."""
     natural, position = rows[0].table.natural_key, rows[0].table.position
     names = (*natural.texts, natural.status, *([natural.moment] if natural.moment else []))
     key = itemgetter(*[position[name] for name in names])
@@ -129,7 +129,7 @@ def once(rows: Sequence[Row]) -> list[Row]:
 
 
 def yielding(rows: Sequence[Row]) -> bool:
-    """Whether some of the rows yield to a row without record_id that says the same."""
+    """Whether some rows yield to an equal row without record_id."""
     return any(map(_fact, rows)) or any(map(_ended_id, rows))
 
 
@@ -147,7 +147,7 @@ def suited(dialect: Dialect, table: Table, shape: Shape, rows: Sequence[Row], *,
 
 
 _OWN = Column("own", Kind.BIGINT, 0, "1: a row without record_id may be this row")
-_NTH = Column("nth", Kind.BIGINT, 0, "the how-manieth row of its natural key in the batch")
+_NTH = Column("nth", Kind.BIGINT, 0, "number of the row among those of its natural key in the batch")
 _INTERRUPTED = Column("interrupted", Kind.BIGINT, 0, "1: of an interrupted operation")
 _ENDED_ID = Column("ended_id", Kind.TEXT, 32, "record_id of the row that an interrupted operation lacks")
 
@@ -194,7 +194,7 @@ def insert(dialect: Dialect, table: Table, shape: Shape, facts: bool, interrupte
     left = f"\nON CONFLICT ({', '.join(map(dialect.quote, RECORD))}) DO NOTHING" if tracked and shape.once else ""
     where = "\n  AND ".join(conditions)
     sql = f"INSERT INTO {target}\nSELECT {chosen}\nFROM {dialect.batch(batch)} AS j\nWHERE {where}{left}"
-    # OR ROLLBACK: what fails is rolled back as a whole, and SQLite need not be ready to undo the statement alone.
+    # OR ROLLBACK: a failure rolls back everything, so SQLite need not prepare to undo the single statement.
     values = None if conditions else Values(len(columns), f"INSERT OR ROLLBACK INTO {target}\nVALUES", left)
     cuts = [(place, shape[column.name].length) for place, column in enumerate(columns)]
     return Insert(
@@ -219,17 +219,17 @@ class _Writer:
         return f"t.{self.dialect.quote(self.shape[name].name)}"
 
     def given(self, name: str) -> str:
-        """The batch's value; comparing texts of two collations is an error unless one is said."""
+        """The batch's value. Comparing texts of two collations is an error unless one is named."""
         collation = self.shape[name].collation if name in self.shape else None
         value = f"j.{self.dialect.quote(name)}"
         return f"{value} COLLATE {collation}" if collation else value
 
     def same(self, name: str) -> str:
-        """Equal, where NULL and '' are the same."""
+        """Equal; NULL and '' are the same."""
         return f"COALESCE({self.here(name)}, '') = COALESCE({self.given(name)}, '')"
 
     def no_record(self, control: str) -> str:
-        # The run first: it is what a reader's statistics and a writer's index know best.
+        # The run first: statistics and indexes are best for it.
         collation = self.shape["record_id"].collation
         wanted = f"j.{self.dialect.quote(control)}" + (f" COLLATE {collation}" if collation else "")
         return self.dialect.none(
@@ -245,7 +245,7 @@ class _Writer:
             low, high = self.dialect.within_a_second(f"j.{self.dialect.quote(natural.moment)}")
             matches.append(f"{self.dialect.moment(self.here(natural.moment))} BETWEEN {low} AND {high}")
         status = f"LOWER({self.here(natural.status)}) = LOWER({self.given(natural.status)})"
-        if self.table is LOADS:  # its readers tell 'Success' from 'Succeeded', and case matters to them
+        if self.table is LOADS:  # readers of the table distinguish 'Success' from 'Succeeded', and case matters
             status = self.same(natural.status)
         matches.append(f"(j.{self.dialect.quote('interrupted')} = 1 OR {status})" if interrupted else status)
         if tracked:

@@ -1,6 +1,6 @@
-"""Where a warehouse is: reads ``sqlite:///file.db``, ``mssql://server/database`` and ODBC connection strings.
+"""Reads the address of a warehouse: ``sqlite:///file.db``, ``mssql://server/database``, ODBC connection strings.
 
-Touches no network; looks at the file system only to refuse what SQLite can't live on. Shows no secret.
+Uses no network, and looks at the file system only to refuse paths that don't work for SQLite. Shows no secret.
 """
 
 from __future__ import annotations
@@ -38,23 +38,23 @@ class SqliteAddress:
     path: str
     """Absolute."""
     name: str
-    """``sqlite:////abs/file.db``: what journals call it."""
+    """``sqlite:////abs/file.db``: its name in journals."""
 
 
 @dataclass(frozen=True, repr=False)
 class OdbcAddress:
-    """A database behind ODBC; ``connection_string`` may hold secrets, ``name`` never does."""
+    """A database behind ODBC. ``connection_string`` may hold secrets, but ``name`` never does."""
 
     connection_string: str
     server: str
     wants_token: bool
-    """No way to log in is written in it."""
+    """Whether it contains no login."""
     name: str
-    """``mssql://server/database``: what journals call it."""
+    """``mssql://server/database``: its name in journals."""
 
     @property
     def in_fabric(self) -> bool:
-        """Whether the server's name is that of a Fabric Warehouse."""
+        """Whether the server name is that of a Fabric Warehouse."""
         return ".datawarehouse." in self.server.lower()
 
     def __repr__(self) -> str:
@@ -62,10 +62,10 @@ class OdbcAddress:
 
 
 def address_of(url: str) -> SqliteAddress | OdbcAddress:
-    """What the setting ``warehouse`` says.
+    """Parse the setting ``warehouse``.
 
     Raises:
-        UsageError: it names no warehouse, or one that can't work; the message says what to write instead.
+        UsageError: it is not an address, or can't work; the message says what to write instead.
     """
     url = url.strip()
     scheme = url.split("://", 1)[0].lower() if "://" in url else ""

@@ -1,7 +1,7 @@
-"""One warehouse, opened: ask it, migrate it, write rows to it once only.
+"""An open warehouse: query it, migrate it, and write each row to it once.
 
-Opens its connection when first used and again after it was lost; safe from several threads and after a fork. Raises
-typed errors (see ``dbbtrace.errors``); patience is the caller's.
+Connects on first use, and again after the connection was lost. Safe to use from several threads and after a fork.
+Raises typed errors (see ``dbbtrace.errors``). Retrying is left to the caller.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ __all__ = ["Warehouse"]
 T = TypeVar("T")
 
 _ORPHANS: list[Any] = []
-"""Connections of a parent process. Never closed: closing them here would do it to the parent's files."""
+"""Connections of a parent process. They are never closed here, because that would close the parent's files."""
 _OPEN: weakref.WeakSet[Warehouse] = weakref.WeakSet()
 _HELD: list[Warehouse] = []
 _FORK_PATIENCE = 2.0
-"""Seconds that a fork waits for a statement under way: a driver's own locks, held at that moment, stay held for ever
-in the child."""
+"""Seconds that a fork waits for a running statement. A driver's locks that are held during the fork stay held for
+ever in the child."""
 
 
 class Warehouse:
-    """A database that holds schema ``meta``; ``open_warehouse`` makes it."""
+    """A database with schema ``meta``. Create it with ``open_warehouse``."""
 
     def __init__(self, connector: Connector) -> None:
         self.name = connector.name
@@ -57,7 +57,7 @@ class Warehouse:
 
     @property
     def dialect(self) -> Dialect:
-        """What the server speaks; connects."""
+        """The SQL dialect of the server. Connects if needed."""
         return self._run(lambda connection: self._connector.dialect(connection))
 
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> Result:
@@ -73,11 +73,11 @@ class Warehouse:
         return self._run(ask)
 
     def columns(self) -> dict[str, frozenset[str]]:
-        """Table of schema meta → the schema's columns that it really has; a missing table is absent."""
+        """Table of schema meta → the schema's columns that it has. Missing tables are left out."""
         return {name: frozenset(column for column, _ in shape.found) for name, shape in self.shapes().items()}
 
     def shapes(self) -> dict[str, Shape]:
-        """What the tables really look like: looked up once for each connection."""
+        """The tables' real columns, looked up once per connection."""
         return self._run(self._look)
 
     def _look(self, connection: Any) -> dict[str, Shape]:
@@ -94,7 +94,7 @@ class Warehouse:
         and what is wrong with one table does not stop the others.
 
         Raises:
-            TransientError: try again later; what has been written by then is found, not written twice.
+            TransientError: try again later; rows that were already written are not written twice.
             ConfigurationError: a person must act; rows of other tables may have been written.
             RefusedError: some rows are refused for good; all others are written.
         """
@@ -141,7 +141,7 @@ class Warehouse:
             views: create the views too, and replace those that are there.
 
         Returns:
-            What was done, in words; with ``dry_run`` the SQL alone.
+            What was done, in words; with ``dry_run`` only the SQL.
         """
         from dbbtrace.warehouse.migrate import plan
 
@@ -187,11 +187,11 @@ class Warehouse:
     def _drop(self) -> None:
         connection, self._connection, self._shapes = self._connection, None, None
         if connection is not None:
-            with suppress(Exception):  # it may be gone already
+            with suppress(Exception):  # it may already be closed
                 connection.close()
 
     def _run(self, work: Callable[[Any], T], *, writing: bool = False) -> T:
-        """Do the work on a connection; once more on a new one when an old one failed without doubt."""
+        """Do the work on a connection. Try once more on a new one if an old one has clearly failed."""
         with self._lock:
             fresh = self._connect()
             try:
@@ -203,7 +203,7 @@ class Warehouse:
             return self._attempt(work, writing)
 
     def _connect(self) -> bool:
-        """Make sure of a connection; True when it is new."""
+        """Connect if needed; returns True for a new connection."""
         if self._connection is not None:
             if self._connector.still_there(self._connection, time.monotonic() - self._used_at):
                 return False
@@ -226,7 +226,7 @@ class Warehouse:
 
 
 def _check(table: Table, shape: Shape | None) -> None:
-    """The table must be there, with the columns that tell rows apart."""
+    """Check that the table exists and has the columns that identify rows."""
     if shape is None:
         raise ConfigurationError(f"{SCHEMA}.{table.name} is missing, or may not be read: run `dbbtrace migrate`")
     natural = table.natural_key

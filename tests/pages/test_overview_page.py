@@ -97,11 +97,11 @@ def test_search_filter_and_sort(history: History, tmp_path: Path, reader: Reader
     failed = sum(run["status"] == "Failed" for run in runs.values())
     page = reader.open(page_of(history, tmp_path))
     page.get_by_role("button", name="Failed", exact=False).first.click()
-    assert page.inner_text("#count") == f"{failed} of 40 runs fit"
+    assert page.inner_text("#count") == f"{failed} of 40 runs match"
     page.keyboard.press("/")
     page.keyboard.type("three")
     mine = sum(run["status"] == "Failed" and run["data_product"] == "Three" for run in runs.values())
-    assert page.inner_text("#count") == f"{mine} of 40 runs fit"
+    assert page.inner_text("#count") == f"{mine} of 40 runs match"
     assert page.locator("#runs tbody tr:visible").count() == mine
     page.fill("#search", "")
     page.get_by_role("button", name="Failed", exact=False).first.click()

@@ -70,18 +70,18 @@ def test_search_and_filters(history: History, tmp_path: Path, reader: Reader) ->
     page = reader.open(html)
     page.fill("#search", "MODEL_00")
     fitting = sum("model_00" in f"{o['operation_id']}\n{o['error_message']}".lower() for o in operations)
-    assert count_text(page) == f"{fitting} of {len(operations)} operations fit"
+    assert count_text(page) == f"{fitting} of {len(operations)} operations match"
     page.fill("#search", "no such thing")
-    assert count_text(page) == f"0 of {len(operations)} operations fit"
+    assert count_text(page) == f"0 of {len(operations)} operations match"
     assert "No operation fits" in page.inner_text(".space")
     page.fill("#search", "")
     page.get_by_role("button", name=re.compile("Failed")).first.click()
     failed = sum(o["status"] == "Failed" for o in operations)
-    assert count_text(page) == f"{failed} of {len(operations)} operations fit"
+    assert count_text(page) == f"{failed} of {len(operations)} operations match"
     assert set(page.locator(".space .row:not(.group) .c-status").all_inner_texts()) == {"✗ Failed"}
     page.select_option("#workload", "integration")
     failed_loads = sum(o["status"] == "Failed" and o["workload"] == "integration" for o in operations)
-    assert count_text(page) == f"{failed_loads} of {len(operations)} operations fit"
+    assert count_text(page) == f"{failed_loads} of {len(operations)} operations match"
     page.click("#reset")
     assert count_text(page) == f"{len(operations)} operations"
     page.check("#only-path")
@@ -165,14 +165,14 @@ def test_zooming_into_a_stretch_of_time(history: History, tmp_path: Path, reader
     begin = min(o["start_time"] for o in operations if o["start_time"])
     end = max(o["end_time"] for o in operations if o["workload"] == "integration")
     within = sum(bool(o["start_time"]) and o["start_time"] <= end and o["end_time"] >= begin for o in operations)
-    assert count_text(page) == f"{within} of {len(operations)} operations fit"
+    assert count_text(page) == f"{within} of {len(operations)} operations match"
     page.locator("#minimap").scroll_into_view_if_needed()
     box = page.locator("#minimap").bounding_box()
     page.mouse.move(box["x"] + box["width"] * 0.7, box["y"] + 20)
     page.mouse.down()
     page.mouse.move(box["x"] + box["width"] - 1, box["y"] + 20, steps=4)
     page.mouse.up()
-    assert re.fullmatch(rf"\d+ of {len(operations)} operations fit", count_text(page))
+    assert re.fullmatch(rf"\d+ of {len(operations)} operations match", count_text(page))
     assert page.is_visible("#minimap .brush")
     page.locator("#minimap").dblclick()
     assert count_text(page) == f"{len(operations)} operations"
@@ -258,7 +258,7 @@ def test_counts_are_of_outcomes(history: History, tmp_path: Path, reader: Reader
     assert f"✗ Failed {failed}" in chips
     assert "↻ Done again 2" in chips
     page.get_by_role("button", name=f"Failed {failed}").click()
-    assert count_text(page) == f"{failed} of {len(outcomes)} operations fit"
+    assert count_text(page) == f"{failed} of {len(outcomes)} operations match"
     page.get_by_role("button", name="Done again 2").click()
     assert count_text(page) == f"{failed} of {len(outcomes)} operations fit, and 2 done again later"
     page.get_by_role("button", name=f"Failed {failed}").click()

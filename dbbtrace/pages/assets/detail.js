@@ -86,7 +86,7 @@ class Detail {
     const earlier = data.earlier[index], now = data.seconds[index];
     if (!earlier.length || now === null) return [];
     const all = [...earlier, now], most = Math.max(...all, 1e-9), wide = 440 / all.length;
-    const said = `Its last ${earlier.length} successes: median ${duration(data.median[index])}, `
+    const said = `Its last ${earlier.length === 1 ? 'success' : `${earlier.length} successes`}: median ${duration(data.median[index])}, `
       + `p95 ${duration(data.p95[index])}; now ${duration(now)} (${change(data.change[index])}).`;
     const chart = svg('svg', { class: 'history', viewBox: '0 0 440 110', preserveAspectRatio: 'none', role: 'img',
       'aria-label': said });

@@ -147,8 +147,9 @@ class Grid {
     const items = this.items.length <= 2000 ? this.items : this.items.filter(this.options.onPaper).slice(0, 2000);
     this.space.append(...items.map((item, place) => this.options.render(item, place)));
     if (items.length < this.items.length) {
+      const more = this.items.length - items.length;
       this.space.append(el('p', { class: 'empty' },
-        `${count(this.items.length - items.length)} more that succeeded are on the screen only.`));
+        `${count(more)} more successful operation${more === 1 ? ' is' : 's are'} on the screen only.`));
     }
   }
 }

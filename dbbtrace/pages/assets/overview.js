@@ -16,7 +16,7 @@ function update() {
   });
   document.getElementById('count').textContent =
     `${shown === rows.length ? '' : `${count(shown)} of `}${count(rows.length)} run${rows.length === 1 ? '' : 's'}`
-    + (shown === rows.length ? '' : ' fit');
+    + (shown === rows.length ? '' : ' match');
 }
 
 function tools() {

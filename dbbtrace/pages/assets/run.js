@@ -203,10 +203,10 @@ function update() {
   drawHead();
   grid.show(shown);
   const again = againIn(found), outcomes = total - againInAll;
-  const says = found.length === total ? operations(total - again) : `${count(found.length - again)} of ${operations(outcomes)} fit`;
+  const says = found.length === total ? operations(total - again) : `${count(found.length - again)} of ${operations(outcomes)} match`;
   document.getElementById('count').textContent = [says, besides(again)].filter(Boolean).join(', and ');
   grid.viewport.classList.toggle('nothing', !found.length);
-  if (!found.length) grid.space.replaceChildren(el('p', { class: 'empty' }, 'No operation fits. '));
+  if (!found.length) grid.space.replaceChildren(el('p', { class: 'empty' }, 'No operation matches. '));
   minimap.brush();
 }
 

@@ -2,11 +2,11 @@
 
     monitoring_operations     one uniform row per operation
     monitoring_runs           one row per run
-    monitoring_lineage        lineage validation: each edge of a run's graph, with what became of both ends
-    monitoring_performance    performance: newest duration against the ones before
+    monitoring_lineage        lineage validation: each edge of a run's graph, with the status of both ends
+    monitoring_performance    performance: newest duration compared with earlier ones
     monitoring_failures       diagnostics: what failed, why, what it held up
     monitoring_gaps           audit: what is missing
-    monitoring_reconciliation reconciliation results, where their table exists
+    monitoring_reconciliation reconciliation results, if their table exists
 
 A base table is read as the columns it really has, NULL for those it lacks and no row where it is missing, so that
 tables which dbbtrace did not create can be read with their old rows. ``statements`` gives the DDL for ``migrate``;
@@ -44,10 +44,10 @@ VIEWS: Final = (
     "monitoring_gaps",
     "monitoring_reconciliation",
 )
-"""In the order in which they can be created: each reads only the tables and those before it."""
+"""In the order of creation: each reads only the tables and earlier views."""
 
 RECONCILIATION: Final = "kpi_reconciliation_history"
-"""The platform's table of reconciliation results; many deployments have none."""
+"""The platform's table of reconciliation results. Many deployments don't have it."""
 _RECONCILIATION_COLUMNS = {
     "orchestration_run_id": "varchar(255)",
     "data_product": "varchar(255)",
@@ -65,12 +65,12 @@ _READ = re.compile(r"\b(?:meta\.)?(?P<name>monitoring_\w+|kpi_reconciliation_his
 
 @dataclass(frozen=True)
 class BaseTable:
-    """A table as it really is."""
+    """A table with its real columns."""
 
     target: str
-    """How SQL names it, with its schema."""
+    """Its name in SQL, with its schema."""
     columns: Mapping[str, str]
-    """The schema's column → the expression that reads it; columns that the table lacks are absent."""
+    """The schema's column → the expression that reads it. Columns that the table lacks are left out."""
 
 
 class Queried(Protocol):
@@ -87,7 +87,7 @@ class Queried(Protocol):
 
 
 def base_tables(dialect: Dialect, shapes: Mapping[str, Shape]) -> dict[str, BaseTable]:
-    """The three tables, from what the connection found them to be."""
+    """The three tables, with the columns that the connection found."""
     found = {}
     for name, shape in shapes.items():
         columns = {
@@ -128,7 +128,7 @@ def _reconciliation(dialect: Dialect, query: Callable[[str], Sequence[Sequence[A
 
 
 def plan(connector: Connector, connection: Any) -> list[Step]:
-    """The steps of ``migrate`` that make the views, once its others have been taken: all columns are there then."""
+    """The steps of ``migrate`` that create the views. They come last, when all columns exist."""
     dialect = connector.dialect(connection)
 
     def query(sql: str) -> list[Any]:
@@ -154,11 +154,11 @@ def _in_words(name: str, statement: str) -> str:
 
 
 def statements(dialect: Dialect, tables: Mapping[str, BaseTable], existing: Collection[str] = ()) -> dict[str, str]:
-    """View → the statement that makes it what it should be, in the order to run them.
+    """View → the statement that creates or changes it, in the order to run them.
 
     Args:
         dialect: the warehouse's.
-        tables: what the tables are; see ``look``.
+        tables: the tables; see ``look``.
         existing: views of schema meta that are there already. T-SQL alters those, which keeps the rights granted on
             them; elsewhere they are dropped first, for which the name appears twice, as ``DROP name`` too.
     """
@@ -190,8 +190,8 @@ def ask(
         warehouse: to ask.
         sql: reads ``meta.monitoring_... AS alias`` and may use the words of ``spelling``; values are bound.
         parameters: the values.
-        runs: only these runs' rows are read from the tables, which is what makes an answer fast; None: all.
-        tables: what ``look`` found, where it is asked more than once.
+        runs: read only the rows of these runs, which keeps answers fast; None: all.
+        tables: the result of ``look``, to reuse it for several queries.
     """
     rendering = _Rendering(warehouse.dialect, tables or look(warehouse), inside=False, scoped=runs is not None)
     ctes = [rendering.sql(part) for name in _needed(sql) for part in _as_ctes(name)]
@@ -201,7 +201,7 @@ def ask(
 
 
 def _needed(sql: str) -> list[str]:
-    """The views that the SQL reads, and those that they read, in order."""
+    """The views that the SQL reads, directly or through other views, in order."""
     needed: set[str] = set()
     waiting = [sql]
     while waiting:
@@ -224,12 +224,12 @@ def _source(name: str) -> str:
 
 
 def _head(name: str) -> str:
-    """The comment that a view's file begins with."""
+    """The comment at the start of a view's file."""
     return "".join(line for line in _source(name).splitlines(keepends=True) if line.startswith("--"))
 
 
 def _parts(name: str) -> tuple[str, str]:
-    """A view's own WITH clauses, without the word WITH, and its SELECT: in the files both begin at a line's start."""
+    """A view's own WITH clauses, without the word WITH, and its SELECT. Both begin a line in the files."""
     text = _source(name).removeprefix(_head(name))
     ctes, _, select = text.partition("\nSELECT\n")
     return ctes.strip().removeprefix("WITH").strip(), f"SELECT\n{select.rstrip()}"
@@ -244,7 +244,7 @@ class _Rendering:
         self.dialect = dialect
         self.tables = tables
         self.inside = inside
-        """Whether the SQL becomes a view: inside an SQLite file views name tables without the schema's name."""
+        """Whether the SQL becomes a view. In an SQLite file, views must name tables without the schema."""
         self.scoped = scoped
         self.scopes = 0
 

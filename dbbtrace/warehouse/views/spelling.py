@@ -32,13 +32,13 @@ def _status(word: str, error_type: str) -> str:
 
 
 def _named(*names: str) -> str:
-    """The first that names something."""
+    """The first that is a name."""
     known = [f"NULLIF({name}, '')" for name in names]
     return f"COALESCE({', '.join(known)}, '(no name)')"
 
 
 def _node_id(unique_id: str, relation_name: str, item_name: str) -> str:
-    """What names the same node in every run. Hand-made writers leave relations of tests empty, or Python's None."""
+    """An id that is the same for a node in every run. Other writers store no relation of a test, or None."""
     relation = f"CASE WHEN LOWER({relation_name}) NOT IN ('', 'none', 'null') THEN {relation_name} END"
     return f"COALESCE({unique_id}, {relation}, NULLIF({item_name}, ''), '(no name)')"
 
@@ -80,7 +80,7 @@ _SQLITE: Final[Words] = {
 # -- T-SQL, in words that Fabric Warehouse has ---------------------------------------------------------------
 
 _LONGEST: Final = 2_147_483_647
-"""Seconds: DATEADD takes an int; a duration beyond it is a mistake and must not break the view."""
+"""Seconds. DATEADD takes an int. A longer duration is a mistake and must not break the view."""
 
 _TSQL: Final[Words] = {
     "NULL_TEXT": lambda: "CAST(NULL AS varchar(8000))",
@@ -101,7 +101,7 @@ _TSQL: Final[Words] = {
     "SECONDS_BETWEEN": lambda a, b: f"DATEDIFF_BIG(microsecond, {a}, {b}) / 1E6",
     "SORTABLE_SECONDS": lambda x: f"RIGHT(CONCAT('0000000000000', CAST({x} * 1000 AS bigint)), 13)",
     "SUBSTRING": lambda x, start, length: f"SUBSTRING({x}, {start}, {length})",
-    # With a type of our own: the default one is nvarchar, in a collation that may not be the database's.
+    # With an explicit type: the default is nvarchar, in a collation that may differ from the database's.
     "EACH_OF": lambda x: f"OPENJSON(CASE WHEN ISJSON({x}) = 1 THEN {x} END) WITH ([value] varchar(1000) '$')",
     "STATUS": _status,
     "NAMED": _named,
@@ -112,13 +112,13 @@ _WORD = re.compile(r"\b(" + "|".join(sorted(_TSQL, key=len, reverse=True)) + r")
 
 
 def spelled(sql: str, *, tsql: bool) -> str:
-    """The SQL with our words replaced by the dialect's."""
+    """The SQL with our macros replaced by the dialect's SQL."""
     sql = sql.replace("CROSS JOIN EACH_OF", "CROSS APPLY EACH_OF") if tsql else sql
     return _expand(sql, _TSQL if tsql else _SQLITE)
 
 
 def _expand(sql: str, words: Words) -> str:
-    """Each word with its arguments, expanded themselves."""
+    """Expand each macro and its arguments."""
     done, rest = "", sql
     while match := _WORD.search(rest):
         done += rest[: match.start()]
