@@ -73,7 +73,7 @@ def test_search_and_filters(history: History, tmp_path: Path, reader: Reader) ->
     assert count_text(page) == f"{fitting} of {len(operations)} operations match"
     page.fill("#search", "no such thing")
     assert count_text(page) == f"0 of {len(operations)} operations match"
-    assert "No operation fits" in page.inner_text(".space")
+    assert "No operation matches" in page.inner_text(".space")
     page.fill("#search", "")
     page.get_by_role("button", name=re.compile("Failed")).first.click()
     failed = sum(o["status"] == "Failed" for o in operations)
@@ -260,7 +260,7 @@ def test_counts_are_of_outcomes(history: History, tmp_path: Path, reader: Reader
     page.get_by_role("button", name=f"Failed {failed}").click()
     assert count_text(page) == f"{failed} of {len(outcomes)} operations match"
     page.get_by_role("button", name="Done again 2").click()
-    assert count_text(page) == f"{failed} of {len(outcomes)} operations fit, and 2 done again later"
+    assert count_text(page) == f"{failed} of {len(outcomes)} operations match, and 2 done again later"
     page.get_by_role("button", name=f"Failed {failed}").click()
     assert page.locator(".space .row.again").all_inner_texts() != []
     assert all("done again later" in row for row in page.locator(".space .row.again .label").all_inner_texts())
