@@ -16,7 +16,7 @@ from dbbtrace.job.values import checked, count, error_type_of, is_empty, message
 from dbbtrace.model import attributes as key
 from dbbtrace.model import identity as identities
 from dbbtrace.model.statuses import FAILED, LOADS, SUCCEEDED, is_running, meaning
-from dbbtrace.model.times import iso_utc, to_unix_nanos
+from dbbtrace.model.times import EARLIEST_START, STARTS_AHEAD, credible_start, iso_utc, to_unix_nanos
 from dbbtrace.tracing.provider import now
 
 __all__ = ["record_load", "record_refresh"]
@@ -161,14 +161,23 @@ def record_refresh(
 
 
 def _period(scope: Scope, started_at: object, ended_at: object) -> tuple[int, int]:
-    """Start and end in nanoseconds. A start that can't be read is taken as the run's in this job: never the end,
-    which would make the watermark skip source rows."""
+    """Start and end in nanoseconds. A start that can't be read, or can't be, is taken as the run's in this job: never
+    the end, which would make the watermark skip source rows."""
+    clock = now()
     end = checked("ended_at", to_unix_nanos, ended_at)
-    end = now() if end is None else end
-    start = checked("started_at", to_unix_nanos, started_at)
-    if start is None:
+    end = clock if end is None else end
+    said = checked("started_at", to_unix_nanos, started_at)
+    if said is None:
         start = min(scope.began_at, end)
         complain(f"started_at: no start is known; {iso_utc(start)}, when the run began here, is used instead")
+    else:
+        start = credible_start(said, min(scope.began_at, end), clock)
+        if not EARLIEST_START <= said <= clock + STARTS_AHEAD:
+            when = "after now" if said > clock else "before 1990"
+            complain(
+                f"started_at = {shown(started_at)} is left out: it is {when}; {iso_utc(start)}, when the run began "
+                "here, is used instead"
+            )
     if end < start:
         complain(f"ended_at = {iso_utc(end)} is left out: it lies before started_at = {iso_utc(start)}")
         end = start

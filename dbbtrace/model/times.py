@@ -14,10 +14,24 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["NANOS", "format_all_utc", "format_utc", "iso_utc", "to_datetime", "to_unix_nanos"]
+__all__ = [
+    "EARLIEST_START",
+    "NANOS",
+    "STARTS_AHEAD",
+    "credible_start",
+    "format_all_utc",
+    "format_utc",
+    "iso_utc",
+    "to_datetime",
+    "to_unix_nanos",
+]
 
 NANOS = 1_000_000_000
 """Nanoseconds in a second."""
+STARTS_AHEAD = 300 * NANOS
+"""How far a start may lie ahead of our clock, because another clock is: it counts as now. Further ahead it is wrong."""
+EARLIEST_START = 631_152_000 * NANOS
+"""1990: a start before it is wrong too. A start decides from when on the next load reads its source."""
 
 _ISO = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)(?:[T ](\d\d):(\d\d)(?::(\d\d)(?:[.,](\d{1,9})\d*)?)?)?\s*(Z|z|UTC|[+-]\d\d:?\d\d)?"
@@ -146,6 +160,11 @@ def iso_utc(unix_nanos: int) -> str:
     """``2026-11-24T16:45:00.123456Z``: how attributes hold a point in time; nine digits where there are so many."""
     text = format_utc(unix_nanos, 9 if unix_nanos % 1000 else 6)
     return f"{text[:10]}T{text[11:]}Z"
+
+
+def credible_start(said: int, own: int, now: int) -> int:
+    """The start that a row shows: what was said, where it can be; otherwise the span's own; never after ``now``."""
+    return min(said if EARLIEST_START <= said <= now + STARTS_AHEAD else own, now)
 
 
 def to_datetime(unix_nanos: int) -> datetime:

@@ -19,8 +19,17 @@ RETRIABLE_STATES: Final = frozenset({"08S01", "08001", "08003", "08007", "HYT00"
 RETRIABLE_ERRORS: Final = frozenset({
     926, 4060, 4221, 615, 40197, 40501, 40613, 49918, 49919, 49920, 10928, 10929, 10053, 10054, 10060, 1205, 1222,
     3961, 24556, 24706, 24804, 6005,
+    701, 922, 1204, 8645, 17142, 18401, 40143, 40540, 42108, 42109,  # it starts, fails over, or lacks memory or locks
 })  # fmt: skip
 """https://learn.microsoft.com/azure/azure-sql/database/troubleshoot-common-errors-issues, and Fabric's own."""
+
+_STARTING = re.compile(
+    "the database system is (?:starting up|shutting down|in recovery mode|not yet accepting connections)"
+    "|server is (?:starting up|in script upgrade mode|not ready to accept|currently paused)|is being recovered"
+    "|is not currently available|is currently busy|too many connections|too many clients already",
+    re.IGNORECASE,
+)
+"""What servers say while they start, fail over or throttle, whatever the number: PostgreSQL behind Babelfish too."""
 
 _DOUBLED = frozenset({2601, 2627})
 """Another writer stored the same record first. The next try finds its row."""
@@ -74,7 +83,8 @@ def of_odbc(error: BaseException, *, writing: bool = False) -> DbbtraceError:
         )
     if _FREETDS in text and (natives & _FREETDS_LOST or _FREETDS_RESET in text):
         return TransientError(message, ambiguous=writing)
-    if natives & RETRIABLE_ERRORS or states & RETRIABLE_STATES or natives & _DOUBLED or "HYT01" in states:
+    retriable = natives & (RETRIABLE_ERRORS | _DOUBLED) or states & (RETRIABLE_STATES | {"HYT01"})
+    if retriable or _STARTING.search(text):
         lost = bool(states & _LOST_STATES or natives & _CONNECTION_LOST)
         return TransientError(message, ambiguous=writing and lost)
     for number, advice in _ADVICE.items():

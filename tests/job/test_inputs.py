@@ -19,6 +19,7 @@ from opentelemetry.trace import StatusCode
 import dbbtrace
 from dbbtrace.model import attributes as key
 from dbbtrace.model.times import iso_utc, to_unix_nanos
+from dbbtrace.testing import TimeGenerator, capture
 from tests.job.support import PIPELINE, RUN
 
 
@@ -205,14 +206,41 @@ def test_a_failure_may_be_recorded_with_the_exception_itself(captured):
     assert (refresh.attributes[key.ERROR_TYPE], refresh.attributes[key.ERROR_MESSAGE]) == ("Failed", "full")
 
 
+MINUTE = 60 * 10**9
+
+
+@pytest.mark.parametrize(
+    ("ahead", "recorded"),
+    [(-MINUTE, -MINUTE), (0, 0), (4 * MINUTE, 0), (6 * MINUTE, None), (24 * 60 * 365 * MINUTE, None)],
+)
+def test_a_start_ahead_of_the_clock(caplog, ahead, recorded):
+    """Up to five minutes it is another clock's now; further ahead it is wrong. The watermark is never in the future."""
+    clock = to_unix_nanos("2026-11-24T15:00:00Z")
+    with capture(strict=False, clock=TimeGenerator(clock, step=0)) as captured:
+        with dbbtrace.join_run(RUN):
+            dbbtrace.record_load("Customer", started_at=iso_utc(clock + ahead))
+    start = captured.named("load Customer").start_time
+    assert start == clock + (recorded or 0)
+    assert ("after now" in caplog.text) is (recorded is None)
+
+
+@pytest.mark.parametrize("started_at", [0, "0001-01-01", "1989-12-31T23:59:59Z", datetime(1899, 12, 30)], ids=str)
+def test_a_start_before_1990_is_wrong(lenient, caplog, started_at):
+    """An empty cell of a spreadsheet, epoch 0: when the run began here is recorded instead."""
+    with dbbtrace.join_run(RUN):
+        dbbtrace.record_load("Customer", started_at=started_at)
+    assert lenient.named("load Customer").start_time > to_unix_nanos("2020-01-01")
+    assert "before 1990" in caplog.text
+
+
 EMPTY = [None, "", "  ", [], {}, (), float("nan"), numpy.float64("nan"), numpy.array([]), pandas.NaT, pandas.NA]
 
 
 @pytest.mark.parametrize("empty", EMPTY, ids=repr)
 def test_an_empty_error_is_no_error(captured, empty):
     """As a Copy's output, a refresh history and an empty cell of pandas say that all went well."""
-    dbbtrace.record_load("T", started_at=0, error_message=empty, error_type=empty, run_id=RUN)
-    dbbtrace.record_refresh("m", started_at=0, error_message=empty, run_id=RUN)
+    dbbtrace.record_load("T", started_at=1_700_000_000, error_message=empty, error_type=empty, run_id=RUN)
+    dbbtrace.record_refresh("m", started_at=1_700_000_000, error_message=empty, run_id=RUN)
     load, refresh = captured.spans
     assert (load.attributes[key.STATUS], refresh.attributes[key.STATUS]) == ("Succeeded", "Completed")
     for span in captured.spans:
@@ -223,7 +251,7 @@ def test_an_empty_error_is_no_error(captured, empty):
 @pytest.mark.parametrize("error", [["boom"], {"code": 5}, Exception(), "no", 0], ids=repr)
 def test_any_other_error_is_one(captured, error):
     """An exception without text too."""
-    dbbtrace.record_load("T", started_at=0, error_message=error, run_id=RUN)
+    dbbtrace.record_load("T", started_at=1_700_000_000, error_message=error, run_id=RUN)
     (load,) = captured.spans
     assert load.attributes[key.STATUS] == "Failed"
 

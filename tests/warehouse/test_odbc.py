@@ -197,7 +197,13 @@ def test_without_the_driver_the_error_says_what_to_install(server, state, text):
 # -- what errors mean ---------------------------------------------------------------------------------------
 
 RETRIABLE = [926, 4060, 4221, 615, 40197, 40501, 40613, 49918, 49919, 49920, 10928, 10929, 10053, 10054, 10060, 1205,
-             1222, 3961, 24556, 24706, 24804, 6005, 2601, 2627]  # fmt: skip
+             1222, 3961, 24556, 24706, 24804, 6005, 2601, 2627,
+             701, 922, 1204, 8645, 17142, 18401, 40143, 40540, 42108, 42109]  # fmt: skip
+STARTING = ["FATAL: the database system is starting up", "the database system is shutting down",
+            "The database system is not yet accepting connections", "Database 'dbb' is being recovered",
+            "Login failed for user 'u'. Reason: Server is in script upgrade mode",
+            "FATAL: sorry, too many clients already",
+            "Database 'dbb' on server 's' is not currently available"]  # fmt: skip
 FOR_A_PERSON = [18456, 229, 230, 262, 916, 208, 207, 515, 102, 156, 99999]
 REFUSED = [2628, 8152, 8115, 8114, 241, 245, 547, 13609]
 
@@ -207,6 +213,7 @@ REFUSED = [2628, 8152, 8115, 8114, 241, 245, 547, 13609]
     [
         *[(fault(native, state="42000"), TransientError) for native in RETRIABLE],
         *[(fault(0, state=state), TransientError) for state in ("08S01", "08001", "08003", "08007", "HYT00", "40001")],
+        *[(fault(33557097, text), TransientError) for text in STARTING],
         *[(fault(native), ConfigurationError) for native in FOR_A_PERSON],
         *[(fault(native), RefusedError) for native in REFUSED],
         (fault(0, state="22018"), RefusedError),

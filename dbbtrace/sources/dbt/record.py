@@ -9,7 +9,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
@@ -51,6 +51,8 @@ class DbtInvocation:
     """How many nodes ended with each of dbt's words."""
     reason: str | None = None
     """Why no node was recorded; None when some were."""
+    again: bool = False
+    """This process had recorded this very artifact in this run before: its rows are the same."""
 
     @property
     def recorded(self) -> bool:
@@ -88,7 +90,8 @@ def record_dbt(
 ) -> DbtInvocation:
     """Record what dbt did, from its artifact: rows of ``meta.monitoring_transformation_dbt`` for each node.
 
-    Recorded twice, each node is still one span and its rows are there once. Never raises into the job.
+    Recorded twice, each node is still one span and has its rows once; a log line and ``again`` tell. Never raises into
+    the job.
 
     Args:
         path: dbt's target folder, or its run_results.json; sources.json for ``dbt source freshness``.
@@ -130,10 +133,33 @@ def record_dbt(
         )
         nodes = found.manifest(manifest)
         stages = runtime.current().takes_all
+        if _is_known(scope.run_id, invocation):
+            invocation = replace(invocation, again=True)
+            log.warning(
+                "%s was recorded in this run already (written %s by dbt %s): its rows stay as they are. A dbt command "
+                "that came since has not written one",
+                invocation.file,
+                iso_utc(found.written_at),
+                invocation.command or "",
+            )
         emit_all(build_spans(scope, found.results, nodes, written_at=found.written_at, with_stages=stages))
         log.info("recorded %s", invocation)
         return invocation
     return DbtInvocation(str(path), reason="dbbtrace failed to record it; its log says why")
+
+
+_recorded: dict[tuple[str, str | None, datetime | None], None] = {}
+"""Which artifacts this process has recorded, by run; the newest thousand."""
+
+
+def _is_known(run_id: str, invocation: DbtInvocation) -> bool:
+    """Whether this process has recorded it in this run; it counts as recorded from now on."""
+    which = (run_id, invocation.invocation_id, invocation.generated_at)
+    known = which in _recorded
+    _recorded[which] = None
+    if len(_recorded) > 1000:
+        _recorded.pop(next(iter(_recorded)), None)
+    return known
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from opentelemetry.trace import INVALID_SPAN_CONTEXT, StatusCode
 from dbbtrace.model import attributes as key
 from dbbtrace.model.identity import identity_of_span, normalise_run_id
 from dbbtrace.model.statuses import is_running
+from dbbtrace.model.times import EARLIEST_START, STARTS_AHEAD, credible_start
 from dbbtrace.warehouse.cleaning import moments, remembering, text
 
 __all__ = ["Batch", "copied", "stands"]
@@ -43,6 +44,8 @@ class Batch:
         self.spans: list[ReadableSpan] = []
         self._attributes: list[dict[str, Any]] = []
         self._columns: dict[str, Sequence[Any]] = {}
+        self.misdated: list[ReadableSpan] = []
+        """Spans that say a start that can't be."""
 
     def add(self, span: ReadableSpan, attributes: dict[str, Any]) -> None:
         """One more span."""
@@ -86,14 +89,14 @@ class Batch:
 
     # -- what all operations share ----------------------------------------------------------------------------
 
-    def derive(self) -> None:
+    def derive(self, now: int) -> None:
         """Add what no single attribute says: who it is, from when to when, and how it ended."""
         self._derive_errors()
         contexts = [span.get_span_context() or INVALID_SPAN_CONTEXT for span in self.spans]
         self["trace_id"] = [_hex_trace_id(context.trace_id) for context in contexts]
         self["span_id"] = [(context.span_id & _SPAN_BITS).to_bytes(8, "big").hex() for context in contexts]
         self["identity"] = self._identities()
-        self["began"] = self._either(key.STARTED_AT, [span.start_time for span in self.spans])
+        self["began"] = self._starts(now)
         self["done"] = self._either(key.ENDED_AT, [span.end_time for span in self.spans])
         self["data_product"] = self[key.DATA_PRODUCT]
         if not _nothing(manual := self[key.MANUAL]):
@@ -125,6 +128,20 @@ class Batch:
             (text(identity) or "") if fact else _LIVE + span_id
             for identity, fact, span_id in zip(own, self["fact"], span_ids, strict=True)
         ]
+
+    def _starts(self, now: int) -> list[int | None]:
+        """When each began; never after ``now``, which would make the watermark skip source rows."""
+        own = [span.start_time for span in self.spans]
+        starts = self._either(key.STARTED_AT, own)
+        known = [start for start in starts if start is not None]
+        if not known or (min(known) >= EARLIEST_START and max(known) <= now):
+            return starts
+        for place, (start, mine) in enumerate(zip(starts, moments(own), strict=True)):
+            if start is not None:
+                starts[place] = credible_start(start, start if mine is None else mine, now)
+                if not EARLIEST_START <= start <= now + STARTS_AHEAD:
+                    self.misdated.append(self.spans[place])
+        return starts
 
     def _either(self, attribute: str, unix_nanos: Sequence[Any]) -> list[int | None]:
         times = moments(unix_nanos)

@@ -11,7 +11,7 @@ import random
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from time import monotonic
+from time import monotonic, time_ns
 
 from opentelemetry import context as otel_context
 from opentelemetry.sdk.trace import ReadableSpan
@@ -118,7 +118,13 @@ class WarehouseSpanExporter(SpanExporter):
         return None
 
     def _rows(self, spans: Sequence[ReadableSpan]) -> list[Row]:
-        flat = flatten(spans)
+        flat = flatten(spans, now=time_ns())
+        for span in flat.misdated:
+            warn_once(
+                f"warehouse:misdated:{span.name}",
+                "span %r says that it started before 1990 or in the future; its row shows the span's own start, or now",
+                span.name,
+            )
         for span in flat.lacking:
             self.passed_by += 1
             missing = lacks(span)

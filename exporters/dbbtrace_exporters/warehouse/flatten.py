@@ -31,6 +31,8 @@ _NEEDS = {
 }
 """What an operation's rows need besides the run id."""
 _KB = 1024
+_FOREVER = 253_402_300_799 * NANOS
+"""The end of the year 9999."""
 
 
 class Flattened(NamedTuple):
@@ -40,6 +42,8 @@ class Flattened(NamedTuple):
     """Table by table, each in the order of the spans."""
     lacking: list[ReadableSpan]
     """Spans that claim an operation but lack what its rows need: see ``lacks``."""
+    misdated: list[ReadableSpan]
+    """Spans that say they started before 1990 or in the future; their rows show the span's own start, or now."""
 
 
 def rows_of(span: ReadableSpan) -> list[Row]:
@@ -47,8 +51,12 @@ def rows_of(span: ReadableSpan) -> list[Row]:
     return flatten([span]).rows
 
 
-def flatten(spans: Sequence[ReadableSpan]) -> Flattened:
-    """The rows of finished spans."""
+def flatten(spans: Sequence[ReadableSpan], *, now: int = _FOREVER) -> Flattened:
+    """The rows of finished spans.
+
+    Args:
+        now: what the clock says, in nanoseconds since the Unix epoch: no row starts later.
+    """
     batches = {operation: Batch() for operation in _NEEDS}
     for span in spans:
         attributes = span.attributes
@@ -57,12 +65,13 @@ def flatten(spans: Sequence[ReadableSpan]) -> Flattened:
             operation = values.get(key.OPERATION)
             if isinstance(operation, str) and operation in batches:
                 batches[operation].add(span, values)
-    flat = Flattened([], [])
+    flat = Flattened([], [], [])
     for operation, batch in batches.items():
         if batch.spans:
             flat.lacking.extend(batch.without(_NEEDS[operation]))
         if batch.spans:
-            batch.derive()
+            batch.derive(now)
+            flat.misdated.extend(batch.misdated)
             flat.rows.extend(_FLATTEN[operation](batch))
     return flat
 

@@ -6,11 +6,12 @@ import json
 from typing import Any
 
 import pytest
-from dbbtrace_exporters.warehouse.flatten import lacks, rows_of
+from dbbtrace_exporters.warehouse.flatten import flatten, lacks, rows_of
 from opentelemetry.sdk.trace import ReadableSpan
 
 from dbbtrace.model import attributes as key
 from dbbtrace.model.identity import record_id
+from dbbtrace.model.times import to_unix_nanos
 from tests.warehouse.spans import RUN, load, node, refresh, skipped, span
 
 
@@ -313,3 +314,35 @@ def test_an_error_is_told():
     row = only(load(ERROR_TYPE="builtins.ValueError", ERROR_MESSAGE="no such file", error="ValueError: no such file"))
     assert (row["status"], row["error_type"], row["error_message"]) == ("Failed", "builtins.ValueError", "no such file")
     assert only(load(error="said by the status"))["error_message"] == "said by the status"
+
+
+NOW = "2026-11-24T03:00:00.000000Z"
+
+
+@pytest.mark.parametrize(
+    ("said", "shown", "is_wrong"),
+    [
+        (None, "2026-11-24 02:15:07", False),
+        ("2026-11-24T02:59:59Z", "2026-11-24 02:59:59", False),
+        ("2026-11-24T03:04:59Z", "2026-11-24 03:00:00", False),
+        ("2026-11-24T03:05:01Z", "2026-11-24 02:15:07", True),
+        ("9999-12-31T23:59:59Z", "2026-11-24 02:15:07", True),
+        ("1989-12-31T00:00:00Z", "2026-11-24 02:15:07", True),
+        (0, "2026-11-24 02:15:07", True),
+        ("soon", "2026-11-24 02:15:07", False),
+    ],
+)
+def test_a_start_is_never_in_the_watermarks_future(said, shown, is_wrong):
+    """A few minutes ahead count as now; a start that can't be gives way to the span's own."""
+    made = flatten([load(STARTED_AT=said)], now=to_unix_nanos(NOW))
+    ((row,), misdated) = made.rows, made.misdated
+    assert row.values[row.table.position["timestamp"]] == shown
+    assert bool(misdated) is is_wrong
+
+
+def test_a_span_whose_own_start_is_in_the_future():
+    """A sender's clock is years ahead: its row begins now, and stands."""
+    made = flatten([load(start="2031-01-01T00:00:00Z", end="2031-01-01T00:00:01Z")], now=to_unix_nanos(NOW))
+    (row,) = made.rows
+    assert row.values[row.table.position["timestamp"]] == "2026-11-24 03:00:00"
+    assert len(made.misdated) == 1

@@ -207,3 +207,24 @@ def test_a_file_that_went_through_another_tool_is_still_read(target, encoding):
     file = target / "run_results.json"
     file.write_bytes(file.read_text("utf-8").encode(encoding))
     assert record(target)[0].recorded
+
+
+# -- twice in one run ---------------------------------------------------------------------------------------
+
+
+def test_an_artifact_recorded_twice_is_said(target, caplog):
+    """A second dbt that fails early leaves the file of the first: the same rows, no error, and one line tells."""
+    with capture(strict=True, clock=TimeGenerator(to_unix_nanos(JUST_BEFORE))) as captured:
+        with dbbtrace.orchestration_run("0f8fad5b-d9cb-469f-a165-70867728950e", data_product="Finance"):
+            with dbbtrace.transformation("+tag:Finance"):
+                first = dbbtrace.record_dbt(target)
+            assert "already" not in caplog.text
+            with dbbtrace.transformation("+tag:Shop"):
+                second = dbbtrace.record_dbt(target)
+            edited(target, lambda document: document["metadata"].update(generated_at="2026-11-24T16:00:00.5Z"))
+            third = dbbtrace.record_dbt(target)
+    assert (first.recorded, first.again, second.recorded, second.again, third.again) == (True, False, True, True, False)
+    assert first.nodes == second.nodes
+    assert caplog.text.count("was recorded in this run already") == 1
+    ids = [span.context.span_id for span in captured.spans if span.attributes.get("dbb.dbt.unique_id")]
+    assert len(set(ids)) < len(ids)
