@@ -25,7 +25,7 @@ __all__ = ["MAX_REQUEST_BYTES", "ForwardingSpanExporter"]
 
 MAX_REQUEST_BYTES = 4_000_000
 """Bytes of a request before compression: below the 4 MiB that gRPC servers take unless told otherwise. Reckoned for
-protobuf; as JSON a request may be twice as long, and HTTP servers take 20 MiB."""
+protobuf; as JSON a request is about three times as long, and HTTP servers take 20 MiB."""
 
 
 class _Wire(NamedTuple):
