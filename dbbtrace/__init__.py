@@ -89,6 +89,7 @@ _ON_FIRST_USE = {
     "DurableSpanProcessor": "dbbtrace.delivery",
     "close_run": "dbbtrace.operate.close",
     "doctor": "dbbtrace.operate.doctor",
+    "identity": "dbbtrace.model",
     "import_otlp": "dbbtrace.sources.otlp.files",
     "migrate": "dbbtrace.operate.migrate",
     "open_warehouse": "dbbtrace.warehouse",
