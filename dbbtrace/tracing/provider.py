@@ -103,28 +103,35 @@ class _Switch(SynchronousMultiSpanProcessor):
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.target: SpanProcessor | None = None
-        self._saw: dict[int, SpanProcessor] = {}
-        """Span id → who saw its start. The SDK hands another object to ``on_end`` than to ``on_start``."""
+        self._has_others = False
+        self._saw: dict[int, tuple[SpanProcessor, bool]] = {}
+        """Span id → who saw its start, and whether the span is ours. The SDK hands another object to ``on_end`` than to
+        ``on_start``."""
+
+    def add_span_processor(self, span_processor: SpanProcessor) -> None:
+        super().add_span_processor(span_processor)
+        self._has_others = True
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         target = self.target
         if target is not None and not sys.is_finalizing():  # a thread that was stopped may hold a lock
-            self._saw[span.context[1]] = target
-            if type(span) is not LiveSpan:
+            is_ours = type(span) is LiveSpan
+            self._saw[span.context[1]] = target, is_ours
+            if not is_ours:
                 _mask_at_start(span)
             target.on_start(span, parent_context)
-        if self._span_processors:
+        if self._has_others:
             super().on_start(span, parent_context)
 
     def on_end(self, span: ReadableSpan) -> None:
-        target = self._saw.pop(span.context[1], self.target)
+        target, is_ours = self._saw.pop(span.context[1], (self.target, False))
         if target is not None and not sys.is_finalizing():
-            target.on_end(span if hasattr(span, "checked") else masked_span(span))
-        if self._span_processors:
+            target.on_end(span if is_ours else masked_span(span))
+        if self._has_others:
             super().on_end(span)
 
     def has_open_spans_of(self, processor: SpanProcessor) -> bool:
-        return processor in list(self._saw.values())
+        return any(target is processor for target, _ in list(self._saw.values()))
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
         flushed = self.target is None or self.target.force_flush(timeout_millis)
@@ -201,11 +208,6 @@ class LiveSpan(Span):
     def add_event(self, name: str, attributes: Attributes = None, timestamp: int | None = None) -> None:
         super().add_event(name, masked_attributes(attributes) if attributes else attributes, timestamp)
 
-    def _readable_span(self) -> ReadableSpan:
-        readable = super()._readable_span()
-        readable.__dict__["checked"] = self.checked
-        return readable
-
     def _add_event(self, event: EventBase) -> None:
         with self._lock:
             if isinstance(self._events, tuple):
@@ -225,6 +227,18 @@ _COPIED = frozenset({
     "_record_exception", "_set_status_on_exception", "_span_processor", "_limits", "_lock", "_record_end_metrics",
 })  # fmt: skip
 """What spans of the SDK hold, 1.27 to 1.45, of which ``like`` knows what is a span's own."""
+_REPLACED = frozenset({"_name", "_context", "_parent", "_start_time", "_lock", "_attributes", "_events", "_links"})
+"""Of them, a span's own."""
+_MAKERS = ("_add_event", "_add_link", "_new_events", "_new_links")
+"""Methods of the SDK's by which events and links come into being when there is one."""
+
+
+def _is_known(span: LiveSpan) -> bool:
+    """Whether ``like`` may copy the span. An SDK that is not known yet may hold what two spans must not share, or make
+    its lists elsewhere: its spans it makes itself."""
+    return _REPLACED <= vars(span).keys() <= _COPIED and all(hasattr(Span, name) for name in _MAKERS)
+
+
 _PLAIN = frozenset({str, bool, int, float})
 
 
@@ -253,8 +267,7 @@ class Provider:
         self.sdk._disabled = False
         self._scope = InstrumentationScope("dbbtrace", __version__)
         self._template = self._new_span("", INVALID_SPAN_CONTEXT, None, ())
-        # Spans of an SDK that is not known yet may hold what two must not share: those it makes itself.
-        self._copies = vars(self._template).keys() <= _COPIED
+        self._copies = _is_known(self._template)
 
     def _new_span(self, name: str, context: SpanContext, parent: SpanContext | None, links: Sequence[Link]) -> LiveSpan:
         return LiveSpan(

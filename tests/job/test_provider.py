@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 
 from opentelemetry.context import Context
-from opentelemetry.sdk.trace import SpanProcessor
+from opentelemetry.sdk.trace import Span, SpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from dbbtrace.delivery import DurableSpanProcessor
+from dbbtrace.model.destinations import exporter_name
+from dbbtrace.tracing import provider as provider_module
 from dbbtrace.tracing.provider import Provider
 
 
@@ -104,3 +106,64 @@ def test_nothing_is_set_on_a_span_that_has_ended():
     span.end()
     span.put({"a": 2})
     assert dict(span.attributes) == {"a": 1}
+
+
+# -- private names of OpenTelemetry, each gone ------------------------------------------------------------------
+
+
+def test_an_sdk_whose_events_come_into_being_elsewhere_makes_its_spans_itself(monkeypatch):
+    """Copies would lack what that SDK expects of a span."""
+    monkeypatch.delattr(Span, "_add_link")
+    provider = Provider("test")
+    assert not provider._copies
+    span = provider.start_span("span", Context(), {"a": 1}, start=1)
+    span.add_event("event", timestamp=7)
+    span.end()
+    assert [event.name for event in span.events] == ["event"]
+
+
+def test_attributes_without_their_private_dictionary_are_set_in_the_public_way(monkeypatch):
+    """``BoundedAttributes._dict``."""
+
+    def without_dict(held, name, default=None):
+        return default if name == "_dict" else getattr(held, name, default)
+
+    monkeypatch.setattr(provider_module, "getattr", without_dict, raising=False)
+    span = Provider("test").start_span("span", Context(), {"a": 1, "b": "x"}, start=1, checked=True)
+    span.put({"a": 2}, checked=True)
+    assert dict(span.attributes) == {"a": 2, "b": "x"}
+
+
+def test_an_sdk_without_the_switch_for_one_provider_still_records_our_spans(monkeypatch):
+    """``TracerProvider._disabled``: OTEL_SDK_DISABLED then stops spans of other instrumentation, never ours."""
+    monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
+    seen = Seen()
+    provider = Provider("test")
+    provider.sdk._disabled = True
+    provider.processor = seen
+    provider.sdk.get_tracer("other").start_span("theirs").end()
+    provider.start_span("ours", Context(), {}, start=1).end()
+    assert seen.names == ["start ours", "end ours"]
+
+
+def test_processors_that_others_add_see_every_span():
+    """After ours."""
+    provider, ours, theirs = Provider("test"), Seen(), Seen()
+    provider.processor = ours
+    provider.start_span("before", Context(), {}, start=1).end()
+    provider.sdk.add_span_processor(theirs)
+    provider.start_span("after", Context(), {}, start=1).end()
+    assert ours.names == ["start before", "end before", "start after", "end after"]
+    assert theirs.names == ["start after", "end after"]
+
+
+def test_an_exporter_that_names_no_endpoint_goes_by_its_class():
+    """``_endpoint`` of the stock OTLP exporters; without it two of one class are numbered."""
+
+    class Exporter(InMemorySpanExporter):
+        _endpoint = "http://h:4318/v1/traces"
+
+    named = exporter_name(Exporter())
+    assert named.endswith("Exporter:http://h:4318/v1/traces")
+    del Exporter._endpoint
+    assert exporter_name(Exporter()) == named.removesuffix(":http://h:4318/v1/traces")

@@ -171,3 +171,24 @@ def test_without_a_warehouse_it_says_what_to_set(monkeypatch):
     monkeypatch.setattr("dbbtrace.settings.in_fabric", lambda: True)
     with pytest.raises(UsageError, match="set DBBTRACE_WAREHOUSE"):
         WarehouseSpanExporter()
+
+
+def test_rows_are_written_without_the_key_of_instrumentation(monkeypatch):
+    """``opentelemetry.context._SUPPRESS_INSTRUMENTATION_KEY`` is private: an API without it costs no row."""
+    monkeypatch.delattr(otel_context, "_SUPPRESS_INSTRUMENTATION_KEY")
+    exporter = WarehouseSpanExporter("sqlite:///w.db")
+    exporter.deliver([load()])
+    with open_warehouse("sqlite:///w.db") as warehouse:
+        assert warehouse.query(COUNT).rows[0][0] == 1
+    exporter.shutdown()
+
+
+def test_secrets_in_spans_of_other_sdks_reach_no_row():
+    """With the stock processor there is nothing before the exporter that could mask them."""
+    exporter = WarehouseSpanExporter("sqlite:///w.db")
+    failed = load(STATUS="Failed", ERROR_MESSAGE="Server=h;PWD=Sesame4Tail;UID=u")
+    assert exporter.export([failed]) is SpanExportResult.SUCCESS
+    with open_warehouse("sqlite:///w.db") as warehouse:
+        rows = warehouse.query("SELECT error_message FROM meta.monitoring_integration").rows
+    assert rows[0][0] == "Server=h;PWD=***;UID=u"
+    exporter.shutdown()
