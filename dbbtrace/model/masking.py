@@ -111,6 +111,7 @@ RULES: Final = (
         r"(?<=/)(?-i:(?=[a-zA-Z]{0,64}\d)(?=[a-z0-9]{0,64}[A-Z])(?=[A-Z0-9]{0,64}[a-z]))[a-z0-9]{32,128}(?=[/?#\s\"'<>,]|$)",
         MASK,
     ),
+    Rule(("code=",), r"([?&]code=)(?!\*\*\*)[^&\s\"'<>#]{20,}", rf"\1{MASK}"),
     Rule(
         ("sig",),
         r"((?:[?&]|&amp;|%26|%3F)(?:sig|signature|x-amz-signature|x-goog-signature)(?:=|%3D))[^&\s\"'<>#]+",
@@ -133,6 +134,9 @@ RULES: Final = (
         rf"(?<![\w-])(--?[\w-]{{0,40}}?(?:{_PASSWORDS}|token|{_KEYS}))[ \t]{{1,9}}{_NO_VALUE}(?:{_QUOTED}|[^\s\"']+)",
         rf"\1 {MASK}",
     ),
+    Rule((" -u", "--user"), r"((?<!\S)(?:-u|--user)[ =][^\s:/\"']{1,128}:)(?!\*\*\*)[^\s\"']+", rf"\1{MASK}"),
+    Rule(("</",), rf"(<(?:{_PASSWORDS}|{_KEYS}|token)>)(?!\*\*\*)[^<>\r\n]{{1,1024}}(?=</)", rf"\1{MASK}"),
+    Rule(("aws4-hmac",), rf"(aws4-hmac-sha256[ \t]{{1,9}}){_MASKED}[^\r\n\"']+", rf"\1{MASK}"),
     Rule(("identified by",), rf"(identified by\s{{1,9}}){_NO_VALUE}(?:{_QUOTED}|\S+)", rf"\1{MASK}"),
     Rule(
         ("secret", "credential", "key"),
@@ -180,7 +184,7 @@ RULES: Final = (
 )
 """In this order; each takes what those before it have left."""
 
-_MAY_HOLD_ONE = re.compile(r"[=:%]|--|[\w.~+/-]{12}|token|bearer|identified", re.IGNORECASE)
+_MAY_HOLD_ONE = re.compile(r"[=:%]|--|</|[\w.~+/-]{12}|token|bearer|identified", re.IGNORECASE)
 """Something of this is in every secret; most messages that are no errors have nothing of it."""
 _enabled = True
 

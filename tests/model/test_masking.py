@@ -53,6 +53,12 @@ SECRETS = [
     f"sqlcmd --password {S} -S h",
     f"az login --client-secret {S}",
     f"curl --token {S}",
+    f"curl -u bob:{S} https://h/",
+    f"<user>u</user><password>a {S}</password>",
+    f"Authorization: AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/1/s3/aws4_request, Signature={S}0123",
+    f"https://h.azurewebsites.net/api/f?code={S}0123456789012345==&x=1",
+    f"jdbc:sqlserver://h:1433;database=d;user=u;password={S};encrypt=true",
+    f"redis://:{S}@h:6379/0",
     # keys and secrets
     f"DefaultEndpointsProtocol=https;AccountName=a;AccountKey={S}==;EndpointSuffix=core.windows.net",
     f"Endpoint=sb://h/;SharedAccessKeyName=Root;SharedAccessKey={S}=;EntityPath=e",
@@ -156,6 +162,11 @@ READABLE = [
     "ParseError: invalid token at line 12, column 8",
     "max_tokens=4096, temperature=0.2, top_k=5",
     "KeyError: 'customer_key'",
+    "KeyError: 'password'",
+    "TypeError: connect() got an unexpected keyword argument 'password'",
+    "Key (api_key)=(abc) already exists.",
+    "exit status: code=17, ?code=PT",
+    "sort -u names: 4 lines",
     "sort_key=customer_id, partition_key=load_date",
     "key=customer_id value=7",
     "The key: 42 is not in the dictionary",
@@ -245,7 +256,7 @@ def test_an_address_shows_nothing_after_a_secrets_name(address: str) -> None:
         "://", "a://b:", "https://a:b", "http://a/hook/", "://h/a/a/a/a/", "eyJ", "eyJa.", "&sig=", "--password ",
         "-----BEGIN PRIVATE KEY-----", "--a-", '\\"', '"password":"', "'", '"', ";", " ", "\t", "=", "@", "a@", "aB3/",
         "gh", "ghp_", "xoxb-", "authorization: bearer ", "cookie:", "/aB1", "8Q~", "a.", "a_1", "{", "}}", "sk-",
-        ",a=", "&a=", "\n",
+        ",a=", "&a=", "\n", "<pwd>", " -u a:", "aws4-hmac-sha256 ",
     ],
 )  # fmt: skip
 def test_time_is_linear_whatever_the_text(piece: str) -> None:
