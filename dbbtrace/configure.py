@@ -175,7 +175,7 @@ def destinations(settings: Settings, access_token: AccessToken | None = None) ->
 
     found = []
     url = settings.warehouse
-    is_file = url is not None and url.lower().startswith("sqlite:")
+    is_file = url is not None and url.lower().startswith("sqlite:///") and url != "sqlite:///"
     if url is None or (not is_file and _fault_of_address(url)):
         found.append(Destination(UNRESOLVED, partial(_warehouse, url), rows=True, wants=gives_rows))
     elif url.lower() != "none":

@@ -182,6 +182,10 @@ def test_a_warehouse_that_is_not_one_is_said_at_once(url, advice, caplog):
         load.rows_written = 1
     assert not dbbtrace.flush(0.1)
     assert not any(record.exc_text or record.exc_info for record in caplog.records)
+    dbbtrace.shutdown(0)
+    dbbtrace.configure()  # the default warehouse: nobody said that those rows are its own
+    assert dbbtrace.flush(20)
+    assert not Path("dbb_warehouse.db").exists()
 
 
 def test_a_user_without_a_home_has_a_journal_that_the_next_job_finds(monkeypatch, tmp_path):
