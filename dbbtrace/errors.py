@@ -4,8 +4,9 @@
     ├── UsageError           the caller's input is wrong; the message names the value and the fix
     ├── TransientError       the other side can't now: try again later (``retry_after``)
     └── TerminalError        trying the same again can't help
-        ├── ConfigurationError   login, permission, missing table, missing package: a person must act;
-        │                        nothing was refused, so nothing is set aside
+        ├── ConfigurationError   permission, missing table, missing package: a person must act;
+        │   │                    nothing was refused, so nothing is set aside
+        │   └── LoginError       login, token: not tried again before somebody has acted
         └── RefusedError         the backend will never take this payload: bisect, then set aside
 
 Inside a job none of these is raised: there they become one log line (see ``diagnostics.guard``).
@@ -18,6 +19,7 @@ from dbbtrace.model.masking import masked
 __all__ = [
     "ConfigurationError",
     "DbbtraceError",
+    "LoginError",
     "RefusedError",
     "TerminalError",
     "TransientError",
@@ -57,6 +59,10 @@ class TerminalError(DbbtraceError):
 
 class ConfigurationError(TerminalError):
     """Wrong login, right, address, table or missing package. A person must act; the payload itself is fine."""
+
+
+class LoginError(ConfigurationError):
+    """Wrong login or token. Many attempts lock an account: there is none before somebody has acted."""
 
 
 class RefusedError(TerminalError):

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from dbbtrace.delivery.lane import Destination
 from dbbtrace.delivery.processor import Delivery
+from dbbtrace.delivery.sink import Destination
 
 if TYPE_CHECKING:
     from dbbtrace.delivery.dead_letter import DeadLetter, dead_letters

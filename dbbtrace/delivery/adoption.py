@@ -2,6 +2,7 @@
 
 Adoption is a rename of the directory, ``<owner>@<adopter>``: of two adopters one succeeds, and an owner that was only
 silent finds out. When every destination has acknowledged, the journal is deleted; until then it can be adopted again.
+What can't be looked at is left alone, and is somebody's to look at later.
 """
 
 from __future__ import annotations
@@ -11,22 +12,22 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import islice
-from typing import NamedTuple
 
 from opentelemetry.sdk.trace import ReadableSpan
 
-from dbbtrace.delivery import source
+from dbbtrace.delivery.file_log import FileLog, SetAsideLine
 from dbbtrace.delivery.interrupted import interrupted
-from dbbtrace.delivery.source import FINISHED, Item, Source
+from dbbtrace.delivery.queue import Entry, GoneError, Part, Queue
 from dbbtrace.diagnostics import log
-from dbbtrace.journal import reader
+from dbbtrace.journal import files, reader
+from dbbtrace.journal.checkpoint import acknowledge, acknowledged
 from dbbtrace.journal.owner import Owner, this_process
+from dbbtrace.journal.position import FINISHED, Position
 from dbbtrace.journal.reader import Claim, Header
-from dbbtrace.journal.writer import NOBODY, SILENT_AFTER, Position, remove
+from dbbtrace.journal.writer import NOBODY, SILENT_AFTER, remove
 from dbbtrace.model.times import to_unix_nanos
 
-__all__ = ["CLAIM_DAYS", "SILENT_AFTER", "AdoptedJournal", "AdoptedSource", "Found", "Resolve", "adopt", "find"]
+__all__ = ["CLAIM_DAYS", "SILENT_AFTER", "AdoptedLog", "Found", "Resolve", "Silence", "adopt", "find", "odd_entries"]
 
 CLAIM_DAYS = 7
 """Days that a journal waits for an OTLP backend. For the warehouse it waits for ever."""
@@ -38,149 +39,176 @@ Resolve = Callable[[ReadableSpan], "ReadableSpan | None"]
 """Asks the service whose work a started span followed; the finished span, or None where nobody can be asked."""
 
 
-class Found(NamedTuple):
-    """A journal in a journal directory."""
+class Silence:
+    """How long a journal was silent, by the clock of its file system: that of the writer is no guide.
+
+    Args:
+        longest: seconds of silence after which an owner that can't be asked for counts as gone.
+    """
+
+    def __init__(self, journal_dir: str, longest: float) -> None:
+        self._journal_dir = journal_dir
+        self._longest = longest
+        self._now: float | None = None
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the journals are on a disk that no other machine can have."""
+        return files.is_local(self._journal_dir)
+
+    def is_too_long(self, path: str) -> bool:
+        """Whether the journal was silent too long."""
+        if self._now is None:
+            probe = os.path.join(self._journal_dir, f"{this_process().random}.probe")
+            try:
+                os.close(files.open_to_append(probe, new=True))
+                self._now = os.stat(probe).st_mtime
+            finally:
+                with suppress(OSError):
+                    os.unlink(probe)
+        return self._now - reader.last_write(path) > self._longest
+
+
+@dataclass
+class Found:
+    """A journal in a journal directory. Everything that looks into it may raise OSError."""
 
     path: str
     owner: Owner
     holder: Owner | None
     """Who delivers it: its owner, or its adopter; None when nobody does."""
-    header: Header | None
-    """None while none could be read."""
+    _header: Header | None = field(default=None, repr=False)
+
+    def header(self) -> Header | None:
+        """None where there is none that makes sense."""
+        self._header = self._header or reader.header_of(self.path)
+        return self._header
 
     def open_claims(self) -> list[Claim]:
         """The destinations that have not acknowledged everything, and whose claim has not expired."""
-        if self.header is None:
+        header = self.header()
+        if header is None:
             return []
         return [
             claim
-            for claim in self.header.claims
-            if (claim.rows or not self._expired()) and source.acknowledged(self.path, claim.key) < FINISHED
+            for claim in header.claims
+            if (claim.rows or not self._expired(header)) and acknowledged(self.path, claim.key) < FINISHED
         ]
 
-    def _expired(self) -> bool:
+    def _expired(self, header: Header) -> bool:
         with suppress(ValueError):
-            began = to_unix_nanos(self.header.at if self.header else "")
+            began = to_unix_nanos(header.at)
             # By its last write too: a process may run for longer than a claim lasts.
             newest = max(began / 1e9, reader.last_write(self.path, segments_only=True))
             return time.time() - newest > CLAIM_DAYS * 86400
         return False
 
-    def is_gone(self, silent_after: float = SILENT_AFTER) -> bool:
+    def is_gone(self, silence: Silence) -> bool:
         """Whether nobody delivers this journal any more."""
         if self.holder is None:
             return True
         alive = self.holder.is_alive()
-        return not alive if alive is not None else _silence(self.path) > silent_after
+        if alive is not None:
+            return not alive
+        return (self.holder.is_of_earlier_boot and silence.is_local) or silence.is_too_long(self.path)
 
+    @property
+    def holds_anything(self) -> bool:
+        """Whether it has any whole line."""
+        return any(text.endswith(b"\n") for _, text in reader.lines(self.path))
 
-def _silence(path: str) -> float:
-    """Seconds since the journal was last written, by the clock of its file system: that of the writer is no guide."""
-    probe = f"{path}.{this_process().random}.probe"
-    try:
-        with open(probe, "wb"):
-            pass
-        now = os.stat(probe).st_mtime
-    except OSError:
-        return 0.0
-    finally:
-        with suppress(OSError):
-            os.unlink(probe)
-    return now - reader.last_write(path)
+    def problem(self) -> str:
+        """Why nobody can deliver it; empty where that is not so."""
+        header = self.header()
+        if header is None:
+            return "its header makes no sense" if self.holds_anything else ""
+        return "it was written by a newer dbbtrace; upgrade" if header.is_newer else ""
 
 
 def find(journal_dir: str) -> Iterator[Found]:
-    """Every journal in the directory."""
-    with suppress(OSError):
-        for name in sorted(os.listdir(journal_dir)):
-            owner_id, at, holder_id = name.partition("@")
-            owner = Owner.parse(owner_id)
-            path = os.path.join(journal_dir, name)
-            if owner is None or not os.path.isdir(path):
-                continue
-            holder = Owner.parse(holder_id) if at else owner
-            yield Found(path, owner, holder, reader.header_of(path))
+    """Every journal in the directory.
+
+    Raises:
+        OSError: the directory can't be listed; where it is not there, nothing is in it.
+    """
+    try:
+        names, _ = files.directories(journal_dir)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    for name in names:
+        owner_id, at, holder_id = name.partition("@")
+        owner = Owner.parse(owner_id)
+        if owner is not None:
+            yield Found(os.path.join(journal_dir, name), owner, Owner.parse(holder_id) if at else owner)
 
 
-@dataclass
-class AdoptedJournal:
-    """A journal that this process took over."""
+def odd_entries(journal_dir: str) -> list[str]:
+    """Names in the directory, and in its journals, that are those of a journal's files, and aren't such files.
 
-    path: str
-    owner: str
-    parent: int
-    """Process that started the owner."""
-    claims: tuple[Claim, ...]
-    sources: list[AdoptedSource] = field(default_factory=list)
-
-    def source_for(self, claim: Claim, wants: Callable[[ReadableSpan], bool], resolve: Resolve | None) -> AdoptedSource:
-        """What the journal holds for one destination."""
-        made = AdoptedSource(self, claim, wants, resolve)
-        self.sources.append(made)
-        return made
-
-    def done_with(self) -> None:
-        """One source is finished or given up: delete the journal if nothing is left in it, or else let it go once
-        nobody here delivers from it."""
-        if not all(each.is_finished or each.given_up for each in self.sources):
-            return
-        owner = Owner.parse(self.owner)
-        found = Found(self.path, owner or this_process(), None, reader.header_of(self.path))
-        if found.header is None or not found.open_claims():
-            remove(self.path)
-        else:
-            self.release()
-
-    def release(self) -> None:
-        """Leave the journal to the next who wants it."""
+    Raises:
+        OSError: see ``find``.
+    """
+    try:
+        _, others = files.directories(journal_dir)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    odd = [name for name in others if Owner.parse(name.partition("@")[0]) is not None]
+    for found in find(journal_dir):
         with suppress(OSError):
-            base = os.path.join(os.path.dirname(self.path), self.owner)
-            os.rename(self.path, f"{base}@{NOBODY}")
+            name = os.path.basename(found.path)
+            odd += [f"{name}{os.sep}{each}" for each in files.regular_files(found.path)[1]]
+    return odd
 
 
-class AdoptedSource(Source):
-    """One destination's part of an adopted journal: what had ended, then what was interrupted."""
+class AdoptedLog(FileLog):
+    """A journal that this process took over: what had ended, and behind it what was interrupted."""
 
     def __init__(
-        self,
-        journal: AdoptedJournal,
-        claim: Claim,
-        wants: Callable[[ReadableSpan], bool],
-        resolve: Resolve | None,
+        self, path: str, owner: str, parent: int, claims: list[Claim], keep: SetAsideLine, resolve: Resolve | None
     ) -> None:
-        super().__init__()
-        self.is_finished = False
-        self.interrupted = 0
-        self.journal = journal
-        self.claim = claim
-        self.settled = source.acknowledged(journal.path, claim.key)
-        self._wants = wants
+        super().__init__(path, keep)
+        self.owner = owner
+        self.parent = parent
+        """Process that started the owner."""
+        self.claims = claims
         self._resolve = resolve
-        self._items = self._read()
+        self._interrupted: list[ReadableSpan] | None = None
+
+    def queue_for(self, claim: Claim, wants: Callable[[ReadableSpan], bool]) -> Queue:
+        """What the journal holds for one destination.
+
+        Raises:
+            OSError: how far it has acknowledged can't be read.
+        """
+        queue = Queue(self, claim.key, wants, acknowledged(self.path, claim.key), FINISHED)
+        self.queues.append(queue)
+        return queue
 
     @property
-    def waiting(self) -> int:
-        return 0 if self.is_finished or self.given_up else 1
+    def end(self) -> Position:
+        return FINISHED
 
-    def take(self, most: int) -> list[Item]:
-        items = list(islice(self._items, most))
-        if items:
-            self.taken = items[-1].position or self.taken
-        elif most > 0:
-            self.taken = FINISHED
-        return items
+    def read(self, position: Position, most: int) -> Part:
+        if position < _INTERRUPTED:
+            try:
+                part = self.read_lines(position, most, None)
+            except FileNotFoundError as error:  # taken over by yet another, who took this process for dead
+                raise GoneError(self.path) from error
+            return part._replace(behind=_INTERRUPTED, is_all=False) if part.is_all else part
+        spans = self._closed()[position[1] :][:most]
+        entries = [Entry((position[0], position[1] + number), span) for number, span in enumerate(spans, 1)]
+        if len(entries) == most:
+            return Part(entries, [], entries[-1].position, False)
+        return Part(entries, [], FINISHED, True)
 
-    def _read(self) -> Iterator[Item]:
-        done = self.settled
-        records = reader.Records(self.journal.path)
-        for position, span in records.ended():
-            if position > done and self._wants(span):
-                yield Item(position, span)
-        for span in records.started():
-            closed = self._close(span, records.last_sign)
-            if self._wants(closed):
-                self.interrupted += 1
-                yield Item(_INTERRUPTED, closed)
+    def _closed(self) -> list[ReadableSpan]:
+        """What had only started, closed at the owner's last sign of life."""
+        if self._interrupted is None:
+            survey = reader.Survey(self.path)
+            for _ in survey.ended():
+                pass
+            self._interrupted = [self._close(span, survey.last_sign) for span in survey.started()]
+        return self._interrupted
 
     def _close(self, span: ReadableSpan, last_sign: int) -> ReadableSpan:
         if self._resolve is not None:
@@ -190,68 +218,72 @@ class AdoptedSource(Source):
                     return answer
             except Exception as error:
                 log.warning("what became of %s could not be asked: %s: %s", span.name, type(error).__name__, error)
-        return interrupted(span, self.journal.owner, last_sign)
+        return interrupted(span, self.owner, last_sign)
 
-    def acknowledge(self) -> None:
-        if FINISHED > self.taken >= _INTERRUPTED:
+    def interrupted_for(self, queue: Queue) -> int:
+        """How many interrupted spans the queue has delivered."""
+        return sum(map(queue.wants, self._interrupted or ())) if queue.position >= FINISHED else 0
+
+    def acknowledge(self, key: str, position: Position) -> None:
+        if FINISHED > position >= _INTERRUPTED:
             return  # acknowledged as a whole only
         try:
-            source.acknowledge(self.journal.path, self.claim.key, self.taken)
-        except FileNotFoundError:  # taken over by yet another, who took this process for dead
-            self.given_up = True
+            acknowledge(self.path, key, position)
+        except FileNotFoundError as error:
+            raise GoneError(self.path) from error
         except OSError as error:
-            log.debug("%s can't be acknowledged: %s", self.journal.path, error)
-        if self.taken >= FINISHED and not self.given_up:
-            self.is_finished = True
-            self.journal.done_with()
+            log.debug("%s can't be acknowledged: %s", self.path, error)
 
-    def forget(self) -> None:
-        self.given_up = True
-        self.left = []
-        self.journal.done_with()
+    def settled(self) -> None:
+        """Delete the journal if nothing is left in it for anybody, or let it go once nobody here delivers from it."""
+        if any(queue.waits for queue in self.queues):
+            return
+        try:
+            done = not Found(self.path, this_process(), None).open_claims() and not self.has_problem
+        except OSError:
+            done = False
+        if done:
+            remove(self.path)
+        else:
+            self.release()
+
+    @property
+    def has_problem(self) -> bool:
+        """Whether some of it could not be read."""
+        return any(queue.problem for queue in self.queues)
+
+    def release(self) -> None:
+        """Leave the journal to the next who wants it."""
+        with suppress(OSError):
+            os.rename(self.path, os.path.join(os.path.dirname(self.path), f"{self.owner}@{NOBODY}"))
 
 
 def adopt(
-    journal_dir: str, names: Callable[[str], bool], *, silent_after: float = SILENT_AFTER
-) -> Iterator[AdoptedJournal]:
-    """Take over every journal that nobody delivers and that has something for a destination ``names`` knows.
+    found: Found, names: Callable[[str], bool], keep: SetAsideLine, resolve: Resolve | None = None
+) -> AdoptedLog | None:
+    """Take over a journal whose owner is gone, if it has something for a destination that ``names`` knows.
 
-    A journal in which nothing is left for anybody is deleted in passing. One of a newer format is left alone.
+    One in which nothing is left for anybody is deleted in passing. One of a newer format is left alone.
+
+    Raises:
+        OSError: what is in it can't be told now.
     """
-    me = this_process().id
-    for found in find(journal_dir):
-        if not found.is_gone(silent_after):
-            continue
-        header = found.header
-        if header is None:
-            if not _holds_anything(found.path):  # died before its first line
-                remove(found.path)
-            continue
-        if header.is_newer:
-            continue
-        claims = found.open_claims()
-        if claims and not any(names(claim.name) for claim in claims):
-            continue
-        path = os.path.join(journal_dir, f"{found.owner.id}@{me}")
-        try:
-            os.rename(found.path, path)
-        except OSError:  # somebody else was faster, or it isn't ours to move
-            continue
-        if not claims:
-            remove(path)
-            continue
-        yield AdoptedJournal(path, found.owner.id, header.parent, tuple(claims))
-
-
-def _holds_anything(path: str) -> bool:
-    """Whether a journal without a readable header has any whole line all the same."""
+    header = found.header()
+    if header is None:
+        if not found.holds_anything:  # died before its first line
+            remove(found.path)
+        return None
+    if header.is_newer:
+        return None
+    claims = found.open_claims()
+    if claims and not any(names(claim.name) for claim in claims):
+        return None
+    path = os.path.join(os.path.dirname(found.path), f"{found.owner.id}@{this_process().id}")
     try:
-        return any(b"\n" in line for _, line in _raw(path))
-    except OSError:
-        return True
-
-
-def _raw(path: str) -> Iterator[tuple[str, bytes]]:
-    for _, segment in reader.segments(path):
-        with open(segment, "rb") as file:
-            yield segment, file.read(64 * 1024)
+        os.rename(found.path, path)
+    except FileNotFoundError:  # somebody else was faster
+        return None
+    if not claims:
+        remove(path)
+        return None
+    return AdoptedLog(path, found.owner.id, header.parent, claims, keep, resolve)

@@ -1,52 +1,81 @@
 """How long a destination that failed is left alone: longer each time, or as long as it said itself.
 
-The clock is given; nothing sleeps here.
+What a person has to mend is tried again seldom, and a wrong login only when somebody has acted: many retries lock an
+account. The clock is given; nothing sleeps here.
 """
 
 from __future__ import annotations
 
 import random
+from math import inf
 from time import monotonic
 
-from dbbtrace.errors import TransientError
+from dbbtrace.errors import ConfigurationError, LoginError, TransientError
 
-__all__ = ["Patience"]
+__all__ = ["Backoff"]
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 60.0
+_FIRST_STOP, _LONGEST_STOP = 300.0, 3600.0
 _random = random.Random()  # of our own: a job that seeds the global one must get the numbers it expects
 
 
-class Patience:
+class Backoff:
     """The pauses of one destination; seconds throughout."""
 
     def __init__(self) -> None:
+        self.stopped = False
+        """What is wrong has to be mended by a person."""
         self._failures = 0
         self._until = 0.0
         self._is_theirs = False
-        self._hurry = False
+        self._hurry = self._acted = False
+
+    @property
+    def will_try(self) -> bool:
+        """Whether another attempt comes soon."""
+        return not self.stopped or self._acted
 
     def remaining(self) -> float:
         """How long the pause still lasts."""
+        if self._acted:
+            self._acted = False
+            if self.stopped:
+                self._until = 0.0
         if self._hurry:
             self._hurry = False
-            self._failures = 0
-            if not self._is_theirs:
-                self._until = 0.0
+            if not self.stopped:
+                self._failures = 0
+                if not self._is_theirs:
+                    self._until = 0.0
         return self._until - monotonic()
 
-    def failed(self, error: TransientError) -> None:
+    def failed(self, error: TransientError | ConfigurationError) -> None:
         """Begin a pause. Not shorter than the backend asked for, and where a write may still be under way not cut
         short either."""
-        longest = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** min(self._failures, 16))
+        if isinstance(error, ConfigurationError) != self.stopped:
+            self._failures = 0
+        self.stopped = isinstance(error, ConfigurationError)
+        first, longest = (_FIRST_STOP, _LONGEST_STOP) if self.stopped else (_FIRST_PAUSE, _LONGEST_PAUSE)
+        pause = min(longest, first * 2.0 ** min(self._failures, 16))
         self._failures += 1
-        pause = longest * _random.uniform(0.5, 1.0)  # many jobs must not come back in step
-        self._is_theirs = error.retry_after is not None or error.ambiguous
-        self._until = monotonic() + max(pause, error.retry_after or 0)
+        if isinstance(error, LoginError):
+            self._until = inf
+        elif isinstance(error, ConfigurationError):
+            self._until = monotonic() + pause
+        else:
+            self._is_theirs = error.retry_after is not None or error.ambiguous
+            pause *= _random.uniform(0.5, 1.0)  # many jobs must not come back in step
+            self._until = monotonic() + max(pause, error.retry_after or 0)
 
     def succeeded(self) -> None:
         """Forget past failures."""
         self._failures = 0
+        self.stopped = False
 
     def hurry(self) -> None:
         """Somebody has just begun to wait: try at once, unless the backend named a time; then with short pauses."""
         self._hurry = True
+
+    def act(self) -> None:
+        """Somebody may have mended what is wrong: try once, at once."""
+        self._acted = True

@@ -1,6 +1,7 @@
 """What a destination refused for good, kept with the reason, to be read by people and sent again.
 
-Files of lines beside the journals, one writer each, every line complete in itself (docs/journal.md).
+Files of lines beside the journals, one writer each, every line complete in itself (docs/journal.md). Lines of a journal
+that made no sense are kept there too, with their place, in files of their own: they can't be sent.
 """
 
 from __future__ import annotations
@@ -12,14 +13,16 @@ from dataclasses import dataclass
 
 from opentelemetry.sdk.trace import ReadableSpan
 
-from dbbtrace.journal import codec, reader
+from dbbtrace.journal import codec, files, reader
 from dbbtrace.journal.json_lines import dumps
 from dbbtrace.journal.owner import Owner, this_process
-from dbbtrace.journal.writer import now_text
+from dbbtrace.journal.position import Position
+from dbbtrace.journal.writer import SEGMENT, now_text
 
-__all__ = ["DeadLetter", "DeadLetters", "claimed_letters", "dead_letters"]
+__all__ = ["FOLDER", "DeadLetter", "DeadLetters", "claimed_letters", "damaged_lines", "dead_letters"]
 
-_FOLDER = "dead-letters"
+FOLDER = "dead-letters"
+_SPANS, _DAMAGED = ".jsonl", ".damaged"
 
 
 @dataclass(frozen=True)
@@ -32,15 +35,15 @@ class DeadLetter:
     """When it was set aside; ISO 8601."""
     span: ReadableSpan
     file: str
-    """Where it stands."""
+    """Where it is kept."""
 
 
 class DeadLetters:
-    """The writing side: a file of this process in the journal directory, made when first needed."""
+    """The writing side: files of this process in the journal directory, made when first needed."""
 
     def __init__(self, journal_dir: str) -> None:
-        self._folder = os.path.join(journal_dir, _FOLDER)
-        self._path = os.path.join(self._folder, f"{this_process().id}.jsonl")
+        self._folder = os.path.join(journal_dir, FOLDER)
+        self._path = os.path.join(self._folder, this_process().id)
 
     def write(self, destination: str, refused: Iterable[tuple[ReadableSpan, str]]) -> None:
         """Set spans aside.
@@ -54,60 +57,73 @@ class DeadLetters:
             payload = codec.fields_of("end", span, codec.frame_of(span, {"scope": scope, "resource": resource}))
             letter = {"refused_by": destination, "reason": reason, "at": now_text(), "span": payload}
             lines.append(dumps(letter))
-        os.makedirs(self._folder, mode=0o700, exist_ok=True)
-        fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o600)
-        try:
-            data = b"".join(lines)
-            while data:
-                data = data[os.write(fd, data) :]
-        finally:
-            os.close(fd)
+        files.make_directory(self._folder)
+        files.append(self._path + _SPANS, b"".join(lines))
+
+    def write_damaged(self, journal: str, position: Position, text: bytes) -> None:
+        """Copy a line that makes no sense, with its place: the segment, and the byte behind it.
+
+        Raises:
+            OSError: it could not be written.
+        """
+        place = {"journal": os.path.basename(journal), "segment": SEGMENT.format(position[0]), "behind": position[1]}
+        files.make_directory(self._folder)
+        line = {"line": text.decode("utf-8", "backslashreplace"), **place, "at": now_text()}
+        files.append(self._path + _DAMAGED, dumps(line))
 
 
 def dead_letters(journal_dir: str | os.PathLike[str], destination: str | None = None) -> Iterator[DeadLetter]:
     """What was set aside under the journal directory, for one destination or for all."""
-    folder = os.path.join(os.fspath(journal_dir), _FOLDER)
-    with suppress(FileNotFoundError):
-        for name in sorted(os.listdir(folder)):
-            if name.endswith(".jsonl"):
-                for letter in read_letters(os.path.join(folder, name)):
-                    if destination is None or letter.destination == destination:
-                        yield letter
+    for path in _files(os.fspath(journal_dir), _SPANS):
+        for letter in _letters(path):
+            if destination is None or letter.destination == destination:
+                yield letter
 
 
-def read_letters(path: str) -> Iterator[DeadLetter]:
+def damaged_lines(journal_dir: str | os.PathLike[str]) -> dict[str, int]:
+    """File of lines that made no sense → how many it holds."""
+    found = {}
+    for path in _files(os.fspath(journal_dir), _DAMAGED):
+        with files.open_to_read(path) as file:
+            found[path] = sum(1 for _ in file)
+    return found
+
+
+def _files(journal_dir: str, suffix: str) -> list[str]:
+    folder = os.path.join(journal_dir, FOLDER)
+    try:
+        return [os.path.join(folder, name) for name in files.regular_files(folder)[0] if name.endswith(suffix)]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _letters(path: str) -> Iterator[DeadLetter]:
     """The letters of one file."""
-    for offset, line in reader.lines(path):
-        fields = reader.parse(line) or {}
-        payload = fields.get("span")
-        if isinstance(payload, dict):
-            span = reader.decode(reader.Record((0, offset), "end", payload), {})
+    with files.open_to_read(path) as file:
+        for line in file:
+            fields = reader.parse(line) or {}
+            payload = fields.get("span")
+            span = reader.decode("end", payload, {}) if isinstance(payload, dict) else None
             if span is not None:
-                yield DeadLetter(
-                    str(fields.get("refused_by", "")),
-                    str(fields.get("reason", "")),
-                    str(fields.get("at", "")),
-                    span,
-                    path,
-                )
+                destination, reason, at = (str(fields.get(name, "")) for name in ("refused_by", "reason", "at"))
+                yield DeadLetter(destination, reason, at, span, path)
 
 
 @contextmanager
 def claimed_letters(journal_dir: str) -> Iterator[list[DeadLetter]]:
     """All letters, for one caller at a time: their files are renamed first, and deleted when the caller is done."""
-    folder = os.path.join(journal_dir, _FOLDER)
     claimed: list[str] = []
-    with suppress(FileNotFoundError):
-        for name in sorted(os.listdir(folder)):
-            stem, _, suffix = name.rpartition(".")
-            holder = Owner.parse(stem.partition("@")[2])
-            if suffix != "jsonl" or (holder is not None and holder.is_alive() is not False):
-                continue  # somebody is sending it
-            path = os.path.join(folder, f"{stem.partition('@')[0]}@{this_process().id}.jsonl")
-            with suppress(OSError):
-                os.rename(os.path.join(folder, name), path)
-                claimed.append(path)
-    yield [letter for path in claimed for letter in read_letters(path)]
+    for file in _files(journal_dir, _SPANS):
+        folder, name = os.path.split(file.removesuffix(_SPANS))
+        owner, _, holder_id = name.partition("@")
+        holder = Owner.parse(holder_id)
+        if holder is not None and holder.is_alive() is not False:
+            continue  # somebody is sending it
+        path = os.path.join(folder, f"{owner}@{this_process().id}{_SPANS}")
+        with suppress(OSError):
+            os.rename(file, path)
+            claimed.append(path)
+    yield [letter for path in claimed for letter in _letters(path)]
     for path in claimed:  # not reached when the caller failed: the files can be claimed again
         with suppress(OSError):
             os.unlink(path)

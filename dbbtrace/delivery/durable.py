@@ -6,8 +6,8 @@ import os
 from functools import partial
 from typing import TYPE_CHECKING
 
-from dbbtrace.delivery.lane import Destination
 from dbbtrace.delivery.processor import Delivery
+from dbbtrace.delivery.sink import Destination
 from dbbtrace.model.destinations import exporter_name
 
 if TYPE_CHECKING:

@@ -8,11 +8,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from dbbtrace.delivery.bell import Bell
-from dbbtrace.delivery.worker import OUR_THREADS, quietly
 from dbbtrace.diagnostics import guard
+from dbbtrace.threads import Bell, ours
 
-__all__ = ["HEARTBEAT", "Keeper"]
+__all__ = ["HEARTBEAT", "Heartbeat"]
 
 HEARTBEAT = 30.0
 """Seconds between two heartbeats."""
@@ -20,27 +19,30 @@ _SOON = 0.05
 """Seconds after which it begins: the job that has just begun comes first."""
 
 
-class Keeper:
+class Heartbeat:
     """Runs ``chores`` soon and then at every heartbeat, until told to stop."""
 
     def __init__(self, chores: Callable[[], None], every: float) -> None:
         self._chores = chores
         self._every = every
-        self._stop = Bell()
-        self._thread = threading.Thread(target=self._run, name="dbbtrace keeper", daemon=True)
+        self._bell = Bell()
+        self._stopped = False
+        self._thread = threading.Thread(target=self._run, name="dbbtrace heartbeat", daemon=True)
         self._thread.start()
+
+    def now(self) -> None:
+        """Don't wait for the next heartbeat."""
+        self._bell.ring()
 
     def stop(self) -> None:
         """End after the chore in hand."""
-        self._stop.ring()
+        self._stopped = True
+        self._bell.ring()
 
     def _run(self) -> None:
-        quietly()
-        try:
-            every = _SOON
-            while not self._stop.wait(every):
+        with ours():
+            self._bell.wait(_SOON)
+            while not self._stopped:
                 with guard("keep its journal"):
                     self._chores()
-                every = self._every
-        finally:
-            OUR_THREADS.discard(threading.get_ident())
+                self._bell.wait(self._every)

@@ -12,20 +12,36 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from dbbtrace.delivery.worker import OUR_THREADS
 from dbbtrace.diagnostics import guard
+from dbbtrace.threads import OUR_THREADS
 
 if TYPE_CHECKING:
     from types import FrameType
 
-    from dbbtrace.delivery.processor import Delivery
+__all__ = ["Leaving", "at_work", "watch", "watch_sigterm"]
 
-__all__ = ["at_work", "watch"]
 
-at_work: set[Delivery] = set()
+class Leaving(Protocol):
+    """What ends with the process."""
+
+    exit_timeout: float
+    """Seconds that the end of the process waits for it."""
+
+    def leave(self, timeout: float) -> None:
+        """The process ends: be done within so many seconds."""
+
+    def after_fork(self) -> None:
+        """This is a forked child."""
+
+    def after(self, task: Callable[[], object]) -> bool:
+        """If this thread is amid journalling, have the task run right after it; False if it isn't."""
+
+
+at_work: set[Leaving] = set()
 """Deliveries of this process that may hold something."""
 
 _watching = False
@@ -33,7 +49,7 @@ _finalizer_pid = 0
 _forked = False
 
 
-def watch(delivery: Delivery) -> None:
+def watch(delivery: Leaving) -> None:
     """From now on this delivery has something to lose."""
     at_work.add(delivery)
     _watch_process()
@@ -93,7 +109,7 @@ def _exit() -> None:
 
 def _on_sigterm(signum: int, frame: FrameType | None) -> None:
     # Amid journalling (this is the very thread) first finish that: the line, then the exit.
-    if not any(delivery.gate.after(_terminate) for delivery in list(at_work)):
+    if not any(delivery.after(_terminate) for delivery in list(at_work)):
         _terminate()
 
 

@@ -1,7 +1,8 @@
 """The span processor: records spans, has them delivered, and ends with its process.
 
-Puts recorder, workers and keeper together; what each of them promises stands in its own module. Nothing is opened and
-no thread started before the first span, unless ``open_ahead()`` is called. Never raises into the job, unless strict.
+Puts recorder, workers and heartbeat together; what each of them promises stands in its own module. Nothing is opened
+and no thread started before the first span, unless ``open_ahead()`` is called. Never raises into the job, unless
+strict.
 """
 
 from __future__ import annotations
@@ -9,22 +10,22 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
 from dbbtrace.delivery import lifecycle
-from dbbtrace.delivery.bell import Answer
-from dbbtrace.delivery.gate import Gate
-from dbbtrace.delivery.heartbeat import HEARTBEAT, Keeper
-from dbbtrace.delivery.lane import Destination, Lane
+from dbbtrace.delivery.heartbeat import HEARTBEAT, Heartbeat
+from dbbtrace.delivery.neighbours import Neighbours
+from dbbtrace.delivery.queue import BATCH, Queue
 from dbbtrace.delivery.recorder import Options, Recorder, fault
-from dbbtrace.delivery.source import BATCH, FINISHED
-from dbbtrace.delivery.worker import OUR_THREADS
+from dbbtrace.delivery.sink import Destination
+from dbbtrace.delivery.worker import Worker
 from dbbtrace.diagnostics import log
 from dbbtrace.journal.claims import Markers
 from dbbtrace.journal.writer import SEGMENT_BYTES, SILENT_AFTER, SpanKey
+from dbbtrace.threads import OUR_THREADS
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
@@ -73,7 +74,7 @@ class Delivery(SpanProcessor):
         self._journal_dir = os.path.abspath(os.fspath(journal_dir)) if journal_dir is not None else None
         self._options = Options(self._journal_dir, fsync, silent_after, segment_bytes)
         self._resource = resource
-        self._heartbeat = heartbeat
+        self._every = heartbeat
         self._resolve = resolve
         self._mirror_dir = os.path.abspath(os.fspath(mirror)) if mirror is not None else None
         self._markers = Markers(self._journal_dir)
@@ -82,69 +83,65 @@ class Delivery(SpanProcessor):
 
     def _begin(self, foreign: frozenset[SpanKey]) -> None:
         """The state of a process that has done nothing yet."""
-        self._recorder = Recorder(self._destinations, self._options, foreign, self._first)
-        self._keeper: Keeper | None = None
+        self._recorder = Recorder(self._destinations, self._options, foreign, self._first, self._progressed)
+        self._heartbeat: Heartbeat | None = None
         self._mirror: Mirror | None = None
-        self._adopting = threading.RLock()  # re-entrant: a signal handler may flush
-        self._adopts = True
-        """False after ``shutdown()``: what was let go is for others, not for this delivery's own next look."""
+        self._neighbours: Neighbours | None = None
+        if self._journal_dir is not None:
+            keep, silent_after = self._recorder.keep_damaged, self._options.silent_after
+            self._neighbours = Neighbours(self._journal_dir, silent_after, keep, self._resolve)
+        self._told: dict[str, int] = {}
+        """Destination → losses that a flush has told of."""
 
     def _first(self) -> None:
         """There is something to lose from now on."""
         lifecycle.watch(self)
-        if self._keeper is None and self._journal_dir is not None:
-            self._keeper = Keeper(self._chores, self._heartbeat)
+        if self._heartbeat is None and self._journal_dir is not None:
+            self._heartbeat = Heartbeat(self._chores, self._every)
         if self._mirror is None and self._mirror_dir is not None:
             from dbbtrace.journal.mirror import Mirror
 
             self._mirror = Mirror(self._journal_path, self._mirror_dir)
 
     def _journal_path(self) -> str | None:
-        journal = self._recorder.journal
-        return journal.path if journal is not None else None
+        own = self._recorder.log
+        return own.path if own is not None else None
 
     @property
-    def gate(self) -> Gate:
-        """What lets one at a time journal."""
-        return self._recorder.gate
-
-    @property
-    def _lanes(self) -> list[Lane]:
-        return self._recorder.lanes
+    def _workers(self) -> list[Worker]:
+        return self._recorder.workers
 
     def open_ahead(self) -> None:
         """Open in the background the destinations for which that takes long. Never waits."""
-        for lane in self._lanes:
-            if lane.destination.ahead:
+        for worker in self._workers:
+            if worker.destination.ahead:
                 lifecycle.watch(self)
-                lane.worker.open_ahead()
+                worker.open_ahead()
 
     # -- spans --------------------------------------------------------------------------------------------------
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         try:
             if self._destinations and threading.get_ident() not in OUR_THREADS:
-                recorder = self._recorder
-                recorder.gate(recorder.start, span)
+                self._recorder.record("start", (span,))
         except Exception as error:
             fault("journal a started span", error)
 
     def on_end(self, span: ReadableSpan) -> None:
         try:
             if self._destinations and threading.get_ident() not in OUR_THREADS:
-                recorder = self._recorder
-                recorder.gate(recorder.end, span)
+                self._recorder.record("end", (span,))
         except Exception as error:
             fault("journal an ended span", error)
         except BaseException:  # Ctrl-C, or a handler of the host's that raises: the span has ended all the same
             if self._destinations and threading.get_ident() not in OUR_THREADS:
-                self.gate(self._recorder.end, span)
+                self._recorder.record("end", (span,))
             raise
 
     def save(self, span: ReadableSpan) -> None:
         """Journal the attributes that a running span has by now: what is left of it if the process dies."""
         try:
-            self.gate(self._recorder.save, span)
+            self._recorder.record("save", (span,))
         except Exception as error:
             fault("save a span", error)
 
@@ -154,7 +151,7 @@ class Delivery(SpanProcessor):
             return
         try:
             for first in range(0, len(spans), BATCH):
-                self.gate(self._recorder.emit, spans[first : first + BATCH])
+                self._recorder.record("facts", spans[first : first + BATCH])
         except Exception as error:
             fault("journal finished spans", error)
 
@@ -162,8 +159,9 @@ class Delivery(SpanProcessor):
         """Wait until another batch finds room in memory: what does not, its destination has to read back. False once
         the time has passed, and at once where a destination does not keep up anyway."""
         deadline = time.monotonic() + timeout
-        while not all(lane.has_room for lane in self._lanes):
-            if time.monotonic() > deadline or not all(lane.keeps_up for lane in self._lanes):
+        while (own := self._recorder.log) is not None and not own.has_room:
+            keeps_up = not own.is_read_back and all(worker.error is None for worker in self._workers)
+            if time.monotonic() > deadline or not keeps_up:
                 return False
             time.sleep(_GLANCE)
         return True
@@ -177,39 +175,26 @@ class Delivery(SpanProcessor):
         """True for the first caller of this name among all processes that share the journal directory, for 7 days."""
         return self._markers.claim(name)
 
-    # -- the keeper's -----------------------------------------------------------------------------------------------
+    # -- the heartbeat's --------------------------------------------------------------------------------------------
 
     def _chores(self) -> None:
         """A sign of life, and whatever journals nobody delivers any more."""
-        self.gate(self._recorder.beat)
-        self._adopt()
+        with self._recorder.turn.taken():
+            self._recorder.beat()
+        self._recorder.catch_up()
+        if self._neighbours is not None:
+            self._neighbours.adopt_some(self._by_name(worker for worker in self._workers if not worker.stopped))
 
-    def _adopt(self, timeout: float = -1) -> None:
-        """Take over journals whose owner is gone."""
-        if self._journal_dir is None or not self._adopting.acquire(timeout=timeout):
+    def _by_name(self, workers: Iterable[Worker]) -> dict[str, Worker]:
+        return {name: worker for worker in workers for name in worker.destination.names}
+
+    def _progressed(self, queue: Queue) -> None:
+        """A destination has settled something: there may be room for more journals of others."""
+        neighbours, heartbeat = self._neighbours, self._heartbeat
+        if neighbours is None or heartbeat is None or not neighbours.there_are_more:
             return
-        try:
-            # Slow to import, and nothing that the first span should wait for.
-            from dbbtrace.delivery.adoption import adopt
-        except ImportError:  # in a signal handler, amid this very import: whom it interrupted does it
-            self._adopting.release()
-            return
-        try:
-            open_ones = [lane for lane in self._lanes if not lane.worker.stopped]
-            lanes = {name: lane for lane in open_ones for name in lane.destination.names}
-            silent_after = self._options.silent_after
-
-            def wanted(name: str) -> bool:
-                return self._adopts and name in lanes
-
-            for journal in adopt(self._journal_dir, wanted, silent_after=silent_after):
-                mine = [(lane, claim) for claim in journal.claims if (lane := lanes.get(claim.name)) is not None]
-                # All before any is handed over: a journal is let go once all its sources are finished.
-                sources = [journal.source_for(claim, lane.wants, self._resolve) for lane, claim in mine]
-                for (lane, _), source in zip(mine, sources, strict=True):
-                    lane.adopt(source)
-        finally:
-            self._adopting.release()
+        if not any(each.waits for worker in self._workers for each in worker.adopted):
+            heartbeat.now()
 
     # -- waiting ----------------------------------------------------------------------------------------------------
 
@@ -220,72 +205,112 @@ class Delivery(SpanProcessor):
             timeout: seconds. Negative waits for ever, 0 returns at once.
 
         Returns:
-            True only if all rows ended so far stand.
+            True only if all rows ended so far are in the warehouse, and none was set aside or dropped since the last
+            flush that told of it.
         """
-        return self._flush([lane for lane in self._lanes if lane.destination.rows], timeout)
+        return self._flush([worker for worker in self._workers if worker.destination.rows], timeout, acting=True)
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
         """Deliver now what waits, to all destinations."""
-        return self._flush(self._lanes, timeout_millis / 1000)
+        return self._flush(self._workers, timeout_millis / 1000, acting=timeout_millis > 0)
 
-    def _flush(self, lanes: Sequence[Lane], timeout: float) -> bool:
-        if self.gate.is_mine:  # a signal handler amid journalling would wait for itself
+    def _flush(self, workers: Sequence[Worker], timeout: float, *, acting: bool) -> bool:
+        """Whether all of it is acknowledged. Somebody who is ``acting`` may have mended what stopped a destination, and
+        is told of losses."""
+        recorder = self._recorder
+        if recorder.turn.is_mine:  # a signal handler amid journalling would wait for itself
             return False
-        deadline = time.monotonic() + timeout
-        self.gate.catch_up()
-        self._adopt(timeout)
-        asked: list[Answer] = []
-        for lane in lanes:
-            backlog = lane.backlog
-            lane.children = [source for source in lane.children if not source.is_idle]
-            asked += [lane.worker.ask(source, FINISHED) for source in lane.children]
-            if backlog is not None and not backlog.is_idle:
-                position = backlog.journal.position if backlog.journal is not None else FINISHED
-                asked.append(lane.worker.ask(backlog, position))
+        deadline = time.monotonic() + timeout if timeout >= 0 else float("inf")
+        recorder.catch_up()
         stands = True
-        for each in asked:
+        if self._neighbours is not None and workers:
+            trying = [worker for worker in workers if acting or not worker.stopped]
+            stands = self._neighbours.adopt_children(self._by_name(trying), deadline)
+        with recorder.turn.taken():
+            recorder.look()
+            asked = [(worker, queue, queue.log.end) for worker in workers for queue in worker.own if queue.waits]
+        for worker in workers:
+            worker.children = [queue for queue in worker.children if queue.position < queue.log.end]
+            asked += [(worker, queue, queue.log.end) for queue in worker.children]
+            worker.children = [queue for queue in worker.children if not queue.closed]
+            if acting:
+                worker.act()
+        answers = [worker.ask(queue, end) for worker, queue, end in asked]
+        for answer in answers:
             # Each is waited for, whatever the others say.
-            stands &= each.get(None if timeout < 0 else deadline - time.monotonic())
-        return stands and not any(lane.lost for lane in lanes)
+            stands &= answer.get(None if timeout < 0 else deadline - time.monotonic())
+        for worker in workers:
+            lost = worker.lost
+            stands &= lost <= self._told.get(worker.name, 0)
+            if acting:
+                self._told[worker.name] = lost
+        return stands
+
+    def try_again(self) -> None:
+        """Somebody may have mended what is wrong: destinations that take no spans are tried once."""
+        for worker in self._workers:
+            worker.act()
 
     def left(self) -> dict[str, int]:
         """How many spans of this process are not settled, by destination; none for those with nothing left."""
-        return {lane.destination.name: lane.left for lane in self._lanes if lane.left > 0}
+        left = {
+            worker.name: sum(max(1, queue.waiting) for queue in worker.own if queue.waits) for worker in self._workers
+        }
+        return {name: count for name, count in left.items() if count}
 
     # -- the end ------------------------------------------------------------------------------------------------------
 
+    def after(self, task: Callable[[], object]) -> bool:
+        """If this thread is amid journalling, have the task run right after it; False if it isn't."""
+        if not self._recorder.turn.is_mine:
+            return False
+        self._recorder.outside.append(task)
+        return True
+
     def leave(self, timeout: float) -> None:
         """The process ends: deliver until the deadline, leave the rest in the journal, say so in one log line."""
+        recorder = self._recorder
         deadline = time.monotonic() + timeout
-        self._flush(self._lanes, timeout)
-        self.gate(self._recorder.close_if_done)
-        for lane in self._lanes:
-            if lane.is_idle:
-                lane.worker.close(max(0.0, deadline - time.monotonic()))
+        self._flush(self._workers, timeout, acting=False)
+        if recorder.turn.is_mine:
+            return
+        with recorder.turn.taken():
+            recorder.close_if_done()
+        for worker in self._workers:
+            if worker.is_idle:
+                worker.close(max(0.0, deadline - time.monotonic()))
         if self._mirror is not None:
             self._mirror.copy_now(max(0.0, deadline - time.monotonic()))
-        if not self._recorder.at_work:
+        if not recorder.at_work:
             lifecycle.at_work.discard(self)
         self._say_what_is_left()
 
     def shutdown(self, timeout: float = 2.0) -> None:
         """Like ``leave``, and let others deliver the rest at once. Spans that still run may end here all the same."""
+        recorder = self._recorder
         self.leave(timeout)
-        self._adopts = False  # before: the keeper may be looking
-        self.gate(self._recorder.release)
-        for lane in self._lanes:
-            lane.worker.close(0)
-        if self._recorder.journal is None and self._keeper is not None:
-            self._keeper.stop()
-            self._keeper = None
-            self._recorder.at_work = False
-        if self._recorder.journal is None and self._mirror is not None:
+        if self._neighbours is not None:
+            self._neighbours.adopts = False  # before: the heartbeat may be looking
+        if recorder.turn.is_mine:
+            return
+        with recorder.turn.taken():
+            recorder.release()
+        for worker in self._workers:
+            worker.close(0)
+        if recorder.log is None and self._heartbeat is not None:
+            self._heartbeat.stop()
+            self._heartbeat = None
+            recorder.at_work = False
+        if recorder.log is None and self._mirror is not None:
             self._mirror.close()
             self._mirror = None
 
     def _say_what_is_left(self) -> None:
-        left = ", ".join(f"{count} spans still wait for {name}" for name, count in self.left().items())
-        if left and self._recorder.journal is not None:
+        left = ", ".join(
+            f"{'1 span still waits' if count == 1 else f'{count} spans still wait'} for {name}"
+            for name, count in self.left().items()
+        )
+        if left and self._recorder.log is not None:
             log.warning(
                 "%s; they stay in the journal %s and are delivered by the next job that uses it or by `dbbtrace flush`",
                 left,
@@ -293,18 +318,18 @@ class Delivery(SpanProcessor):
             )
         elif left:
             log.error("%s, and are lost: no journal could be written", left)
-        dropped = sum(lane.memory.dropped for lane in self._lanes)
+        dropped = self._recorder.memory.dropped
         if dropped:
             log.error("%d spans were lost: neither the journal nor memory had room for them", dropped)
 
     def after_fork(self) -> None:
         """In a forked child: begin anew, and leave the parent's spans, threads and connections to the parent."""
-        recorder, journal = self._recorder, self._recorder.journal
+        recorder, own = self._recorder, self._recorder.log
         _left_to_the_parent.append(recorder)
         lifecycle.at_work.discard(self)
-        self._begin(recorder.foreign.union(journal.open if journal is not None else ()))
-        if journal is not None:
-            journal.close()
+        self._begin(recorder.foreign.union(own.journal.open if own is not None else ()))
+        if own is not None:
+            own.journal.close()
 
 
 _left_to_the_parent: list[Recorder] = []

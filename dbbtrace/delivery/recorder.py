@@ -1,24 +1,28 @@
-"""What happens inside the gate: a span's way into the journal and to its destinations, and which journal that is.
+"""A span's way into the log and to its destinations, and which log that is: the journal, or memory.
 
-Made anew in a forked child. Nothing is opened and no thread started before there is a span. Every method that is not
-said to enter the gate is called inside it.
+Made anew in a forked child. Nothing is opened and no thread started before there is a span. Methods that are not said
+to take the turn are called by one who has it.
 """
 
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 from opentelemetry.sdk.trace import ReadableSpan
 
-from dbbtrace.delivery.backlog import Backlog
-from dbbtrace.delivery.gate import Gate
-from dbbtrace.delivery.lane import Destination, Lane
-from dbbtrace.delivery.source import Source
+from dbbtrace.delivery.file_log import OwnLog
+from dbbtrace.delivery.memory_log import MemoryLog
+from dbbtrace.delivery.queue import Queue
+from dbbtrace.delivery.signals import Turn
+from dbbtrace.delivery.sink import Destination
 from dbbtrace.delivery.worker import Worker
 from dbbtrace.diagnostics import is_strict, log, warn_once
-from dbbtrace.journal.writer import SEGMENT_BYTES, Journal, Position, SpanKey, TakenError, claim_key, span_key
+from dbbtrace.journal.position import Position
+from dbbtrace.journal.writer import SEGMENT_BYTES, Journal, SpanKey, TakenError, claim_key, span_key
 
 __all__ = ["Options", "Recorder", "fault"]
 
@@ -41,6 +45,7 @@ class Recorder:
     Args:
         foreign: spans that a parent process started: they are the parent's to end.
         first: called when there is something to record for the first time, and again after all was settled.
+        progressed: called in a destination's thread when it has settled more.
     """
 
     def __init__(
@@ -49,105 +54,179 @@ class Recorder:
         options: Options,
         foreign: frozenset[SpanKey],
         first: Callable[[], None],
+        progressed: Callable[[Queue], None],
     ) -> None:
-        self.gate = Gate(self._check_books)
-        self.lanes = [Lane(each, self._worker(each)) for each in destinations]
-        self.journal: Journal | None = None
+        self._options = options
+        self._first = first
+        self.turn = Turn()
+        self.outside: deque[Callable[[], object]] = deque()
+        """What a signal handler that struck amid journalling does right after it."""
+        self.workers = [Worker(each, self._dead_letters_of(each.name), self._gone, progressed) for each in destinations]
+        self.memory = MemoryLog(self.turn)
+        self.log: OwnLog | None = None
         self.foreign = foreign
         self.at_work = False
         """There may be something to lose."""
-        self._options = options
-        self._first = first
+        self._later: deque[tuple[str, Sequence[ReadableSpan]]] = deque()
         self._try_journal_at = 0.0
         self._all_want_all = all(each.wants is None for each in destinations)
+        self._in_memory = {worker.name: Queue(self.memory, "", worker.destination.takes) for worker in self.workers}
+        self.memory.queues = list(self._in_memory.values())
+        self._queues: dict[str, Queue] = {}
+        """Each destination's place in the journal, by its name."""
+        self._use(None)
 
-    def _worker(self, destination: Destination) -> Worker:
+    def _dead_letters_of(self, name: str) -> Callable[[Sequence[tuple[ReadableSpan, str]]], None] | None:
+        journal_dir = self._options.journal_dir
+        if journal_dir is None:
+            return None
+
         def set_aside(refused: Sequence[tuple[ReadableSpan, str]]) -> None:
-            if self._options.journal_dir is None:
-                raise OSError("there is no journal directory")
             from dbbtrace.delivery.dead_letter import DeadLetters
 
-            DeadLetters(self._options.journal_dir).write(destination.name, refused)
+            DeadLetters(journal_dir).write(name, refused)
 
-        return Worker(destination.name, destination.make, set_aside, self.settled)
+        return set_aside
+
+    def keep_damaged(self, journal: str, position: Position, text: bytes) -> None:
+        """Copy a line of a journal that makes no sense to the dead letters."""
+        from dbbtrace.delivery.dead_letter import DeadLetters
+
+        DeadLetters(str(self._options.journal_dir)).write_damaged(journal, position, text)
+        warn_once(
+            f"damaged:{journal}",
+            "the journal %s has lines that make no sense; they are kept in %s/dead-letters, the rest is delivered",
+            journal,
+            self._options.journal_dir,
+        )
 
     # -- spans ----------------------------------------------------------------------------------------------------
 
-    def start(self, span: ReadableSpan, kind: str = "start") -> None:
-        """A span started."""
-        if not self._all_want_all and not self._wanting(span):
+    def record(self, event: str, spans: Sequence[ReadableSpan]) -> None:
+        """Take the turn and record spans that ``start``, ``save`` their attributes, ``end``, or arrive as ``facts``.
+
+        The one place where work is put off: a signal handler or a finaliser that strikes while its own thread is
+        amid this leaves its spans to it.
+        """
+        with self.turn.lock:
+            if self.turn.amid.locked():
+                self._later.append((event, spans))
+                return
+            with self.turn.amid:
+                self._record(event, spans)
+        if self._later or self.outside:
+            self.catch_up()
+
+    def catch_up(self) -> None:
+        """Take the turn and do what was put off."""
+        while self._later:
+            with self.turn.lock:
+                if self.turn.amid.locked():
+                    return
+                with self.turn.amid, suppress(IndexError):
+                    event, spans = self._later[0]
+                    try:
+                        self._record(event, spans)
+                    except Exception as error:
+                        fault("journal a span", error)
+                    self._later.popleft()  # not before: cut short, it is recorded again
+        while self.outside and not self.turn.is_mine:
+            with suppress(IndexError):
+                self.outside.popleft()()
+
+    def _record(self, event: str, spans: Sequence[ReadableSpan]) -> None:
+        if event == "end":
+            self._end(spans[0])
+        elif event == "facts":
+            self._emit(spans)
+        else:
+            self._start(spans[0], event)
+
+    def _start(self, span: ReadableSpan, event: str) -> None:
+        if event == "save":
+            if self.log is None or span_key(span) not in self.log.journal.open:
+                return
+        elif not self._all_want_all and not self._wanting(span):
             return
-        journal = self.journal or self._open()
-        if journal is not None:
+        own = self.log or self._open()
+        if own is not None:
             try:
-                journal.start(span, kind)
+                own.start(span, event)
             except TakenError:
-                self._replace(journal)  # the new one begins with the spans that run, this one among them
+                self._replace(own)  # the new one begins with the spans that run, this one among them
             except OSError as error:
                 self._cannot_write(error)
 
-    def save(self, span: ReadableSpan) -> None:
-        """A span that runs has other attributes by now."""
-        if self.journal is not None and span_key(span) in self.journal.open:
-            self.start(span, "save")
-
-    def end(self, span: ReadableSpan) -> None:
-        """A span ended."""
+    def _end(self, span: ReadableSpan) -> None:
         if self.foreign and span_key(span) in self.foreign:
             return
-        lanes = self.lanes if self._all_want_all else self._wanting(span)
-        if lanes or (self.journal is not None and span_key(span) in self.journal.open):
-            position = self._journalled(span)
-            for lane in lanes:
-                self._put(lane, position, span)
+        wanting = self.workers if self._all_want_all else self._wanting(span)
+        if not wanting and (self.log is None or span_key(span) not in self.log.journal.open):
+            return
+        own = self.log or self._open()
+        if own is None:
+            self._remember(span, wanting)
+            return
+        try:
+            due = own.append(span, [self._queues[worker.name] for worker in wanting])
+        except TakenError:
+            self._replace(own)
+            self._end(span)
+            return
+        except OSError as error:
+            self._cannot_write(error)
+            self._remember(span, wanting)
+            return
+        except Exception as error:  # a span like no other: it may be delivered all the same
+            self._remember(span, wanting)
+            fault("journal an ended span", error)
+            return
+        self._wake(wanting, due)
 
-    def emit(self, spans: Sequence[ReadableSpan]) -> None:
-        """Spans arrive finished."""
-        wanted = [(span, lanes) for span in spans if (lanes := self._wanting(span))]
+    def _emit(self, spans: Sequence[ReadableSpan]) -> None:
+        wanted = [(span, wanting) for span in spans if (wanting := self._wanting(span))]
         if not wanted:
             return
-        journal = self.journal or self._open()
-        positions: Sequence[Position | None] = [None] * len(wanted)
+        own = self.log or self._open()
         try:
-            if journal is not None:
-                positions = journal.emit([span for span, _ in wanted])
+            if own is None:
+                raise OSError("there is no journal")
+            due = own.extend([(span, [self._queues[worker.name] for worker in wanting]) for span, wanting in wanted])
         except Exception:  # whichever it was, each is looked at alone
-            positions = [self._journalled(span) for span, _ in wanted]
-        for position, (span, lanes) in zip(positions, wanted, strict=True):
-            for lane in lanes:
-                self._put(lane, position, span)
+            for span, _ in wanted:
+                self._end(span)
+        else:
+            self._wake([worker for worker in self.workers if self._queues[worker.name].waits], due)
 
-    def _journalled(self, span: ReadableSpan) -> Position | None:
-        """The position behind the span's line; None where it stands in memory only."""
-        journal = self.journal or self._open()
-        if journal is not None:
-            try:
-                return journal.end(span)
-            except TakenError:
-                self._replace(journal)
-                return self._journalled(span)
-            except OSError as error:
-                self._cannot_write(error)
-            except Exception as error:  # a span like no other: it may be delivered all the same
-                fault("journal an ended span", error)
-        return None
+    def _remember(self, span: ReadableSpan, wanting: Sequence[Worker]) -> None:
+        """Keep the span in memory; at the cost of another, where there is no room."""
+        entry = self.memory.append(span)
+        due = False
+        for worker in wanting:
+            due |= self._in_memory[worker.name].put(entry.position)
+        dropped = self.memory.drop()
+        if dropped is not None:
+            for worker in self.workers:
+                queue = self._in_memory[worker.name]
+                if dropped.position > queue.position and queue.wants(dropped.span):
+                    worker.lost += 1
+                    queue.waiting = max(0, queue.waiting - 1)
+        self._wake(wanting, due)
 
-    def _wanting(self, span: ReadableSpan) -> Sequence[Lane]:
-        """The lanes that the span is for."""
-        return self.lanes if self._all_want_all else [lane for lane in self.lanes if lane.wants(span)]
+    def _wanting(self, span: ReadableSpan) -> Sequence[Worker]:
+        """The destinations that the span is for."""
+        if self._all_want_all:
+            return self.workers
+        return [worker for worker in self.workers if worker.destination.takes(span)]
 
-    def _put(self, lane: Lane, position: Position | None, span: ReadableSpan) -> None:
-        backlog, worker = lane.backlog or self._new_backlog(lane), lane.worker
-        lane.put += 1
-        due = backlog.put(position, span)
-        if not worker.running:
-            worker.start()
-        if due:
-            worker.wake()
+    def _wake(self, workers: Sequence[Worker], due: bool) -> None:
+        for worker in workers:
+            if due or not worker.running:
+                worker.wake()
 
-    # -- journals ---------------------------------------------------------------------------------------------------
+    # -- which log it is --------------------------------------------------------------------------------------------
 
-    def _open(self) -> Journal | None:
+    def _open(self) -> OwnLog | None:
         """Open a journal, if there is to be one and it can be written."""
         if not self.at_work:
             self.at_work = True
@@ -159,13 +238,13 @@ class Recorder:
         except OSError as error:
             self._try_journal_at = time.monotonic() + _TRY_JOURNAL_AGAIN
             self._cannot_write(error)
-        return self.journal
+        return self.log
 
     def _new_journal(self, continues: Journal | None = None) -> Journal:
         options = self._options
         return Journal(
             str(options.journal_dir),
-            [(lane.destination.name, lane.destination.rows) for lane in self.lanes],
+            [(worker.name, worker.destination.rows) for worker in self.workers],
             fsync=options.fsync,
             segment_bytes=options.segment_bytes,
             look_after=options.silent_after / 2,
@@ -174,87 +253,44 @@ class Recorder:
 
     def _use(self, journal: Journal | None) -> None:
         """From now on this is the journal."""
-        self.journal = journal
-        for lane in self.lanes:
-            self._new_backlog(lane)
+        for queue in self._queues.values():
+            queue.close()
+        self._queues = {}
+        self.log = OwnLog(journal, self.keep_damaged, self.turn) if journal is not None else None
+        for worker in self.workers:
+            own = [self._in_memory[worker.name]]
+            if journal is not None and self.log is not None:
+                begin = journal.position
+                queue = Queue(self.log, claim_key(worker.name), worker.destination.takes, begin, begin)
+                self._queues[worker.name] = queue
+                own.insert(0, queue)
+            worker.own = own
+        if self.log is not None:
+            self.log.queues = list(self._queues.values())
 
-    def _new_backlog(self, lane: Lane) -> Backlog:
-        if lane.backlog is not None and lane.backlog.journal is None:
-            lane.backlog.give_up()
-        key = claim_key(lane.destination.name)
-        lane.backlog = Backlog(self.journal, key, lane.wants, lane.memory, self.lost)
-        lane.worker.source = lane.backlog
-        return lane.backlog
+    def _gone(self, queue: Queue) -> None:
+        """A destination found that the journal is somebody else's by now. Takes the turn."""
+        with self.turn.taken():
+            if isinstance(queue.log, OwnLog):
+                self._replace(queue.log)
 
-    def _replace(self, journal: Journal | None) -> None:
-        """The journal stands elsewhere by now: whoever adopted it delivers what it held; go on in a new one."""
-        if journal is None or journal is not self.journal:
+    def _replace(self, own: OwnLog) -> None:
+        """The journal is somebody else's by now, who delivers what is in it; go on in a new one."""
+        if own is not self.log:
             return
-        log.warning("the journal %s was taken over or removed; this process goes on in another", journal.path)
-        for lane in self.lanes:
-            lane.give_up()
-        journal.close()
+        log.warning("the journal %s was taken over or removed; this process goes on in another", own.path)
+        unseen = own.unseen()
+        places = [(worker, self._queues[worker.name].position) for worker in self.workers]
+        own.journal.close()
         try:
-            self._use(self._new_journal(continues=journal))
+            self._use(self._new_journal(continues=own.journal))
         except OSError as error:
             self._use(None)
             self._cannot_write(error)
-
-    def beat(self) -> None:
-        """Show that the owner lives; make sure that the journal is still its own."""
-        journal = self.journal
-        if journal is None:
-            return
-        try:
-            if journal.is_ours():
-                journal.beat()
-            else:
-                self._replace(journal)
-        except OSError as error:
-            self._cannot_write(error)
-
-    def close_if_done(self) -> None:
-        """Delete the journal if all of it is settled and nothing runs."""
-        self._trim()
-        journal = self.journal
-        if journal is not None and not journal.open and all(lane.is_idle for lane in self.lanes):
-            journal.delete()
-            self._use(None)
-        self.at_work = self.journal is not None or any(len(lane.memory) for lane in self.lanes)
-
-    def release(self) -> None:
-        """Let others deliver what is left; spans that run go on in a journal of their own."""
-        journal = self.journal
-        if journal is None or all(lane.is_idle for lane in self.lanes):
-            return
-        try:
-            successor = self._new_journal(continues=journal) if journal.open else None
-            journal.is_ours()  # whoever takes it finds all that has been written: nothing has to be kept in memory
-            for lane in self.lanes:
-                lane.give_up()
-            journal.release()
-        except OSError as error:
-            log.debug("could not let go of %s: %s", journal.path, error)
-            return
-        self._use(successor)
-
-    def _trim(self) -> None:
-        """Forget what every destination has settled."""
-        for lane in self.lanes:
-            if lane.backlog is not None and not lane.worker.stopped:
-                lane.backlog.catch_up()
-        settled = [lane.backlog.settled for lane in self.lanes if lane.backlog is not None]
-        if self.journal is not None and settled:
-            self.journal.trim(min(settled))
-
-    def _check_books(self) -> None:
-        """A task was cut short: what the journal holds counts, memory may lack it."""
-        if self.journal is not None:
-            self.journal.resynchronise()
-            for lane in self.lanes:
-                if lane.backlog is not None:
-                    lane.backlog.missed(self.journal.position)
-                    lane.worker.wake()
+        for entry in unseen:
+            wanting = [worker for worker, place in places if entry.position > place]
+            if wanting:
+                self._emit([entry.span])
 
     def _cannot_write(self, error: OSError) -> None:
         warn_once(
@@ -265,16 +301,69 @@ class Recorder:
             error,
         )
 
-    # -- called by workers: these enter the gate ----------------------------------------------------------------------
+    # -- at times ---------------------------------------------------------------------------------------------------
 
-    def settled(self, source: Source) -> None:
-        """A worker has settled more."""
-        if isinstance(source, Backlog) and not source.given_up:
-            self.gate(self._trim)
+    def beat(self) -> None:
+        """Show that the owner lives; make sure that the journal is still its own."""
+        self._journal_memory()
+        own = self.log
+        if own is None:
+            return
+        try:
+            if own.journal.is_ours():
+                own.journal.beat()
+            else:
+                self._replace(own)
+        except OSError as error:
+            self._cannot_write(error)
 
-    def lost(self, backlog: Backlog) -> None:
-        """A worker found that the journal stands elsewhere."""
-        self.gate(self._replace, backlog.journal)
+    def look(self) -> None:
+        """Let go of what all destinations have settled, and move on over what is for none of them."""
+        self._journal_memory()
+        if self.log is not None:
+            self.log.trim()
+        self.memory.trim()
+
+    def _journal_memory(self) -> None:
+        """What could be kept in memory only goes into the journal, once that can be written."""
+        queues = list(self._in_memory.values())
+        own = (self.log or self._open()) if len(self.memory) else None
+        if own is None or any(queue.in_hand for queue in queues) or any(worker.is_asked for worker in self.workers):
+            return
+        spans = self.memory.behind(min(queue.position for queue in queues))
+        wanted = [(span, [self._queues[worker.name] for worker in self._wanting(span)]) for span in spans]
+        try:
+            own.extend(wanted)
+        except Exception as error:
+            log.debug("%d spans stay in memory: %s", len(spans), error)
+            return
+        for queue in queues:
+            queue.due = queue.position
+            queue.waiting = 0
+        self.memory.trim()
+        self._wake(self.workers, True)
+
+    def close_if_done(self) -> None:
+        """Delete the journal if all of it is settled and nothing runs."""
+        self.look()
+        own = self.log
+        if own is not None and not own.journal.open and not any(queue.waits for queue in own.queues):
+            own.journal.delete()
+            self._use(None)
+        self.at_work = self.log is not None or len(self.memory) > 0
+
+    def release(self) -> None:
+        """Let others deliver what is left; spans that run go on in a journal of their own."""
+        own = self.log
+        if own is None or not any(queue.waits for queue in own.queues):
+            return
+        try:
+            successor = self._new_journal(continues=own.journal) if own.journal.open else None
+            own.journal.release()
+        except OSError as error:
+            log.debug("could not let go of %s: %s", own.path, error)
+            return
+        self._use(successor)
 
 
 def fault(doing: str, error: Exception) -> None:

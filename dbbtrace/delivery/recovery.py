@@ -9,18 +9,29 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-
-from opentelemetry.sdk.trace import ReadableSpan
+from functools import partial
 
 from dbbtrace.delivery import adoption
+from dbbtrace.delivery.adoption import AdoptedLog, Found, Silence
 from dbbtrace.delivery.dead_letter import DeadLetter, DeadLetters, claimed_letters
-from dbbtrace.delivery.lane import Destination
-from dbbtrace.delivery.source import FINISHED, Item, Source, acknowledged
+from dbbtrace.delivery.memory_log import MemoryLog
+from dbbtrace.delivery.queue import Queue
+from dbbtrace.delivery.signals import Turn
+from dbbtrace.delivery.sink import Destination
 from dbbtrace.delivery.worker import Worker
-from dbbtrace.journal import reader
+from dbbtrace.errors import UsageError
+from dbbtrace.journal import files, reader
+from dbbtrace.journal.checkpoint import acknowledged
+from dbbtrace.journal.owner import Owner
+from dbbtrace.journal.reader import Claim
 from dbbtrace.journal.writer import SILENT_AFTER
 
-__all__ = ["Recovered", "Waiting", "recover", "resend_dead_letters", "waiting"]
+__all__ = ["Recovered", "Waiting", "recover", "resend_dead_letters", "set_aside", "waiting"]
+
+_ODD = "it is not what a journal has of that name: a link, a device or the like"
+_SET_ASIDE = "set-aside"
+_LOOKS, _MOMENT = 3, 0.3
+"""How often, and after how many seconds, what can't be read is tried again."""
 
 Progress = Callable[[int], None]
 """Called with how many spans have just been settled."""
@@ -37,16 +48,18 @@ class Recovered:
     interrupted: int = 0
     """Of them, spans that were closed as Interrupted."""
     refused: int = 0
-    """Spans that went to the dead-letter file."""
+    """Spans that went to the dead-letter file, and lines that made no sense."""
     errors: dict[str, str] = field(default_factory=dict)
     """Destination → why something still waits for it."""
     unknown: set[str] = field(default_factory=set)
     """Destinations that journals name and nobody here knows."""
+    unreadable: dict[str, str] = field(default_factory=dict)
+    """Path of a journal, or of what looks like one → why it can't be read; it is kept as it was."""
 
     @property
     def is_complete(self) -> bool:
-        """Whether nothing that was taken over still waits."""
-        return not self.errors
+        """Whether nothing that was taken over still waits, and everything could be read."""
+        return not self.errors and not self.unreadable
 
 
 @dataclass(frozen=True)
@@ -87,6 +100,7 @@ def recover(
         resolve: asks a service what became of the work that an interrupted span followed.
     """
     journal_dir = os.path.abspath(os.fspath(journal_dir))
+    deadline = time.monotonic() + timeout if timeout >= 0 else float("inf")
     result = Recovered()
     known: dict[str, Destination | None] = {}
 
@@ -97,23 +111,91 @@ def recover(
             result.unknown.add(name)
         return known[name] is not None
 
-    crew = _Crew(journal_dir, progress)
-    sources: list[adoption.AdoptedSource] = []
-    for journal in adoption.adopt(journal_dir, knows, silent_after=silent_after):
-        result.journals += 1
-        for claim in journal.claims:
-            destination = known[claim.name] if knows(claim.name) else None
-            if destination is not None:
-                source = journal.source_for(claim, destination.wants or _everything, resolve)
-                sources.append(source)
-                crew.add(destination, source)
-    crew.run(timeout)
-    crew.report(result)
-    result.interrupted = sum(source.interrupted for source in sources if source.is_finished)
-    for source in sources:
-        if not source.is_finished and not source.given_up:
-            source.forget()
+    for attempt in range(_LOOKS):  # what can't be read at first may be in a moment
+        if attempt:
+            time.sleep(min(_MOMENT, max(0.0, deadline - time.monotonic())))
+        result.unreadable, crew = {}, _Crew(journal_dir, progress)
+        journals = _adopt_all(journal_dir, knows, Silence(journal_dir, silent_after), crew, resolve, result, deadline)
+        for journal in journals:
+            ours = [(known[claim.name], claim) for claim in journal.claims if knows(claim.name)]
+            result.unreadable.update(_handed_over(journal, ours, crew))
+        crew.run(deadline)
+        crew.report(result)
+        for journal in journals:
+            result.interrupted += sum(map(journal.interrupted_for, journal.queues))
+            result.unreadable.update({_original(journal): queue.problem for queue in journal.queues if queue.problem})
+            if any(queue.waits for queue in journal.queues):
+                for queue in journal.queues:
+                    queue.close()
+                journal.settled()
+        if not result.unreadable or time.monotonic() > deadline:
+            break
     return result
+
+
+def _adopt_all(
+    journal_dir: str,
+    knows: Callable[[str], bool],
+    silence: Silence,
+    crew: _Crew,
+    resolve: adoption.Resolve | None,
+    result: Recovered,
+    deadline: float,
+) -> list[AdoptedLog]:
+    journals: list[AdoptedLog] = []
+    try:
+        for name in adoption.odd_entries(journal_dir):
+            result.unreadable[os.path.join(journal_dir, name)] = _ODD
+        for found in adoption.find(journal_dir):
+            journal = _adopted(found, knows, silence, crew, resolve, result)
+            if journal is not None:
+                journals.append(journal)
+            if time.monotonic() > deadline:
+                break
+    except OSError as error:
+        result.unreadable[journal_dir] = str(error)
+    result.journals += len(journals)
+    return journals
+
+
+def _adopted(
+    found: Found,
+    knows: Callable[[str], bool],
+    silence: Silence,
+    crew: _Crew,
+    resolve: adoption.Resolve | None,
+    result: Recovered,
+) -> AdoptedLog | None:
+    try:
+        if not found.is_gone(silence):
+            return None
+        journal = adoption.adopt(found, knows, crew.dead.write_damaged, resolve)
+        problem = found.problem() if journal is None else ""
+    except FileNotFoundError:  # somebody else was faster
+        return None
+    except OSError as error:
+        journal, problem = None, str(error)
+    if problem:
+        result.unreadable[found.path] = problem
+    return journal
+
+
+def _handed_over(journal: AdoptedLog, ours: Sequence[tuple[Destination | None, Claim]], crew: _Crew) -> dict[str, str]:
+    """Give the journal's destinations what it holds for them; what could not be read."""
+    try:
+        # All before any is handed over: a journal is let go once nothing in it waits here.
+        queues = [(each, journal.queue_for(claim, each.takes)) for each, claim in ours if each is not None]
+    except OSError as error:
+        journal.release()
+        return {_original(journal): str(error)}
+    for destination, queue in queues:
+        crew.add(destination, queue)
+    return {}
+
+
+def _original(journal: AdoptedLog) -> str:
+    """Where the journal is when nobody has it."""
+    return os.path.join(os.path.dirname(journal.path), f"{journal.owner}@nobody")
 
 
 def resend_dead_letters(
@@ -131,87 +213,112 @@ def resend_dead_letters(
         by_name: dict[str, list[DeadLetter]] = {}
         for letter in letters:
             by_name.setdefault(letter.destination, []).append(letter)
-        sources = {name: _Letters(theirs) for name, theirs in by_name.items()}
-        for name, source in sources.items():
+        queues = {}
+        for name, theirs in by_name.items():
             destination = destinations_for(name)
             if destination is None:
                 result.unknown.add(name)
             else:
-                crew.add(destination, source)
-        crew.run(timeout)
+                queues[name] = _queue_of(theirs)
+                crew.add(destination, queues[name])
+        crew.run(time.monotonic() + timeout if timeout >= 0 else float("inf"))
         crew.report(result)
-        for name, source in sources.items():  # what could not be sent is kept as it was
-            if rest := source.rest():
-                DeadLetters(journal_dir).write(name, [(letter.span, letter.reason) for letter in rest])
+        for name, theirs in by_name.items():  # what could not be sent is kept as it was
+            queue = queues.get(name)
+            rest = [
+                letter for number, letter in enumerate(theirs, 1) if queue is None or not queue.is_settled((0, number))
+            ]
+            if rest:
+                crew.dead.write(name, [(letter.span, letter.reason) for letter in rest])
     return result
+
+
+def _queue_of(letters: Sequence[DeadLetter]) -> Queue:
+    log = MemoryLog(Turn())
+    queue = Queue(log, "", lambda span: True)
+    log.queues = [queue]
+    for letter in letters:
+        queue.put(log.append(letter.span).position)
+    return queue
 
 
 def waiting(journal_dir: str | os.PathLike[str], *, silent_after: float = SILENT_AFTER) -> Iterator[Waiting]:
     """What waits under the journal directory, for each journal and destination. Reads everything; changes nothing."""
-    for found in adoption.find(os.path.abspath(os.fspath(journal_dir))):
-        live = not found.is_gone(silent_after)
-        header = found.header
-        if header is None or header.is_newer:
-            problem = "its header can't be read" if header is None else "it was written by a newer dbbtrace; upgrade"
-            yield Waiting(found.path, "", False, 0, 0, 0, live, problem)
-            continue
-        records = reader.Records(found.path)
-        ended = [position for position, _ in records.ended()]
-        for claim in found.open_claims():
-            done = acknowledged(found.path, claim.key)
-            count = sum(position > done for position in ended)
-            yield Waiting(found.path, claim.name, claim.rows, count, len(records.open), records.last_sign, live)
+    journal_dir = os.path.abspath(os.fspath(journal_dir))
+    silence = Silence(journal_dir, silent_after)
+    try:
+        for name in adoption.odd_entries(journal_dir):
+            yield _broken(os.path.join(journal_dir, name), _ODD)
+        for found in adoption.find(journal_dir):
+            yield from _waiting_in(found, silence)
+    except OSError as error:
+        yield _broken(journal_dir, str(error))
 
 
-class _Letters(Source):
-    """Dead letters of one destination."""
+def _broken(path: str, problem: str, live: bool = False) -> Waiting:
+    return Waiting(path, "", False, 0, 0, 0, live, problem)
 
-    def __init__(self, letters: Sequence[DeadLetter]) -> None:
-        super().__init__()
-        self._next = list(letters)
-        self._unsettled = {id(letter.span): letter for letter in letters}
 
-    @property
-    def waiting(self) -> int:
-        return len(self._next) + len(self.left)
+def _waiting_in(found: Found, silence: Silence) -> list[Waiting]:
+    try:
+        problem, live = found.problem(), not found.is_gone(silence)
+        if problem:
+            return [_broken(found.path, problem, live)]
+        survey = reader.Survey(found.path)
+        ended = [position for position, _ in survey.ended()]
+        places = [(claim, acknowledged(found.path, claim.key)) for claim in found.open_claims()]
+    except FileNotFoundError:  # delivered meanwhile
+        return []
+    except OSError as error:
+        return [_broken(found.path, str(error))]
+    started = len(survey.started())
+    return [
+        Waiting(found.path, claim.name, claim.rows, sum(each > done for each in ended), started, survey.last_sign, live)
+        for claim, done in places
+    ]
 
-    def rest(self) -> list[DeadLetter]:
-        """What was not settled; what is still in hand, of a backend that hangs, is not."""
-        return list(self._unsettled.values())
 
-    def take(self, most: int) -> list[Item]:
-        taken, self._next = self._next[:most], self._next[most:]
-        return [Item(None, letter.span) for letter in taken]
+def set_aside(journal_dir: str | os.PathLike[str], name: str, *, silent_after: float = SILENT_AFTER) -> str:
+    """Move a journal, or what looks like one, out of the way of the others; nothing is deleted. Where it is now.
 
-    def settle(self, left: list[Item]) -> None:
-        self.left = left
-        waiting = [*(item.span for item in left), *(letter.span for letter in self._next)]
-        self._unsettled = {id(span): self._unsettled[id(span)] for span in waiting}
+    Raises:
+        UsageError: there is none of that name, or a job that runs still writes it.
+        OSError: it can't be moved.
+    """
+    journal_dir = os.path.abspath(os.fspath(journal_dir))
+    owner = Owner.parse(name.partition("@")[0])
+    path = os.path.join(journal_dir, name)
+    if owner is None or os.path.basename(name) != name or not files.exists(path):
+        raise UsageError(f"no journal {name!r} in {journal_dir}: `dbbtrace doctor` names those that can't be read")
+    holder = Owner.parse(name.partition("@")[2]) if "@" in name else owner
+    if not os.path.islink(path) and not Found(path, owner, holder).is_gone(Silence(journal_dir, silent_after)):
+        raise UsageError(f"{name} belongs to a job that runs; it delivers for itself")
+    files.make_directory(os.path.join(journal_dir, _SET_ASIDE))
+    to = os.path.join(journal_dir, _SET_ASIDE, name)
+    while files.exists(to):
+        to += "_"
+    os.rename(path, to)
+    return to
 
 
 class _Crew:
     """The workers of a recovery, one a destination."""
 
     def __init__(self, journal_dir: str, progress: Progress | None) -> None:
-        self._dead = DeadLetters(journal_dir)
+        self.dead = DeadLetters(journal_dir)
         self._workers: dict[str, Worker] = {}
-        self._sources: list[tuple[Worker, Source]] = []
+        self._queues: list[tuple[Worker, Queue]] = []
         self._progress = progress
         self._reported: dict[str, int] = {}
 
-    def add(self, destination: Destination, source: Source) -> None:
+    def add(self, destination: Destination, queue: Queue) -> None:
         name = destination.name
         worker = self._workers.get(name)
         if worker is None:
-            worker = Worker(
-                name,
-                destination.make,
-                lambda refused: self._dead.write(name, refused),
-                lambda _: self._advance(name),
-            )
+            worker = Worker(destination, partial(self.dead.write, name), progressed=lambda _: self._advance(name))
             self._workers[name] = worker
-        worker.adopted.append(source)
-        self._sources.append((worker, source))
+        worker.adopted.append(queue)
+        self._queues.append((worker, queue))
 
     def _advance(self, name: str) -> None:
         if self._progress is not None:
@@ -220,22 +327,21 @@ class _Crew:
             self._progress(done - self._reported.get(name, 0))
             self._reported[name] = done
 
-    def run(self, timeout: float) -> None:
-        """Until all is settled, or can't be, or the time is over."""
-        deadline = time.monotonic() + timeout
-        answers = [worker.ask(source, FINISHED) for worker, source in self._sources]
+    def run(self, deadline: float) -> None:
+        """Until all is settled, or can't be, or the time is over; what is under way then ends by itself."""
+        answers = [worker.ask(queue, queue.due) for worker, queue in self._queues]
         for answer in answers:
-            answer.get(None if timeout < 0 else deadline - time.monotonic())
+            answer.get(None if deadline == float("inf") else deadline - time.monotonic())
         for worker in self._workers.values():
-            worker.close(1.0 if all(source.is_idle for mine, source in self._sources if mine is worker) else 0)
+            if worker.is_idle:
+                worker.close(1.0)
+            else:
+                worker.give_up()
 
     def report(self, result: Recovered) -> None:
-        for name, worker in self._workers.items():
+        for worker, queue in self._queues:
+            if queue.position < queue.due and not queue.problem:
+                result.errors[worker.name] = worker.error or "it took longer than it was given"
+        for worker in self._workers.values():
             result.delivered += worker.stored
             result.refused += worker.refused
-            if any(source.given_up or not source.is_idle for mine, source in self._sources if mine is worker):
-                result.errors[name] = worker.error or "it took longer than it was given"
-
-
-def _everything(span: ReadableSpan) -> bool:
-    return True

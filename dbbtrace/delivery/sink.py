@@ -6,28 +6,62 @@ Used in its destination's thread only.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from dbbtrace.delivery.source import Item
-from dbbtrace.diagnostics import log
-from dbbtrace.errors import DbbtraceError, TransientError
+from opentelemetry.sdk.trace import ReadableSpan
+
+from dbbtrace.delivery.queue import Entry
+from dbbtrace.diagnostics import log, warn_once
+from dbbtrace.errors import ConfigurationError, RefusedError, TransientError, UsageError
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExporter
 
-__all__ = ["Outlet", "UnexplainedError"]
+__all__ = ["Destination", "Sink", "UnexplainedError"]
+
+
+class Destination(NamedTuple):
+    """Where spans go."""
+
+    name: str
+    """URL without secrets, absolute path. A journal is delivered to destinations of exactly its names."""
+    make: Callable[[], SpanExporter]
+    """Makes the exporter, in the destination's own thread; may raise ConfigurationError or TransientError."""
+    rows: bool
+    """The warehouse: ``flush()`` and the end of a run wait for it."""
+    wants: Callable[[ReadableSpan], bool] | None = None
+    """Which spans it gets; None: every span."""
+    ahead: bool = False
+    """Opening it takes long: ``Delivery.open_ahead()`` does it before the first span."""
+    also: tuple[str, ...] = ()
+    """Other names by which journals of jobs that are gone are delivered to it."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All names by which journals are delivered to it."""
+        return (self.name, *self.also)
+
+    def takes(self, span: ReadableSpan) -> bool:
+        """Whether the span goes there; where that can't be told, it does."""
+        if self.wants is None:
+            return True
+        try:
+            return self.wants(span)
+        except Exception as error:
+            warn_once(f"wants:{self.name}", "%s: could not filter: %r", self.name, error)
+            return True
 
 
 class UnexplainedError(TransientError):
     """An exporter failed and did not say why: the backend's fault until shown to be a span's."""
 
 
-class Outlet:
+class Sink:
     """Where one destination's spans leave the process."""
 
-    def __init__(self, name: str, make: Callable[[], SpanExporter]) -> None:
-        self._name = name
-        self._make = make
+    def __init__(self, destination: Destination) -> None:
+        self._name = destination.name
+        self._make = destination.make
         self._exporter: SpanExporter | None = None
 
     def open_ahead(self) -> None:
@@ -37,30 +71,33 @@ class Outlet:
             connect = getattr(self._made(), "connect", None)
             if connect is not None:
                 connect()
-        except Exception as error:
+        except BaseException as error:
             log.debug("%s could not be opened ahead: %s", self._name, error)
 
-    def send(self, items: Sequence[Item]) -> None:
+    def send(self, entries: Sequence[Entry]) -> None:
         """Returns when all is stored.
 
         Raises:
             TransientError, ConfigurationError, RefusedError: as exporters of ours say.
             UnexplainedError: the exporter failed in another way, all that exporters of others can.
         """
-        spans = [item.span for item in items]
+        spans = [entry.span for entry in entries]
         try:
             exporter = self._made()
             deliver = getattr(exporter, "deliver", None)
             if deliver is not None:
                 deliver(spans)
                 return
-            result = exporter.export(spans)
-        except DbbtraceError:
+            answer = exporter.export(spans)
+            succeeded = answer.name == "SUCCESS"
+        except (TransientError, ConfigurationError, RefusedError):
             raise
-        except Exception as error:
+        except UsageError as error:  # it was given what makes no sense: an address, a path
+            raise ConfigurationError(str(error)) from error
+        except BaseException as error:  # whatever its class: a client that calls sys.exit() ends no delivery
             raise UnexplainedError(f"{type(error).__name__}: {error}") from error
-        if result.name != "SUCCESS":
-            raise UnexplainedError(f"{type(exporter).__name__}.export answered {result}")
+        if not succeeded:
+            raise UnexplainedError(f"{type(exporter).__name__}.export answered {answer}")
 
     def shut_down(self) -> None:
         """Shut the exporter down; the next ``send`` makes another."""
@@ -68,7 +105,7 @@ class Outlet:
         if exporter is not None:
             try:
                 exporter.shutdown()
-            except Exception as error:
+            except BaseException as error:
                 log.debug("%s: shutdown failed: %s", self._name, error)
 
     def _made(self) -> SpanExporter:

@@ -6,93 +6,88 @@ instrumentation, so that delivering spans makes no spans. Never raises, never re
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from opentelemetry import context as otel_context
 from opentelemetry.sdk.trace import ReadableSpan
 
-from dbbtrace.delivery.backoff import Patience
-from dbbtrace.delivery.bell import Answer, Bell
-from dbbtrace.delivery.sink import Outlet, UnexplainedError
-from dbbtrace.delivery.source import BATCH, Item, Source
+from dbbtrace.delivery.backoff import Backoff
+from dbbtrace.delivery.queue import BATCH, Entry, GoneError, Queue
+from dbbtrace.delivery.sink import Destination, Sink, UnexplainedError
 from dbbtrace.diagnostics import log
-from dbbtrace.errors import ConfigurationError, TransientError
-from dbbtrace.journal.writer import Position
+from dbbtrace.errors import ConfigurationError, LoginError, TransientError
+from dbbtrace.journal.position import Position
+from dbbtrace.threads import IMPORTS, Answer, Bell, ours
 
 if TYPE_CHECKING:
-    from opentelemetry.sdk.trace.export import SpanExporter
-
     from dbbtrace.delivery.batch import Outcome
 
-__all__ = ["LINGER", "OUR_THREADS", "Request", "Worker", "quietly"]
+__all__ = ["LINGER", "Worker"]
 
 LINGER = 5.0
 """Seconds that spans wait for company; a flush ends the wait at once."""
-OUR_THREADS: set[int] = set()
-"""Threads whose own spans are never journalled."""
-
 _SUSPICIOUS = 3
 """UnexplainedError failures in a row before a span is suspected."""
 
-
-def quietly() -> None:
-    """Mark this thread as ours: other instrumentation leaves it alone, and what it spans is not journalled."""
-    OUR_THREADS.add(threading.get_ident())
-    for name in (otel_context._SUPPRESS_INSTRUMENTATION_KEY, "suppress_instrumentation"):
-        otel_context.attach(otel_context.set_value(name, True))
+SetAside = Callable[[Sequence[tuple[ReadableSpan, str]]], None]
 
 
-class Request(NamedTuple):
+class _Request(NamedTuple):
     """Somebody waits until all that had ended by then is settled."""
 
-    source: Source
+    queue: Queue
     position: Position
     answer: Answer
+
+
+def _nothing(queue: Queue) -> None:
+    pass
 
 
 class Worker:
     """Delivers to one destination.
 
     Args:
-        name: of the destination, for log lines.
-        make: makes the exporter, in the destination's own thread.
-        set_aside: keeps what the destination refuses; raises OSError where it can't.
-        settled: called in the destination's thread when more is settled.
+        set_aside: keeps what the destination refuses; raises OSError where it can't. None: there is no place for it.
+        gone: called when a log of ours turned out to be somebody else's.
+        progressed: called when more is settled, in the destination's thread as all the others.
     """
 
     def __init__(
         self,
-        name: str,
-        make: Callable[[], SpanExporter],
-        set_aside: Callable[[Sequence[tuple[ReadableSpan, str]]], None],
-        settled: Callable[[Source], None] = lambda source: None,
+        destination: Destination,
+        set_aside: SetAside | None,
+        gone: Callable[[Queue], None] = _nothing,
+        progressed: Callable[[Queue], None] = _nothing,
     ) -> None:
-        self.name = name
-        self.source: Source | None = None
-        """What this process journals itself: always first."""
-        self.adopted: deque[Source] = deque()
-        """Sources of others, one after the other."""
-        self.stopped: str | None = None
-        """Why nothing will be delivered in this process any more."""
-        self.stored = self.refused = self.own_settled = self.own_refused = 0
+        self.destination = destination
+        self.name = destination.name
+        self.own: list[Queue] = []
+        """What this process records itself: always first."""
+        self.adopted: deque[Queue] = deque()
+        """What others left, one after the other."""
+        self.children: list[Queue] = []
+        """Of it, what child processes left, and deliveries of this process that were shut down."""
+        self.stored = self.refused = 0
+        self.lost = 0
+        """Spans of this process and its children that were refused, or dropped for want of room."""
         self.error: str | None = None
         """Why delivery waits."""
         self.running = False
-        self._outlet = Outlet(name, make)
-        self._patience = Patience()
+        self._sink = Sink(destination)
+        self._backoff = Backoff()
         self._set_aside = set_aside
-        self._settled = settled
+        self._gone = gone
+        self._progressed = progressed
         self._bell = Bell()
-        self._requests: deque[Request] = deque()
+        self._requests: deque[_Request] = deque()
         self._thread: threading.Thread | None = None
         self._turn = threading.Lock()
         """Held by the one thread that delivers."""
-        self._closing = False
+        self._closing = self._given_up = False
         self._unexplained = 0
         self._waiting_since: float | None = None
         self._ahead = False
@@ -100,9 +95,24 @@ class Worker:
 
     # -- any thread ---------------------------------------------------------------------------------------------
 
+    @property
+    def stopped(self) -> bool:
+        """Whether a person has to mend something."""
+        return self._backoff.stopped
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether somebody waits."""
+        return bool(self._requests)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing waits and nothing is in hand."""
+        return not any(queue.waits for queue in self._queues())
+
     def start(self) -> None:
         """Have a thread. Late in the interpreter's exit there can be none: then spans stay in the journal."""
-        if self.running or self.stopped:
+        if self.running or self._given_up:
             return
         self._closing = False
         self._thread = thread = threading.Thread(target=self._run, name=f"dbbtrace {self.name}", daemon=True)
@@ -122,86 +132,105 @@ class Worker:
 
     def wake(self) -> None:
         """There is something to do."""
+        if not self.running:
+            self.start()
         self._bell.ring()
 
-    def ask(self, source: Source, position: Position) -> Answer:
+    def act(self) -> None:
+        """Somebody may have mended what is wrong: try once."""
+        self._backoff.act()
+        self._bell.ring()
+
+    def adopt(self, queue: Queue, *, is_child: bool) -> None:
+        """Deliver what another process left; first, if it belongs to this one."""
+        if is_child:
+            self.adopted.appendleft(queue)
+            self.children.append(queue)
+        else:
+            self.adopted.append(queue)
+        self.wake()
+
+    def ask(self, queue: Queue, position: Position) -> Answer:
         """Deliver without delay; where the answer will be, once all up to the position is settled, or can't be."""
-        request = Request(source, position, Answer())
+        request = _Request(queue, position, Answer())
         self._requests.append(request)
-        self._patience.hurry()
-        self.start()
+        self._backoff.hurry()
+        self.wake()
         if not self.running:
             request.answer.give(False)
-        self.wake()
         return request.answer
 
     def close(self, timeout: float) -> None:
         """Shut the exporter down once nothing waits; wait for it at most so long."""
         self._closing = True
-        self.wake()
+        self._bell.ring()
         thread = self._thread
         if thread is not None and thread is not threading.current_thread() and timeout > 0:
             thread.join(timeout)
+
+    def give_up(self) -> None:
+        """Deliver nothing more; the thread ends after what it has in hand."""
+        self._given_up = True
+        self._bell.ring()
 
     # -- the destination's thread -----------------------------------------------------------------------------------
 
     def _run(self) -> None:
         if not self._turn.acquire(blocking=False):
             return
-        quietly()
-        self.running = True
         try:
-            if self._ahead:
-                self._ahead = False
-                self._outlet.open_ahead()
-            while not self.stopped:
-                if self._is_idle() and self._closing:
-                    break
-                self._wait()
-                try:
-                    self._round()
-                except Exception as error:  # ours: a fault here must not end delivery
-                    log.exception("dbbtrace stumbled while delivering to %s", self.name)
-                    self._pause(TransientError(repr(error)))
-            self._outlet.shut_down()
+            with ours():
+                self.running = True
+                with IMPORTS:  # what the first span does not wait for
+                    import dbbtrace.delivery.batch
+                    import dbbtrace.delivery.dead_letter
+                    import dbbtrace.journal.checkpoint  # noqa: F401
+                if self._ahead:
+                    self._ahead = False
+                    self._sink.open_ahead()
+                while not self._given_up and not (self._closing and self.is_idle):
+                    self._wait()
+                    try:
+                        self._round()
+                    except BaseException as error:  # whatever it is, nothing that waits has moved
+                        log.exception("dbbtrace stumbled while delivering to %s", self.name)
+                        self._pause(TransientError(repr(error)))
+                self._sink.shut_down()
         finally:
-            OUR_THREADS.discard(threading.get_ident())
             self._turn.release()
             self.running = False
             self._answer()
-            if not self._is_idle():  # put in at the last moment
+            if not self.is_idle:  # put in at the last moment
                 self.start()
 
-    def _sources(self) -> list[Source]:
-        own = [self.source] if self.source is not None else []
-        return [*own, *list(self.adopted)]
-
-    def _is_idle(self) -> bool:
-        return all(source.is_empty for source in self._sources())
+    def _queues(self) -> list[Queue]:
+        return [*self.own, *self.adopted]
 
     def _wait(self) -> None:
         """Until there is enough to deliver, or somebody asks, or it has waited long enough."""
-        while True:
+        while not self._given_up:
             timeout = self._timeout()
             if timeout is not None and timeout <= 0:
                 return
+            if self._requests and not self._backoff.will_try:
+                self._answer()
             if not self._bell.wait(timeout):
                 return
-            if self._closing and self._is_idle():
+            if self._closing and self.is_idle:
                 return
 
     def _timeout(self) -> float | None:
         """Seconds until there is something to do; None: until it rings."""
-        pause = self._patience.remaining()
+        pause = self._backoff.remaining()
         if pause > 0:
             return pause
         if self._requests or self.adopted:
             return 0
-        own = self.source
-        if own is None or own.is_empty:
+        waiting = [queue for queue in self.own if queue.waits]
+        if not waiting:
             self._waiting_since = None
             return None
-        if self._closing or own.left or own.waiting >= BATCH:
+        if self._closing or self.error is not None or sum(queue.waiting for queue in waiting) >= BATCH:
             return 0
         now = time.monotonic()
         self._waiting_since = self._waiting_since or now
@@ -210,85 +239,114 @@ class Worker:
     def _round(self) -> None:
         """One batch, own spans first."""
         self._waiting_since = None
-        source = next((each for each in self._sources() if not each.is_empty), None)
-        if source is not None:
-            self._deliver(source)
+        for queue in self._queues():
+            if queue.waits and self._deliver(queue):
+                break
+        for queue in list(self.adopted):
+            if not queue.waits:
+                self.adopted.remove(queue)
         self._answer()
 
-    def _deliver(self, source: Source) -> None:
-        from dbbtrace.delivery.batch import Outcome, settle  # the first span does not wait for it
+    def _deliver(self, queue: Queue) -> bool:
+        """A batch of the queue; False where it can't be read now."""
+        damaged = queue.damaged
+        try:
+            taken = queue.take()
+            if taken:
+                self._send(queue, taken)
+        except GoneError:
+            queue.close()
+            self._gone(queue)
+        except OSError as error:
+            self._cannot_read(queue, error)
+            return False
+        finally:
+            self._lose(queue, queue.damaged - damaged)
+        queue.log.settled()
+        self._progressed(queue)
+        return True
 
-        source.in_hand = True
-        fresh = source.take(BATCH - len(source.left))
-        items = [*source.left, *fresh]
-        outcome: Outcome[Item] = Outcome()
-        if source.given_up:  # taking found that the journal is no longer ours
-            outcome.left = items
-        elif items:
-            outcome = settle(self._outlet.send, items, suspect=self._unexplained >= _SUSPICIOUS)
-            self._bury(outcome)
+    def _send(self, queue: Queue, taken: list[Entry]) -> None:
+        from dbbtrace.delivery.batch import settle
+
+        outcome = settle(self._sink.send, taken, suspect=self._unexplained >= _SUSPICIOUS)
+        self._bury(outcome)
         self.stored += outcome.stored
-        self.refused += len(outcome.refused)
-        if source is self.source:
-            self.own_settled += outcome.stored + len(outcome.refused)
-            self.own_refused += len(outcome.refused)
-        source.settle(outcome.left)
-        source.in_hand = False
-        self._settled(source)
-        if isinstance(outcome.error, ConfigurationError):
-            self._stop(outcome.error)
-        elif outcome.error is not None:
+        self._lose(queue, len(outcome.refused))
+        queue.settle(taken, outcome.left)
+        if outcome.error is not None:
             self._pause(outcome.error)
         else:
             if self.error is not None:
                 log.info("%s takes spans again", self.name)
-            self._patience.succeeded()
+            self._backoff.succeeded()
             self._unexplained = 0
             self.error = None
-        if source.is_empty and source in self.adopted:
-            self.adopted.remove(source)
 
-    def _bury(self, outcome: Outcome[Item]) -> None:
+    def _lose(self, queue: Queue, count: int) -> None:
+        """So many spans of the queue, or lines of its journal, were set aside."""
+        self.refused += count
+        if queue in self.own or queue in self.children:
+            self.lost += count
+
+    def _bury(self, outcome: Outcome[Entry]) -> None:
         if not outcome.refused:
             return
+        if self._set_aside is None:
+            count, (_, reason) = len(outcome.refused), outcome.refused[0]
+            spans = "1 span is" if count == 1 else f"{count} spans are"
+            log.error("%s refused by %s and lost, as there is no journal directory: %s", spans, self.name, reason)
+            return
         try:
-            self._set_aside([(item.span, reason) for item, reason in outcome.refused])
+            self._set_aside([(entry.span, reason) for entry, reason in outcome.refused])
         except OSError as error:  # nowhere to put it: better tried again than lost
-            outcome.left = [*outcome.left, *(item for item, _ in outcome.refused)]
+            outcome.left = [*outcome.left, *(entry for entry, _ in outcome.refused)]
             outcome.refused = []
             outcome.error = outcome.error or TransientError(f"the dead-letter file can't be written: {error}")
 
-    def _pause(self, error: TransientError) -> None:
-        if self.error is None:
+    def _cannot_read(self, queue: Queue, error: OSError) -> None:
+        """What can't be read is kept and tried later: ours by this thread, what others left by whoever looks next."""
+        if queue in self.adopted:
+            queue.close(str(error))
+            queue.log.settled()
+        else:
+            self._pause(TransientError(f"the journal can't be read: {error}"))
+
+    def _pause(self, error: TransientError | ConfigurationError) -> None:
+        if isinstance(error, ConfigurationError):
+            self._stop(error)
+        elif self.error is None:
             log.warning("%s does not take spans now (%s); they wait", self.name, error)
         self.error = str(error)
         self._unexplained = self._unexplained + 1 if isinstance(error, UnexplainedError) else 0
-        self._patience.failed(error)
+        self._backoff.failed(error)
 
     def _stop(self, error: ConfigurationError) -> None:
-        self.stopped = self.error = str(error)
-        log.log(
-            logging.ERROR,
-            "dbbtrace stops delivering to %s in this process: %s; spans stay in the journal",
-            self.name,
-            error,
-        )
-        for source in self._sources():
-            source.forget()
+        if self.error != str(error):
+            again = "when somebody has mended that: dbbtrace.flush() or configure() tries again"
+            later = "after 5 minutes, then ever more seldom, or at once by dbbtrace.flush()"
+            log.error(
+                "%s takes no spans: %s; they stay in the journal and are delivered %s",
+                self.name,
+                error,
+                again if isinstance(error, LoginError) else later,
+            )
+        for queue in self.adopted:  # another process may be luckier
+            queue.close()
+            queue.log.settled()
         self.adopted.clear()
 
     def _answer(self) -> None:
-        """Answer whoever waited for what is now settled."""
+        """Answer everybody who waited for what is now settled."""
         for request in list(self._requests):
             verdict = self._verdict(request)
             if verdict is not None:
                 self._requests.remove(request)
                 request.answer.give(verdict)
 
-    def _verdict(self, request: Request) -> bool | None:
-        source = request.source
-        if source.given_up:
-            return False
-        if source.is_empty or (source.settled >= request.position and not source.left):
+    def _verdict(self, request: _Request) -> bool | None:
+        if request.queue.position >= request.position:
             return True
-        return False if self.stopped or not self.running else None
+        if request.queue.closed or not self.running or not self._backoff.will_try:
+            return False
+        return None

@@ -10,6 +10,7 @@ import os
 import time
 from contextlib import suppress
 
+from dbbtrace.journal import files
 from dbbtrace.model.identity import sha256
 
 __all__ = ["Markers"]
@@ -34,10 +35,13 @@ class Markers:
             return True
         path = os.path.join(self._folder, sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:32])
         try:
-            os.makedirs(self._folder, mode=0o700, exist_ok=True)
+            files.make_directory(self._folder)
             self._forget_old()
-            with open(path, "x", encoding="utf-8", errors="backslashreplace") as file:
-                file.write(f"{name}\n")
+            fd = files.open_to_append(path, new=True)
+            try:
+                files.write(fd, f"{name}\n".encode(errors="backslashreplace"))
+            finally:
+                os.close(fd)
         except FileExistsError:
             return False
         except OSError:

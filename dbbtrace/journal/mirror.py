@@ -12,10 +12,10 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 
-from dbbtrace.delivery.bell import Answer, Bell
-from dbbtrace.delivery.worker import OUR_THREADS, quietly
 from dbbtrace.diagnostics import warn_once
+from dbbtrace.journal import files
 from dbbtrace.journal.writer import remove
+from dbbtrace.threads import Answer, Bell, ours
 
 __all__ = ["EVERY", "Mirror"]
 
@@ -56,8 +56,7 @@ class Mirror:
         self._bell.ring()
 
     def _run(self) -> None:
-        quietly()
-        try:
+        with ours():
             while not self._closing or self._copied:
                 asked, self._asked = self._asked, []
                 try:
@@ -73,8 +72,6 @@ class Mirror:
                     answer.give(True)
                 if not self._asked:
                     self._bell.wait(self._every)
-        finally:
-            OUR_THREADS.discard(threading.get_ident())
 
     def _copy(self) -> None:
         current = self._current()
@@ -86,14 +83,15 @@ class Mirror:
             if here is None:  # delivered and deleted
                 remove(target)
                 del self._copied[path]
-            elif copied and not os.path.isdir(target):  # adopted from there: the copy is somebody else's now
+            elif copied and not files.exists(target):  # adopted from there: the copy is somebody else's now
                 del self._copied[path]
             else:
-                os.makedirs(target, mode=0o700, exist_ok=True)
+                files.make_directory(target)
                 self._copy_files(here, target, copied)
 
     def _copy_files(self, here: str, target: str, copied: dict[str, int]) -> None:
-        names = sorted(name for name in os.listdir(here) if name.endswith((".jsonl", ".ack")))
+        names = [name for name in files.regular_files(here)[0] if name.endswith((".jsonl", ".ack"))]
+        names.sort(key=lambda name: (not name.endswith(".ack"), name))  # nothing is acknowledged that is not there yet
         for name in names:
             copied[name] = _append(os.path.join(here, name), os.path.join(target, name), copied.get(name, 0))
         for name in set(copied) - set(names):  # acknowledged by all
@@ -104,11 +102,11 @@ class Mirror:
 
 def _where(path: str) -> str | None:
     """Where the journal stands now: as it was made, or adopted; None when it is gone."""
-    if os.path.isdir(path):
+    if files.exists(path):
         return path
     folder, name = os.path.split(path)
-    with suppress(OSError):
-        for entry in os.listdir(folder):
+    with suppress(FileNotFoundError):
+        for entry in files.directories(folder)[0]:
             if entry.startswith(f"{name}@"):
                 return os.path.join(folder, entry)
     return None
@@ -116,7 +114,7 @@ def _where(path: str) -> str | None:
 
 def _append(source: str, target: str, done: int) -> int:
     """Append what the source has gained behind ``done``, to the end of its last whole line; how far that is."""
-    with suppress(FileNotFoundError), open(source, "rb") as file:
+    with suppress(FileNotFoundError), files.open_to_read(source) as file:
         if os.fstat(file.fileno()).st_size < done:  # acknowledgements made compact: the old ones do no harm
             done = 0
         file.seek(done)
@@ -124,8 +122,7 @@ def _append(source: str, target: str, done: int) -> int:
             whole = chunk.rfind(b"\n") + 1 or (len(chunk) if len(chunk) == _CHUNK else 0)
             if not whole:
                 break
-            with open(target, "ab") as copy:
-                copy.write(chunk[:whole])
+            files.append(target, chunk[:whole])
             done += whole
             file.seek(done)
     return done

@@ -1,9 +1,9 @@
 """Who owns a journal, and whether that process still lives.
 
 An owner's id says it all, so that a directory listing is enough to judge a journal:
-``host.machine.boot.pid.start.random``. On the same machine the process table decides at once (a pid used again
-has another start); across machines, or where process ids mean nothing to each other (containers), only silence
-can. Touches no journal.
+``host.machine.boot.pid.start.random``. Within one boot of one machine the process table decides at once (a pid used
+again has another start); across machines, or where process ids mean nothing to each other (containers), only silence
+can. Where the table can't be read, nothing is decided. Touches no journal.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Owner(NamedTuple):
     def parse(cls, text: str) -> Owner | None:
         """The owner that an id names; None for any other text."""
         parts = text.split(".")
-        if len(parts) != 6 or not parts[3].isdigit() or not all(parts):
+        if len(parts) != 6 or not (text.isascii() and parts[3].isdigit()) or not all(parts):
             return None
         return cls(parts[0], parts[1], parts[2], int(parts[3]), parts[4], parts[5])
 
@@ -55,12 +55,20 @@ class Owner(NamedTuple):
     def is_alive(self) -> bool | None:
         """Whether the process runs; None when that can't be known from here."""
         here = this_process()
-        if self.machine != here.machine:
+        if (self.machine, self.boot) != (here.machine, here.boot):
             return None
-        if self.boot != here.boot:
-            return False
-        start = _process_start(self.pid)
+        try:
+            start = _process_start(self.pid)
+        except OSError:
+            return None
         return start is not None and (start == self.start or "0" in (start, self.start))
+
+    @property
+    def is_of_earlier_boot(self) -> bool:
+        """Whether it says that it ran on this machine, and not since the machine was started. A copy of this machine
+        says so too, and may run."""
+        here = this_process()
+        return self.machine == here.machine and self.boot != here.boot
 
 
 _this: Owner | None = None
@@ -78,7 +86,7 @@ def this_process() -> Owner:
             machine=_machine(host),
             boot=_short_hash(_text_of("/proc/sys/kernel/random/boot_id")),
             pid=os.getpid(),
-            start=_process_start(os.getpid()) or "0",
+            start=_own_start(),
             random="",
         )
     return Owner(_this.host, _this.machine, _this.boot, _this.pid, _this.start, os.urandom(4).hex())
@@ -113,20 +121,34 @@ def _text_of(path: str) -> str:
         return ""
 
 
+def _own_start() -> str:
+    try:
+        return _process_start(os.getpid()) or "0"
+    except OSError:
+        return "0"
+
+
 def _process_start(pid: int) -> str | None:
-    """When the process started, in its system's own count; None when there is no such process (a zombie is none)."""
+    """When the process started, in its system's own count; None when there is no such process (a zombie is none).
+
+    Raises:
+        OSError: there is one, or may be one, that can't be looked at.
+    """
     if sys.platform == "win32":
         return _windows_start(pid)
     if os.path.isdir("/proc/self"):
+        try:
+            with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+                text = file.read()
+        except (FileNotFoundError, ProcessLookupError):
+            return _signalled(pid)  # processes of other users may be hidden in there
         # The name in brackets may itself hold brackets and spaces; fields are counted after the last one.
-        fields = _text_of(f"/proc/{pid}/stat").rpartition(")")[2].split()
-        return None if not fields or fields[0] in "ZX" else fields[19]
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        fields = text.rpartition(")")[2].split()
+        if len(fields) < 20:
+            raise OSError(f"/proc/{pid}/stat makes no sense")
+        return None if fields[0] in "ZX" else fields[19]
+    if _signalled(pid) is None:
         return None
-    except OSError:
-        pass
     import subprocess  # macOS and the BSDs only, and then seldom
 
     try:
@@ -136,6 +158,17 @@ def _process_start(pid: int) -> str | None:
     except (OSError, subprocess.SubprocessError):
         return "0"
     return re.sub(r"[^A-Za-z0-9]+", "_", shown.stdout.strip()) or "0"
+
+
+def _signalled(pid: int) -> str | None:
+    """None when there is no such process; else when it started is not known."""
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return None
+    except PermissionError:
+        pass
+    return "0"
 
 
 def _windows_start(pid: int) -> str | None:

@@ -1,7 +1,7 @@
 """Journals, read: whatever a process left, torn last lines and all.
 
-Never writes, never trusts: a line that makes no sense is counted and passed by. Journals of a newer format are
-recognised and left alone.
+Never writes, never trusts: a line that makes no sense is given as such. Raises OSError where something can't be read:
+that is never the same as nothing there. Journals of a newer format are recognised and left alone.
 """
 
 from __future__ import annotations
@@ -14,15 +14,28 @@ from typing import Any, NamedTuple
 
 from opentelemetry.sdk.trace import ReadableSpan
 
-from dbbtrace.journal import codec
+from dbbtrace.journal import codec, files
 from dbbtrace.journal.json_lines import loads
-from dbbtrace.journal.writer import FORMAT, Position, SpanKey
+from dbbtrace.journal.position import BEGINNING, Position
+from dbbtrace.journal.writer import FORMAT, is_segment
 from dbbtrace.model.times import to_unix_nanos
 
-__all__ = ["Claim", "Header", "Record", "Records", "decode", "header_of", "last_write", "read", "segments"]
+__all__ = [
+    "Claim",
+    "Header",
+    "Line",
+    "Survey",
+    "decode",
+    "define",
+    "header_of",
+    "last_write",
+    "lines",
+    "makes_sense",
+    "parse",
+    "segments",
+]
 
-_NEWLINE = ord("\n")
-_BUFFER = 128 * 1024
+_YEAR_10000 = 253_402_300_800 * 10**9
 
 
 class Claim(NamedTuple):
@@ -48,35 +61,35 @@ class Header(NamedTuple):
         return self.version > FORMAT
 
 
-class Record(NamedTuple):
-    """A line that was read."""
+class Line(NamedTuple):
+    """A line; the last of a segment may lack its end: it may be torn."""
 
     position: Position
-    kind: str
-    fields: Mapping[str, Any]
+    """Behind it."""
+    text: bytes
 
 
 def segments(path: str) -> list[tuple[int, str]]:
-    """Number and path of the segments of a journal, in order."""
-    found = []
-    with suppress(OSError):
-        for name in os.listdir(path):
-            stem, _, suffix = name.partition(".")
-            if suffix == "jsonl" and stem.isdigit():
-                found.append((int(stem), os.path.join(path, name)))
-    return sorted(found)
+    """Number and path of the segments of a journal, in order; what is named like one and is no file is none."""
+    names = filter(is_segment, files.regular_files(path)[0])
+    return sorted((int(name.partition(".")[0]), os.path.join(path, name)) for name in names)
 
 
-def lines(path: str, offset: int = 0) -> Iterator[tuple[int, bytes]]:
-    """Each line from the offset on, with the offset behind it; a last line without its end comes as it is."""
-    with open(path, "rb", _BUFFER) as file:
-        file.seek(offset)
-        for line in file:
-            offset += len(line)
-            if line != b"\n":
-                yield offset, line
-            if line[-1] != _NEWLINE:  # it may be going on by now: what is next is no line
-                return
+def lines(path: str, position: Position = BEGINNING, end: Position | None = None) -> Iterator[Line]:
+    """The lines of a journal behind the position, in order, to the end or to a position."""
+    for number, segment in segments(path):
+        if number < position[0]:
+            continue
+        if end is not None and number > end[0]:
+            return
+        offset = position[1] if number == position[0] else 0
+        with files.open_to_read(segment) as file:
+            file.seek(offset)
+            for text in file:
+                offset += len(text)
+                if end is not None and (number, offset) > end:
+                    break
+                yield Line((number, offset), text)
 
 
 def parse(line: bytes) -> dict[str, Any] | None:
@@ -88,21 +101,25 @@ def parse(line: bytes) -> dict[str, Any] | None:
     return fields if isinstance(fields, dict) and fields else None
 
 
+def makes_sense(fields: Mapping[str, Any]) -> bool:
+    """Whether the fields are those of a line that tells of no ended span. Kinds that are not known may come to be."""
+    kind = next(iter(fields), "end")
+    return kind != "end" and (kind not in ("start", "save") or isinstance(fields[kind], str))
+
+
 def header_of(path: str) -> Header | None:
-    """The header of the journal in that directory; None while no segment has a whole one."""
-    for _, segment in segments(path):
-        with suppress(OSError):
-            for _, line in lines(segment):
-                header = _header(parse(line) or {})
-                if header:
-                    return header
-                break
+    """The header of the journal in that directory; None where no segment has a whole one."""
+    for number, _ in segments(path):
+        first = next(lines(path, (number, 0), (number, 1 << 62)), None)
+        header = _header(parse(first.text) or {}) if first is not None else None
+        if header is not None:
+            return header
     return None
 
 
 def _header(fields: Mapping[str, Any]) -> Header | None:
     version = fields.get("dbbtrace_journal")
-    if not isinstance(version, int):
+    if type(version) is not int:
         return None
     claims: list[Claim] = []
     if version <= FORMAT:
@@ -111,6 +128,8 @@ def _header(fields: Mapping[str, Any]) -> Header | None:
                 Claim(str(each["key"]), str(each["name"]), bool(each.get("rows")))
                 for each in fields.get("destinations", ())
             ]
+        if not claims:  # there is none without a destination
+            return None
     parent = fields.get("parent")
     return Header(
         version,
@@ -121,28 +140,22 @@ def _header(fields: Mapping[str, Any]) -> Header | None:
     )
 
 
-def read(path: str, position: Position = (0, 0), *, ends_only: bool = False) -> Iterator[Record]:
-    """The lines of a journal behind the position, in order; those that make no sense are left out."""
-    for number, segment in segments(path):
-        if number < position[0]:
-            continue
-        offset = position[1] if number == position[0] else 0
-        with suppress(FileNotFoundError):  # acknowledged by all meanwhile
-            for behind, line in lines(segment, offset):
-                if ends_only and not line.startswith(b'{"end"'):
-                    continue
-                fields = parse(line)
-                if fields:
-                    yield Record((number, behind), next(iter(fields)), fields)
+def define(fields: Mapping[str, Any], definitions: dict[int, Any]) -> None:
+    """Take what a ``define`` line defines."""
+    with suppress(TypeError, ValueError, AttributeError):
+        if "resource" in fields:
+            definitions[fields["define"]] = codec.resource_of(fields["resource"])
+        else:
+            definitions[fields["define"]] = codec.scope_of(fields.get("scope"))
 
 
-def decode(record: Record, definitions: Mapping[int, Any]) -> ReadableSpan | None:
-    """The span of a line; None where the line makes none after all."""
+def decode(kind: str, fields: Mapping[str, Any], definitions: Mapping[int, Any]) -> ReadableSpan | None:
+    """The span of a line of that kind; None where the line makes none after all."""
     try:
-        resource, scope = record.fields["resource"], record.fields["scope"]
+        resource, scope = fields["resource"], fields["scope"]
         return codec.decode(
-            record.kind,
-            record.fields,
+            kind,
+            fields,
             definitions.get(resource) if isinstance(resource, int) else codec.resource_of(resource),
             definitions.get(scope) if isinstance(scope, int) else codec.scope_of(scope),
         )
@@ -151,64 +164,53 @@ def decode(record: Record, definitions: Mapping[int, Any]) -> ReadableSpan | Non
 
 
 @dataclass
-class Records:
-    """A journal that nobody writes any more, read from its beginning: what ended, then what had only started."""
+class Survey:
+    """A journal that nobody writes any more, looked at from its beginning: what ended, then what had only started."""
 
     path: str
     definitions: dict[int, Any] = field(default_factory=dict)
-    open: dict[SpanKey, Record] = field(default_factory=dict)
-    """Last start line of each span without an end so far; complete once ``ended`` has run out."""
     last_sign: int = 0
     """Last sign of life so far; nanoseconds since the Unix epoch."""
+    _open: dict[Any, tuple[str, Mapping[str, Any]]] = field(default_factory=dict)
+    """Kind and fields of the last start line of each span without an end so far."""
 
-    def ended(self) -> Iterator[tuple[Position, ReadableSpan]]:
-        """Every ended span, with the position behind its line."""
-        for record in read(self.path):
-            fields = record.fields
-            if record.kind == "end":
-                self.open.pop(_key(record), None)
-                span = decode(record, self.definitions)
-                if span is not None:
-                    self._sign(span.end_time)
-                    yield record.position, span
-            elif record.kind in ("start", "save"):
-                self.open[_key(record)] = record
+    def ended(self) -> Iterator[tuple[Position, Mapping[str, Any]]]:
+        """Every end line, with the position behind it."""
+        for position, text in lines(self.path):
+            fields = parse(text)
+            if fields is None:
+                continue
+            kind = next(iter(fields))
+            if kind == "end":
+                self._open.pop(_key(kind, fields), None)
+                self._sign(fields.get("ended"))
+                yield position, fields
+            elif kind in ("start", "save"):
+                self._open[_key(kind, fields)] = (kind, fields)
                 self._sign(fields.get("began"))
-            elif record.kind == "define":
-                self._define(fields)
-            elif record.kind == "moved":
+            elif kind == "define":
+                define(fields, self.definitions)
+            elif kind == "moved":
                 with suppress(TypeError, ValueError):
                     for span, trace in fields["moved"]:
-                        self.open.pop((trace, span), None)
-            elif record.kind in ("alive", "dbbtrace_journal"):
+                        self._open.pop((str(trace), str(span)), None)
+            elif kind in ("alive", "dbbtrace_journal"):
                 self._sign(fields.get("at", fields.get("alive")))
 
-    def started(self) -> Iterator[ReadableSpan]:
+    def started(self) -> list[ReadableSpan]:
         """Every span that had only started, once ``ended`` has run out."""
-        for record in self.open.values():
-            span = decode(record, self.definitions)
-            if span is not None:
-                yield span
-
-    def _define(self, fields: Mapping[str, Any]) -> None:
-        with suppress(TypeError, ValueError, AttributeError):
-            if "resource" in fields:
-                self.definitions[fields["define"]] = codec.resource_of(fields["resource"])
-            else:
-                self.definitions[fields["define"]] = codec.scope_of(fields.get("scope"))
+        spans = (decode(kind, fields, self.definitions) for kind, fields in self._open.values())
+        return [span for span in spans if span is not None]
 
     def _sign(self, at: object) -> None:
-        if type(at) is not int:
-            try:
-                at = to_unix_nanos(at)
-            except ValueError:
-                return
-        if at > self.last_sign:
-            self.last_sign = at
+        with suppress(ValueError, OverflowError):
+            nanos = at if type(at) is int else to_unix_nanos(at)
+            if nanos < _YEAR_10000:
+                self.last_sign = max(self.last_sign, nanos)
 
 
-def _key(record: Record) -> Any:
-    return (record.fields.get("trace"), record.fields[record.kind])
+def _key(kind: str, fields: Mapping[str, Any]) -> tuple[str, str]:
+    return (str(fields.get("trace")), str(fields[kind]))
 
 
 def last_write(path: str, *, segments_only: bool = False) -> float:
@@ -216,13 +218,10 @@ def last_write(path: str, *, segments_only: bool = False) -> float:
 
     Without ``segments_only`` an adopter's acknowledgements count too, and the directory, which it touches.
     """
-    newest = 0.0
-    with suppress(OSError):
-        if not segments_only:
-            newest = os.stat(path).st_mtime
-        with os.scandir(path) as entries:
-            for entry in entries:
-                if not segments_only or entry.name.endswith(".jsonl"):
-                    with suppress(OSError):
-                        newest = max(newest, entry.stat().st_mtime)
+    newest = 0.0 if segments_only else os.stat(path).st_mtime
+    with os.scandir(path) as entries:
+        for entry in entries:
+            if not segments_only or entry.name.endswith(".jsonl"):
+                with suppress(FileNotFoundError):
+                    newest = max(newest, entry.stat(follow_symlinks=False).st_mtime)
     return newest

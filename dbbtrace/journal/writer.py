@@ -1,8 +1,8 @@
 """The journal, written: a directory of one process, in it segments of lines (docs/journal.md).
 
 Append-only, one writer, one ``os.write`` an event, so that what returned has reached the operating system and
-outlives the process. Never reads, never waits for a backend. Not for several threads at once: the caller holds
-the gate.
+outlives the process. Never reads, never waits for a backend. Not for several threads at once: that is the caller's
+business.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from typing import Any
 
 from opentelemetry.sdk.trace import ReadableSpan
 
-from dbbtrace.journal import codec
+from dbbtrace.journal import codec, files
 from dbbtrace.journal.definitions import Definitions
 from dbbtrace.journal.json_lines import dumps
 from dbbtrace.journal.owner import parent_pid, this_process
+from dbbtrace.journal.position import BEGINNING, Position
 from dbbtrace.model.identity import sha256
 from dbbtrace.model.times import iso_utc
 from dbbtrace.version import __version__
@@ -30,9 +31,10 @@ __all__ = [
     "SEGMENT_BYTES",
     "SILENT_AFTER",
     "Journal",
-    "Position",
     "SpanKey",
+    "TakenError",
     "claim_key",
+    "is_segment",
     "now_text",
     "remove",
     "span_key",
@@ -44,15 +46,12 @@ SEGMENT = "{:06d}.jsonl"
 NOBODY = "nobody"
 """Holder of a journal that its adopter gave back."""
 
-Position = tuple[int, int]
-"""Number of a segment and an offset in it: everything before has been read, or acknowledged."""
 SpanKey = tuple[int, int]
 """Trace id and span id."""
 
 SILENT_AFTER = 900.0
 """Seconds of silence after which an owner that can't be asked for counts as gone; 15 heartbeats and more."""
 SEGMENT_BYTES = 16 * 1024 * 1024
-_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0)
 
 
 def now_text() -> str:
@@ -65,12 +64,25 @@ def claim_key(destination: str) -> str:
     return sha256(destination.encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
+def is_segment(name: str) -> bool:
+    """Whether a file of that name is a segment of its journal."""
+    stem, _, suffix = name.partition(".")
+    return suffix == "jsonl" and stem.isascii() and stem.isdigit()
+
+
 def remove(path: str) -> None:
-    """Delete a journal, as far as that is possible."""
+    """Delete a journal, as far as that is possible. Nothing in it but segments and acknowledgements, and no link is
+    followed.
+
+    The oldest segment first and acknowledgements last: whatever is left of it after a kill is known to be delivered.
+    """
     with suppress(OSError):
-        with os.scandir(path) as entries:
-            for entry in entries:
-                os.unlink(entry.path)
+        if os.path.islink(path):
+            return
+        names = files.regular_files(path)[0]
+        segments = [name for name in names if is_segment(name)]
+        for name in [*segments, *(name for name in names if name.endswith((".ack", ".ack.new")))]:
+            os.unlink(os.path.join(path, name))
         os.rmdir(path)
 
 
@@ -118,14 +130,14 @@ class Journal:
         """Descriptor and number of the segment that is written; replaced as a whole."""
         self._limit = self._oldest = 0
         self._torn = False
-        self.position: Position = (0, 0)
+        self.position: Position = BEGINNING
         """Behind the last line. Replaced as a whole: other threads read it."""
-        self.verified: Position = (0, 0)
+        self.verified: Position = BEGINNING
         """What stands before this was here while the journal was still ours: whoever adopts it will find it."""
         self._look_after = look_after
         self._look_at = 0.0
-        os.makedirs(root, mode=0o700, exist_ok=True)
-        os.mkdir(self.path, mode=0o700)
+        files.make_directory(root)
+        files.new_directory(self.path)
         try:
             self._rotate()
         except BaseException:
@@ -179,17 +191,21 @@ class Journal:
 
     @property
     def is_deleted(self) -> bool:
-        """Whether somebody removed the files, rather than adopting them."""
+        """Whether somebody removed the files, rather than adopting them; also where that can't be told."""
         try:
             return os.fstat(self._file[0]).st_nlink == 0
         except OSError:
             return True
 
     def is_ours(self) -> bool:
-        """Whether the directory still stands where it was made: adoption is by rename."""
+        """Whether the directory is still where it was made: adoption is by rename. Yes, where that can't be told."""
         position = self.position
-        if not os.path.exists(os.path.join(self.path, SEGMENT.format(position[0]))):
+        try:
+            os.stat(os.path.join(self.path, SEGMENT.format(position[0])))
+        except (FileNotFoundError, NotADirectoryError):
             return False
+        except OSError:
+            return True
         self.verified = position
         return True
 
@@ -226,7 +242,7 @@ class Journal:
         try:
             written = os.write(fd, data)
             if written < len(data):  # a disk that is all but full takes a part, and says so the next time
-                _write(fd, data[written:])
+                files.write(fd, data[written:])
             if self._fsync:
                 os.fsync(fd)
         except OSError:
@@ -244,7 +260,7 @@ class Journal:
                 self._limit += self._segment_bytes
         if self._torn:
             self._torn = False
-            return b"\n" + data
+            return b"\n\n" + data  # an empty line behind a torn one: it is known here, and nobody's loss
         return data
 
     def _rotate(self) -> None:
@@ -262,9 +278,9 @@ class Journal:
         running = (line for line, _ in self.open.values())
         data = b"".join([dumps(head), *self.definitions.lines, *running])
         path = os.path.join(self.path, SEGMENT.format(segment))
-        fd = os.open(path, _FLAGS, 0o600)
+        fd = files.open_to_append(path, new=True)
         try:
-            _write(fd, data)
+            files.write(fd, data)
             if self._fsync:
                 os.fsync(fd)
                 _sync_directory(self.path)
@@ -281,11 +297,6 @@ class Journal:
         self._torn = False
         if last >= 0:
             os.close(last)
-
-
-def _write(fd: int, data: bytes) -> None:
-    while data:
-        data = data[os.write(fd, data) :]
 
 
 def _sync_directory(path: str) -> None:

@@ -93,8 +93,10 @@ def _in_journal(journal_dir: str, trace_id: int) -> dict[int, ReadableSpan]:
 
     found = {}
     for journal in adoption.find(os.path.abspath(journal_dir)):
-        for _, span in reader.Records(journal.path).ended():
-            if span.context and span.context.trace_id == trace_id:
+        survey = reader.Survey(journal.path)
+        for _, fields in survey.ended():
+            span = reader.decode("end", fields, survey.definitions)
+            if span and span.context and span.context.trace_id == trace_id:
                 found[span.context.span_id] = span
     return found
 

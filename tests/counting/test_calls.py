@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from dbbtrace.delivery.source import BATCH
+from dbbtrace.delivery.queue import BATCH
 from dbbtrace.journal import json_lines
 from tests.counting.conftest import Discard, delivery
 

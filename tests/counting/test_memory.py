@@ -11,8 +11,8 @@ import pytest
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExportResult
 
-from dbbtrace.delivery.backlog import IN_MEMORY
-from dbbtrace.delivery.source import BATCH
+from dbbtrace.delivery.file_log import CACHED
+from dbbtrace.delivery.queue import BATCH
 from tests.counting.conftest import Discard, delivery
 
 SPANS = 500
@@ -51,12 +51,12 @@ def test_few_spans_are_held_however_many_wait(one_load: Callable[[], None], monk
     asleep = threading.Event()
     monkeypatch.setattr(Discard, "export", lambda self, spans: asleep.wait() and SpanExportResult.SUCCESS)
     try:
-        for _ in range(IN_MEMORY + 3 * BATCH):
+        for _ in range(CACHED + 3 * BATCH):
             one_load()
         held = spans_alive() - before
     finally:
         asleep.set()
-    assert IN_MEMORY < held <= IN_MEMORY + BATCH + 10
+    assert CACHED < held <= CACHED + BATCH + 10
 
 
 def test_a_delivered_span_keeps_nothing(one_load: Callable[[], None], traced: None) -> None:

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import pytest
 
 from dbbtrace.delivery import Delivery
-from dbbtrace.delivery.backlog import IN_MEMORY
-from dbbtrace.delivery.source import BATCH
+from dbbtrace.delivery.file_log import CACHED
+from dbbtrace.delivery.queue import BATCH
 from dbbtrace.errors import TransientError
 from dbbtrace.job import finished as finished_spans
 from dbbtrace.journal import reader
@@ -37,7 +37,7 @@ def batches(count):
 
 def full(delivery):
     """Emit until there is no room for another batch in memory; the number of batches that took."""
-    filled = IN_MEMORY // BATCH
+    filled = CACHED // BATCH
     for batch in batches(filled):
         delivery.emit(batch)
     return filled
@@ -49,8 +49,8 @@ def decoded(monkeypatch):
     found = []
     decode = reader.decode
 
-    def counted(record, definitions):
-        found.append(decode(record, definitions))
+    def counted(kind, fields, definitions):
+        found.append(decode(kind, fields, definitions))
         return found[-1]
 
     monkeypatch.setattr(reader, "decode", counted)

@@ -141,7 +141,7 @@ def test_shutdown_waits_no_longer_than_it_is_told(monkeypatch):
 
     monkeypatch.setenv("DBBTRACE_WAREHOUSE", "none")
     dbbtrace.configure(exporters=[InMemorySpanExporter()], rows_timeout=60)
-    monkeypatch.setattr(runtime.current().delivery, "_flush", lambda *arguments: False)
+    monkeypatch.setattr(runtime.current().delivery, "_flush", lambda *_, **__: False)
     dbbtrace.begin_run()
     began = time.monotonic()
     dbbtrace.shutdown(0)

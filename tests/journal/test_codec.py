@@ -97,7 +97,7 @@ def through_a_line(span: ReadableSpan) -> ReadableSpan:
     assert line.endswith(b"}\n")
     assert line.count(b"\n") == 1
     assert line.decode("utf-8")
-    back = reader.decode(reader.Record((1, len(line)), "end", reader.parse(line) or {}), {})
+    back = reader.decode("end", reader.parse(line) or {}, {})
     assert back is not None
     return back
 

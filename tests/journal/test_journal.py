@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from opentelemetry.sdk.trace import ReadableSpan
 
-from dbbtrace.delivery import Delivery, backlog, recover, waiting
+from dbbtrace.delivery import Delivery, file_log, memory_log, recover, waiting
 from dbbtrace.errors import TransientError
-from dbbtrace.journal.reader import Records
+from dbbtrace.journal.reader import Survey, decode
 from dbbtrace.model import attributes as key
 from tests.delivery.support import Backend, finished, left_behind, load, orphaned, to, tracer_of
 
@@ -57,9 +57,9 @@ def test_a_journal_torn_at_any_byte_gives_what_stood_in_whole_lines(tmp_path: Pa
     outcomes = set()
     for size in range(header, len(whole) + 1):
         segment_of(journal).write_bytes(whole[:size])
-        records = Records(str(journal))
-        ended = [span.name for _, span in records.ended()]
-        found = {span.name: "interrupted" for span in records.started()} | dict.fromkeys(ended, "ended")
+        survey = Survey(str(journal))
+        ended = [str(fields["name"]) for _, fields in survey.ended() if decode("end", fields, survey.definitions)]
+        found = {span.name: "interrupted" for span in survey.started()} | dict.fromkeys(ended, "ended")
         assert found == expected(whole[:size]), f"torn at byte {size}"
         assert len(ended) == len(set(ended))
         outcomes.add(tuple(found.items()))
@@ -155,7 +155,7 @@ def test_a_clock_set_back_harms_nothing(tmp_path: Path, monkeypatch: pytest.Monk
         pass
     running = tracer.start_span("running", start_time=now)
     now -= 10**16
-    delivery.gate(delivery._recorder.beat)
+    delivery._chores()
     with tracer.start_as_current_span("after", start_time=now):
         pass
     assert recover(tmp_path, lambda name: to(Backend())).journals == 0
@@ -206,15 +206,14 @@ def test_a_burst_is_read_back_from_the_journal_and_does_not_fill_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is not in memory is in the journal: nothing is dropped, and the order stays."""
-    monkeypatch.setattr(backlog, "IN_MEMORY", 100)
+    monkeypatch.setattr(file_log, "CACHED", 100)
     backend = Backend(*[None] * 3)
     delivery = Delivery([to(backend)], journal_dir=tmp_path, segment_bytes=100_000)
-    lane = delivery._lanes[0]
     most = 0
     for first in range(0, 20_000, 500):
         delivery.emit([load(number) for number in range(first, first + 500)])
-        assert lane.backlog is not None
-        most = max(most, len(lane.backlog._recent))
+        assert delivery._recorder.log is not None
+        most = max(most, len(delivery._recorder.log._cache))
     assert delivery.flush(60)
     assert most <= 100
     assert [span.name for span in backend.stored] == [f"span {number}" for number in range(20_000)]
@@ -226,7 +225,7 @@ def test_what_was_delivered_from_memory_is_not_read_back_after_the_next_burst(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first burst ends exactly with a batch; reading for the second does not begin where it left off."""
-    monkeypatch.setattr(backlog, "IN_MEMORY", 100)
+    monkeypatch.setattr(file_log, "CACHED", 100)
     backend = Backend()
     delivery = Delivery([to(backend)], journal_dir=tmp_path)
     for first in (0, 1_100):
@@ -259,7 +258,7 @@ def test_memory_without_a_journal_is_bounded_and_rows_go_last(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Steps are dropped first, then the oldest; the loss is counted and said, and flush() doesn't deny it."""
-    monkeypatch.setattr(backlog, "WITHOUT_JOURNAL", 20)
+    monkeypatch.setattr(memory_log, "CAPACITY", 20)
     backend = Backend()
     backend.down = TransientError("down")
     delivery = Delivery([to(backend)], journal_dir=None, exit_timeout=0)
@@ -316,15 +315,13 @@ def test_a_handler_that_strikes_amid_a_write_waits_for_its_end(tmp_path: Path, m
 
     monkeypatch.setattr("os.write", struck)
     delivery.on_end(load(1))
-    lane = delivery._lanes[0]
-    assert lane.backlog is not None
-    items = list(lane.backlog._recent)
+    assert delivery._recorder.log is not None
+    entries = list(delivery._recorder.log._cache)
     (segment,) = tmp_path.glob("*/*.jsonl")
     content = segment.read_bytes()
-    for item in items:
-        assert item.position is not None
-        assert f'"name":"{item.span.name}"'.encode() in content[: item.position[1]].splitlines()[-1]
-    assert [item.span.name for item in items] == ["span 1", "span 2"]
+    for entry in entries:
+        assert f'"name":"{entry.span.name}"'.encode() in content[: entry.position[1]].splitlines()[-1]
+    assert [entry.span.name for entry in entries] == ["span 1", "span 2"]
     assert delivery.flush(10)
     delivery.shutdown()
 

@@ -108,7 +108,7 @@ def test_a_job_names_the_directory_by_a_setting(tmp_path: Path, monkeypatch: pyt
 
 _KILLED = """
 import pathlib, time
-from dbbtrace.delivery import mirror
+from dbbtrace.journal import mirror
 mirror.Mirror.__init__.__defaults__ = (0.02,)
 import dbbtrace
 dbbtrace.join_run("0f8fad5b-d9cb-469f-a165-70867728950e").start()

@@ -1,0 +1,99 @@
+"""The log of a job that has no journal, or whose journal can't be written: spans in memory, in their order.
+
+It is bounded: steps are dropped first, then the oldest. Whoever appends, reads or forgets has the turn.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from opentelemetry.sdk.trace import ReadableSpan
+
+from dbbtrace.delivery.queue import Damaged, Entry, Part, Queue
+from dbbtrace.delivery.signals import Turn
+from dbbtrace.journal.position import Position
+from dbbtrace.model import attributes as key
+
+__all__ = ["CAPACITY", "MemoryLog"]
+
+CAPACITY = 100_000
+"""Spans kept; beyond that some are dropped, and it is said."""
+
+
+class MemoryLog:
+    """Spans that stand nowhere else. Their positions are numbers, from 1 on."""
+
+    def __init__(self, turn: Turn) -> None:
+        self.queues: list[Queue] = []
+        """Those of all destinations."""
+        self.dropped = 0
+        """Spans lost for want of room."""
+        self._turn = turn
+        self._spans: dict[int, ReadableSpan] = {}
+        self._steps: deque[int] = deque()
+        """Numbers of those that give no row; some may be gone."""
+        self._last = 0
+
+    def __len__(self) -> int:
+        return len(self._spans)
+
+    @property
+    def end(self) -> Position:
+        return (0, self._last)
+
+    def append(self, span: ReadableSpan) -> Entry:
+        """Keep the span."""
+        self._last += 1
+        self._spans[self._last] = span
+        if (span.attributes or {}).get(key.OPERATION) not in key.ROW_OPERATIONS:
+            self._steps.append(self._last)
+        return Entry((0, self._last), span)
+
+    def drop(self) -> Entry | None:
+        """Give up one span where there are too many."""
+        if len(self._spans) <= CAPACITY:
+            return None
+        number = next(iter(self._spans))
+        while self._steps:
+            step = self._steps.popleft()
+            if step in self._spans:
+                number = step
+                break
+        self.dropped += 1
+        return Entry((0, number), self._spans.pop(number))
+
+    def read(self, position: Position, most: int) -> Part:
+        with self._turn.taken():
+            entries: list[Entry] = []
+            for number in range(position[1] + 1, self._last + 1):
+                span = self._spans.get(number)
+                if span is not None:
+                    entries.append(Entry((0, number), span))
+                    if len(entries) == most:
+                        return Part(entries, [], (0, number), False)
+            return Part(entries, [], self.end, True)
+
+    def acknowledge(self, key: str, position: Position) -> None:
+        """Nothing outlives the process."""
+
+    def set_aside(self, line: Damaged) -> bool:
+        """There are no lines."""
+        return False
+
+    def behind(self, position: Position) -> list[ReadableSpan]:
+        """What stands behind the position."""
+        return [span for number, span in self._spans.items() if number > position[1]]
+
+    def settled(self) -> None:
+        with self._turn.taken():
+            self.trim()
+
+    def trim(self) -> None:
+        """Let go of what all destinations have acknowledged."""
+        for queue in self.queues:
+            queue.skip(self.end)
+        _, settled = min((queue.position for queue in self.queues), default=self.end)
+        while self._spans and (number := next(iter(self._spans))) <= settled:
+            del self._spans[number]
+        if not self._spans:
+            self._steps.clear()

@@ -1,0 +1,202 @@
+"""The journals of others in a delivery's directory: those of its children, and those that nobody delivers any more.
+
+A flush looks for children alone, which takes no longer where thousands of other journals are about; the heartbeat
+adopts the rest, some at a time. What can't be looked at costs itself: it is kept, said once, and looked at again later.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from dbbtrace.delivery.file_log import SetAsideLine
+from dbbtrace.delivery.worker import Worker
+from dbbtrace.diagnostics import log
+from dbbtrace.journal.owner import Owner, this_process
+from dbbtrace.threads import IMPORTS
+
+if TYPE_CHECKING:
+    from dbbtrace.delivery.adoption import AdoptedLog, Found, Resolve
+
+__all__ = ["Neighbours"]
+
+_AT_ONCE = 100
+"""Journals of others that wait here for a destination at a time."""
+_A_MOMENT = 0.05
+"""Seconds that a look for children may take, however little time there is."""
+_LATER = 300.0
+"""Seconds after which a journal is looked at again that could not be, or has nothing for us."""
+
+
+class Neighbours:
+    """Adopts journals for the destinations of one process.
+
+    Args:
+        silent_after: seconds of silence after which an owner that can't be asked for counts as gone.
+    """
+
+    def __init__(self, journal_dir: str, silent_after: float, keep: SetAsideLine, resolve: Resolve | None) -> None:
+        self.adopts = True
+        """False after a shutdown: what was let go is for others, not for our own next look."""
+        self.there_are_more = False
+        """The last look stopped before the end, because enough was adopted."""
+        self._journal_dir = journal_dir
+        self._silent_after = silent_after
+        self._keep = keep
+        self._resolve = resolve
+        self._adopting = threading.RLock()  # re-entrant: a signal handler may flush
+        self._held: list[AdoptedLog] = []
+        self._strangers: set[str] = set()
+        """Owners that are no children of this process."""
+        self._not_before: dict[str, float] = {}
+        """Owner → when its journal is looked at again."""
+        self._told: set[str] = set()
+
+    def adopt_children(self, workers: Mapping[str, Worker], deadline: float) -> bool:
+        """Take over the journals of children that are gone; False where that can't be done, or not in time."""
+        deadline = max(deadline, time.monotonic() + _A_MOMENT)
+        try:
+            with IMPORTS:  # slow to import, and nothing that the first span should wait for
+                from dbbtrace.delivery import adoption
+        except ImportError:  # in a signal handler, amid this very import: the one it interrupted does it
+            return True
+        try:
+            candidates = [found for found in adoption.find(self._journal_dir) if self._may_be_child(found)]
+        except OSError as error:
+            self._say({self._journal_dir: str(error)})
+            return False
+        problems: dict[str, str] = {}
+        if not self._adopting.acquire(timeout=min(threading.TIMEOUT_MAX, max(0.0, deadline - time.monotonic()))):
+            return False
+        try:  # also where there is none: what the heartbeat has just renamed is handed over by now
+            for found in candidates:
+                if time.monotonic() > deadline:
+                    return False
+                try:
+                    self._adopt_child(found, workers)
+                except OSError as error:
+                    if _is_mine(found.path):
+                        problems[found.path] = str(error)
+        finally:
+            self._adopting.release()
+        self._say(problems)
+        return not problems
+
+    def _may_be_child(self, found: Found) -> bool:
+        """By its name: of a process of this boot that did not start before this one, and nobody's here by now."""
+        me, owner = this_process(), found.owner
+        if found.holder is not None and found.holder.process == me.process:
+            return False
+        if (owner.machine, owner.boot) != (me.machine, me.boot) or owner.id in self._strangers:
+            return False
+        return not (owner.start.isdigit() and me.start.isdigit() and int(owner.start) < int(me.start))
+
+    def _adopt_child(self, found: Found, workers: Mapping[str, Worker]) -> None:
+        from dbbtrace.delivery.adoption import Silence
+
+        header = found.header()
+        if header is None:
+            return
+        if not _is_child(found.owner, header.parent):
+            self._strangers.add(found.owner.id)
+        elif found.is_gone(Silence(self._journal_dir, self._silent_after)):
+            self._adopt(found, workers)
+
+    def adopt_some(self, workers: Mapping[str, Worker]) -> None:
+        """Take over journals whose owner is gone, as many as are good to have at a time."""
+        with IMPORTS:
+            from dbbtrace.delivery import adoption
+
+        problems = self._problems_of_held()
+        silence = adoption.Silence(self._journal_dir, self._silent_after)
+        room = _AT_ONCE - max((len(worker.adopted) for worker in workers.values()), default=_AT_ONCE)
+        self.there_are_more = False
+        try:
+            for found in adoption.find(self._journal_dir):
+                if self._not_before.get(found.owner.id, 0.0) > time.monotonic():
+                    continue
+                if room <= 0:
+                    self.there_are_more = bool(workers)
+                    break
+                try:
+                    if not found.is_gone(silence):
+                        continue
+                    with self._adopting:
+                        adopted = self._adopt(found, workers)
+                    problem = "" if adopted else found.problem()
+                except FileNotFoundError:  # somebody else was faster
+                    continue
+                except OSError as error:
+                    adopted, problem = False, str(error)
+                if problem:
+                    problems[found.path] = problem
+                if adopted:
+                    room -= 1
+                else:
+                    self._not_before[found.owner.id] = time.monotonic() + _LATER
+        except OSError as error:
+            problems[self._journal_dir] = str(error)
+        self._say(problems)
+
+    def _problems_of_held(self) -> dict[str, str]:
+        """What went wrong with those that were adopted before; they have been let go."""
+        problems = {}
+        for journal in self._held:
+            for queue in journal.queues:
+                if queue.problem:
+                    problems[journal.path] = queue.problem
+                    self._not_before[journal.owner] = time.monotonic() + _LATER
+        self._held = [journal for journal in self._held if any(queue.waits for queue in journal.queues)]
+        return problems
+
+    def _adopt(self, found: Found, workers: Mapping[str, Worker]) -> bool:
+        from dbbtrace.delivery.adoption import adopt
+
+        journal = adopt(found, lambda name: self.adopts and name in workers, self._keep, self._resolve)
+        if journal is None:
+            return False
+        try:
+            queues = [
+                (worker, journal.queue_for(claim, worker.destination.takes))
+                for claim in journal.claims
+                if (worker := workers.get(claim.name)) is not None
+            ]
+        except OSError:
+            journal.release()
+            raise
+        is_child = _is_child(found.owner, journal.parent)
+        self._held.append(journal)
+        for worker, queue in queues:
+            worker.adopt(queue, is_child=is_child)
+        return True
+
+    def _say(self, problems: Mapping[str, str]) -> None:
+        """One line for what is new."""
+        new = [path for path in problems if path not in self._told]
+        if new:
+            self._told.update(new)
+            others = f" and {len(new) - 1} more" if len(new) > 1 else ""
+            log.warning(
+                "%s%s can't be delivered now: %s; it is kept, and `dbbtrace doctor` tells what to do",
+                new[0],
+                others,
+                problems[new[0]],
+            )
+
+
+def _is_child(owner: Owner, parent: int) -> bool:
+    """Whether the owner is a child of this process, or an earlier delivery of it."""
+    return parent == os.getpid() or owner.process == this_process().process
+
+
+def _is_mine(path: str) -> bool:
+    """Whether it belongs to this user; where that can't be told, it does."""
+    try:
+        return not hasattr(os, "getuid") or os.lstat(path).st_uid == os.getuid()
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True

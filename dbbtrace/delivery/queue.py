@@ -1,0 +1,211 @@
+"""One destination's place in one log: what stands before it is acknowledged, what stands behind it waits.
+
+The log is the queue. Delivering is: read from the position, hand over, acknowledge, in that order. Whatever is raised
+between reading and acknowledging leaves the position where it was, so what was taken and not settled is taken again.
+Of the destination's own thread, but where a method says otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
+
+from opentelemetry.sdk.trace import ReadableSpan
+
+from dbbtrace.journal.position import BEGINNING, Position
+
+__all__ = ["BATCH", "Damaged", "Entry", "GoneError", "Log", "Part", "Queue"]
+
+BATCH = 1_000
+"""Most spans that are delivered together."""
+_AHEAD = 10
+"""Batches that are let past spans that can be neither delivered nor set aside; then those hold up the rest."""
+
+
+class GoneError(Exception):
+    """The log is no longer ours: somebody else has it, or it was deleted."""
+
+
+class Entry(NamedTuple):
+    """An ended span of a log."""
+
+    position: Position
+    """Behind it."""
+    span: ReadableSpan
+
+
+class Damaged(NamedTuple):
+    """A line that makes no sense."""
+
+    position: Position
+    """Behind it."""
+    text: bytes
+
+
+class Part(NamedTuple):
+    """What was read."""
+
+    entries: list[Entry]
+    damaged: list[Damaged]
+    behind: Position
+    """Everything before this has been read."""
+    is_all: bool
+    """That is all that stands in the log by now."""
+
+
+class Log(Protocol):
+    """Where spans stand, in their order. Appending to it gives a position; see ``FileLog`` and ``MemoryLog``."""
+
+    @property
+    def end(self) -> Position:
+        """Behind all that stands in it."""
+
+    def read(self, position: Position, most: int) -> Part:
+        """The next entries behind the position, at most so many.
+
+        Raises:
+            OSError: they can't be read now.
+            GoneError: the log is no longer ours.
+        """
+
+    def acknowledge(self, key: str, position: Position) -> None:
+        """The destination of that key wants nothing that stands before the position any more.
+
+        Raises:
+            GoneError: the log is no longer ours.
+        """
+
+    def settled(self) -> None:
+        """A destination has settled more, or will settle nothing more."""
+
+    def set_aside(self, line: Damaged) -> bool:
+        """Keep a line that makes no sense for a person to look at; False if it has been.
+
+        Raises:
+            OSError: it can't be kept.
+        """
+
+
+class Queue:
+    """One destination's place in one log.
+
+    Args:
+        log: where the spans stand.
+        key: the destination's key in the log.
+        wants: which spans are for this destination; the others are taken for settled.
+        position: how far it has acknowledged.
+        due: behind the last span that it may want; what follows is known not to be for it.
+    """
+
+    def __init__(
+        self,
+        log: Log,
+        key: str,
+        wants: Callable[[ReadableSpan], bool],
+        position: Position = BEGINNING,
+        due: Position = BEGINNING,
+    ) -> None:
+        self.log = log
+        self.position = position
+        self.due = due
+        self.waiting = 0
+        """How many spans are known to wait; of a log of ours only."""
+        self.in_hand = False
+        """Spans have been taken and are not settled yet."""
+        self.damaged = 0
+        """Lines that made no sense and were set aside."""
+        self.problem = ""
+        """Why it was closed, if it can't be read."""
+        self.closed = False
+        """What waits here is no longer ours to deliver."""
+        self._key = key
+        self.wants = wants
+        self._behind = position
+        self._settled: set[Position] = set()
+        """Behind the position: settled already, because not all of a batch was."""
+
+    # -- where the log is appended to -----------------------------------------------------------------------------
+
+    def put(self, position: Position) -> bool:
+        """A span for this destination stands before the position. Whether its thread should look: it is the first to
+        wait, or another batch is full."""
+        self.due = position
+        self.waiting += 1
+        return self.waiting == 1 or not self.waiting % BATCH
+
+    def skip(self, end: Position) -> None:
+        """Where nothing up to the end is for this destination, it has acknowledged that much."""
+        if self.due <= self.position < end and not self.closed:
+            self.position = end
+            self.waiting = 0
+
+    # -- any thread -------------------------------------------------------------------------------------------------
+
+    @property
+    def waits(self) -> bool:
+        """Whether anything waits."""
+        return self.position < self.due and not self.closed
+
+    @property
+    def reached(self) -> Position:
+        """Before this everything is settled or in hand."""
+        return max(self.position, self._behind)
+
+    def close(self, problem: str = "") -> None:
+        """What waits here is no longer ours to deliver, because of a problem or not."""
+        self.problem = problem
+        self.closed = True
+
+    # -- the destination's thread -----------------------------------------------------------------------------------
+
+    def take(self, most: int = BATCH) -> list[Entry]:
+        """The next spans that are not settled, oldest first.
+
+        Raises:
+            OSError, GoneError: see ``Log.read``.
+        """
+        found: list[Entry] = []
+        self._behind = self.position
+        last = max(self._settled) if len(self._settled) >= _AHEAD * BATCH else self.due
+        while len(found) < most and self._behind < last:
+            part = self.log.read(self._behind, most - len(found))
+            self.damaged += sum(self.log.set_aside(line) for line in part.damaged)
+            found += [
+                each
+                for each in part.entries
+                if each.position <= last and each.position not in self._settled and self.wants(each.span)
+            ]
+            if part.behind <= self._behind:
+                break
+            self._behind = part.behind if last == self.due else min(part.behind, last)
+        self.in_hand = bool(found)
+        if not found:
+            self._advance(self._behind)
+        return found
+
+    def settle(self, taken: Sequence[Entry], left: Sequence[Entry]) -> None:
+        """Of all that was taken, only what is left has to be tried again.
+
+        Raises:
+            GoneError: the log is no longer ours.
+        """
+        self.in_hand = False
+        self.waiting = max(0, self.waiting - len(taken) + len(left))
+        still = {entry.position for entry in left}
+        self._settled.update(entry.position for entry in taken if entry.position not in still)
+        if still:
+            first = min(still)
+            self._advance(max((each for each in self._settled if each < first), default=self.position))
+        else:
+            self._advance(self._behind)
+
+    def is_settled(self, position: Position) -> bool:
+        """Whether the span before that position is settled."""
+        return position <= self.position or position in self._settled
+
+    def _advance(self, position: Position) -> None:
+        if position <= self.position or self.closed:
+            return
+        self.position = position
+        self._settled = {each for each in self._settled if each > position}
+        self.log.acknowledge(self._key, position)
