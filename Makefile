@@ -20,12 +20,16 @@ FIND_PYTHON = for python in $(PYTHON) $(if $(PYTHON),,python3.13 python3.12 pyth
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
+# Five rows, in SQL that every warehouse takes: T-SQL has no LIMIT, SQLite no TOP.
+comma := ,
+newest = SELECT $(1) FROM (SELECT $(1), ROW_NUMBER() OVER (ORDER BY $(3)) AS place FROM meta.$(2)) AS newest WHERE place <= 5 ORDER BY place
+
 demo: $(STAMP)  ## Run a real, small orchestration and show its rows; ARGS=--fail lets some of it fail
 	@$(BIN)/dbbtrace demo $(ARGS)
 	@for query in \
-		"SELECT table_name, status, rows_written, data_written, duration FROM meta.monitoring_integration ORDER BY timestamp DESC, table_name LIMIT 5" \
-		"SELECT unique_id, status, rows_affected, execution_time FROM meta.monitoring_transformation_dbt WHERE process_stage = 'execute' ORDER BY generated_at DESC, process_started_at LIMIT 5" \
-		"SELECT semantic_model_name, status, duration FROM meta.monitoring_semantic_model_refresh ORDER BY process_started_at DESC LIMIT 5"; \
+		"$(call newest,table_name$(comma) status$(comma) rows_written$(comma) data_written$(comma) duration,monitoring_integration,timestamp DESC$(comma) table_name)" \
+		"$(call newest,unique_id$(comma) status$(comma) rows_affected$(comma) execution_time,monitoring_transformation_dbt WHERE process_stage = 'execute',generated_at DESC$(comma) process_started_at)" \
+		"$(call newest,semantic_model_name$(comma) status$(comma) duration,monitoring_semantic_model_refresh,process_started_at DESC)"; \
 	do \
 		printf '\n%s\n' "$$query"; \
 		DBBTRACE_WAREHOUSE="$${DBBTRACE_WAREHOUSE:-sqlite:///.demo/dbb_warehouse.db}" $(BIN)/dbbtrace query "$$query"; \

@@ -12,13 +12,14 @@ import sqlglot
 import sqlglot.errors
 from sqlglot import exp
 
-from dbbtrace.warehouse import views
+from dbbtrace.warehouse import Warehouse, views
 from dbbtrace.warehouse.dialects import FABRIC, TSQL
 from dbbtrace.warehouse.schema import TABLES, Column, Kind
 from tests.answers import expected
 from tests.answers.history import Row, make
 from tests.answers.mangle import mangled
 from tests.answers.test_views import LACKING, comparable, without
+from tests.warehouse.conftest import IN_TURN, live_server
 
 
 def tsql_tables(lacking: dict[str, tuple[str, ...]]) -> dict[str, views.BaseTable]:
@@ -84,12 +85,15 @@ def test_collations_that_differ_are_said() -> None:
     assert "[Table_Name] COLLATE DATABASE_DEFAULT AS [table_name]" in statement
 
 
+@IN_TURN
 @pytest.mark.skipif(not os.environ.get("DBBTRACE_TEST_MSSQL"), reason="DBBTRACE_TEST_MSSQL holds no connection string")
 def test_a_live_server_takes_the_views() -> None:
     """SQL Server creates them, alters them, and answers."""
-    from dbbtrace.warehouse import open_warehouse
+    with live_server() as warehouse:
+        _takes_the_views(warehouse)
 
-    warehouse = open_warehouse(os.environ["DBBTRACE_TEST_MSSQL"])
+
+def _takes_the_views(warehouse: Warehouse) -> None:
     warehouse.migrate()
     for existing in ((), views.VIEWS):
         standing = {

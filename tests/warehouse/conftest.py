@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,8 @@ from dbbtrace.warehouse.views import VIEWS
 from tests.warehouse.sql_server import Server
 
 LIVE = "DBBTRACE_TEST_MSSQL"
+IN_TURN = pytest.mark.xdist_group("live server")
+"""The tests that use the live server's one schema meta: they run one after another, beside all others."""
 
 
 @pytest.fixture
@@ -25,7 +29,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Server:
     return server
 
 
-@pytest.fixture(params=["sqlite", "sql-server", "fabric", "live"])
+@pytest.fixture(params=["sqlite", "sql-server", "fabric", pytest.param("live", marks=IN_TURN)])
 def warehouse(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Warehouse]:
     """A warehouse without tables."""
     if request.param == "sqlite":
@@ -33,14 +37,31 @@ def warehouse(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Wareho
     elif request.param == "live":
         if not os.environ.get(LIVE):
             pytest.skip(f"{LIVE} holds no connection string of a server to test against")
-        opened = open_warehouse(os.environ[LIVE])
-        _drop_tables(opened)
+        with live_server() as opened:
+            _drop_tables(opened)
+            yield opened
+        return
     else:
         server = request.getfixturevalue("server")
         server.edition = 11 if request.param == "fabric" else 3
         opened = open_warehouse("Server=dw;Database=dbb;UID=u;PWD=p")
     yield opened
     opened.close()
+
+
+@contextmanager
+def live_server() -> Iterator[Warehouse]:
+    """The live server, for one test at a time on this machine, however many run in parallel."""
+    with open(Path(tempfile.gettempdir(), "dbbtrace-live-server.lock"), "w") as lock:
+        if sys.platform != "win32":
+            import fcntl
+
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        opened = open_warehouse(os.environ[LIVE])
+        try:
+            yield opened
+        finally:
+            opened.close()
 
 
 def _drop_tables(warehouse: Warehouse) -> None:

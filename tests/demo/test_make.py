@@ -1,0 +1,54 @@
+"""What ``make demo`` asks the warehouse: in SQL that each of them takes."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import sqlglot
+
+from dbbtrace.warehouse import Warehouse, open_warehouse
+from tests.warehouse.conftest import server  # noqa: F401 - a fixture
+from tests.warehouse.sql_server import Server
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def queries() -> list[str]:
+    """The statements that ``make demo`` would run."""
+    if shutil.which("make") is None:
+        pytest.skip("make is not installed")
+    command = ["make", "-n", "-C", str(ROOT), "demo", "BIN=bin", "STAMP=Makefile"]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    found = re.findall(r'"(SELECT [^"]+)"', said)
+    assert len(found) == 3
+    return found
+
+
+def test_the_queries_of_make_demo_are_t_sql(queries: list[str]) -> None:
+    """SQL Server and Fabric know no LIMIT."""
+    for query in queries:
+        for dialect in ("tsql", "fabric", "sqlite"):
+            sqlglot.parse_one(query, read=dialect, error_level=sqlglot.ErrorLevel.RAISE)
+        assert " LIMIT " not in query
+        assert " TOP " not in query
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "sql server"])
+def test_the_queries_of_make_demo_are_answered(
+    queries: list[str],
+    kind: str,
+    tmp_path: Path,
+    server: Server,  # noqa: F811
+) -> None:
+    """By SQLite, and by a server that speaks T-SQL."""
+    url = f"sqlite:///{tmp_path}/w.db" if kind == "sqlite" else "Server=dw;Database=dbb;UID=u;PWD=p"
+    warehouse: Warehouse = open_warehouse(url)
+    warehouse.migrate()
+    for query in queries:
+        assert warehouse.query(query).rows == []
+    warehouse.close()
