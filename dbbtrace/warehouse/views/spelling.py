@@ -43,6 +43,21 @@ def _node_id(unique_id: str, relation_name: str, item_name: str) -> str:
     return f"COALESCE({unique_id}, {relation}, NULLIF({item_name}, ''), '(no name)')"
 
 
+def _sane(seconds: str) -> str:
+    """Seconds that can be sorted as text of 13 digits; a duration of 30 years and more is a mistake, and counts as so
+    many."""
+    return f"CASE WHEN {seconds} > 1E9 THEN 1E9 WHEN {seconds} < 0 THEN 0 ELSE {seconds} END"
+
+
+def _saturated(total: str) -> str:
+    """The nearest bigint: one row with an impossible count must not break the view."""
+    largest, smallest = 2**63 - 1, -(2**63)
+    return (
+        f"CAST(CASE WHEN {total} > {largest} THEN {largest} WHEN {total} < {smallest} THEN {smallest}"
+        f" ELSE {total} END AS bigint)"
+    )
+
+
 # -- SQLite: times are texts; MOMENT gives all of them one form, with six fraction digits -------------------------
 
 _SQLITE: Final[Words] = {
@@ -69,7 +84,9 @@ _SQLITE: Final[Words] = {
         f"ROUND(STRFTIME('%s', SUBSTR({b}, 1, 19)) - STRFTIME('%s', SUBSTR({a}, 1, 19))"
         f" + SUBSTR({b}, 20, 7) - SUBSTR({a}, 20, 7), 6)"
     ),
-    "SORTABLE_SECONDS": lambda x: f"PRINTF('%013d', {x} * 1000)",
+    "SORTABLE_SECONDS": lambda x: f"PRINTF('%013d', {_sane(x)} * 1000)",
+    # SUM raises where whole numbers overflow. TOTAL is exact up to 2^53, and CAST stops at the largest bigint.
+    "SUM_OF": lambda x: f"CASE WHEN COUNT({x}) > 0 THEN CAST(TOTAL({x}) AS INTEGER) END",
     "SUBSTRING": lambda x, start, length: f"SUBSTR({x}, {start}, {length})",
     "EACH_OF": lambda x: f"JSON_EACH(CASE WHEN JSON_VALID({x}) THEN {x} END)",
     "STATUS": _status,
@@ -80,7 +97,8 @@ _SQLITE: Final[Words] = {
 # -- T-SQL, in words that Fabric Warehouse has ---------------------------------------------------------------
 
 _LONGEST: Final = 2_147_483_647
-"""Seconds. DATEADD takes an int. A longer duration is a mistake and must not break the view."""
+"""Seconds. DATEADD takes an int, and raises beyond the years 1 to 9999. Such a duration is a mistake and must not
+break the view."""
 
 _TSQL: Final[Words] = {
     "NULL_TEXT": lambda: "CAST(NULL AS varchar(8000))",
@@ -96,10 +114,14 @@ _TSQL: Final[Words] = {
     "SECOND_OF": lambda x: f"CONVERT(varchar(19), {x}, 120)",
     "DAY_OF": lambda x: f"CONVERT(varchar(10), {x}, 120)",
     "PLUS_SECONDS": lambda at, n: (
-        f"DATEADD(second, CASE WHEN {n} BETWEEN -1 AND {_LONGEST} THEN CAST({n} AS int) END, {at})"
+        f"DATEADD(second, CASE WHEN {n} BETWEEN -1 AND {_LONGEST} THEN"
+        f" CASE WHEN {at} BETWEEN CAST('0001-01-02' AS datetime2(6)) AND"
+        f" DATEADD(second, -CAST({n} AS int), CAST('9999-12-31 23:59:58' AS datetime2(6)))"
+        f" THEN CAST({n} AS int) END END, {at})"
     ),
     "SECONDS_BETWEEN": lambda a, b: f"DATEDIFF_BIG(microsecond, {a}, {b}) / 1E6",
-    "SORTABLE_SECONDS": lambda x: f"RIGHT(CONCAT('0000000000000', CAST({x} * 1000 AS bigint)), 13)",
+    "SORTABLE_SECONDS": lambda x: f"RIGHT(CONCAT('0000000000000', CAST({_sane(x)} * 1000 AS bigint)), 13)",
+    "SUM_OF": lambda x: _saturated(f"SUM(CAST({x} AS decimal(38, 0)))"),
     "SUBSTRING": lambda x, start, length: f"SUBSTRING({x}, {start}, {length})",
     # With an explicit type: the default is nvarchar, in a collation that may differ from the database's.
     "EACH_OF": lambda x: f"OPENJSON(CASE WHEN ISJSON({x}) = 1 THEN {x} END) WITH ([value] varchar(1000) '$')",

@@ -1,0 +1,145 @@
+"""One row with an impossible value, ours or a hand-made writer's, never breaks a view or an answer."""
+
+from __future__ import annotations
+
+import json
+import random
+import sqlite3
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from dbbtrace.warehouse import open_warehouse, views
+from dbbtrace.warehouse.schema import TABLES, Column, Kind
+from tests.answers.test_views_tsql import run_as_tsql
+from tests.cli.support import run
+
+RUNS = ("0f8fad5b-d9cb-469f-a165-70867728950e", "1f8fad5b-d9cb-469f-a165-70867728950e")
+LARGEST = 2**63 - 1
+
+EXTREMES: dict[Kind, list[Any]] = {
+    Kind.BIGINT: [0, -1, 1000, LARGEST, -LARGEST - 1],
+    Kind.FLOAT: [0.0, 1.5, 1e308, -1e308, 5e-324],
+    Kind.DECIMAL: [0, 12.5, 999_999_999_999_999.0, -999_999_999_999_999.0],
+    Kind.BIT: [0, 1],
+    Kind.TIME: ["0001-01-01 00:00:00", "1970-01-01 00:00:00", "2026-11-24 10:00:00", "9999-12-31 23:59:59.999999"],
+    Kind.TEXT: ["", "x", "é" * 40],
+}
+CHOSEN: dict[str, list[Any]] = {
+    "orchestration_run_id": list(RUNS),
+    "status": ["Succeeded", "Failed", "success", "error", "Completed", "whatever", ""],
+    "process_stage": ["execute", "compile"],
+    "data_product": ["P", None],
+    "environment": ["PRD", ""],
+    "unique_id": ["model.shop.a", None, "9" * 50],
+    "depends_on": ['["model.shop.a"]', "[", None],
+}
+
+
+def value(column: Column, choose: random.Random) -> Any:
+    """What may be in a column."""
+    if column.name == "record_id":
+        return choose.choice([None, f"{choose.getrandbits(128):032x}"])
+    if column.name in CHOSEN:
+        return choose.choice(CHOSEN[column.name])
+    return choose.choice(EXTREMES[column.kind] + [None] * column.nullable)
+
+
+def history(seed: int) -> dict[str, list[dict[str, Any]]]:
+    """Some rows of each table."""
+    choose = random.Random(seed)
+    return {
+        table.name: [
+            {column.name: value(column, choose) for column in table.columns} for _ in range(choose.randint(0, 3))
+        ]
+        for table in TABLES
+    }
+
+
+HISTORIES = st.integers(0, 2**32).map(history)  # drawn value by value they take longer than what is tested
+
+COMMANDS = [
+    ["runs", "--json"], ["runs"], ["show", RUNS[0]], ["show", "last", "--json"], ["check", RUNS[0]], ["failures"],
+    ["failures", "--json"], ["slowest"], ["slowest", "--json"], ["audit"], ["audit", "--format", "json"],
+    ["audit", "--format", "csv"], ["diff", *RUNS], ["watch"], ["report", RUNS[0], "-o", "run.html"],
+    ["report", "-o", "all.html"], ["query", "SELECT * FROM meta.monitoring_integration", "--format", "json"],
+]  # fmt: skip
+
+
+def stored(rows: dict[str, list[dict[str, Any]]], path: Path) -> str:
+    """The rows in a warehouse of SQLite; its URL."""
+    url = f"sqlite:///{path}"
+    warehouse = open_warehouse(url)
+    warehouse.migrate()
+    warehouse.close()
+    with sqlite3.connect(path) as connection:
+        for table, held in rows.items():
+            for row in held:
+                names = ", ".join(f'"{name}"' for name in row)
+                marks = ", ".join("?" * len(row))
+                connection.execute(f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({marks})", list(row.values()))
+    connection.close()
+    return url
+
+
+@settings(max_examples=1, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(HISTORIES)
+def test_every_command_answers(rows: dict[str, list[dict[str, Any]]]) -> None:
+    """Whatever stands in the tables: an answer, or that there is no such run; never a fault."""
+    with tempfile.TemporaryDirectory() as directory:
+        url = stored(rows, Path(directory, "w.db"))
+        known = {row["orchestration_run_id"] for held in rows.values() for row in held}
+        for command in COMMANDS:
+            done = run("--warehouse", url, *command)
+            refusals = (0, 1, 3) if set(RUNS) <= known else (0, 1, 2, 3)
+            assert done.code in refusals, (command, done.err)
+            for word in ("SQLite", "Traceback", "overflow", "out of range", "can't convert"):
+                assert word not in done.err, (command, done.err)
+            if "--json" in command and done.out:
+                json.loads(done.out)
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(HISTORIES)
+def test_every_view_answers_in_sqlite(rows: dict[str, list[dict[str, Any]]]) -> None:
+    """All rows of all views."""
+    with tempfile.TemporaryDirectory() as directory:
+        warehouse = open_warehouse(stored(rows, Path(directory, "w.db")))
+        for view in views.VIEWS[:-1]:
+            views.ask(warehouse, f"SELECT v.* FROM meta.{view} AS v")
+        warehouse.close()
+
+
+@settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(HISTORIES)
+def test_every_view_answers_in_t_sql(rows: dict[str, list[dict[str, Any]]]) -> None:
+    """The same in T-SQL's words."""
+    connection = run_as_tsql(rows, {})
+    for view in views.VIEWS[:-1]:
+        connection.execute(f"SELECT * FROM meta.{view}").fetchall()
+    connection.close()
+
+
+def load(**values: Any) -> dict[str, Any]:
+    """A load as a hand-made writer leaves it."""
+    row = dict.fromkeys(column.name for column in TABLES[0].columns)
+    return row | {"orchestration_run_id": RUNS[0], "table_name": "T", "status": "Succeeded"} | values
+
+
+@pytest.mark.parametrize("count", [2, 5])
+def test_counts_that_overflow_are_the_largest_there_is(count: int, tmp_path: Path) -> None:
+    """The sum of impossible counts is the largest whole number; that of possible ones is exact."""
+    loads = [
+        load(table_name=f"T{n}", rows_read=LARGEST, rows_written=10**12 + n, timestamp="2026-11-24 10:00:00")
+        for n in range(count)
+    ]
+    warehouse = open_warehouse(stored({TABLES[0].name: loads}, tmp_path / "w.db"))
+    asked = "SELECT v.rows_read, v.rows_written FROM meta.monitoring_runs AS v"
+    assert [tuple(row) for row in views.ask(warehouse, asked)] == [(LARGEST, sum(row["rows_written"] for row in loads))]
+    connection = run_as_tsql({table.name: loads if table is TABLES[0] else [] for table in TABLES}, {})
+    read, written = connection.execute("SELECT rows_read, rows_written FROM meta.monitoring_runs").fetchone()
+    assert (int(read), int(written)) == (LARGEST, sum(row["rows_written"] for row in loads))
