@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dbbtrace.configure import configure, flush, shutdown
-from dbbtrace.errors import ConfigurationError, DbbtraceError, RefusedError, TransientError, UsageError
+from dbbtrace.errors import ConfigurationError, DbbtraceError, DbtError, RefusedError, TransientError, UsageError
 from dbbtrace.job.api import (
     DbtNode,
     ModelRefresh,
@@ -39,14 +39,16 @@ if TYPE_CHECKING:
     from dbbtrace.operate.recover import recover
     from dbbtrace.operate.replay import replay_run
     from dbbtrace.pages.notebook import query, report
-    from dbbtrace.sources.dbt import record_dbt
+    from dbbtrace.sources.dbt import DbtRun, record_dbt, run_dbt
     from dbbtrace.sources.otlp.files import import_otlp
     from dbbtrace.warehouse import open_warehouse
 
 __all__ = [
     "ConfigurationError",
     "DbbtraceError",
+    "DbtError",
     "DbtNode",
+    "DbtRun",
     "DurableSpanProcessor",
     "ModelRefresh",
     "RefusedError",
@@ -79,6 +81,7 @@ __all__ = [
     "recover",
     "replay_run",
     "report",
+    "run_dbt",
     "shutdown",
     "step",
     "table_load",
@@ -86,6 +89,7 @@ __all__ = [
 ]
 
 _ON_FIRST_USE = {
+    "DbtRun": "dbbtrace.sources.dbt",
     "DurableSpanProcessor": "dbbtrace.delivery",
     "close_run": "dbbtrace.operate.close",
     "doctor": "dbbtrace.operate.doctor",
@@ -100,6 +104,7 @@ _ON_FIRST_USE = {
     "recover": "dbbtrace.operate.recover",
     "replay_run": "dbbtrace.operate.replay",
     "report": "dbbtrace.pages.notebook",
+    "run_dbt": "dbbtrace.sources.dbt",
 }
 
 

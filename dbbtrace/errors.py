@@ -3,6 +3,7 @@
     DbbtraceError
     ├── UsageError           the caller's input is wrong; the message names the value and the fix
     ├── TransientError       the other side can't now: try again later (``retry_after``)
+    ├── DbtError             dbt failed; raised only where the job asks for it (``check=True``)
     └── TerminalError        trying the same again can't help
         ├── ConfigurationError   permission, missing table, missing package: a person must act;
         │   │                    nothing was refused, so nothing is set aside
@@ -19,6 +20,7 @@ from dbbtrace.model.masking import masked
 __all__ = [
     "ConfigurationError",
     "DbbtraceError",
+    "DbtError",
     "LoginError",
     "RefusedError",
     "TerminalError",
@@ -36,6 +38,10 @@ class DbbtraceError(Exception):
 
 class UsageError(DbbtraceError, ValueError):
     """Input that makes no sense; the message names the value and says what to do instead."""
+
+
+class DbtError(DbbtraceError):
+    """dbt failed, or one of its nodes did."""
 
 
 class TransientError(DbbtraceError):

@@ -12,12 +12,12 @@ from dbbtrace.cli.common import settings, warehouse_option
 if TYPE_CHECKING:
     from dbbtrace.job.handle import Handle
 
-__all__ = ["COMMANDS"]
+__all__ = ["COMMANDS", "of_the_run"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def _of_the_run(command: F) -> F:
+def of_the_run(command: F) -> F:
     """Options that describe the run if the environment does not."""
     for name, metavar, meaning in (
         ("--workspace-id", "W", "Fabric workspace; default: DBBTRACE_WORKSPACE_ID."),
@@ -37,7 +37,7 @@ def _of_the_run(command: F) -> F:
 @click.option("--source-type", metavar="T", help="SQL, API or FILE.")
 @click.option("--load-type", metavar="T", help="FULL or INCREMENTAL.")
 @click.option("--run", "run_id", metavar="ID", help="Run id; default: DBBTRACE_ORCHESTRATION_RUN_ID.")
-@_of_the_run
+@of_the_run
 @click.option("--pipeline-id", metavar="I", help="Pipeline id for the row.")
 @click.option("--pipeline-run-id", metavar="R", help="Run id of that pipeline.")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
@@ -119,7 +119,7 @@ def set_(values: tuple[str, ...]) -> None:
 )
 @click.option("--started-at", metavar="TIME", help="Start of the run; default: that of its first row.")
 @click.option("--ended-at", metavar="TIME", help="End of the run; default: now, or that of its last row.")
-@_of_the_run
+@of_the_run
 def close(run: str | None, status: str | None, started_at: str | None, ended_at: str | None, **of_run: Any) -> None:
     """Send the root span of a run that no job opened.
 

@@ -14,7 +14,7 @@ import signal
 import subprocess
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
@@ -27,7 +27,7 @@ from dbbtrace.job.runs import child_environment
 from dbbtrace.job.values import Value
 from dbbtrace.settings import VALUES_FILE, values_file
 
-__all__ = ["execute", "set_values"]
+__all__ = ["BY_SIGNAL", "NOT_EXECUTABLE", "NOT_FOUND", "execute", "run_command", "set_values"]
 
 NOT_EXECUTABLE, NOT_FOUND, BY_SIGNAL = 126, 127, 128
 """Exit codes as shells give them; BY_SIGNAL plus the signal's number."""
@@ -45,7 +45,7 @@ def execute(command: Sequence[str], work: Handle) -> int:
     with work, _values_of(work) as path:
         environment = {**child_environment(), **({VALUES_FILE: path} if path else {})}
         try:
-            code = _run(command, environment)
+            code = run_command(command, environment)
         except OSError as error:
             log.error("%s: %s", command[0], error.strerror or error)
             work.fail(f"{command[0]}: {error.strerror or error}", error_type=type(error).__name__)
@@ -161,12 +161,25 @@ def _conclude(work: Handle, name: str, code: int) -> None:
             work.fail(f"{name} was ended by signal {-code}", error_type="Signal")
 
 
-def _run(command: Sequence[str], environment: Mapping[str, str]) -> int:
-    """Run it to its end, handing on what signals come; the exit code, negative for a signal."""
+def run_command(
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    *,
+    heard: list[int] | None = None,
+    started: Callable[[int], None] | None = None,
+) -> int:
+    """Run it to its end, handing on what signals come; the exit code, negative for a signal.
+
+    Args:
+        heard: takes the signals that came.
+        started: called with the process id.
+    """
     child: list[subprocess.Popen[bytes]] = []
     early: list[int] = []
 
     def hand_on(number: int, frame: FrameType | None) -> None:
+        if heard is not None:
+            heard.append(number)
         if not child:
             early.append(number)
         elif not (_name(number) in _OF_THE_KEYBOARD and _at_the_keyboard()):
@@ -177,6 +190,8 @@ def _run(command: Sequence[str], environment: Mapping[str, str]) -> int:
         child.append(subprocess.Popen(list(command), env=dict(environment), close_fds=False))
         for number in early:
             child[0].send_signal(number)
+        if started is not None:
+            started(child[0].pid)
         return child[0].wait()
 
 

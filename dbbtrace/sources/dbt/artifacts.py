@@ -53,6 +53,8 @@ class Metadata(Struct, gc=False):
     invocation_id: str | None = None
     invocation_started_at: str | None = None
     env: Environment | None = None
+    joined_to: str | None = None
+    """Span that dbt was told to hang on; in no artifact, but in Fusion's telemetry."""
 
     @property
     def artifact(self) -> tuple[str, int] | None:

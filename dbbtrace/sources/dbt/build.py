@@ -99,7 +99,11 @@ class _Build:
         self.statuses = {node.unique_id: word for node, word in zip(self.nodes, self.words, strict=True)}
         self.generated_at = moment(about.generated_at) or written_at
         self.identities = Identities(
-            scope.trace_id, about.invocation_id, self.generated_at, about.env.span if about.env else None
+            scope.trace_id,
+            about.invocation_id,
+            self.generated_at,
+            span=about.env.span if about.env else None,
+            joined_to=about.joined_to,
         )
         self.shared = shared_attributes(
             scope,

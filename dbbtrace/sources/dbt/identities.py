@@ -26,20 +26,30 @@ class Identities:
         invocation_id: dbt's own; None where it is unknown.
         generated_at: when the artifact was written; nanoseconds since the Unix epoch.
         span: what dbbtrace told its child: the span id of the invocation, in hex digits.
+        joined_to: what somebody told Fusion: the span id that its invocation hangs on. For a child of ours the same.
     """
 
-    def __init__(self, trace_id: int, invocation_id: str | None, generated_at: int, span: str | None = None) -> None:
+    def __init__(
+        self,
+        trace_id: int,
+        invocation_id: str | None,
+        generated_at: int,
+        *,
+        span: str | None = None,
+        joined_to: str | None = None,
+    ) -> None:
         self.trace_id = trace_id
         self.invocation_id = invocation_id
         self._generated_at = generated_at
         self._span = span
+        self._joined_to = span or joined_to
 
     @cached_property
     def _distinction(self) -> str:
         """What tells invocations apart whose id doesn't: Fusion, joined to our trace, has the trace's id in each."""
         if self.invocation_id and self.invocation_id.replace("-", "").lower() != f"{self.trace_id:032x}":
             return ""
-        return self._span or iso_utc(self._generated_at)
+        return self._joined_to or iso_utc(self._generated_at)
 
     def identity_of(self, unique_id: str) -> str:
         """Identity of a node; of the invocation itself for ''."""

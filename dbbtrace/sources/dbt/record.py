@@ -26,7 +26,7 @@ from dbbtrace.model.times import iso_utc, to_datetime, to_unix_nanos
 if TYPE_CHECKING:
     from dbbtrace.sources.dbt.artifacts import ManifestNode, Results
 
-__all__ = ["DbtInvocation", "record_dbt"]
+__all__ = ["DbtInvocation", "Found", "described", "find_results", "record_dbt"]
 
 _WITHOUT_ROWS = frozenset({"clone", "compile", "docs", "generate", "list", "ls", "parse", "show"})
 """Commands (args.which) whose artifact is not a build's: they only look at nodes, but overwrite the file too."""
@@ -107,11 +107,11 @@ def record_dbt(
     """
     with guard("record dbt's results"):
         try:
-            found = _find(path, None if allow_old else _limit(not_before, run_id))
+            found = find_results(path, None if allow_old else _limit(not_before, run_id))
         except UsageError as error:
             complain(str(error))
             return DbtInvocation(str(path), reason=str(error))
-        invocation = found.describe()
+        invocation = described(str(found.file), found.results, found.written_at)
         if invocation.reason is not None:
             log.warning("%s", invocation)
         if invocation.command in _WITHOUT_ROWS:
@@ -163,32 +163,13 @@ def _is_known(run_id: str, invocation: DbtInvocation) -> bool:
 
 
 @dataclass(frozen=True)
-class _Found:
+class Found:
     """An artifact as it was read."""
 
     file: Path
     results: Results
     written_at: int
     """generated_at, or when the file was last changed; nanoseconds since the Unix epoch."""
-
-    def describe(self) -> DbtInvocation:
-        from dbbtrace.sources.dbt.terms import command_of, status_of
-
-        about, command = self.results.about, command_of(self.results)
-        reason = None
-        if command in _WITHOUT_ROWS:
-            reason = f"{self.file} was written by dbt {command}, which builds nothing: record dbt before that runs"
-        elif not self.results.nodes:
-            reason = f"{self.file} holds no results: dbt selected no node, check its selection"
-        return DbtInvocation(
-            file=str(self.file),
-            invocation_id=about.invocation_id,
-            dbt_version=about.dbt_version,
-            command=command or None,
-            generated_at=to_datetime(self.written_at),
-            nodes=MappingProxyType(Counter(status_of(node) for node in self.results.nodes) if not reason else {}),
-            reason=reason,
-        )
 
     def manifest(self, given: str | os.PathLike[str] | None) -> Mapping[str, ManifestNode]:
         """The nodes of the manifest: of the one given, which the caller vouches for, or of the one beside."""
@@ -202,7 +183,28 @@ class _Found:
         return read_manifest(beside, self.results.about.invocation_id)
 
 
-def _find(path: str | os.PathLike[str], limit: int | None) -> _Found:
+def described(file: str, results: Results, written_at: int) -> DbtInvocation:
+    """What there is to record, or why there is nothing."""
+    from dbbtrace.sources.dbt.terms import command_of, status_of
+
+    about, command = results.about, command_of(results)
+    reason = None
+    if command in _WITHOUT_ROWS:
+        reason = f"{file} was written by dbt {command}, which builds nothing: record dbt before that runs"
+    elif not results.nodes:
+        reason = f"{file} holds no results: dbt selected no node, check its selection"
+    return DbtInvocation(
+        file=file,
+        invocation_id=about.invocation_id,
+        dbt_version=about.dbt_version,
+        command=command or None,
+        generated_at=to_datetime(written_at),
+        nodes=MappingProxyType(Counter(status_of(node) for node in results.nodes) if not reason else {}),
+        reason=reason,
+    )
+
+
+def find_results(path: str | os.PathLike[str], limit: int | None) -> Found:
     """The artifact that the path means.
 
     Raises:
@@ -230,7 +232,7 @@ def _find(path: str | os.PathLike[str], limit: int | None) -> _Found:
             f"{file} was written {iso_utc(written_at)}, before {iso_utc(limit)}: it holds what an earlier dbt did, and "
             "this one has written none; not_before= sets another limit, allow_old=True accepts it anyway"
         )
-    return _Found(file, results, written_at)
+    return Found(file, results, written_at)
 
 
 def _limit(not_before: object, run_id: object) -> int | None:

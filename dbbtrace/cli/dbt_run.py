@@ -1,0 +1,64 @@
+"""``dbbtrace dbt``: dbt as part of the run, recorded as it goes."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from dbbtrace.cli.common import settings, warehouse_option
+from dbbtrace.cli.shell import of_the_run
+
+__all__ = ["COMMANDS"]
+
+_TALK = frozenset({"--help", "-h", "--version", "-v", "-V"})
+"""With these dbt does nothing but talk."""
+
+
+@click.command("dbt", context_settings={"allow_interspersed_args": False, "ignore_unknown_options": True})
+@warehouse_option
+@click.option("--executable", metavar="DBT", help="The dbt of another environment, or Fusion.")
+@click.option("--run", "run_id", metavar="ID", help="The run; else DBBTRACE_ORCHESTRATION_RUN_ID.")
+@of_the_run
+@click.option("--pipeline-id", metavar="I", help="Transformation pipeline.")
+@click.option("--pipeline-run-id", metavar="R", help="Run of that pipeline.")
+@click.argument("arguments", metavar="COMMAND [ARGS]...", nargs=-1, type=click.UNPROCESSED)
+def dbt(
+    executable: str | None,
+    run_id: str | None,
+    pipeline_id: str | None,
+    pipeline_run_id: str | None,
+    arguments: tuple[str, ...],
+    **run: str | None,
+) -> int:
+    """Run dbt and record it as it goes.
+
+    \b
+    dbbtrace dbt build --select +tag:Finance
+    dbbtrace dbt --run "$RUN_ID" build --target-path ../monitoring
+
+    Any command and flag of dbt's; options of dbbtrace come before the command. Output, colours and exit code are dbt's
+    own. Each node is a span while it runs, and has its rows when dbt has ended, also if dbt is killed.
+    """
+    import dbbtrace
+    from dbbtrace.sources.dbt.run import run_and_record, run_plainly
+
+    if not arguments or not _TALK.isdisjoint(arguments):
+        return run_plainly(arguments, executable)
+    dbbtrace.configure(warehouse=settings().warehouse)
+    pipeline = {"pipeline_id": pipeline_id, "pipeline_run_id": pipeline_run_id}
+    before, sys.argv = sys.argv, ["dbt", *arguments]  # dbt writes it into its artifacts
+    try:
+        with dbbtrace.join_run(run_id, **pipeline, **run):
+            ended, _ = run_and_record(arguments, executable, None, {})
+    finally:
+        sys.argv = before
+    dbbtrace.shutdown()
+    if ended.is_misused:
+        return run_plainly(arguments, executable)  # which says what is wrong, as dbt's own command line does
+    if ended.invocation is None and ended.message and ended.exception is None:
+        click.echo(f"dbbtrace: {ended.message}", err=True)
+    return ended.exit_code
+
+
+COMMANDS = (dbt,)

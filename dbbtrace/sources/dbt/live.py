@@ -1,0 +1,369 @@
+"""One invocation of dbt while it runs: its span, and a span for each node, opened and closed as dbt works.
+
+A node's span goes to every other destination at once; for the warehouse it stays open in the journal until dbt has
+ended. Then its rows are written, once: from dbt's artifact where that names the node, otherwise from its live end. If
+the process is killed before, whoever recovers its journal writes them from there.
+
+Fed by ``events`` and ``fusion``, from any thread. Knows neither of them, and reads no file but the manifest.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry.trace import SpanContext, Status, StatusCode
+
+from dbbtrace.job.finished import emit, finished
+from dbbtrace.job.lineage import lineage_of
+from dbbtrace.job.scope import BLOCK, Place, Scope, enter, leave, parent_and_context
+from dbbtrace.model import attributes as key
+from dbbtrace.sources.dbt.build import build_spans, shared_attributes, stage_spans
+from dbbtrace.sources.dbt.identities import Identities
+from dbbtrace.sources.dbt.nodes import Nodes, stages_of
+from dbbtrace.sources.dbt.terms import label_of, status_of, without_colours
+from dbbtrace.tracing import runtime
+from dbbtrace.tracing.provider import LiveSpan, now
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import ReadableSpan
+
+    from dbbtrace.sources.dbt.artifacts import ManifestNode, NodeResult, Results, Timing
+
+__all__ = ["Watch"]
+
+NodeKey = tuple[str, str]
+"""unique_id and dbt's start of it: the batches of a microbatch model have its unique_id too."""
+
+
+@dataclass(eq=False)
+class _Running:
+    """A node, or a batch of one, that has started."""
+
+    span: LiveSpan
+    place: Place | None
+    is_batch: bool
+
+
+@dataclass(eq=False)
+class _Ended:
+    """A node that has ended, and whose rows wait for the end of dbt."""
+
+    span: LiveSpan
+    result: NodeResult
+    at: int
+
+
+class Watch:
+    """What is known of one invocation.
+
+    Args:
+        scope: of the run.
+        command: ``build``, ``source freshness``, ...
+        select: dbt's own selection.
+        builds: whether its nodes give rows; without, only the invocation has a span.
+        began: when dbt was started; nanoseconds since the Unix epoch.
+        manifest: the graph of the invocation of this id; None as long as dbt has not written it.
+        in_process: events come in the threads where dbt works: what runs there belongs to the node.
+    """
+
+    def __init__(
+        self,
+        scope: Scope,
+        *,
+        command: str,
+        select: str,
+        builds: bool,
+        began: int,
+        manifest: Callable[[str], Mapping[str, ManifestNode] | None],
+        in_process: bool = True,
+    ) -> None:
+        self.scope = scope
+        self.invocation_id: str | None = None
+        self.version: str | None = None
+        self.message: str | None = None
+        """What dbt said of its failure."""
+        self._span: str | None = None
+        self._command = command
+        self._select = select
+        self._builds = builds
+        self._began = began
+        self._read_manifest = manifest
+        self._in_process = in_process
+        self._nodes: Nodes | None = None
+        self._making = threading.Lock()
+        self._over = False
+        self._identities = Identities(scope.trace_id, None, began)
+        self._shared: dict[str, Any] = {}
+        self._inside = scope
+        self._invocation: LiveSpan | None = None
+        self._place: Place | None = None
+        self._running: dict[NodeKey, _Running] = {}
+        self._nodes_running: dict[str, _Running] = {}
+        self._started: dict[str, None] = {}
+        """Every node that ever started; others may link to it."""
+        self._ended: dict[str, _Ended] = {}
+        self._without_span: dict[str, NodeResult] = {}
+
+    # -- what happens, as it happens --------------------------------------------------------------------------
+
+    def begin(self, invocation_id: str, version: str, *, span: str | None = None) -> None:
+        """dbt says who it is: from here on its invocation has a span, which began when dbt was started.
+
+        Args:
+            span: see ``Identities``.
+        """
+        if self._invocation is None:
+            self.invocation_id, self.version, self._span = invocation_id, version, span
+            self._identities = Identities(self.scope.trace_id, invocation_id, self._began, span=span)
+            self._shared = shared_attributes(
+                self.scope, invocation_id=invocation_id, generated_at=self._began, select=self._select
+            )
+            self._open_invocation(self._identities.invocation_span_id, self._identities.identity_of(""))
+
+    def _open_invocation(self, span_id: int | None, identity: str | None) -> LiveSpan:
+        name = f"dbt {self._command}".strip()
+        attributes = {
+            **self._shared,
+            key.OPERATION: key.OPERATION_DBT_INVOCATION,
+            key.IDENTITY: identity,
+            key.DBT_VERSION: self.version,
+            key.DBT_COMMAND: self._command or None,
+            key.CICD_TASK_NAME: name,
+        }
+        parent, context = parent_and_context(self.scope)
+        span = self._invocation = runtime.current().provider.start_span(
+            name,
+            context,
+            {attribute: value for attribute, value in attributes.items() if value is not None},
+            start=self._began,
+            parent=parent,
+            span_id=span_id,
+            links=self.scope.links,
+        )
+        self._inside = self.scope.under(span.context)
+        if self._in_process:
+            self._place = enter(self._inside, BLOCK, span, self)
+        return span
+
+    def node_started(self, unique_id: str, started_at: str) -> None:
+        """A node begins; or, while one of this id runs, a batch of it."""
+        if not self._builds or self._invocation is None or self._over:
+            return
+        around = self._nodes_running.get(unique_id)
+        parent = around.span.context if around is not None else self._invocation.context
+        span = runtime.current().provider.start_span(
+            label_of(unique_id) if around is None else "batch",
+            parent_and_context(self._inside)[1],
+            self._attributes_at_start(unique_id, is_batch=around is not None),
+            start=now(),
+            checked=True,
+            parent=parent,
+            span_id=self._identities.span_id_of(unique_id) if around is None else None,
+        )
+        place = enter(self._inside, BLOCK, span, self) if self._in_process else None
+        running = self._running[unique_id, started_at] = _Running(span, place, around is not None)
+        if around is None:
+            self._nodes_running[unique_id] = running
+            self._started[unique_id] = None
+            lineage_of(self.scope.trace_id).nodes[unique_id] = span.context.span_id
+
+    def _attributes_at_start(self, unique_id: str, *, is_batch: bool) -> dict[str, Any]:
+        if is_batch:
+            return {
+                **self._shared,
+                key.OPERATION: key.OPERATION_DBT_STAGE,
+                key.DBT_UNIQUE_ID: unique_id,
+            }
+        return {
+            **self._shared,
+            key.IDENTITY: self._identities.identity_of(unique_id),
+            key.CICD_TASK_NAME: label_of(unique_id),
+            key.DBT_UNIQUE_ID: unique_id,
+            key.DBT_RESOURCE_TYPE: unique_id.split(".", 1)[0],
+        }
+
+    def batch_named(self, unique_id: str, started_at: str, name: str) -> None:
+        """dbt says what a batch covers."""
+        running = self._running.get((unique_id, started_at))
+        if running is not None and running.is_batch:
+            running.span.set_attribute(key.DBT_BATCH, name)
+
+    def node_ended(self, started_at: str, result: NodeResult) -> None:
+        """A node, or a batch of one, ended."""
+        unique_id = result.unique_id
+        running = self._running.pop((unique_id, started_at), None)
+        if running is None:
+            self.node_without_span(result)
+            return
+        if running.place is not None:
+            leave(running.place)
+        at = max(now(), running.span.start_time or 0)
+        if running.is_batch:
+            _end(running.span, {key.STATUS: status_of(result)}, self._error_of(result), at)
+            return
+        self._nodes_running.pop(unique_id, None)
+        self._ended[unique_id] = _Ended(running.span, result, at)
+        self._tell(running.span, result, at)
+
+    def node_without_span(self, result: NodeResult) -> None:
+        """A node ended of which no span was opened."""
+        if self._builds and not self._over:
+            self._without_span[result.unique_id] = result
+
+    def retimed(self, unique_id: str, timing: list[Timing], execution_time: float) -> None:
+        """dbt tells of a node that has ended how long it took, more exactly."""
+        if (ended := self._ended.get(unique_id)) is not None:
+            ended.result.timing, ended.result.execution_time = timing, execution_time
+
+    def _error_of(self, result: NodeResult) -> tuple[str, str] | None:
+        return self._made().told(result, status_of(result), {}, "").error
+
+    def _tell(self, span: LiveSpan, result: NodeResult, at: int) -> None:
+        """The node's span as it ended: now to all but the warehouse, and into the journal for when dbt has ended."""
+        word, nodes = status_of(result), self._made()
+        stages = stages_of(result, word, fusion=nodes.fusion)
+        told = nodes.told(result, word, stages, self._identities.identity_of(result.unique_id))
+        told.attributes[key.DBT_GENERATED_AT] = at
+        if runtime.current().takes_all:
+            start = span.start_time or at
+            seen = finished(
+                self.scope,
+                name=told.name,
+                span_id=span.context.span_id,
+                start=start,
+                end=at,
+                attributes={**told.attributes, key.AUDIENCE: key.FOR_SPANS},
+                parent=span.parent,
+                error=told.error,
+                links=nodes.links_of(result.unique_id),
+            )
+            emit([seen, *stage_spans(self.scope, told.attributes, stages, (start, at), seen.context)])
+        span.put({**told.attributes, key.AUDIENCE: key.FOR_ROWS, key.ENDED_AT: at})
+        runtime.current().save(span)
+
+    def _made(self) -> Nodes:
+        """What the nodes share; made when the first has ended, by when dbt-core has written the manifest."""
+        with self._making:
+            if self._nodes is None:
+                self._nodes = Nodes(
+                    self.scope,
+                    self._identities,
+                    self._shared,
+                    self._read_manifest(self.invocation_id or "") or {},
+                    self._started,
+                    fusion=(self.version or "").startswith("2"),
+                    freshness=self._command == "source freshness",
+                )
+            return self._nodes
+
+    # -- the end ----------------------------------------------------------------------------------------------
+
+    def end(self, artifact: Results | None, exit_code: int, error: tuple[str, str] | None) -> Results | None:
+        """dbt has ended: write the rows and end every span. Returns what was recorded.
+
+        Args:
+            artifact: what dbt wrote of this invocation, if anything.
+            error: error.type and message, where dbt could not do its work.
+        """
+        self._over = True
+        invocation = self._invocation or self._open_invocation(None, None)
+        try:
+            results = self._results(artifact) if self._builds and self.invocation_id else None
+            failed = None
+            if results is not None:
+                failed = self._write(invocation.context, results)
+            self._interrupt()
+            error = error or failed or self._unexplained(exit_code)
+            values = {key.DBT_NODES: len(results.nodes)} if results is not None else {}
+            _end(invocation, {**values, key.CICD_TASK_RUN_RESULT: _result(error)}, error, now())
+            return results
+        finally:
+            if self._place is not None:
+                leave(self._place)
+
+    def _unexplained(self, exit_code: int) -> tuple[str, str] | None:
+        """Why dbt failed, where neither an exception nor a node says so."""
+        said = without_colours(self.message or "").strip()
+        return ("dbt.error", said or f"dbt ended with exit code {exit_code}") if exit_code != 0 else None
+
+    def _results(self, artifact: Results | None) -> Results:
+        """The artifact, and what ended that it doesn't name."""
+        from msgspec.structs import replace
+
+        from dbbtrace.model.times import iso_utc
+        from dbbtrace.sources.dbt.artifacts import Arguments, Environment, Metadata, Results
+
+        if artifact is None:
+            kind = "sources" if self._command == "source freshness" else "run-results"
+            about = Metadata(
+                dbt_schema_version=f"/dbt/{kind}/v0.json",
+                dbt_version=self.version,
+                generated_at=iso_utc(now()),
+                invocation_id=self.invocation_id,
+                env=Environment(self._span),
+            )
+            artifact = Results(about, Arguments(which=self._command, select=self._select), results=[])
+        named = {node.unique_id for node in artifact.nodes}
+        live = {**self._without_span, **{unique_id: ended.result for unique_id, ended in self._ended.items()}}
+        missing = [result for unique_id, result in live.items() if unique_id not in named]
+        return replace(artifact, results=[*artifact.nodes, *missing])
+
+    def _write(self, invocation: SpanContext, results: Results) -> tuple[str, str] | None:
+        """End the nodes' spans with what is known by now; why the invocation failed, by its nodes."""
+        manifest = self._read_manifest(self.invocation_id or "") or {}
+        failed = None
+        for spans in build_spans(self.scope, results, manifest, written_at=now()):
+            new: list[ReadableSpan] = []
+            for span in spans:
+                attributes = span.attributes or {}
+                unique_id = str(attributes.get(key.DBT_UNIQUE_ID, ""))
+                if attributes.get(key.OPERATION) == key.OPERATION_DBT_INVOCATION:
+                    failed = _error(span)
+                elif unique_id not in self._ended:
+                    new.append(span)
+                elif attributes.get(key.OPERATION) == key.OPERATION_DBT_NODE:
+                    ended = self._ended[unique_id]
+                    _end(ended.span, {**attributes, key.AUDIENCE: key.FOR_ROWS}, _error(span), ended.at)
+            emit([span for span in new if self._is_news(span)])
+        return failed
+
+    def _is_news(self, span: ReadableSpan) -> bool:
+        """Whether no live span is to say it. One whose end was not seen ends with what the artifact says."""
+        attributes = span.attributes or {}
+        running = self._nodes_running.pop(str(attributes.get(key.DBT_UNIQUE_ID)), None)
+        if running is None or attributes.get(key.OPERATION) != key.OPERATION_DBT_NODE:
+            return True
+        self._running = {node: other for node, other in self._running.items() if other is not running}
+        _end(running.span, attributes, _error(span), now())
+        return False
+
+    def _interrupt(self) -> None:
+        """What still runs when dbt is gone was cut off."""
+        for (unique_id, _), running in list(self._running.items()):
+            message = f"dbt ended while {label_of(unique_id)} ran"
+            values = {key.STATUS: "error", key.CICD_TASK_RUN_RESULT: "error"}
+            _end(running.span, values, (key.INTERRUPTED, message), now())
+        self._running.clear()
+        self._nodes_running.clear()
+
+
+def _error(span: ReadableSpan) -> tuple[str, str] | None:
+    attributes = span.attributes or {}
+    if key.ERROR_TYPE not in attributes:
+        return None
+    return str(attributes[key.ERROR_TYPE]), str(attributes.get(key.ERROR_MESSAGE, ""))
+
+
+def _result(error: tuple[str, str] | None) -> str:
+    return "success" if error is None else "cancellation" if error[0] == "KeyboardInterrupt" else "failure"
+
+
+def _end(span: LiveSpan, values: Mapping[str, Any], error: tuple[str, str] | None, at: int) -> None:
+    if error is not None:
+        values = {**values, key.ERROR_TYPE: error[0], key.ERROR_MESSAGE: error[1]}
+        span.set_status(Status(StatusCode.ERROR, error[1]))
+    span.put(values)
+    span.end(max(at, span.start_time or 0))
