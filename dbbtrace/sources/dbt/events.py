@@ -146,7 +146,7 @@ class Events:
                 status=word,
                 timing=[Timing("execute", _utc(node.node_started_at), _utc(node.node_finished_at))] if ran else [],
                 thread_id="main",
-                execution_time=data.execution_time or 0.0,
+                execution_time=_exact(data.execution_time),
                 adapter_response=AdapterResponse(),
                 message=f"{data.statement} {ended}",
                 failures=0 if word in ("success", "skipped") else 1,
@@ -160,7 +160,7 @@ class Events:
             unique_id = self._hooks.get((run.message or "").partition(" ")[0])
             if unique_id is not None and run.thread == "main":
                 timing = [_timing(stage) for stage in run.timing_info]
-                self._watch.retimed(unique_id, timing, run.execution_time or 0.0)
+                self._watch.retimed(unique_id, timing, _exact(run.execution_time))
 
     def _failed(self, event: Any) -> None:
         self._watch.message = event.data.exc or None
@@ -181,6 +181,11 @@ def _moment(value: Any) -> str | None:
         return value
     text: str = value.ToJsonString()
     return None if text.startswith("1970-01-01T00:00:00Z") else text
+
+
+def _exact(seconds: float) -> float:
+    """Events hold 32 bits of it: the number that dbt meant, which has microseconds."""
+    return float(f"{seconds or 0.0:.7g}")
 
 
 def _utc(text: str) -> str:
