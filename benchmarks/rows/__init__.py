@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from benchmarks.figures import Effort, Figure
-from benchmarks.rows import dbt, growth, leaving, load, questions, receiver, recovery, sqlite, start, tsql
+from benchmarks.rows import dbt, dbt_live, growth, leaving, load, questions, receiver, recovery, sqlite, start, tsql
 
 __all__ = ["ROWS"]
 
@@ -13,6 +13,7 @@ ROWS: dict[str, Callable[[Effort], Iterable[Figure]]] = {
     "load": load.measure,
     "sqlite": sqlite.measure,
     "dbt": dbt.measure,
+    "dbt-live": dbt_live.measure,
     "start": start.measure,
     "leaving": leaving.measure,
     "recovery": recovery.measure,
