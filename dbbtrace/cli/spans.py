@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -13,6 +14,7 @@ from dbbtrace.cli.text import counted, one_line
 from dbbtrace.errors import DbbtraceError, TransientError, UsageError
 
 if TYPE_CHECKING:
+    from dbbtrace.sources.dbt import DbtInvocation
     from dbbtrace.sources.otlp.files import Fault
 
 __all__ = ["COMMANDS"]
@@ -25,21 +27,26 @@ _SHOWN = 20
 
 @click.command("import")
 @warehouse_option
+@click.option("--run", "run_id", metavar="ID", help="Run of a dbt Fusion file; default: the run that Fusion joined.")
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False))
-def import_(files: tuple[str, ...]) -> None:
-    """Read spans from OTLP files.
+def import_(files: tuple[str, ...], run_id: str | None) -> None:
+    """Read spans from OTLP files, and from the telemetry files of dbt Fusion (--otel-file-name).
 
-    They hold JSON, a document a line or pretty-printed, or protobuf. They may be plain, gzip or zstd, and of any size.
-    Spans that are operations become rows. If you import a span twice, it still has one row. Bad lines are reported and
-    skipped. The exit code is then 1, and also if no span was found.
+    OTLP files hold JSON, a document a line or pretty-printed, or protobuf. They may be plain, gzip or zstd, and of any
+    size. Spans that are operations become rows. If you import a span twice, it still has one row. Bad lines are
+    reported and skipped. The exit code is then 1, and also if no span was found.
     """
     import dbbtrace
+    from dbbtrace.sources.dbt.fusion import is_telemetry
     from dbbtrace.sources.otlp.files import import_otlp
 
     configured = settings()
     if (configured.warehouse or "").lower() == "none" and configured.otlp_url is None:
         raise UsageError("the spans have no destination: set DBBTRACE_WAREHOUSE or OTEL_EXPORTER_OTLP_ENDPOINT")
     dbbtrace.configure(warehouse=configured.warehouse)
+    told = [file for file in files if is_telemetry(Path(file))]
+    invocations = [_recorded(file, run_id or configured.orchestration_run_id) for file in told]
+    files = tuple(file for file in files if file not in told)
     shown = 0
 
     def tell(fault: Fault) -> None:
@@ -52,18 +59,33 @@ def import_(files: tuple[str, ...]) -> None:
         done = import_otlp(*files, on_fault=tell, on_progress=lambda _, read, size: advance(read, size))
     stored = dbbtrace.flush(max(configured.rows_timeout, _PATIENCE))
     dbbtrace.shutdown()
-    click.echo(
-        f"{counted(done.spans, 'span')}, of which {counted(done.operations, 'is an operation', 'are operations')}"
-    )
+    for invocation in invocations:
+        click.echo(one_line(invocation))
+    if files or not invocations:
+        click.echo(
+            f"{counted(done.spans, 'span')}, of which {counted(done.operations, 'is an operation', 'are operations')}"
+        )
     if not stored:
         raise TransientError(f"the rows wait in the journal {configured.journal_dir}: `dbbtrace flush` delivers them")
     if done.faults:
         raise DbbtraceError(f"{counted(done.faults, 'bad line was', 'bad lines were')} skipped")
-    if not done.spans:
+    if files and not done.spans:
         others = (
             f": there is only {counted(done.others, 'document')} of metrics, logs or profiles" if done.others else ""
         )
         raise DbbtraceError(f"no span was found in {', '.join(files)}{others}")
+
+
+def _recorded(file: str, run_id: str | None) -> DbtInvocation:
+    """What a telemetry file of Fusion's tells, recorded."""
+    import dbbtrace
+    from dbbtrace.sources.dbt.fusion import read_telemetry
+
+    about = read_telemetry(Path(file)).about
+    run_id = run_id or (about.invocation_id if about.joined_to else None)
+    if not run_id:
+        raise UsageError(f"{file} names no run: dbt Fusion was joined to none; say which one, with --run ID")
+    return dbbtrace.record_dbt(file, run_id=run_id, allow_old=True)
 
 
 @click.command()

@@ -70,6 +70,8 @@ class Telemetry:
         self._listener = listener
         self._stages: dict[str, list[Timing]] = {}
         self._errors: dict[str, str] = {}
+        self._words: dict[str, str] = {}
+        """How nodes ended."""
 
     def take(self, line: bytes | str) -> None:
         """The next line. One that makes no sense is ignored: a file that is being written ends in a torn one."""
@@ -129,13 +131,14 @@ class Telemetry:
 
     def _result(self, unique_id: str, record: dict[str, Any], attributes: dict[str, Any]) -> NodeResult:
         word, counted = _outcome(attributes)
+        self._words[unique_id] = word
         timing = self._stages.pop(unique_id, []) if word != "skipped" else []
         executed = [stage for stage in timing if stage.name == "execute"] or timing
         rows = attributes.get("rows_affected") if counted is None else None
         message = self._errors.pop(unique_id, None) or _SAYINGS.get(word)
         if word == "skipped":
             above = (attributes.get("node_skip_upstream_detail") or {}).get("upstream_unique_id")
-            message = f"Skipped due to upstream failure: {above}" if above else None
+            message = f"Skipped due to upstream failure: {above} ({self._words.get(above, 'error')})" if above else None
         return NodeResult(
             unique_id=unique_id,
             status=word,

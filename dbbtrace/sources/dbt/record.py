@@ -94,7 +94,8 @@ def record_dbt(
     the job.
 
     Args:
-        path: dbt's target folder, or its run_results.json; sources.json for ``dbt source freshness``.
+        path: dbt's target folder, or its run_results.json; sources.json for ``dbt source freshness``; for dbt Fusion
+            also the file that ``--otel-file-name`` wrote.
         manifest: manifest.json; default the one beside the results, if the same invocation wrote it. Gives
             resource types, what a node depends on, and why it was skipped.
         select: what was built (build_models); default that of the enclosing ``transformation``, else dbt's own
@@ -211,13 +212,14 @@ def find_results(path: str | os.PathLike[str], limit: int | None) -> Found:
         UsageError: it is missing, can't be read, or was written before the limit.
     """
     from dbbtrace.sources.dbt.artifacts import read_results, results_file
+    from dbbtrace.sources.dbt.fusion import is_telemetry, read_telemetry
     from dbbtrace.sources.dbt.terms import moment
 
     try:
         file = results_file(Path(path))
     except TypeError:
         raise UsageError(f"{path!r} is not a path: name dbt's target folder or its run_results.json") from None
-    results = read_results(file)
+    results = read_telemetry(file) if is_telemetry(file) else read_results(file)
     generated_at = results.about.generated_at
     written_at = moment(generated_at)
     precision = 1
