@@ -6,6 +6,7 @@ Every name here reads aloud: ``with table_load("Customer", source="MDS") as load
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from dbbtrace.job.operations import DbtNode, ModelRefresh, Operation, Step, TableLoad, Workload
@@ -152,6 +153,7 @@ def model_refresh(
     workspace_id: str | None = None,
     request_id: str | None = None,
     refresh_type: str | None = None,
+    reads: Sequence[str] = (),
     pipeline_id: object = None,
     pipeline_run_id: object = None,
 ) -> ModelRefresh:
@@ -162,10 +164,12 @@ def model_refresh(
         name: its name.
         workspace_id: the workspace the model lives in; never taken from the run.
         request_id: what the service answered to the refresh request, if it is known already.
+        reads: names of dbt models that it reads: its span links to theirs, where this process built or recorded them.
+            Default: what a dbt exposure of the model's name depends on.
         pipeline_id, pipeline_run_id: instead of those of the enclosing ``consumption(...)``.
     """
     names = refresh_names(model_id, name, workspace_id, request_id, refresh_type)
-    return ModelRefresh(
+    refresh = ModelRefresh(
         f"refresh {names[key.CICD_TASK_NAME]}",
         {
             **names,
@@ -173,6 +177,19 @@ def model_refresh(
             key.PIPELINE_RUN_ID: checked_guid("pipeline_run_id", pipeline_run_id),
         },
     )
+    refresh._reads = checked("reads", _names, reads) or ()
+    return refresh
+
+
+def _names(value: object) -> tuple[str, ...]:
+    """Names, from one or from several.
+
+    Raises:
+        ValueError: they are none.
+    """
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return tuple(map(text, value))
+    return (text(value),)
 
 
 def refresh_names(

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
-from opentelemetry.trace import Status, StatusCode
+from opentelemetry.trace import Link, Status, StatusCode
 
 from dbbtrace.diagnostics import complain, guard
 from dbbtrace.job.decorate import decorated
@@ -203,6 +203,10 @@ class Handle:
         attributes.update(self._values)
         return attributes
 
+    def _links(self, scope: Scope) -> tuple[Link, ...]:
+        """What its span links to."""
+        return scope.links
+
     def _conclude(self) -> None:
         """Set the values that are known only at the end; may ``fail()``."""
 
@@ -293,7 +297,7 @@ class Handle:
             start=now(),
             checked=self._checked,
             parent=parent,
-            links=scope.links,
+            links=self._links(scope),
         )
         return self._inner(scope)
 

@@ -7,7 +7,7 @@ runs only, so that a process that lives for months does not grow.
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import NamedTuple
+from collections.abc import Sequence
 
 from opentelemetry.trace import Link, SpanContext, TraceFlags
 
@@ -18,44 +18,39 @@ _RUNS = 8
 """Runs that are remembered."""
 
 
-class _Load(NamedTuple):
-    schema: str
-    source: str
-    context: SpanContext
-
-
 class Lineage:
     """What was seen of one run."""
 
     def __init__(self, trace_id: int) -> None:
         self._trace_id = trace_id
-        self._loads: dict[str, list[_Load]] = defaultdict(list)
+        self._loads: dict[str, dict[tuple[str, str], SpanContext]] = defaultdict(dict)
+        """By table, then by schema and source system."""
         self.nodes: dict[str, int] = {}
         """Span ids of dbt's nodes by unique_id; of several invocations the latest counts."""
-        self.exposures: dict[str, tuple[str, ...]] = {}
-        """What dbt's exposures select from, by their names in lower case."""
+        self.exposures: dict[str, Sequence[str]] = {}
+        """What dbt's exposures select from, by their names and labels in lower case."""
 
     def loaded(self, table: str, schema: object, source: object, context: SpanContext) -> None:
-        """A table load has started, or was recorded."""
-        self._loads[table.lower()].append(_Load(str(schema or "").lower(), str(source or "").lower(), context))
+        """A table load has ended, or was recorded; of several loads of a table the latest counts."""
+        self._loads[table.lower()][str(schema or "").lower(), str(source or "").lower()] = context
 
     def load_of(self, unique_id: str, table: str) -> SpanContext | None:
-        """The load of the table that a source of dbt's names: the newest, of several the one whose system or schema is
-        in the id."""
+        """The load of the table that a source of dbt's names; of several the one whose system or schema the id has."""
         said = unique_id.lower()
-        fitting = self._loads.get(table.lower(), [])
+        fitting = self._loads.get(table.lower(), {})
 
-        def rank(load: _Load) -> int:
-            return 2 * (f".{load.source}." in said) + (f".{load.schema}." in said)
+        def rank(names: tuple[str, str]) -> int:
+            schema, source = names
+            return 2 * (f".{source}." in said) + (f".{schema}." in said)
 
-        return max(reversed(fitting), key=rank).context if fitting else None
+        return fitting[max(reversed(fitting), key=rank)] if fitting else None
 
     def node(self, unique_id: str) -> SpanContext | None:
         """The span of a node of dbt's."""
         span_id = self.nodes.get(unique_id)
         return SpanContext(self._trace_id, span_id, False, _SAMPLED) if span_id is not None else None
 
-    def links_to_models(self, names: tuple[str, ...]) -> tuple[Link, ...]:
+    def links_to_models(self, names: Sequence[str]) -> tuple[Link, ...]:
         """Links to the models of these names or unique_ids, as far as they are known."""
         by_name = {unique_id.split(".", 2)[-1]: unique_id for unique_id in self.nodes if unique_id.count(".") > 1}
         found = {name: self.node(by_name.get(name, name)) for name in names}

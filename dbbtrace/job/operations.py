@@ -8,10 +8,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from opentelemetry.sdk.trace import Span
+from opentelemetry.trace import Link
 
 from dbbtrace.diagnostics import complain
 from dbbtrace.job.attempts import Attempt, Attempts
 from dbbtrace.job.handle import Handle
+from dbbtrace.job.lineage import lineage_of
 from dbbtrace.job.scope import WORKLOAD, Scope
 from dbbtrace.job.values import (
     Count,
@@ -200,7 +202,10 @@ class TableLoad(Operation):
         return Attempts(self, limit, delay)
 
     def _conclude(self) -> None:
-        values, attempt = self._values, self._attempt
+        values, attempt, span = self._values, self._attempt, self._span
+        if span is not None:
+            seen = lineage_of(span.context.trace_id)
+            seen.loaded(values[key.TABLE_NAME], values.get(key.SCHEMA_NAME), values.get(key.SOURCE_NAME), span.context)
         word = str(values.get(key.STATUS, "")).lower()
         if meaning(word, LOADS) == FAILED and not self.failed:
             self.fail(f"the job set status {values[key.STATUS]!r}", error_type=word.capitalize())
@@ -268,6 +273,14 @@ class ModelRefresh(Operation):
     request_id = Text(key.REFRESH_REQUEST_ID, "Request id that the service gave: the identity of the refresh.")
     name = Text(key.MODEL_NAME, "Name of the model.")
     refresh_type = Text(key.REFRESH_TYPE, "Full, Automatic, DataOnly, ...")
+
+    _reads: tuple[str, ...] = ()
+    """dbt models that it reads."""
+
+    def _links(self, scope: Scope) -> tuple[Link, ...]:
+        seen = lineage_of(scope.trace_id)
+        reads = self._reads or seen.exposures.get(str(self._values.get(key.MODEL_NAME, "")).lower(), ())
+        return (*super()._links(scope), *seen.links_to_models(reads))
 
     def _attributes(self, scope: Scope) -> dict[str, Any]:
         attributes = super()._attributes(scope)

@@ -9,6 +9,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from dbbtrace.diagnostics import complain, guard
 from dbbtrace.job.api import load_names, refresh_names
 from dbbtrace.job.finished import emit, fact
+from dbbtrace.job.lineage import lineage_of
 from dbbtrace.job.operations import load_status, refresh_failed
 from dbbtrace.job.runs import scope_for
 from dbbtrace.job.scope import Scope
@@ -89,7 +90,7 @@ def record_load(
             names[key.TABLE_NAME],
             iso_utc(start),
         )
-        emit([_operation(
+        load = _operation(
             scope, f"load {names[key.CICD_TASK_NAME]}", key.OPERATION_LOAD, identity, start, end, error,
             {
                 **names,
@@ -101,7 +102,11 @@ def record_load(
                 key.DATA_WRITTEN: checked("data_written", count, data_written),
                 key.THROUGHPUT: checked("throughput", number, throughput),
             },
-        )])  # fmt: skip
+        )  # fmt: skip
+        if load.context is not None:
+            seen = lineage_of(scope.trace_id)
+            seen.loaded(names[key.TABLE_NAME], names[key.SCHEMA_NAME], names[key.SOURCE_NAME], load.context)
+        emit([load])
 
 
 def record_refresh(

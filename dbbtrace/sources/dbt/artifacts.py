@@ -163,6 +163,8 @@ class ManifestNode(Struct, gc=False):
 
     resource_type: str | None = None
     name: str | None = None
+    label: str | None = None
+    """Of an exposure: what people call it."""
     identifier: str | None = None
     """Of a source: what its table is called, where the name is not."""
     depends_on: DependsOn | None = None

@@ -121,6 +121,13 @@ class _Build:
             freshness=results.freshness,
         )
 
+    def _remember_exposures(self) -> None:
+        """For the refreshes of the models that they stand for."""
+        exposures = lineage_of(self.scope.trace_id).exposures
+        for unique_id, known in self.manifest.items():
+            if unique_id.startswith("exposure."):
+                exposures.update({name.lower(): known.parents for name in (known.name, known.label) if name})
+
     def batches(self, with_stages: bool) -> Iterator[list[ReadableSpan]]:
         stages = [
             stages_of(node, word, fusion=self.made.fusion) for node, word in zip(self.nodes, self.words, strict=True)
@@ -129,6 +136,7 @@ class _Build:
             self.made.period_of(node, word, timed, self.generated_at)
             for node, word, timed in zip(self.nodes, self.words, stages, strict=True)
         ]
+        self._remember_exposures()
         invocation = self._invocation(periods)
         assert invocation.context is not None
         found = [invocation]

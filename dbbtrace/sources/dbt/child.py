@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -71,7 +72,10 @@ def run_child(
     if code < 0 and message is None:
         message = f"dbt was ended by signal {-code}"
     code = code if code >= 0 else BY_SIGNAL - code
-    return child.conclude(code, message) if child is not None else DbtRun(code, message), heard
+    kind = "KeyboardInterrupt" if signal.SIGINT in heard else "dbt.error"
+    if signal.SIGINT in heard:
+        message = message or "dbt was interrupted"
+    return child.conclude(code, message, kind) if child is not None else DbtRun(code, message), heard
 
 
 @contextmanager
@@ -165,17 +169,18 @@ class _Child:
                 for file in self._files:
                     file.read()
 
-    def conclude(self, code: int, message: str | None) -> DbtRun:
+    def conclude(self, code: int, message: str | None, kind: str) -> DbtRun:
         """Record what there is to record.
 
         Args:
             message: why dbt could not run to its end.
+            kind: error.type of that.
         """
         try:
             if self._watch.invocation_id is None:  # its log says nothing to us; its artifact may
                 begin_with_artifact(self._watch, self._arguments, self._began, self._span)
             self._watch.message = self._watch.message or self._telemetry.message
-            error = ("dbt.error", message) if message else None
+            error = (kind, message) if message else None
             invocation = conclude(self._watch, self._arguments, code, error, self._began, self._events.artifacts)
             if message is None and code != 0 and not (invocation and invocation.failed):
                 message = self._watch.message

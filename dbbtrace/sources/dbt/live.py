@@ -271,6 +271,8 @@ class Watch:
         self._over = True
         invocation = self._invocation or self._open_invocation(None, None)
         try:
+            if error is not None and error[0] == "KeyboardInterrupt":
+                self._cut_off(artifact)
             results = self._results(artifact) if self._builds and self.invocation_id else None
             failed = None
             if results is not None:
@@ -283,6 +285,14 @@ class Watch:
         finally:
             if self._place is not None:
                 leave(self._place)
+
+    def _cut_off(self, artifact: Results | None) -> None:
+        """Ctrl-C makes the database give up what it is at: dbt tells of an error then, and its artifact of nothing."""
+        named = {node.unique_id for node in artifact.nodes} if artifact is not None else set()
+        for unique_id, ended in list(self._ended.items()):
+            if unique_id not in named and status_of(ended.result) == "error":
+                del self._ended[unique_id]
+                self._running[unique_id, ""] = _Running(ended.span, None, is_batch=False)
 
     def _unexplained(self, exit_code: int) -> tuple[str, str] | None:
         """Why dbt failed, where neither an exception nor a node says so."""
