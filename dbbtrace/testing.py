@@ -100,7 +100,7 @@ class Captured(SpanProcessor):
     def on_end(self, span: ReadableSpan) -> None:
         self.spans.append(span)
 
-    def save(self, span: Span) -> None:
+    def save(self, span: ReadableSpan) -> None:
         """Nothing to keep: nothing survives a captured job."""
 
     def emit(self, spans: Sequence[ReadableSpan]) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry.sdk.trace import ReadableSpan, Span
+from opentelemetry.sdk.trace import ReadableSpan
 
 from dbbtrace.diagnostics import log
 from dbbtrace.settings import Settings, read
@@ -63,7 +63,7 @@ class Runtime:
     held: bool = False
     """A test holds it: whatever the job configures, it stays."""
 
-    def save(self, span: Span) -> None:
+    def save(self, span: ReadableSpan) -> None:
         """Journal a running span's attributes again."""
         self.delivery.save(span)
 

@@ -227,22 +227,25 @@ class Watch:
         stages = stages_of(result, word, fusion=nodes.fusion)
         told = nodes.told(result, word, stages, self._identities.identity_of(result.unique_id))
         told.attributes[key.DBT_GENERATED_AT] = at
-        if runtime.current().takes_all:
-            start = span.start_time or at
-            seen = finished(
+        start = span.start_time or at
+
+        def seen_by(audience: str, **more: Any) -> ReadableSpan:
+            return finished(
                 self.scope,
                 name=told.name,
                 span_id=span.context.span_id,
                 start=start,
                 end=at,
-                attributes={**told.attributes, key.AUDIENCE: key.FOR_SPANS},
+                attributes={**told.attributes, key.AUDIENCE: audience, **more},
                 parent=span.parent,
                 error=told.error,
-                links=nodes.links_of(result.unique_id),
+                links=nodes.links_of(result.unique_id) if audience == key.FOR_SPANS else (),
             )
+
+        if runtime.current().takes_all:
+            seen = seen_by(key.FOR_SPANS)
             emit([seen, *stage_spans(self.scope, told.attributes, stages, (start, at), seen.context)])
-        span.put({**told.attributes, key.AUDIENCE: key.FOR_ROWS, key.ENDED_AT: at})
-        runtime.current().save(span)
+        runtime.current().save(seen_by(key.FOR_ROWS, **{key.ENDED_AT: at}))
 
     def _made(self) -> Nodes:
         """What the nodes share; made when the first has ended, by when dbt-core has written the manifest."""
