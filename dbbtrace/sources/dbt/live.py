@@ -89,6 +89,8 @@ class Watch:
         self._command = command
         self._select = select
         self._builds = builds
+        self._waits = command == "source freshness"
+        """Whether spans wait for dbt's end: only the artifact tells how old a source is."""
         self._began = began
         self._read_manifest = manifest
         self._in_process = in_process
@@ -242,7 +244,7 @@ class Watch:
                 links=nodes.links_of(result.unique_id) if audience == key.FOR_SPANS else (),
             )
 
-        if runtime.current().takes_all:
+        if runtime.current().takes_all and not self._waits:
             seen = seen_by(key.FOR_SPANS)
             emit([seen, *stage_spans(self.scope, told.attributes, stages, (start, at), seen.context)])
         runtime.current().save(seen_by(key.FOR_ROWS, **{key.ENDED_AT: at}))
@@ -258,7 +260,7 @@ class Watch:
                     self._read_manifest(self.invocation_id or "") or {},
                     self._started,
                     fusion=(self.version or "").startswith("2"),
-                    freshness=self._command == "source freshness",
+                    freshness=self._waits,
                 )
             return self._nodes
 
@@ -310,7 +312,7 @@ class Watch:
         from dbbtrace.sources.dbt.artifacts import Arguments, Environment, Metadata, Results
 
         if artifact is None:
-            kind = "sources" if self._command == "source freshness" else "run-results"
+            kind = "sources" if self._waits else "run-results"
             about = Metadata(
                 dbt_schema_version=f"/dbt/{kind}/v0.json",
                 dbt_version=self.version,
@@ -327,7 +329,7 @@ class Watch:
     def _write(self, invocation: SpanContext, results: Results) -> tuple[str, str] | None:
         """End the nodes' spans with what is known by now; why the invocation failed, by its nodes."""
         manifest = self._read_manifest(self.invocation_id or "") or {}
-        failed = None
+        failed, audience = None, {} if self._waits else {key.AUDIENCE: key.FOR_ROWS}
         for spans in build_spans(self.scope, results, manifest, written_at=now()):
             new: list[ReadableSpan] = []
             for span in spans:
@@ -339,7 +341,9 @@ class Watch:
                     new.append(span)
                 elif attributes.get(key.OPERATION) == key.OPERATION_DBT_NODE:
                     ended = self._ended[unique_id]
-                    _end(ended.span, {**attributes, key.AUDIENCE: key.FOR_ROWS}, _error(span), ended.at)
+                    _end(ended.span, {**attributes, **audience}, _error(span), ended.at)
+                elif self._waits:
+                    new.append(span)
             emit([span for span in new if self._is_news(span)])
         return failed
 
