@@ -107,7 +107,7 @@ def test_fusion_joins_the_trace_and_its_two_files_tell_the_same(fusion: dict[str
     assert {row["unique_id"] for row in of_build.values()} >= {"model.shop.daily", "operation.shop.shop-on-run-end-0"}
     for id_, row in telemetry.items():
         same = {name for name, cell in row.items() if live[id_][name] == cell}
-        assert row.keys() - same <= UNTOLD | {"message", "error_message"}, (row["unique_id"], row.keys() - same)
+        assert row.keys() - same <= UNTOLD | {"message", "error_message", "depends_on"}, (row["unique_id"], row.keys() - same)
         if row["process_started_at"] and live[id_]["process_started_at"]:
             assert row["process_started_at"][:16] == live[id_]["process_started_at"][:16]
     broken = by_node(list(of_build.values()))["model.shop.broken"]
@@ -117,12 +117,12 @@ def test_fusion_joins_the_trace_and_its_two_files_tell_the_same(fusion: dict[str
 def test_fusion_telemetry_is_imported_into_the_run_it_joined(fusion: dict[str, str], tmp_path: Path) -> None:
     """``dbbtrace import`` finds the run by itself; a file that joined none needs its name."""
     folder = made(tmp_path, EVERYTHING, SINCE_1_9)
-    projects.job(folder, "run", "--select", "+orders", DBT_OTEL_FILE_NAME="joined.jsonl", **fusion)
+    projects.job(folder, "build", "--select", "raw_orders", DBT_OTEL_FILE_NAME="joined.jsonl", **fusion)
     other = f"sqlite:///{folder}/other.db"
     printed = projects.dbbtrace(
         folder, "--warehouse", other, "import", "logs/joined.jsonl", DBBTRACE_ORCHESTRATION_RUN_ID=""
     )
-    assert "dbt run: " in printed.stdout
+    assert "dbt build: " in printed.stdout
     imported = {row["record_id"] for row in rows(folder / "other.db")}
     assert imported == {row["record_id"] for row in rows(folder / "rows.db")}
     lines = (folder / "logs" / "joined.jsonl").read_text().splitlines()
