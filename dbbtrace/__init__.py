@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from dbbtrace.operate.replay import replay_run
     from dbbtrace.pages.notebook import query, report
     from dbbtrace.sources.dbt import DbtRun, record_dbt, run_dbt
+    from dbbtrace.sources.fabric.record import record_copy
     from dbbtrace.sources.otlp.files import import_otlp
     from dbbtrace.warehouse import open_warehouse
 
@@ -75,6 +76,7 @@ __all__ = [
     "open_warehouse",
     "orchestration_run",
     "query",
+    "record_copy",
     "record_dbt",
     "record_load",
     "record_refresh",
@@ -98,6 +100,7 @@ _ON_FIRST_USE = {
     "migrate": "dbbtrace.operate.migrate",
     "open_warehouse": "dbbtrace.warehouse",
     "query": "dbbtrace.pages.notebook",
+    "record_copy": "dbbtrace.sources.fabric.record",
     "record_dbt": "dbbtrace.sources.dbt",
     "record_load": "dbbtrace.job.records",
     "record_refresh": "dbbtrace.job.records",

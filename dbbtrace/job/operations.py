@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from opentelemetry.sdk.trace import Span
 from opentelemetry.trace import Link
 
-from dbbtrace.diagnostics import complain
+from dbbtrace.diagnostics import complain, guard
+from dbbtrace.errors import UsageError
 from dbbtrace.job.attempts import Attempt, Attempts
 from dbbtrace.job.handle import Handle
 from dbbtrace.job.lineage import lineage_of
@@ -200,6 +201,40 @@ class TableLoad(Operation):
         sets its status.
         """
         return Attempts(self, limit, delay)
+
+    def from_copy_output(self, output: object) -> None:
+        """Take rows, bytes, times and outcome from what a Copy activity gave: its output, or the whole activity.
+
+        A Copy that failed makes the load Failed, with the error's code and message, and raises nothing. An output that
+        makes no sense is left out with a warning.
+
+        Args:
+            output: an object or its JSON text; a list holds the attempts, the last of which counts.
+        """
+        from dbbtrace.job.finished import emit
+        from dbbtrace.sources.fabric.copies import attempts_of
+        from dbbtrace.sources.fabric.spans import stage_spans
+
+        with guard("read a Copy's output"):
+            try:
+                copies = attempts_of(output)
+            except UsageError as error:
+                complain(str(error))
+                return
+            last = copies[-1]
+            for attribute, value in last.metrics.items():
+                self._set(attribute, value)
+            if last.start is not None:
+                self._set(key.STARTED_AT, iso_utc(last.start))
+            if last.end is not None:
+                self._set(key.ENDED_AT, iso_utc(last.end))
+            if last.identity is not None and key.IDENTITY not in self._values:
+                self._set(key.IDENTITY, last.identity)
+            if last.error is not None:
+                self.fail(last.error[1], error_type=last.error[0])
+            if self._place is not None and self._span is not None and self._is_running():
+                context, began = self._span.get_span_context(), last.start or self._span.start_time or 0
+                emit(list(stage_spans(self._place.scope, last, f"{context.span_id:016x}", began, context)))
 
     def _conclude(self) -> None:
         values, attempt, span = self._values, self._attempt, self._span

@@ -25,6 +25,7 @@ else:
             from hashlib import sha256
 
 __all__ = [
+    "activity_identity",
     "dbt_identity",
     "identity_of_span",
     "load_identity",
@@ -123,6 +124,11 @@ def identity_of_span(span_id: int) -> str:
 def load_identity(source_run_id: str, source: str, schema: str, table: str, started_at: str) -> str:
     """Identity of a load that was reported after the fact: what it loaded, for which pipeline run, and when."""
     return "\n".join(("load", source_run_id, source, schema, table, started_at))
+
+
+def activity_identity(activity_run_id: str) -> str:
+    """Identity of a pipeline's activity run, whoever reports it."""
+    return "\n".join(("activity", activity_run_id.strip().lower()))
 
 
 def dbt_identity(invocation_id: str, unique_id: str, generated_at: str = "") -> str:

@@ -1,0 +1,108 @@
+"""A JSON object of Fabric's, read by names in any spelling: ``rowsRead``, ``RowsRead`` and ``rows_read`` are one name.
+
+A value that makes no sense is left out, with a warning that names its path. Nothing here knows what the names mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
+
+from dbbtrace.diagnostics import complain
+from dbbtrace.job.values import checked, count, is_empty, number, shown
+from dbbtrace.job.values import text as text_
+from dbbtrace.model.times import to_unix_nanos
+
+__all__ = ["Fields", "folded"]
+
+T = TypeVar("T")
+
+
+def folded(name: object) -> str:
+    """The name without case, underscores, spaces and dashes."""
+    return str(name).replace("_", "").replace(" ", "").replace("-", "").lower()
+
+
+def _word(value: object) -> str:
+    if isinstance(value, str) and value.strip().replace(" ", "").replace("_", "").isalpha():
+        return value.strip()
+    raise ValueError("is not a status")
+
+
+class Fields:
+    """The object's members.
+
+    Args:
+        value: the object; anything else has no members. None too: a key that does not apply may hold it.
+        path: how a warning names the object.
+    """
+
+    def __init__(self, value: object, path: str = "") -> None:
+        self.path = path
+        self._members: dict[str, tuple[str, Any]] = {}
+        if isinstance(value, Mapping):
+            for name, member in value.items():
+                self._members.setdefault(folded(name), (str(name), member))
+        elif value is not None and value != "":
+            complain(f"{path or 'the input'} = {shown(value)} is left out: it is not a JSON object")
+
+    def __bool__(self) -> bool:
+        return bool(self._members)
+
+    def __contains__(self, name: str) -> bool:
+        return folded(name) in self._members
+
+    def get(self, *names: str) -> Any:
+        """The first of these members that says something; None without."""
+        return self._find(names)[1]
+
+    def object(self, *names: str) -> Fields:
+        """A member that is an object; without members if it is missing."""
+        path, value = self._find(names)
+        return Fields(value, path)
+
+    def list(self, *names: str) -> Iterator[Fields]:
+        """The objects in a member that is a list; a single object counts as a list of one."""
+        path, value = self._find(names)
+        if isinstance(value, Mapping):
+            value = [value]
+        if isinstance(value, list):
+            for place, each in enumerate(value):
+                yield Fields(each, f"{path}[{place}]")
+        elif value is not None:
+            complain(f"{path} = {shown(value)} is left out: it is not a list")
+
+    def text(self, *names: str) -> str | None:
+        """Text without surrounding space; a number is written out."""
+        return self._read(names, lambda value: text_(value).strip())
+
+    def word(self, *names: str) -> str | None:
+        """A status word."""
+        return self._read(names, _word)
+
+    def count(self, *names: str) -> int | None:
+        """A count, also as text."""
+        return self._read(names, count)
+
+    def number(self, *names: str) -> float | None:
+        """A number, also as text."""
+        return self._read(names, number)
+
+    def moment(self, *names: str) -> int | None:
+        """A point in time; nanoseconds since the Unix epoch."""
+        return self._read(names, to_unix_nanos)
+
+    def _find(self, names: tuple[str, ...]) -> tuple[str, Any]:
+        """Path and value of the first member of these names that says something."""
+        for name in names:
+            spelled, value = self._members.get(folded(name), (name, None))
+            if not is_empty(value):
+                return self._path(spelled), value
+        return self._path(names[0]), None
+
+    def _path(self, name: str) -> str:
+        return f"{self.path}.{name}" if self.path else name
+
+    def _read(self, names: tuple[str, ...], convert: Callable[[Any], T]) -> T | None:
+        path, value = self._find(names)
+        return checked(path, convert, value)
