@@ -86,7 +86,8 @@ def stored(rows: dict[str, list[dict[str, Any]]], path: Path) -> str:
     return url
 
 
-@settings(max_examples=1, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@pytest.mark.long
+@settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(HISTORIES)
 def test_every_command_answers(rows: dict[str, list[dict[str, Any]]]) -> None:
     """Whatever stands in the tables: an answer, or that there is no such run; never a fault."""
