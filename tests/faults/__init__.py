@@ -1,0 +1,1 @@
+"""Every file operation of journal and delivery fails once, in turn, under a running job: nothing is lost or doubled."""
