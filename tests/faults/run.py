@@ -27,7 +27,7 @@ from tests.faults.injector import Injector
 
 RUN, EARLIER = "0f8fad5b-d9cb-469f-a165-70867728950e", "7c9e6679-7425-40de-944b-e07fc1f90ae7"
 LOADS = 24
-_SPREAD = (1, 2, 3, 4, 5, 6, 8, 11, 15, 21, 30, 42, 60, 85, 120)
+_SPREAD = (1, 2, 3, 5, 8, 13, 21, 34, 60)
 """Which operation of a kind is the first to fail, where not every one is tried."""
 
 
