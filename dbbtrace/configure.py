@@ -24,7 +24,7 @@ from dbbtrace.model.destinations import UNRESOLVED, exporter_name, otlp_name, wa
 from dbbtrace.model.masking import masked, set_masking
 from dbbtrace.settings import DEFAULT_WAREHOUSE, NO_DIRECTORY, Settings, read
 from dbbtrace.tracing import runtime
-from dbbtrace.tracing.provider import Provider
+from dbbtrace.tracing.provider import Foreign, Provider
 from dbbtrace.tracing.runtime import Runtime
 
 if TYPE_CHECKING:
@@ -152,6 +152,7 @@ def _assemble(
     set_masking(settings.mask_secrets)
     if _provider is None or _provider.service_name != settings.service_name:
         _provider = Provider(settings.service_name)
+        _provider.understand("dbt.runner", _dbt_spans)
     if settings.global_provider:
         _provider.become_global()
     targets = [*destinations(settings, access_token), *_given(exporters)]
@@ -202,6 +203,12 @@ def destinations(settings: Settings, access_token: AccessToken | None = None) ->
             )
         )
     return found
+
+
+def _dbt_spans() -> Foreign:
+    from dbbtrace.sources.dbt.spans import DbtSpans
+
+    return DbtSpans()
 
 
 def gives_rows(span: ReadableSpan) -> bool:

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from threading import Lock
 from time import time_ns
+from typing import Protocol
 
 from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.context import Context
@@ -43,7 +45,7 @@ from dbbtrace.tracing.masking import masked_span, masked_status
 from dbbtrace.tracing.stand_in import StandIn
 from dbbtrace.version import __version__
 
-__all__ = ["Ids", "LiveSpan", "Provider", "clock", "now", "set_clock"]
+__all__ = ["Foreign", "Ids", "LiveSpan", "Provider", "clock", "now", "set_clock"]
 
 clock: Callable[[], int] = time_ns
 """Nanoseconds since the Unix epoch; ``dbbtrace.testing`` puts its own here."""
@@ -93,6 +95,16 @@ class Ids(IdGenerator):
         return False
 
 
+class Foreign(Protocol):
+    """Knows what spans of other instrumentation tell."""
+
+    def started(self, span: Span) -> None:
+        """A span started."""
+
+    def ended(self, span: ReadableSpan) -> ReadableSpan:
+        """The span as it is recorded."""
+
+
 class _Switch(SynchronousMultiSpanProcessor):
     """Hands spans to the processor in force, and each end to the processor that saw the start; then to those that
     others have added to the provider.
@@ -103,6 +115,8 @@ class _Switch(SynchronousMultiSpanProcessor):
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.target: SpanProcessor | None = None
+        self._foreign: dict[str, Callable[[], Foreign]] = {}
+        """Instrumentation scope → who knows what its spans tell."""
         self._has_others = False
         self._saw: dict[int, tuple[SpanProcessor, bool]] = {}
         """Span id → who saw its start, and whether the span is ours. The SDK hands another object to ``on_end`` than to
@@ -119,6 +133,8 @@ class _Switch(SynchronousMultiSpanProcessor):
             self._saw[span.context[1]] = target, is_ours
             if not is_ours:
                 _mask_at_start(span)
+                if (foreign := self._foreign_of(span)) is not None:
+                    foreign.started(span)
             target.on_start(span, parent_context)
         if self._has_others:
             super().on_start(span, parent_context)
@@ -126,9 +142,22 @@ class _Switch(SynchronousMultiSpanProcessor):
     def on_end(self, span: ReadableSpan) -> None:
         target, is_ours = self._saw.pop(span.context[1], (self.target, False))
         if target is not None and not sys.is_finalizing():
-            target.on_end(span if is_ours else masked_span(span))
+            target.on_end(span if is_ours else self._as_recorded(masked_span(span)))
         if self._has_others:
             super().on_end(span)
+
+    def _as_recorded(self, span: ReadableSpan) -> ReadableSpan:
+        foreign = self._foreign_of(span)
+        return foreign.ended(span) if foreign is not None else span
+
+    def _foreign_of(self, span: ReadableSpan) -> Foreign | None:
+        scope = span.instrumentation_scope
+        made = self._foreign.get(scope.name) if scope is not None else None
+        return made() if made is not None else None
+
+    def understand(self, scope: str, make: Callable[[], Foreign]) -> None:
+        """See ``Provider.understand``."""
+        self._foreign[scope] = cache(make)
 
     def has_open_spans_of(self, processor: SpanProcessor) -> bool:
         return any(target is processor for target, _ in list(self._saw.values()))
@@ -281,6 +310,10 @@ class Provider:
             limits=_UNLIMITED,
             instrumentation_scope=self._scope,
         )
+
+    def understand(self, scope: str, make: Callable[[], Foreign]) -> None:
+        """Record spans of this instrumentation scope as somebody tells them, who is made with the first."""
+        self._switch.understand(scope, make)
 
     @property
     def processor(self) -> SpanProcessor | None:

@@ -23,6 +23,7 @@ from dbbtrace.model import attributes as key
 from dbbtrace.sources.dbt.build import build_spans, shared_attributes, stage_spans
 from dbbtrace.sources.dbt.identities import Identities
 from dbbtrace.sources.dbt.nodes import Nodes, stages_of
+from dbbtrace.sources.dbt.spans import watched
 from dbbtrace.sources.dbt.terms import label_of, status_of, without_colours
 from dbbtrace.tracing import runtime
 from dbbtrace.tracing.provider import LiveSpan, now
@@ -123,6 +124,7 @@ class Watch:
             self._shared = shared_attributes(
                 self.scope, invocation_id=invocation_id, generated_at=self._began, select=self._select
             )
+            watched.add(invocation_id)
             self._open_invocation(self._identities.invocation_span_id, self._identities.identity_of(""))
 
     def _open_invocation(self, span_id: int | None, identity: str | None) -> LiveSpan:
@@ -288,6 +290,7 @@ class Watch:
             _end(invocation, {**values, key.CICD_TASK_RUN_RESULT: _result(error)}, error, now())
             return results
         finally:
+            watched.discard(self.invocation_id or "")
             if self._place is not None:
                 leave(self._place)
 

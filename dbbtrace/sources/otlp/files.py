@@ -96,11 +96,13 @@ def import_otlp(
         ConfigurationError: a file is compressed with zstd, or is protobuf, and the package for it is missing.
     """
     from dbbtrace.job.finished import emit
+    from dbbtrace.sources.dbt.spans import as_node
 
     done = Imported()
     waiting: list[ReadableSpan] = []
     for file in [OtlpFile(path) for path in paths]:
         for number, (spans, reasons) in file:
+            spans = [as_node(span) for span in spans]
             done.spans += len(spans)
             done.operations += sum((span.attributes or {}).get(OPERATION) in ROW_OPERATIONS for span in spans)
             for reason in reasons:

@@ -25,6 +25,7 @@ from opentelemetry.trace import SpanContext, Status, StatusCode, TraceFlags
 
 from dbbtrace.model.attributes import OPERATION, ROW_OPERATIONS
 from dbbtrace.model.masking import masked_attributes, masked_input
+from dbbtrace.sources.dbt.spans import SCOPE, node_attributes
 from dbbtrace.sources.otlp.decode import Decoded
 from dbbtrace.sources.otlp.protobuf import messages, scopes_of
 from dbbtrace.sources.otlp.wire import PIECE_BYTES, WireError, count_fields, pieces
@@ -116,6 +117,7 @@ def _scopes(level: int, message: Any) -> Iterator[Any]:
 def _spans(level: int, message: Any, attributes_of: Callable[[Any], dict[str, Any]]) -> Decoded:
     spans, faults = [], []
     for of_scope in _scopes(level, message):
+        is_dbts = of_scope.scope.name == SCOPE
         for span in of_scope.spans:
             attributes = attributes_of(span.attributes)
             try:
@@ -123,6 +125,13 @@ def _spans(level: int, message: Any, attributes_of: Callable[[Any], dict[str, An
             except ValueError as error:
                 faults.append(f"span {span.name[:80]!r} ({span.span_id.hex()[:16]}): {error}")
                 continue
+            if is_dbts:
+                attributes = node_attributes(
+                    attributes,
+                    trace_id=context.trace_id,
+                    parent_id=int.from_bytes(span.parent_span_id, "big"),
+                    start=span.start_time_unix_nano,
+                )
             if gives_rows(attributes):
                 spans.append(_span(span, context, attributes))
     return spans, faults
