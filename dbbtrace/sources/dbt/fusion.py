@@ -134,8 +134,10 @@ class Telemetry:
         self._words[unique_id] = word
         timing = self._stages.pop(unique_id, []) if word != "skipped" else []
         executed = [stage for stage in timing if stage.name == "execute"] or timing
-        rows = attributes.get("rows_affected") if counted is None else None
-        message = self._errors.pop(unique_id, None) or _SAYINGS.get(word)
+        tested = attributes.get("node_test_detail")
+        rows = attributes.get("rows_affected") if tested is None else None
+        difference = (tested or {}).get("diff_table")
+        message = self._errors.pop(unique_id, None) or difference or _SAYINGS.get(word)
         if word == "skipped":
             above = (attributes.get("node_skip_upstream_detail") or {}).get("upstream_unique_id")
             message = f"Skipped due to upstream failure: {above} ({self._words.get(above, 'error')})" if above else None
@@ -169,6 +171,8 @@ def _outcome(attributes: dict[str, Any]) -> tuple[str, int | None]:
     if word != "success" or not isinstance(tested, dict):
         return word, None
     of_test = {"TEST_OUTCOME_FAILED": "fail", "TEST_OUTCOME_WARNED": "warn"}
+    if attributes.get("node_type") == "NODE_TYPE_UNIT_TEST":  # in the artifact they are errors, and count nothing
+        return {"TEST_OUTCOME_FAILED": "error"}.get(str(tested.get("test_outcome")), "pass"), None
     return of_test.get(str(tested.get("test_outcome")), "pass"), int(tested.get("failing_rows") or 0)
 
 
