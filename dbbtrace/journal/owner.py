@@ -28,7 +28,7 @@ class Owner(NamedTuple):
     machine: str
     """Where process ids mean the same: hash of machine id, host name and pid namespace."""
     boot: str
-    """Hash of the boot id; '0' where the system has none."""
+    """Hash of the boot id; '0' where the system has none, or hides it."""
     pid: int
     start: str
     """When the process started, as its system counts; '0' where it doesn't say."""
@@ -66,9 +66,9 @@ class Owner(NamedTuple):
     @property
     def is_of_earlier_boot(self) -> bool:
         """Whether it says that it ran on this machine, and not since the machine was started. A copy of this machine
-        says so too, and may run."""
+        says so too, and may run. A boot that one of the two could not read tells nothing."""
         here = this_process()
-        return self.machine == here.machine and self.boot != here.boot
+        return self.machine == here.machine and self.boot != here.boot and "0" not in (self.boot, here.boot)
 
 
 _this: Owner | None = None

@@ -94,6 +94,25 @@ def test_after_a_reboot_everybody_is_gone(tmp_path: Path) -> None:
     assert recover(tmp_path, lambda name: to(Backend())).journals == 1
 
 
+@pytest.mark.parametrize("who", ["owner", "looker"])
+def test_a_boot_that_could_not_be_read_makes_nobody_dead(
+    tmp_path: Path, who: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where /proc/sys is hidden, or no descriptor was free for it, the process may still run: silence decides."""
+    journal = Journal(str(tmp_path), [("memory://a", True)])
+    journal.start(load(1))
+    here = this_process()
+    if who == "owner":
+        renamed(Path(journal.path), boot="0")
+    else:
+        monkeypatch.setattr("dbbtrace.journal.owner._this", here._replace(boot="0"))
+    assert recover(tmp_path, lambda name: to(Backend())).journals == 0
+    (kept,) = journals(tmp_path)
+    age(kept, 1_000)
+    assert recover(tmp_path, lambda name: to(Backend())).journals == 1
+    journal.close()
+
+
 def test_an_owner_on_another_machine_is_gone_when_it_was_silent_too_long(tmp_path: Path) -> None:
     """Only silence tells, by the clock of the file system."""
     journal = renamed(left_behind(tmp_path, [load(1)]), machine="elsewhere")
@@ -354,6 +373,30 @@ def test_a_journal_that_somebody_deletes_costs_no_span(tmp_path: Path) -> None:
     delivery.emit([load(1)])
     wait_until(lambda: delivery.flush(1))
     assert sorted(backend.names) == ["span 0", "span 1"]
+    delivery.shutdown()
+
+
+@pytest.mark.parametrize("how", ["deleted", "taken over"])
+def test_flush_is_not_true_for_what_went_with_a_journal(
+    tmp_path: Path, how: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """More waits than memory holds when the journal goes: nobody can say that the rest is delivered."""
+    backend = Backend()
+    backend.down = TransientError("down")
+    delivery = Delivery([to(backend)], journal_dir=tmp_path)
+    delivery.emit([load(number) for number in range(5_000)])
+    assert not delivery.flush(0.05)
+    (journal,) = journals(tmp_path)
+    if how == "deleted":
+        shutil.rmtree(journal)
+    else:
+        journal.rename(journal.with_name(f"{journal.name}@{this_process()._replace(pid=1, start='0').id}"))
+    wait_until(lambda: "taken over or removed" in caplog.text)
+    backend.down = None
+    assert not delivery.flush(10)
+    assert "spans waited in the journal" in caplog.text
+    delivery.emit([load(6_000)])
+    assert delivery.flush(10)
     delivery.shutdown()
 
 
