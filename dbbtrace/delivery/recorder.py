@@ -281,6 +281,7 @@ class Recorder:
         log.warning("the journal %s was taken over or removed; this process goes on in another", own.path)
         unseen = own.unseen()
         places = [(worker, self._queues[worker.name].position) for worker in self.workers]
+        self._leave_behind(own, [entry.position for entry in unseen])
         own.journal.close()
         try:
             self._use(self._new_journal(continues=own.journal))
@@ -291,6 +292,22 @@ class Recorder:
             wanting = [worker for worker, place in places if entry.position > place]
             if wanting:
                 self._emit([entry.span])
+
+    def _leave_behind(self, own: OwnLog, kept: Sequence[Position]) -> None:
+        """What waits in a journal that is gone, but for what is kept, is no longer ours to answer for: say so."""
+        most = 0
+        for worker in self.workers:
+            queue = self._queues[worker.name]
+            if queue.position < queue.due:
+                behind = max(0, queue.waiting - sum(position > queue.position for position in kept))
+                worker.lost += behind
+                most = max(most, behind)
+        if most:
+            log.error(
+                "%s in the journal %s; they are delivered by the process that took it over, or lost if it was deleted",
+                "1 span waited" if most == 1 else f"{most:,} spans waited",
+                own.path,
+            )
 
     def _cannot_write(self, error: OSError) -> None:
         warn_once(
