@@ -1,7 +1,7 @@
 """What a destination refused for good, kept with the reason, to be read by people and sent again.
 
-Files of lines beside the journals, one writer each, every line complete in itself (docs/journal.md). Lines of a journal
-that made no sense are kept there too, with their place, in files of their own: they can't be sent.
+Files of lines beside the journals, one writer each, every line complete in itself (docs/journal.md). Lines that made no
+sense, of a journal or of these files, are kept there too, with their place, in files of their own: they can't be sent.
 """
 
 from __future__ import annotations
@@ -57,8 +57,7 @@ class DeadLetters:
             payload = codec.fields_of("end", span, codec.frame_of(span, {"scope": scope, "resource": resource}))
             letter = {"refused_by": destination, "reason": reason, "at": now_text(), "span": payload}
             lines.append(dumps(letter))
-        files.make_directory(self._folder)
-        files.append(self._path + _SPANS, b"".join(lines))
+        self._append(_SPANS, b"".join(lines))
 
     def write_damaged(self, journal: str, position: Position, text: bytes) -> None:
         """Copy a line that makes no sense, with its place: the segment, and the byte behind it.
@@ -67,16 +66,33 @@ class DeadLetters:
             OSError: it could not be written.
         """
         place = {"journal": os.path.basename(journal), "segment": SEGMENT.format(position[0]), "behind": position[1]}
+        self._append(_DAMAGED, _damaged(text, **place))
+
+    def write_senseless(self, file: str, texts: Iterable[bytes]) -> None:
+        """Copy lines of a dead-letter file that make no sense.
+
+        Raises:
+            OSError: they could not be written.
+        """
+        lines = [_damaged(text, file=os.path.basename(file)) for text in texts]
+        if lines:
+            self._append(_DAMAGED, b"".join(lines))
+
+    def _append(self, suffix: str, data: bytes) -> None:
         files.make_directory(self._folder)
-        line = {"line": text.decode("utf-8", "backslashreplace"), **place, "at": now_text()}
-        files.append(self._path + _DAMAGED, dumps(line))
+        # A torn last line must not swallow this one: an empty line does no harm.
+        files.append(self._path + suffix, b"\n" + data)
+
+
+def _damaged(text: bytes, **place: object) -> bytes:
+    return dumps({"line": text.decode("utf-8", "backslashreplace"), **place, "at": now_text()})
 
 
 def dead_letters(journal_dir: str | os.PathLike[str], destination: str | None = None) -> Iterator[DeadLetter]:
     """What was set aside under the journal directory, for one destination or for all."""
     for path in _files(os.fspath(journal_dir), _SPANS):
-        for letter in _letters(path):
-            if destination is None or letter.destination == destination:
+        for _, letter in _lines(path):
+            if letter is not None and (destination is None or letter.destination == destination):
                 yield letter
 
 
@@ -85,7 +101,7 @@ def damaged_lines(journal_dir: str | os.PathLike[str]) -> dict[str, int]:
     found = {}
     for path in _files(os.fspath(journal_dir), _DAMAGED):
         with files.open_to_read(path) as file:
-            found[path] = sum(1 for _ in file)
+            found[path] = sum(1 for line in file if line.strip())
     return found
 
 
@@ -97,21 +113,27 @@ def _files(journal_dir: str, suffix: str) -> list[str]:
         return []
 
 
-def _letters(path: str) -> Iterator[DeadLetter]:
-    """The letters of one file."""
+def _lines(path: str) -> Iterator[tuple[bytes, DeadLetter | None]]:
+    """The lines of one file, each with its letter; None where a line has none that makes sense."""
     with files.open_to_read(path) as file:
         for line in file:
             fields = reader.parse(line) or {}
             payload = fields.get("span")
             span = reader.decode("end", payload, {}) if isinstance(payload, dict) else None
-            if span is not None:
+            if span is None:
+                yield line, None
+            else:
                 destination, reason, at = (str(fields.get(name, "")) for name in ("refused_by", "reason", "at"))
-                yield DeadLetter(destination, reason, at, span, path)
+                yield line, DeadLetter(destination, reason, at, span, path)
 
 
 @contextmanager
 def claimed_letters(journal_dir: str) -> Iterator[list[DeadLetter]]:
-    """All letters, for one caller at a time: their files are renamed first, and deleted when the caller is done."""
+    """All letters, for one caller at a time: their files are renamed first, and deleted when the caller is done.
+
+    Lines that make no sense are copied before. A file that was appended to meanwhile, by a writer that had it open, is
+    left for the next caller.
+    """
     claimed: list[str] = []
     for file in _files(journal_dir, _SPANS):
         folder, name = os.path.split(file.removesuffix(_SPANS))
@@ -123,7 +145,11 @@ def claimed_letters(journal_dir: str) -> Iterator[list[DeadLetter]]:
         with suppress(OSError):
             os.rename(file, path)
             claimed.append(path)
-    yield [letter for path in claimed for letter in _letters(path)]
-    for path in claimed:  # not reached when the caller failed: the files can be claimed again
+    read = {path: list(_lines(path)) for path in claimed}
+    yield [letter for lines in read.values() for _, letter in lines if letter is not None]
+    for path, lines in read.items():  # not reached when the caller failed: the files can be claimed again
         with suppress(OSError):
-            os.unlink(path)
+            senseless = [line for line, letter in lines if letter is None and line.strip()]
+            DeadLetters(journal_dir).write_senseless(path, senseless)
+            if os.stat(path).st_size == sum(len(line) for line, _ in lines):
+                os.unlink(path)
