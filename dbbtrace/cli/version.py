@@ -16,7 +16,7 @@ def version() -> None:
 
     click.echo(f"dbbtrace {__version__}")
     click.echo(f"Python {platform.python_version()} on {platform.system()} {platform.machine()}")
-    for package in ("opentelemetry-sdk", "opentelemetry-exporter-otlp", "pyodbc", "dbt-core"):
+    for package in ("opentelemetry-sdk", "opentelemetry-exporter-otlp", "pyodbc", "mssql-python", "dbt-core"):
         click.echo(f"{package} {_installed(package)}")
 
 

@@ -135,6 +135,7 @@ def _answers(warehouse: Warehouse) -> Iterator[Finding]:
     else:
         warehouse.query("SELECT 1")
     yield Finding("warehouse", OK, f"{warehouse.name} answers in {time.monotonic() - began:.2f} s{login}")
+    yield Finding("warehouse", OK, f"reached with {warehouse.driver}")
     yield from _rights(warehouse, path)
     yield from _tables(warehouse)
     yield from _doubles(warehouse)

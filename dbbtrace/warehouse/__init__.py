@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dbbtrace.errors import UsageError
 from dbbtrace.warehouse.connection import Result, SqliteConnector
 from dbbtrace.warehouse.credentials import token_source
-from dbbtrace.warehouse.odbc import OdbcConnector
+from dbbtrace.warehouse.tsql import TsqlConnector
 from dbbtrace.warehouse.urls import SqliteAddress, address_of
 from dbbtrace.warehouse.warehouse import Warehouse
 
@@ -43,7 +43,7 @@ def open_warehouse(
             raise UsageError(f"{address.name} is a file: it takes no access token")
         return Warehouse(SqliteConnector(address, create=create))
     wants_token = access_token is not None or address.wants_token
-    return Warehouse(OdbcConnector(address, token_source(access_token) if wants_token else None))
+    return Warehouse(TsqlConnector(address, token_source(access_token) if wants_token else None))
 
 
 def _configured() -> tuple[str, str | Callable[[], str] | None]:

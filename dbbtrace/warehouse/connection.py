@@ -1,4 +1,4 @@
-"""The interface of a connector to a warehouse, and SQLite's connector. ``odbc`` has the one for T-SQL.
+"""The interface of a connector to a warehouse, and SQLite's connector. ``tsql`` has the one for T-SQL.
 
 A connector opens connections, describes the tables, inserts a batch, and turns its driver's exceptions into typed
 errors. It keeps no connection and retries nothing. ``warehouse.Warehouse`` does that. Drivers are imported only when
@@ -46,6 +46,9 @@ class Connector(Protocol):
 
     def connect_bare(self, *, dry_run: bool) -> Any:
         """The same, but nothing is created on the way; with ``dry_run`` not even a file."""
+
+    def driver(self, connection: Any) -> str:
+        """Name and version of the driver in use."""
 
     def dialect(self, connection: Any) -> Dialect:
         """The SQL dialect of the server."""
@@ -158,6 +161,11 @@ class SqliteConnector:
         except BaseException:
             connection.execute("ROLLBACK")
             raise
+
+    def driver(self, connection: Any) -> str:
+        import sqlite3
+
+        return f"SQLite {sqlite3.sqlite_version}"
 
     def dialect(self, connection: Any) -> Dialect:
         return SQLITE

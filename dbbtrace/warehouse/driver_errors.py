@@ -2,7 +2,8 @@
 
 pyodbc raises ``Error(sqlstate, "[SQLSTATE] [Microsoft][ODBC Driver 18 for SQL Server][SQL Server]text (native)
 (SQLExecDirectW)")``, several of them in one text where the driver has several things to say. FreeTDS fills the same
-form, but has numbers of its own for what happens between it and the server.
+form, but has numbers of its own for what happens between it and the server. mssql-python gives neither state nor
+number: ``driver_texts`` reads both from what it says.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from typing import Final
 
 from dbbtrace.errors import ConfigurationError, DbbtraceError, RefusedError, TransientError
 from dbbtrace.model.masking import masked
+from dbbtrace.warehouse.driver_texts import number_of, state_of
 
-__all__ = ["RETRIABLE_ERRORS", "RETRIABLE_STATES", "of_odbc", "of_sqlite"]
+__all__ = ["RETRIABLE_ERRORS", "RETRIABLE_STATES", "of_mssql_python", "of_odbc", "of_sqlite", "short"]
 
 RETRIABLE_STATES: Final = frozenset({"08S01", "08001", "08003", "08007", "HYT00", "40001"})
 RETRIABLE_ERRORS: Final = frozenset({
@@ -75,7 +77,18 @@ def of_odbc(error: BaseException, *, writing: bool = False) -> DbbtraceError:
     text = " ".join(str(part) for part in error.args) or str(error)
     states = set(_STATE.findall(text)) | ({str(error.args[0])} if error.args else set())
     natives = {int(number) for number in _NATIVE.findall(text)}
-    message = _short(text)
+    return _sorted(error, text, states, natives, writing)
+
+
+def of_mssql_python(error: BaseException, *, writing: bool = False) -> DbbtraceError:
+    """The typed error for an exception of mssql-python. Arguments as for ``of_odbc``."""
+    text = str(error)
+    state, number = state_of(getattr(error, "driver_error", "")), number_of(getattr(error, "ddbc_error", ""))
+    return _sorted(error, text, {state} if state else set(), {number} if number else set(), writing)
+
+
+def _sorted(error: BaseException, text: str, states: set[str], natives: set[int], writing: bool) -> DbbtraceError:
+    message = short(text)
     if _CERTIFICATE.search(text):
         return ConfigurationError(
             f"{message}: install the server's certificate, or add TrustServerCertificate=yes (Encrypt=optional where it"
@@ -130,7 +143,7 @@ def of_sqlite(error: BaseException) -> DbbtraceError:
     return ConfigurationError(message)
 
 
-def _short(text: str) -> str:
+def short(text: str) -> str:
     """One line, without secrets."""
     line = masked(" ".join(text.split()))
     return line if len(line) <= 1000 else line[:999] + "…"

@@ -24,6 +24,7 @@ _ADO = frozenset({"data source", "initial catalog", "user id", "integrated secur
 """Names that ADO.NET's connection strings have; the ODBC driver knows none of them."""
 _OTHERS = frozenset({"postgres", "postgresql", "mysql", "mariadb", "oracle", "snowflake", "databricks", "duckdb"})
 _DEFAULT_DRIVER = "ODBC Driver 18 for SQL Server"
+_MICROSOFT = re.compile(r"odbc driver \d+ for sql server|msodbcsql", re.IGNORECASE)
 _PAIR = re.compile(r"\s*([^=;{}]+?)\s*=\s*(\{(?:[^}]|\}\})*\}|[^;]*)\s*(?:;|$)")
 _NETWORK = frozenset({
     "nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "lustre", "gpfs", "beegfs", "ncpfs",
@@ -43,9 +44,10 @@ class SqliteAddress:
 
 @dataclass(frozen=True, repr=False)
 class OdbcAddress:
-    """A database behind ODBC. ``connection_string`` may hold secrets, but ``name`` never does."""
+    """A database behind ODBC. ``pairs`` may hold secrets, but ``name`` never does."""
 
-    connection_string: str
+    pairs: tuple[tuple[str, str], ...]
+    """The connection string's keywords and values, as they were written."""
     server: str
     wants_token: bool
     """Whether it contains no login."""
@@ -56,6 +58,25 @@ class OdbcAddress:
     def in_fabric(self) -> bool:
         """Whether the server name is that of a Fabric Warehouse."""
         return ".datawarehouse." in self.server.lower()
+
+    @property
+    def connection_string(self) -> str:
+        """As ODBC takes it."""
+        return self.without()
+
+    def without(self, *names: str) -> str:
+        """The connection string without these keywords."""
+        return "".join(f"{name}={value};" for name, value in self.pairs if name.lower() not in names)
+
+    @property
+    def driver(self) -> str | None:
+        """Name or path of the ODBC driver; None if a data source names it."""
+        return next((_unbraced(value) for name, value in self.pairs if name.lower() == "driver"), None)
+
+    @property
+    def microsoft(self) -> bool:
+        """Whether Microsoft's ODBC driver is to be used."""
+        return self.driver is not None and _MICROSOFT.search(self.driver) is not None
 
     def __repr__(self) -> str:
         return f"OdbcAddress({self.name!r})"
@@ -186,7 +207,7 @@ def _odbc(text: str) -> OdbcAddress:
             pairs.append((name, value))
     login = ("uid", "user", "user id", "pwd", "password", "authentication", "trusted_connection", "dsn", "filedsn")
     return OdbcAddress(
-        ";".join(f"{name}={value}" for name, value in pairs) + ";",
+        tuple(pairs),
         _unbraced(server).removeprefix("tcp:") or _unbraced(keys.get("dsn", "local")),
         wants_token=not any(name in keys for name in login),
         name=warehouse_name(text),

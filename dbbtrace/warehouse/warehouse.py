@@ -60,6 +60,11 @@ class Warehouse:
         """The SQL dialect of the server. Connects if needed."""
         return self._run(lambda connection: self._connector.dialect(connection))
 
+    @property
+    def driver(self) -> str:
+        """Name and version of the driver in use. Connects if needed."""
+        return self._run(self._connector.driver)
+
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> Result:
         """Run one statement with its values bound (``?``)."""
 

@@ -9,8 +9,8 @@ import sys
 import pytest
 
 HEAVY = (
-    "azure", "click", "dbt", "dbbtrace_exporters", "duckdb", "google", "grpc", "httpx", "jinja2", "msgspec", "numpy",
-    "pandas", "pydantic", "pyodbc", "requests", "rich", "sqlite3", "starlette", "uvicorn",
+    "azure", "click", "dbt", "dbbtrace_exporters", "duckdb", "google", "grpc", "httpx", "jinja2", "msgspec",
+    "mssql_python", "numpy", "pandas", "pydantic", "pyodbc", "requests", "rich", "sqlite3", "starlette", "uvicorn",
 )  # fmt: skip
 """Packages that come only when they are used."""
 SLOW = ("_hashlib", "bz2", "decimal", "lzma", "secrets", "shutil", "tomllib")

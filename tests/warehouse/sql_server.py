@@ -94,6 +94,8 @@ class Server:
         module.Error, module.DataError, module.IntegrityError = Error, DataError, IntegrityError
         module.OperationalError, module.ProgrammingError = OperationalError, ProgrammingError
         module.connect = self.connect
+        module.drivers = lambda: ["ODBC Driver 18 for SQL Server", "My Driver"]
+        module.version = "5.2.0"
         return module
 
     def connect(self, connection_string: str, **arguments: Any) -> Connection:
@@ -117,8 +119,7 @@ class Connection:
         self._sqlite.execute("ATTACH ? AS meta", (str(server.path),))
 
     def getinfo(self, what: int) -> str:
-        assert what == 6, "SQL_DRIVER_NAME"
-        return self.server.driver
+        return {6: self.server.driver, 7: "18.03.0002"}[what]  # SQL_DRIVER_NAME, SQL_DRIVER_VER
 
     def cursor(self) -> Cursor:
         if self.closed:

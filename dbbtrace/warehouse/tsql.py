@@ -1,7 +1,7 @@
 """Connections to T-SQL: SQL Server, Azure SQL, Fabric Warehouse, and Babelfish.
 
-Uses pyodbc, imported only when needed, with Microsoft's driver or FreeTDS. ``connection`` describes what a connector
-does.
+Everything that does not depend on the Python driver; ``drivers`` has what does, and chooses one when first needed.
+``connection`` describes what a connector does.
 """
 
 from __future__ import annotations
@@ -9,21 +9,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from dbbtrace.errors import ConfigurationError, DbbtraceError, TransientError
-from dbbtrace.warehouse import driver_errors
+from dbbtrace.errors import DbbtraceError, TransientError
 from dbbtrace.warehouse.connection import shape_of
 from dbbtrace.warehouse.credentials import SQL_COPT_SS_ACCESS_TOKEN, TokenSource, packed
 from dbbtrace.warehouse.dialects import BABELFISH, FABRIC, TSQL, Dialect
+from dbbtrace.warehouse.drivers import STATEMENT_TIMEOUT, Driver, driver_for
 from dbbtrace.warehouse.schema import SCHEMA, TABLES, Row, Table
 from dbbtrace.warehouse.statements import Found, Shape, suited
 from dbbtrace.warehouse.urls import OdbcAddress
 
-__all__ = ["LOGIN_TIMEOUT", "STATEMENT_TIMEOUT", "OdbcConnector"]
-
-LOGIN_TIMEOUT = 120
-"""Seconds. A sleeping Fabric Warehouse takes 60 to 90 to answer."""
-STATEMENT_TIMEOUT = 120
-"""Seconds until a statement is given up. A statement whose connection was lost may run that long."""
+__all__ = ["TsqlConnector"]
 
 _COLUMNS = f"""\
 SELECT TABLE_NAME, COLUMN_NAME, DATA_TYPE, CHARACTER_MAXIMUM_LENGTH, COLLATION_NAME,
@@ -38,40 +33,39 @@ SELECT COUNT(*) FROM sys.indexes AS i
 INNER JOIN sys.index_columns AS k ON k.object_id = i.object_id AND k.index_id = i.index_id
 INNER JOIN sys.columns AS c ON c.object_id = k.object_id AND c.column_id = k.column_id
 WHERE i.object_id = OBJECT_ID(?) AND (i.name = ? OR (i.is_unique = 1 AND c.name = 'record_id'))"""
-_SQL_DRIVER_NAME = 6
-_MICROSOFT = "msodbcsql"
-_SQL_WVARCHAR = -9
-_ANY_TEXT = (_SQL_WVARCHAR, 0, 0)
-"""nvarchar(max). Else pyodbc and Microsoft's driver send a text of more than 2,000 characters as ntext, which OPENJSON
-does not take, nor a database in UTF-8, as every Fabric Warehouse is: https://github.com/mkleehammer/pyodbc/issues/835.
-FreeTDS does it well, and refuses to be told."""
 _IDLE = 30.0
 """Idle seconds after which a connection is tested before use, because gateways cut idle connections."""
 
 
-class OdbcConnector:
-    """SQL Server, Azure SQL or Fabric Warehouse through pyodbc."""
+class TsqlConnector:
+    """SQL Server, Azure SQL or Fabric Warehouse, through either driver."""
 
     def __init__(self, address: OdbcAddress, token: TokenSource | None) -> None:
         self.name = address.name
         self._address = address
         self._token = token
         self._dialect = FABRIC if address.in_fabric else None
-        self._sizes_texts = False
+        self._chosen: Driver | None = None
+
+    @property
+    def _driver(self) -> Driver:
+        if self._chosen is None:
+            self._chosen = driver_for(self._address)
+        return self._chosen
 
     def connect(self) -> Any:
-        pyodbc = _pyodbc()
+        driver = self._driver
         # Get the token first. This may take long, and needs no connection.
         before = {SQL_COPT_SS_ACCESS_TOKEN: packed(self._token)} if self._token else {}
         try:
-            connection = pyodbc.connect(
-                self._address.connection_string, autocommit=True, timeout=LOGIN_TIMEOUT, attrs_before=before
-            )
+            return driver.connect(self._address, before)
+        except DbbtraceError:
+            raise
         except Exception as error:
             raise self.fault(error) from error
-        connection.timeout = STATEMENT_TIMEOUT
-        self._sizes_texts = _MICROSOFT in str(connection.getinfo(_SQL_DRIVER_NAME)).lower()
-        return connection
+
+    def driver(self, connection: Any) -> str:
+        return self._driver.describe(connection)
 
     def connect_bare(self, *, dry_run: bool) -> Any:
         return self.connect()
@@ -108,8 +102,7 @@ class OdbcConnector:
         cursor = connection.cursor()
         if not parameters:
             return cursor.execute(sql)
-        if self._sizes_texts and any(isinstance(value, str) for value in parameters):
-            cursor.setinputsizes([_ANY_TEXT if isinstance(value, str) else None for value in parameters])
+        self._driver.bind_texts(connection, cursor, tuple(parameters))
         return cursor.execute(sql, tuple(parameters))
 
     def insert(self, connection: Any, table: Table, shape: Shape, rows: Sequence[Row]) -> int:
@@ -123,7 +116,7 @@ class OdbcConnector:
             cursor.close()
 
     def fault(self, error: BaseException, *, writing: bool = False) -> DbbtraceError:
-        fault = driver_errors.of_odbc(error, writing=writing)
+        fault = self._driver.fault(error, writing=writing)
         if isinstance(fault, TransientError) and fault.ambiguous and self._dialect is FABRIC:
             # There, nothing prevents both a running statement and its repetition from committing.
             fault.retry_after = STATEMENT_TIMEOUT
@@ -132,16 +125,3 @@ class OdbcConnector:
 
 def _utf8(collation: str | None) -> bool:
     return str(collation).upper().endswith("_UTF8")
-
-
-def _pyodbc() -> Any:
-    try:
-        import pyodbc
-    except ModuleNotFoundError:
-        raise ConfigurationError("T-SQL warehouses need pyodbc: pip install pyodbc") from None
-    except ImportError as error:
-        raise ConfigurationError(
-            f"pyodbc needs the system's unixODBC ({error}): apt-get install unixodbc, or brew install unixodbc;"
-            " then the driver: https://learn.microsoft.com/sql/connect/odbc/download-odbc-driver-for-sql-server"
-        ) from None
-    return pyodbc

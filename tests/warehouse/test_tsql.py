@@ -1,4 +1,5 @@
-"""T-SQL through pyodbc: how it connects, what its errors mean, when it tries again."""
+"""T-SQL, through pyodbc: how it connects, what its errors mean, when it tries again. The other driver:
+``test_mssql_python``."""
 
 from __future__ import annotations
 
@@ -160,10 +161,11 @@ def test_names_hold_no_secret():
 # -- what is missing ----------------------------------------------------------------------------------------
 
 
-def test_without_pyodbc_the_error_says_what_to_install(monkeypatch):
+def test_without_a_driver_the_error_says_what_to_install(monkeypatch):
     """Opening is fine; connecting is not."""
     monkeypatch.setitem(sys.modules, "pyodbc", None)
-    with pytest.raises(ConfigurationError, match="pip install pyodbc"):
+    monkeypatch.setitem(sys.modules, "mssql_python", None)
+    with pytest.raises(ConfigurationError, match=r"pip install 'dbbtrace\[mssql\]'"):
         open_warehouse(DW).query("SELECT 1")
 
 
@@ -173,8 +175,9 @@ def test_without_unixodbc_the_error_says_what_to_install(monkeypatch, tmp_path):
         "raise ImportError('libodbc.so.2: cannot open shared object file: No such file or directory')"
     )
     monkeypatch.delitem(sys.modules, "pyodbc", raising=False)
+    monkeypatch.setitem(sys.modules, "mssql_python", None)
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(ConfigurationError, match="apt-get install unixodbc"):
+    with pytest.raises(ConfigurationError, match=r"pip install 'dbbtrace\[mssql\]'.*apt-get install unixodbc"):
         open_warehouse(DW).query("SELECT 1")
 
 
@@ -306,7 +309,7 @@ def test_a_connection_that_went_stale_is_replaced(server, warehouse):
 
 def test_an_idle_connection_is_asked_before_it_is_used(server, warehouse, monkeypatch):
     """Gateways cut idle connections; a write on one would leave its fate open."""
-    monkeypatch.setattr("dbbtrace.warehouse.odbc._IDLE", 0.0)
+    monkeypatch.setattr("dbbtrace.warehouse.tsql._IDLE", 0.0)
     server.fail("^SELECT 1$", fault(10054))
     assert warehouse.write(rows_of(load())) == 1
 
@@ -382,7 +385,7 @@ def test_long_texts_are_nvarchar_max_for_every_driver(server, driver):
 # -- the real pyodbc ----------------------------------------------------------------------------------------
 
 
-def test_the_real_pyodbc_connects_asks_and_fails_as_thought(tmp_path):
+def test_the_real_pyodbc_connects_asks_and_fails_as_thought(tmp_path, monkeypatch):
     """Through unixODBC and SQLite's driver: parameters, results, time limits, and errors of the real shape."""
     pyodbc = pytest.importorskip("pyodbc", reason="DBBTRACE_TEST_ODBC: unixODBC is not installed", exc_type=ImportError)
     if "SQLite3" not in pyodbc.drivers():
@@ -395,4 +398,5 @@ def test_the_real_pyodbc_connects_asks_and_fails_as_thought(tmp_path):
     with pytest.raises(ConfigurationError, match="no such table"):
         warehouse.query("SELECT * FROM nowhere")
     with pytest.raises(ConfigurationError, match="install 'ODBC Driver 18 for SQL Server'"):
+        monkeypatch.setitem(sys.modules, "mssql_python", None)
         open_warehouse("Driver={No Such Driver};Server=h;Database=d;UID=u").query("SELECT 1")
