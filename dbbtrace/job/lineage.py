@@ -1,12 +1,11 @@
 """What this process has seen of a run: the spans of its table loads and dbt nodes, for links from what reads them.
 
 A link is made only where the span is known: it ran here, or it was recorded here. Nobody is asked. Knows the newest
-runs only, so that a process that lives for months does not grow.
+runs and tables only, so that a process that lives for months does not grow, nor one that loads a million tables.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 
 from opentelemetry.trace import Link, SpanContext, TraceFlags
@@ -16,6 +15,8 @@ __all__ = ["Lineage", "lineage_of"]
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 _RUNS = 8
 """Runs that are remembered."""
+_TABLES = 2_000
+"""Tables of a run that are remembered."""
 
 
 class Lineage:
@@ -23,16 +24,19 @@ class Lineage:
 
     def __init__(self, trace_id: int) -> None:
         self._trace_id = trace_id
-        self._loads: dict[str, dict[tuple[str, str], SpanContext]] = defaultdict(dict)
-        """By table, then by schema and source system."""
+        self._loads: dict[str, dict[tuple[str, str], int]] = {}
+        """Span ids by table, then by schema and source system."""
         self.nodes: dict[str, int] = {}
         """Span ids of dbt's nodes by unique_id; of several invocations the latest counts."""
         self.exposures: dict[str, Sequence[str]] = {}
         """What dbt's exposures select from, by their names and labels in lower case."""
 
-    def loaded(self, table: str, schema: object, source: object, context: SpanContext) -> None:
+    def loaded(self, table: str, schema: object, source: object, span_id: int) -> None:
         """A table load has ended, or was recorded; of several loads of a table the latest counts."""
-        self._loads[table.lower()][str(schema or "").lower(), str(source or "").lower()] = context
+        loads = self._loads.setdefault(table.lower(), {})
+        loads[str(schema or "").lower(), str(source or "").lower()] = span_id
+        if len(self._loads) > _TABLES:
+            self._loads.pop(next(iter(self._loads)), None)
 
     def load_of(self, unique_id: str, table: str) -> SpanContext | None:
         """The load of the table that a source of dbt's names; of several the one whose system or schema the id has."""
@@ -43,12 +47,15 @@ class Lineage:
             schema, source = names
             return 2 * (f".{source}." in said) + (f".{schema}." in said)
 
-        return fitting[max(reversed(fitting), key=rank)] if fitting else None
+        return self._context(fitting[max(reversed(fitting), key=rank)]) if fitting else None
 
     def node(self, unique_id: str) -> SpanContext | None:
         """The span of a node of dbt's."""
         span_id = self.nodes.get(unique_id)
-        return SpanContext(self._trace_id, span_id, False, _SAMPLED) if span_id is not None else None
+        return self._context(span_id) if span_id is not None else None
+
+    def _context(self, span_id: int) -> SpanContext:
+        return SpanContext(self._trace_id, span_id, False, _SAMPLED)
 
     def links_to_models(self, names: Sequence[str]) -> tuple[Link, ...]:
         """Links to the models of these names or unique_ids, as far as they are known."""

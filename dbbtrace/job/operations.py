@@ -240,7 +240,9 @@ class TableLoad(Operation):
         values, attempt, span = self._values, self._attempt, self._span
         if span is not None:
             seen = lineage_of(span.context.trace_id)
-            seen.loaded(values[key.TABLE_NAME], values.get(key.SCHEMA_NAME), values.get(key.SOURCE_NAME), span.context)
+            seen.loaded(
+                values[key.TABLE_NAME], values.get(key.SCHEMA_NAME), values.get(key.SOURCE_NAME), span.context.span_id
+            )
         word = str(values.get(key.STATUS, "")).lower()
         if meaning(word, LOADS) == FAILED and not self.failed:
             self.fail(f"the job set status {values[key.STATUS]!r}", error_type=word.capitalize())

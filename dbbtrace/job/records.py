@@ -105,7 +105,7 @@ def record_load(
         )  # fmt: skip
         if load.context is not None:
             seen = lineage_of(scope.trace_id)
-            seen.loaded(names[key.TABLE_NAME], names[key.SCHEMA_NAME], names[key.SOURCE_NAME], load.context)
+            seen.loaded(names[key.TABLE_NAME], names[key.SCHEMA_NAME], names[key.SOURCE_NAME], load.context.span_id)
         emit([load])
 
 
