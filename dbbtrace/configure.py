@@ -105,6 +105,7 @@ def configure(
                 before.delivery.exit_timeout = resolved.rows_timeout
             set_masking(resolved.mask_secrets)
             runtime.install(replace(before, settings=resolved, arguments=arguments))
+            before.delivery.try_again()
         else:
             runtime.install(_assemble(resolved, arguments, access_token, exporters))
             runtime.retire(before)

@@ -122,6 +122,9 @@ class Captured(SpanProcessor):
         self.flushes.append(timeout)
         return True
 
+    def try_again(self) -> None:
+        """Nothing has stopped."""
+
     def shutdown(self, timeout: float = 0.0) -> None:
         """Nothing to stop."""
 

@@ -59,6 +59,8 @@ class Answer:
     """Yes or no, once, from one thread to another."""
 
     def __init__(self) -> None:
+        self.abandoned = False
+        """Nobody waits for it any more."""
         self._bell = Bell()
         self._yes = False
 
@@ -69,4 +71,5 @@ class Answer:
 
     def get(self, timeout: float | None) -> bool:
         """The answer; no, if there is none in so many seconds."""
-        return self._bell.wait(timeout) and self._yes
+        self.abandoned = not self._bell.wait(timeout)
+        return not self.abandoned and self._yes

@@ -1,4 +1,4 @@
-"""``dbbtrace flush`` and ``dbbtrace recover``: deliver the spans that wait in the journal, now."""
+"""``dbbtrace flush``, ``recover`` and ``set-aside``: deliver the spans that wait in the journal, now."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ import click
 
 from dbbtrace.cli.common import console, settings, warehouse_option
 from dbbtrace.cli.text import counted, one_line
-from dbbtrace.errors import TransientError
+from dbbtrace.errors import TransientError, UsageError
 
 if TYPE_CHECKING:
     from dbbtrace.delivery import Recovered
 
 __all__ = ["COMMANDS"]
+
+UNREADABLE = 3
+"""Exit code where something could not be read."""
 
 _timeout = click.option(
     "--timeout",
@@ -32,17 +35,26 @@ _timeout = click.option(
 @warehouse_option
 @_timeout
 @click.option("--dead-letter", is_flag=True, help="Also send the dead letters again: spans that a backend refused.")
-def flush(timeout: float, dead_letter: bool) -> None:
+@click.option(
+    "--from",
+    "wrong_name",
+    metavar="NAME",
+    help="Also deliver to the configured warehouse the rows that were recorded for NAME, a wrong destination.",
+)
+def flush(timeout: float, dead_letter: bool, wrong_name: str | None) -> None:
     """Deliver the spans that wait in the journal.
 
     Spans of jobs that have ended or died go to the configured warehouse and OTLP backend. Running jobs deliver their
-    own spans. Exit code 1 if a span still waits for these destinations or was refused.
+    own spans. Exit code 1 if a span still waits for these destinations or was refused, 3 if something could not be
+    read.
     """
     from dbbtrace.delivery import dead_letters, recover, resend_dead_letters
     from dbbtrace.operate.recover import destinations_for
 
     configured = settings()
-    known, journal = destinations_for(configured), configured.journal_dir
+    known, journal = destinations_for(configured, wrong_name), configured.journal_dir
+    if wrong_name is not None:
+        _check(wrong_name, known, journal)
     with _progress(_waiting(journal, known)) as progress:
         done = recover(journal, known, timeout=timeout, progress=progress)
     refused = _told(done, "delivered")
@@ -69,7 +81,8 @@ def recover(timeout: float, silent_after: float) -> None:
     """Take over the journals of jobs that are gone.
 
     Spans that had ended are delivered. Spans that had only started are closed as Interrupted. The next job that uses
-    the journal directory does the same by itself. Exit code 1 if a span still waits or was refused.
+    the journal directory does the same by itself. Exit code 1 if a span still waits or was refused, 3 if something
+    could not be read.
     """
     from dbbtrace.delivery import recover as recover_
     from dbbtrace.operate.recover import destinations_for
@@ -78,6 +91,35 @@ def recover(timeout: float, silent_after: float) -> None:
     known, journal = destinations_for(configured), configured.journal_dir
     done = recover_(journal, known, timeout=timeout, silent_after=silent_after)
     _conclude(done, journal, known, _told(done, "delivered"))
+
+
+@click.command("set-aside")
+@click.argument("name")
+def set_aside(name: str) -> None:
+    """Move a journal that can't be read out of the way.
+
+    NAME is what `dbbtrace doctor` prints: a name in the journal directory. It is moved into set-aside/ there. Nothing
+    is deleted.
+    """
+    from dbbtrace.delivery import set_aside as set_aside_
+
+    journal_dir = settings().journal_dir
+    try:
+        click.echo(f"moved to {set_aside_(journal_dir, name)}; nothing was deleted")
+    except OSError as error:
+        raise TransientError(f"{name} could not be moved: {error}") from error
+
+
+def _check(wrong_name: str, known: Callable[[str], object], journal_dir: str) -> None:
+    """There must be rows of that name, and a warehouse to send them to."""
+    from dbbtrace.delivery import waiting
+
+    names = {each.destination for each in waiting(journal_dir) if not each.problem}
+    if wrong_name not in names:
+        there = ", ".join(sorted(names)) or "no destination"
+        raise UsageError(f"no spans wait for {wrong_name!r} in {journal_dir}; spans wait for {there}")
+    if known(wrong_name) is None:
+        raise UsageError("no warehouse is named: pass --warehouse URL or set DBBTRACE_WAREHOUSE")
 
 
 def _waiting(journal_dir: str, known: Callable[[str], object]) -> int:
@@ -126,8 +168,16 @@ def _conclude(done: Recovered, journal_dir: str, known: Callable[[str], object],
         click.echo(one_line(f"{number} still waiting for {name}" + (f": {reason}" if reason else "")), err=True)
     if refused:
         click.echo(f"{counted(refused, 'span was', 'spans were')} refused and put into the dead letters", err=True)
+    for path, problem in done.unreadable.items():
+        click.echo(one_line(f"{path} can't be read: {problem}; it is kept as it is"), err=True)
+    if done.damaged:
+        lines = counted(done.damaged, "line of a journal makes", "lines of journals make")
+        click.echo(f"{lines} no sense; a copy is in the dead letters", err=True)
+    if done.unreadable or done.damaged:
+        click.echo("dbbtrace: not everything could be read: `dbbtrace doctor` says what to do", err=True)
+        click.get_current_context().exit(UNREADABLE)
     if refused or any(known(name) is not None for name in left):
         raise TransientError("not everything was delivered: `dbbtrace doctor` says what to do")
 
 
-COMMANDS = (flush, recover)
+COMMANDS = (flush, recover, set_aside)

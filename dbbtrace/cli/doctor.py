@@ -7,6 +7,7 @@ from dataclasses import asdict
 import click
 
 from dbbtrace.cli.common import chosen_warehouse, console, print_json, warehouse_option
+from dbbtrace.cli.delivery import UNREADABLE
 from dbbtrace.cli.text import counted
 
 __all__ = ["COMMANDS"]
@@ -19,7 +20,8 @@ __all__ = ["COMMANDS"]
 def doctor(context: click.Context, as_json: bool) -> None:
     """Check settings, warehouse, backend and journal.
 
-    Changes nothing and shows no secret. Exit code 1 if a person has to act. The output says what to do.
+    Changes nothing and shows no secret. Exit code 1 if a person has to act, 3 if a part of the journal could not be
+    read. The output says what to do.
     """
     from dbbtrace.operate.doctor import FAULT, examine
     from dbbtrace.settings import read
@@ -34,7 +36,7 @@ def doctor(context: click.Context, as_json: bool) -> None:
     faults = sum(finding.state == FAULT for finding in findings)
     if not as_json:
         click.echo(counted(faults, "fault") if faults else "all is well")
-    context.exit(1 if faults else 0)
+    context.exit(UNREADABLE if any(finding.unreadable for finding in findings) else 1 if faults else 0)
 
 
 _STYLES = {"ok": "green", "note": "yellow", "FAULT": "bold red"}

@@ -12,9 +12,9 @@ from dbbtrace.delivery.processor import Delivery
 from dbbtrace.delivery.sink import Destination
 
 if TYPE_CHECKING:
-    from dbbtrace.delivery.dead_letter import DeadLetter, dead_letters
+    from dbbtrace.delivery.dead_letter import DeadLetter, damaged_lines, dead_letters
     from dbbtrace.delivery.durable import DurableSpanProcessor
-    from dbbtrace.delivery.recovery import Recovered, Waiting, recover, resend_dead_letters, waiting
+    from dbbtrace.delivery.recovery import Recovered, Waiting, recover, resend_dead_letters, set_aside, waiting
 
 __all__ = [
     "DeadLetter",
@@ -23,9 +23,11 @@ __all__ = [
     "DurableSpanProcessor",
     "Recovered",
     "Waiting",
+    "damaged_lines",
     "dead_letters",
     "recover",
     "resend_dead_letters",
+    "set_aside",
     "waiting",
 ]
 
@@ -34,9 +36,11 @@ _ON_FIRST_USE = {
     "DurableSpanProcessor": "durable",
     "Recovered": "recovery",
     "Waiting": "recovery",
+    "damaged_lines": "dead_letter",
     "dead_letters": "dead_letter",
     "recover": "recovery",
     "resend_dead_letters": "recovery",
+    "set_aside": "recovery",
     "waiting": "recovery",
 }
 """What a job that delivers its own spans does not need."""

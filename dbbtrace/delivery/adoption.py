@@ -244,8 +244,7 @@ class AdoptedLog(FileLog):
             done = False
         if done:
             remove(self.path)
-        else:
-            self.release()
+        self.release()  # or what is odd in it
 
     @property
     def has_problem(self) -> bool:

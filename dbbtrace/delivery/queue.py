@@ -168,7 +168,12 @@ class Queue:
         self._behind = self.position
         last = max(self._settled) if len(self._settled) >= _AHEAD * BATCH else self.due
         while len(found) < most and self._behind < last:
-            part = self.log.read(self._behind, most - len(found))
+            try:
+                part = self.log.read(self._behind, most - len(found))
+            except OSError:
+                if not found:
+                    raise
+                break  # what was read before it can be delivered
             self.damaged += sum(self.log.set_aside(line) for line in part.damaged)
             found += [
                 each

@@ -48,7 +48,9 @@ class Recovered:
     interrupted: int = 0
     """Of them, spans that were closed as Interrupted."""
     refused: int = 0
-    """Spans that went to the dead-letter file, and lines that made no sense."""
+    """Spans that went to the dead-letter file."""
+    damaged: int = 0
+    """Lines that made no sense, and were copied to the dead letters."""
     errors: dict[str, str] = field(default_factory=dict)
     """Destination → why something still waits for it."""
     unknown: set[str] = field(default_factory=set)
@@ -345,3 +347,4 @@ class _Crew:
         for worker in self._workers.values():
             result.delivered += worker.stored
             result.refused += worker.refused
+            result.damaged += worker.damaged

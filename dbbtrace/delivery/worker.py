@@ -71,7 +71,7 @@ class Worker:
         """What others left, one after the other."""
         self.children: list[Queue] = []
         """Of it, what child processes left, and deliveries of this process that were shut down."""
-        self.stored = self.refused = 0
+        self.stored = self.refused = self.damaged = 0
         self.lost = 0
         """Spans of this process and its children that were refused, or dropped for want of room."""
         self.error: str | None = None
@@ -90,6 +90,8 @@ class Worker:
         self._closing = self._given_up = False
         self._unexplained = 0
         self._waiting_since: float | None = None
+        self._urgent = False
+        """What waits is to be delivered without delay: somebody has asked."""
         self._ahead = False
         """The destination is to be opened before there is anything to deliver."""
 
@@ -103,7 +105,7 @@ class Worker:
     @property
     def is_asked(self) -> bool:
         """Whether somebody waits."""
-        return bool(self._requests)
+        return any(not request.answer.abandoned for request in list(self._requests))
 
     @property
     def is_idle(self) -> bool:
@@ -154,6 +156,7 @@ class Worker:
         """Deliver without delay; where the answer will be, once all up to the position is settled, or can't be."""
         request = _Request(queue, position, Answer())
         self._requests.append(request)
+        self._urgent = True
         self._backoff.hurry()
         self.wake()
         if not self.running:
@@ -212,7 +215,7 @@ class Worker:
             timeout = self._timeout()
             if timeout is not None and timeout <= 0:
                 return
-            if self._requests and not self._backoff.will_try:
+            if self._requests:
                 self._answer()
             if not self._bell.wait(timeout):
                 return
@@ -224,7 +227,7 @@ class Worker:
         pause = self._backoff.remaining()
         if pause > 0:
             return pause
-        if self._requests or self.adopted:
+        if self._urgent or self.adopted:
             return 0
         waiting = [queue for queue in self.own if queue.waits]
         if not waiting:
@@ -245,6 +248,8 @@ class Worker:
         for queue in list(self.adopted):
             if not queue.waits:
                 self.adopted.remove(queue)
+        if self.is_idle:
+            self._urgent = False
         self._answer()
 
     def _deliver(self, queue: Queue) -> bool:
@@ -261,6 +266,7 @@ class Worker:
             self._cannot_read(queue, error)
             return False
         finally:
+            self.damaged += queue.damaged - damaged
             self._lose(queue, queue.damaged - damaged)
         queue.log.settled()
         self._progressed(queue)
@@ -272,6 +278,7 @@ class Worker:
         outcome = settle(self._sink.send, taken, suspect=self._unexplained >= _SUSPICIOUS)
         self._bury(outcome)
         self.stored += outcome.stored
+        self.refused += len(outcome.refused)
         self._lose(queue, len(outcome.refused))
         queue.settle(taken, outcome.left)
         if outcome.error is not None:
@@ -285,7 +292,6 @@ class Worker:
 
     def _lose(self, queue: Queue, count: int) -> None:
         """So many spans of the queue, or lines of its journal, were set aside."""
-        self.refused += count
         if queue in self.own or queue in self.children:
             self.lost += count
 
@@ -339,7 +345,7 @@ class Worker:
     def _answer(self) -> None:
         """Answer everybody who waited for what is now settled."""
         for request in list(self._requests):
-            verdict = self._verdict(request)
+            verdict = False if request.answer.abandoned else self._verdict(request)
             if verdict is not None:
                 self._requests.remove(request)
                 request.answer.give(verdict)

@@ -36,6 +36,8 @@ class Finding:
     text: str
     remedy: str = ""
     """What to do about a fault."""
+    unreadable: bool = False
+    """A part of the journal could not be read."""
 
 
 def doctor() -> list[Finding]:
@@ -254,7 +256,7 @@ def _journal(settings: Settings) -> Iterator[Finding]:
 
 def _waits(each: Waiting, settings: Settings) -> Iterator[Finding]:
     if each.problem:
-        yield Finding("journal", FAULT, f"{each.journal}: {each.problem}", "move it away if it is not needed")
+        yield Finding("journal", FAULT, f"{each.journal}: {each.problem}", _how_to_part(each, settings), True)
         return
     total = each.ended + each.started
     spans = _counted(total, "span")
@@ -263,6 +265,14 @@ def _waits(each: Waiting, settings: Settings) -> Iterator[Finding]:
     elif total:
         text = f"{spans} of a job that is gone {'waits' if total == 1 else 'wait'} for {each.destination}"
         yield Finding("journal", FAULT, text, _how_to_deliver(each.destination, settings))
+
+
+def _how_to_part(each: Waiting, settings: Settings) -> str:
+    """What to do about what can't be read."""
+    name = os.path.relpath(each.journal, os.path.abspath(settings.journal_dir)).split(os.sep)[0]
+    if name == os.curdir:
+        return "give this user the right to read it, or set DBBTRACE_JOURNAL_DIR"
+    return f"correct what it names, or run `dbbtrace set-aside {name}`, which deletes nothing"
 
 
 def _how_to_deliver(name: str, settings: Settings) -> str:
@@ -284,7 +294,7 @@ def _how_to_deliver(name: str, settings: Settings) -> str:
 
 
 def _dead_letters(settings: Settings) -> Iterator[Finding]:
-    from dbbtrace.delivery import dead_letters
+    from dbbtrace.delivery import damaged_lines, dead_letters
 
     reasons: dict[tuple[str, str], int] = {}
     for letter in dead_letters(settings.journal_dir):
@@ -297,5 +307,9 @@ def _dead_letters(settings: Settings) -> Iterator[Finding]:
             f"{count:,} refused by {destination}: {reason}",
             "when that is fixed, run `dbbtrace flush --dead-letter`",
         )
-    if not reasons:
+    damaged = damaged_lines(settings.journal_dir)
+    for path, count in damaged.items():
+        text = f"{_counted(count, 'line')} of journals that made no sense: {path}"
+        yield Finding("dead letters", FAULT, text, "look at it; delete the file when you don't need it", True)
+    if not reasons and not damaged:
         yield Finding("dead letters", OK, "none")

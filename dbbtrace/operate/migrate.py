@@ -5,6 +5,7 @@ Which steps that takes is the warehouse's business.
 
 from __future__ import annotations
 
+from dbbtrace.tracing import runtime
 from dbbtrace.warehouse import open_warehouse
 
 __all__ = ["migrate"]
@@ -25,4 +26,6 @@ def migrate(warehouse: str | None = None, *, dry_run: bool = False, views: bool 
         UsageError, ConfigurationError, TransientError: it could not be done. Run it again: it goes on from there.
     """
     with open_warehouse(warehouse) as opened:
-        return opened.migrate(dry_run=dry_run, views=views)
+        done = opened.migrate(dry_run=dry_run, views=views)
+    runtime.try_again()
+    return done

@@ -26,13 +26,17 @@ def recover(*, timeout: float = 120.0, silent_after: float = 900.0) -> Recovered
         silent_after: seconds of silence after which a job on another machine counts as gone.
     """
     settings = runtime.current_settings()
+    runtime.try_again()
     return delivery.recover(
         settings.journal_dir, destinations_for(settings), timeout=timeout, silent_after=silent_after
     )
 
 
-def destinations_for(settings: Settings) -> Callable[[str], Destination | None]:
+def destinations_for(settings: Settings, wrong_name: str | None = None) -> Callable[[str], Destination | None]:
     """The destination that a journal names, if it is one of those that are configured.
+
+    Args:
+        wrong_name: a name under which rows were recorded by mistake; they go to the warehouse that is configured.
 
     Rows that were recorded before anybody named a warehouse go to the one that is named now.
     """
@@ -41,5 +45,7 @@ def destinations_for(settings: Settings) -> Callable[[str], Destination | None]:
     known = {destination.name: destination for destination in destinations(settings, token)}
     warehouse = next((destination for destination in known.values() if destination.rows), None)
     if warehouse is not None:
-        known.setdefault(UNRESOLVED, warehouse._replace(name=UNRESOLVED))
+        for name in (UNRESOLVED, wrong_name):
+            if name is not None:
+                known.setdefault(name, warehouse._replace(name=name))
     return known.get

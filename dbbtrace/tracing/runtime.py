@@ -32,6 +32,7 @@ __all__ = [
     "installed",
     "retire",
     "stop",
+    "try_again",
 ]
 
 _installed: Runtime | None = None
@@ -135,6 +136,12 @@ def current_settings() -> Settings:
 def installed() -> Runtime | None:
     """What is in force; None if nothing is."""
     return _installed
+
+
+def try_again() -> None:
+    """Somebody may have mended what is wrong: a destination that takes no spans is tried once, at once."""
+    if _installed is not None:
+        _installed.delivery.try_again()
 
 
 def install(runtime: Runtime | None) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from dbbtrace.errors import ConfigurationError, DbbtraceError, RefusedError, TransientError
+from dbbtrace.errors import ConfigurationError, DbbtraceError, LoginError, RefusedError, TransientError
 from dbbtrace.model.masking import masked
 from dbbtrace.warehouse.driver_texts import number_of, state_of
 
@@ -60,6 +60,8 @@ _ADVICE = {
     207: "a column is missing: run `dbbtrace migrate`",
     515: "the table requires a value that rows don't have: make that column nullable",
 }
+_LOGIN = frozenset({18450, 18452, 18456, 18470, 18486, 18487, 18488})
+"""Wrong login, or one that is locked, disabled or expired."""
 _CERTIFICATE = re.compile("certificate verify failed|certificate chain|encryption not supported", re.IGNORECASE)
 _NATIVE = re.compile(r"\((-?\d+)\)(?= \(SQL|;|\Z)")
 _STATE = re.compile(r"\[([0-9A-Z]{5})\]")
@@ -102,7 +104,10 @@ def _sorted(error: BaseException, text: str, states: set[str], natives: set[int]
         return TransientError(message, ambiguous=writing and lost)
     for number, advice in _ADVICE.items():
         if number in natives:
-            return ConfigurationError(f"{message}: {advice}")
+            kind = LoginError if number in _LOGIN else ConfigurationError
+            return kind(f"{message}: {advice}")
+    if natives & _LOGIN or "28000" in states:
+        return LoginError(message)
     if natives & _REFUSED_ERRORS or any(state.startswith(_REFUSED_STATES) for state in states):
         return RefusedError(message)
     if states & {"IM002", "IM003"} or "Can't open lib" in text:

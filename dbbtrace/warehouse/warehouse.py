@@ -31,9 +31,9 @@ _ORPHANS: list[Any] = []
 """Connections of a parent process. They are never closed here, because that would close the parent's files."""
 _OPEN: weakref.WeakSet[Warehouse] = weakref.WeakSet()
 _HELD: list[Warehouse] = []
-_FORK_PATIENCE = 2.0
-"""Seconds that a fork waits for a running statement. A driver's locks that are held during the fork stay held for
-ever in the child."""
+_FORK_PATIENCE = 0.05
+"""Seconds that a fork waits for statements under way: a driver's own locks, held at that moment, stay held for ever in
+the child. A statement that takes longer waits itself, for a lock or an answer; the fork does not wait with it."""
 
 
 class Warehouse:
@@ -245,7 +245,10 @@ def _check(table: Table, shape: Shape | None) -> None:
 
 
 def _before_fork() -> None:
-    _HELD.extend(warehouse for warehouse in list(_OPEN) if warehouse._lock.acquire(timeout=_FORK_PATIENCE))
+    deadline = time.monotonic() + _FORK_PATIENCE
+    _HELD.extend(
+        warehouse for warehouse in list(_OPEN) if warehouse._lock.acquire(timeout=max(0.0, deadline - time.monotonic()))
+    )
 
 
 def _after_in_parent() -> None:

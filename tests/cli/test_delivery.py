@@ -301,3 +301,41 @@ def test_two_at_once(blocked: Path) -> None:
     assert [each.code for each in done] == [0, 0], done
     counts = [name for name, _, _ in loads(f"{blocked}/rows.db")]
     assert (counts.count("Customer"), counts.count("Item"), counts.count("Order")) == (4, 4, 4)
+
+
+def test_what_cannot_be_read_is_named_with_exit_code_3_and_can_be_moved_away(blocked: Path) -> None:
+    """A damaged header: flush and recover deliver the rest and say so; doctor prints the command that helps."""
+    job()
+    job("killed")
+    blocked.unlink()
+    journals = Path(os.environ["DBBTRACE_JOURNAL_DIR"])
+    (damaged, *_) = sorted(path for path in journals.iterdir() if path.name.count(".") >= 5)
+    segment = damaged / "000001.jsonl"
+    segment.write_bytes(b"#" + segment.read_bytes())
+    for command in ("flush", "recover"):
+        done = run(command)
+        assert done.code == 3
+        assert damaged.name in done.err
+    assert len(loads(f"{blocked}/rows.db")) == 3
+    done = run("doctor", "--json")
+    assert done.code == 3
+    [finding] = findings(done, "journal")
+    command = finding["remedy"].split("`")[1].split()
+    assert command == ["dbbtrace", "set-aside", damaged.name]
+    assert run(*command[1:]).code == 0
+    assert (journals / "set-aside" / damaged.name / "000001.jsonl").exists()
+    assert run("doctor").code == 0
+    assert run("set-aside", "nothing").code == 2
+
+
+def test_rows_for_a_wrong_warehouse_are_sent_to_the_right_one(blocked: Path, tmp_path: Path) -> None:
+    """Only when somebody says so by name, and only where spans wait for that name."""
+    job()
+    wrong = f"sqlite:///{blocked}/rows.db"
+    os.environ["DBBTRACE_WAREHOUSE"] = f"sqlite:///{tmp_path}/right.db"
+    done = run("flush", "--from", "sqlite:///nowhere.db")
+    assert done.code == 2
+    assert wrong in done.err
+    done = run("flush", "--from", wrong)
+    assert (done.code, done.out) == (0, "3 spans delivered from 1 journal\n")
+    assert loads(f"{tmp_path}/right.db") == ALL

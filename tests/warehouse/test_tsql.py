@@ -10,7 +10,7 @@ import types
 import pytest
 from dbbtrace_exporters.warehouse.flatten import rows_of
 
-from dbbtrace.errors import ConfigurationError, DbbtraceError, RefusedError, TransientError, UsageError
+from dbbtrace.errors import ConfigurationError, DbbtraceError, LoginError, RefusedError, TransientError, UsageError
 from dbbtrace.warehouse import credentials, driver_errors, open_warehouse
 from tests.warehouse.spans import load, node
 from tests.warehouse.sql_server import Error, Server, fault
@@ -217,7 +217,7 @@ REFUSED = [2628, 8152, 8115, 8114, 241, 245, 547, 13609]
         *[(fault(native, state="42000"), TransientError) for native in RETRIABLE],
         *[(fault(0, state=state), TransientError) for state in ("08S01", "08001", "08003", "08007", "HYT00", "40001")],
         *[(fault(33557097, text), TransientError) for text in STARTING],
-        *[(fault(native), ConfigurationError) for native in FOR_A_PERSON],
+        *[(fault(native), LoginError if native == 18456 else ConfigurationError) for native in FOR_A_PERSON],
         *[(fault(native), RefusedError) for native in REFUSED],
         (fault(0, state="22018"), RefusedError),
         (OverflowError("int too big to convert"), RefusedError),

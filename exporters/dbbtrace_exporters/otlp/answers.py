@@ -16,7 +16,7 @@ from typing import Any
 
 import orjson
 
-from dbbtrace.errors import ConfigurationError, DbbtraceError, RefusedError, TransientError
+from dbbtrace.errors import ConfigurationError, DbbtraceError, LoginError, RefusedError, TransientError
 from dbbtrace.model.masking import masked
 
 __all__ = [
@@ -74,7 +74,8 @@ def http_error(status: int, headers: Mapping[str, str], body: bytes | None, dest
         return RefusedError(said)
     if status in _LATER or (status >= 500 and status not in _NEVER_OF_5XX):
         return TransientError(said, retry_after=retry_after_seconds(headers.get("retry-after")))
-    return ConfigurationError(f"{said}: check {_advice(status)}")
+    kind = LoginError if status in (401, 407) else ConfigurationError
+    return kind(f"{said}: check {_advice(status)}")
 
 
 def _advice(status: int) -> str:
@@ -96,7 +97,8 @@ def grpc_error(code: str, details: str, retry_after: float | None, destination: 
     if code == "INTERNAL" and "invalid metadata" in lower:
         return ConfigurationError(f"{said}: check OTEL_EXPORTER_OTLP_HEADERS")
     if code in _GRPC_CONFIGURATION:
-        return ConfigurationError(f"{said}: check OTEL_EXPORTER_OTLP_ENDPOINT and OTEL_EXPORTER_OTLP_HEADERS")
+        kind = LoginError if code == "UNAUTHENTICATED" else ConfigurationError
+        return kind(f"{said}: check OTEL_EXPORTER_OTLP_ENDPOINT and OTEL_EXPORTER_OTLP_HEADERS")
     if code == "UNAVAILABLE" and any(word in lower for word in _TLS_FAULTS):
         return ConfigurationError(f"{said}: check OTEL_EXPORTER_OTLP_CERTIFICATE, and http:// or https://")
     return TransientError(said, retry_after=retry_after, ambiguous=code in ("DEADLINE_EXCEEDED", "CANCELLED"))
