@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from dbbtrace.operate.migrate import migrate
     from dbbtrace.operate.recover import recover
     from dbbtrace.operate.replay import replay_run
+    from dbbtrace.operate.verdict import verdict
     from dbbtrace.pages.notebook import query, report
     from dbbtrace.sources.dbt import DbtRun, record_dbt, run_dbt
     from dbbtrace.sources.fabric.record import record_copy
@@ -88,6 +89,7 @@ __all__ = [
     "step",
     "table_load",
     "transformation",
+    "verdict",
 ]
 
 _ON_FIRST_USE = {
@@ -108,6 +110,7 @@ _ON_FIRST_USE = {
     "replay_run": "dbbtrace.operate.replay",
     "report": "dbbtrace.pages.notebook",
     "run_dbt": "dbbtrace.sources.dbt",
+    "verdict": "dbbtrace.operate.verdict",
 }
 
 

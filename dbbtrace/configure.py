@@ -15,19 +15,19 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry.sdk.trace import ReadableSpan
-
 from dbbtrace.diagnostics import is_strict, log, set_strict
 from dbbtrace.errors import ConfigurationError, UsageError
 from dbbtrace.model import attributes as key
 from dbbtrace.model.destinations import UNRESOLVED, exporter_name, otlp_name, warehouse_name
 from dbbtrace.model.masking import masked, set_masking
+from dbbtrace.model.parts import gives_rows
 from dbbtrace.settings import DEFAULT_WAREHOUSE, NO_DIRECTORY, Settings, read
 from dbbtrace.tracing import runtime
 from dbbtrace.tracing.provider import Foreign, Provider
 from dbbtrace.tracing.runtime import Runtime
 
 if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import ReadableSpan
     from opentelemetry.sdk.trace.export import SpanExporter
 
     from dbbtrace.delivery import Destination
@@ -210,12 +210,6 @@ def _dbt_spans() -> Foreign:
     from dbbtrace.sources.dbt.spans import DbtSpans
 
     return DbtSpans()
-
-
-def gives_rows(span: ReadableSpan) -> bool:
-    """Whether the span is for a warehouse: an operation that may give rows, which don't come later."""
-    attributes = span.attributes or {}
-    return attributes.get(key.OPERATION) in key.ROW_OPERATIONS and attributes.get(key.AUDIENCE) != key.FOR_SPANS
 
 
 def takes_spans(span: ReadableSpan) -> bool:

@@ -86,6 +86,13 @@ def _seconds(value: object) -> float:
     return seconds
 
 
+def _record_steps(value: object) -> str:
+    text = _text(value).lower()
+    if text not in ("some", "all"):
+        raise ValueError("write some or all")
+    return text
+
+
 def _protocol(value: object) -> str:
     text = _text(value)
     if text not in ("http/protobuf", "http/json", "grpc"):
@@ -119,6 +126,8 @@ SETTINGS: tuple[Setting, ...] = (
             "1 to survive power loss too, at the price of a disk flush for every span."),
     Setting("journal_mirror", ("DBBTRACE_JOURNAL_MIRROR",), _text, None,
             "Directory to which the journal is copied, where its own doesn't outlive the machine."),
+    Setting("record_steps", ("DBBTRACE_RECORD_STEPS",), _record_steps, "some",
+            "all: every step and attempt gives a row; some: those that failed or carry attributes of their own."),
     Setting("strict", ("DBBTRACE_STRICT",), _flag, False,
             "1 to raise what is otherwise logged; for tests, never for jobs."),
     Setting("mask_secrets", ("DBBTRACE_MASK_SECRETS",), _flag, True,
@@ -137,6 +146,10 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("receiver_certificate", ("DBBTRACE_RECEIVER_CERTIFICATE",), _text, None,
             "Certificate file (PEM) of `dbbtrace serve`."),
     Setting("receiver_key", ("DBBTRACE_RECEIVER_KEY",), _text, None, "Key file (PEM) of that certificate."),
+    Setting("timezone", ("DBBTRACE_TIMEZONE",), _text, "Europe/Brussels",
+            "Time zone in which runs are scheduled: a table's usual slot is a local time."),
+    Setting("reconciliation_tolerance", ("DBBTRACE_RECONCILIATION_TOLERANCE",), _text, None,
+            "How far the sources of a KPI may differ: 0.5, 0.1%, or Revenue=100 for one KPI; several with commas."),
     Setting("jaeger_url", ("DBBTRACE_JAEGER_URL",), _text, None,
             "Jaeger's pages, e.g. http://localhost:16686: reports link to the run's trace there.", show=masked_address),
     Setting("webhook_url", ("DBBTRACE_WEBHOOK_URL",), _text, None,
@@ -159,6 +172,7 @@ class Settings(NamedTuple):
     journal_dir: str
     journal_fsync: bool
     journal_mirror: str | None
+    record_steps: str
     strict: bool
     mask_secrets: bool
     service_name: str
@@ -169,6 +183,8 @@ class Settings(NamedTuple):
     receiver_token: str | None
     receiver_certificate: str | None
     receiver_key: str | None
+    timezone: str
+    reconciliation_tolerance: str | None
     jaeger_url: str | None
     webhook_url: str | None
     webhook_format: str | None

@@ -77,6 +77,8 @@ class Captured(SpanProcessor):
         """Spans that have ended, in the order of their ends."""
         self.started: list[ReadableSpan] = []
         """Spans that have started, in the order of their starts; facts are not among them."""
+        self.parts: list[ReadableSpan] = []
+        """The run's own record, which only warehouses get: what has started, what is expected, the jobs."""
         self.flushes: list[float] = []
         """Timeouts of the flushes asked for, in seconds."""
         self.exit_timeout = 0.0
@@ -106,6 +108,17 @@ class Captured(SpanProcessor):
     def emit(self, spans: Sequence[ReadableSpan]) -> None:
         """Take facts; each span once, as a warehouse would."""
         self.spans += [span for span in spans if (span.attributes or {}).get(key.AUDIENCE) != key.FOR_SPANS]
+
+    def start_part(self, span: ReadableSpan) -> None:
+        """That the job has started is in ``parts`` already."""
+
+    def end_part(self, span: ReadableSpan) -> None:
+        """The job has ended."""
+        self.parts.append(span)
+
+    def emit_parts(self, spans: Sequence[ReadableSpan]) -> None:
+        """Take facts about the run itself."""
+        self.parts.extend(spans)
 
     def make_room(self, timeout: float) -> bool:
         """There is room."""

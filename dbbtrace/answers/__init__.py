@@ -16,9 +16,11 @@ from dbbtrace.answers.audit import Audit, Gap, audit
 from dbbtrace.answers.check import Check, Rules, check
 from dbbtrace.answers.diff import Change, Diff, diff
 from dbbtrace.answers.failures import Failure, failures
-from dbbtrace.answers.read import operations, run_keys, run_rows, runs
+from dbbtrace.answers.read import operations, run_keys, run_rows
+from dbbtrace.answers.reasons import Here, Reason, Verdict
 from dbbtrace.answers.rows import Operation, Run, RunKey
 from dbbtrace.answers.slowest import Timing, slowest
+from dbbtrace.answers.verdict import runs, verdict_of, verdicts
 from dbbtrace.answers.watch import Alert, alerts
 
 __all__ = [
@@ -29,11 +31,14 @@ __all__ = [
     "Diff",
     "Failure",
     "Gap",
+    "Here",
     "Operation",
+    "Reason",
     "Rules",
     "Run",
     "RunKey",
     "Timing",
+    "Verdict",
     "alerts",
     "audit",
     "check",
@@ -44,4 +49,6 @@ __all__ = [
     "run_rows",
     "runs",
     "slowest",
+    "verdict_of",
+    "verdicts",
 ]

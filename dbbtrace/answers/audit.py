@@ -9,6 +9,7 @@ from datetime import datetime
 
 from dbbtrace.answers.read import operations, run_keys, run_rows
 from dbbtrace.answers.rows import Operation, Run
+from dbbtrace.answers.verdict import judged
 from dbbtrace.warehouse import Warehouse
 
 __all__ = ["Audit", "Gap", "ProductRecord", "audit", "gaps_of", "operation_gaps"]
@@ -68,7 +69,7 @@ def audit(
     if since is not None or data_product is not None or environment is not None:
         keys = run_keys(warehouse, since=since, data_product=data_product, environment=environment)
         chosen = [key.run_id for key in keys]
-    runs = run_rows(warehouse, chosen)
+    runs = judged(warehouse, run_rows(warehouse, chosen))
     with_gaps = [run.run_id for run in runs if _lacks_in_operations(run)]
     by_run: dict[str, list[Operation]] = defaultdict(list)
     if with_gaps:

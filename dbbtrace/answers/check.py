@@ -1,4 +1,4 @@
-"""Can this run be trusted? Checks a run against rules that a pipeline or a person sets."""
+"""Can this run be trusted? The verdict on a run, and rules that a pipeline or a person sets."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 
 from dbbtrace.answers.failures import Failure, failures_of
-from dbbtrace.answers.read import run_rows
+from dbbtrace.answers.findings import Tolerance
 from dbbtrace.answers.readable import counted
+from dbbtrace.answers.reasons import Here, Verdict
 from dbbtrace.answers.rows import Run
+from dbbtrace.answers.verdict import DEFAULT_ZONE, verdict_of
 from dbbtrace.warehouse import Warehouse
 
 __all__ = ["Check", "Problem", "Rules", "check", "problems_of"]
@@ -26,90 +28,102 @@ class Rules:
     allow_failures: bool = False
     allow_warnings: bool = True
     allow_running: bool = False
-    """Running operations are no problem, within ``max_duration`` if that is set."""
+    """A run that is Running is no problem, within ``max_duration`` if that is set."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One broken rule."""
+    """One broken rule, or one reason of the verdict."""
 
     kind: str
-    """missing, failed, warned, late, no refresh, not ended, unknown or nothing done."""
+    """missing, failed, running, unfinished, incomplete, warned, late or no refresh."""
     text: str
 
 
 @dataclass(frozen=True)
 class Check:
-    """The verdict on a run."""
+    """A run, checked."""
 
     run_id: str
-    run: Run | None
-    """None if the run has no rows."""
+    verdict: Verdict
     problems: tuple[Problem, ...]
     failures: tuple[Failure, ...]
+
+    @property
+    def run(self) -> Run | None:
+        """None if the warehouse has nothing of the run."""
+        return self.verdict.run
 
     @property
     def ok(self) -> bool:
         """Whether the run meets every rule."""
         return not self.problems
 
+    @property
+    def exit_code(self) -> int:
+        """0: it can be trusted. 1: it can't. 2: nobody knows the run. 3: it still runs."""
+        kinds = {problem.kind for problem in self.problems}
+        if not kinds:
+            return 0
+        if kinds == {"missing"}:
+            return 2
+        return 3 if kinds == {"running"} else 1
 
-def check(warehouse: Warehouse, run: str, rules: Rules | None = None, *, now: datetime | None = None) -> Check:
-    """The verdict on a run, by its run id.
+
+def check(
+    warehouse: Warehouse,
+    run: str,
+    rules: Rules | None = None,
+    *,
+    now: datetime | None = None,
+    here: Here | None = None,
+    zone: str = DEFAULT_ZONE,
+    tolerance: Tolerance | None = None,
+    write: bool = False,
+) -> Check:
+    """The verdict on a run, by its run id, and the rules that it breaks.
 
     Args:
         warehouse: where to look.
         run: the run's id; a run without rows breaks every rule.
-        rules: the rules; by default nothing may have failed or been interrupted.
+        rules: the rules; by default the run must be Succeeded or Warned.
         now: the current time, for tests.
+        here, zone, tolerance, write: see ``verdict_of``.
     """
-    found = run_rows(warehouse, [run])
-    if not found:
-        return Check(run, None, (Problem("missing", "the warehouse has no rows of this run"),), ())
-    failed = failures_of(warehouse, [run]).get(run, []) if found[0].failed else []
-    problems = problems_of(found[0], rules or Rules(), now or datetime.now(timezone.utc))
-    return Check(run, found[0], tuple(problems), tuple(failed))
+    now = now or datetime.now(timezone.utc)
+    said = verdict_of(warehouse, run, now=now, here=here, zone=zone, tolerance=tolerance, write=write)
+    failed = failures_of(warehouse, [run]).get(run, []) if said.run and said.run.failed else []
+    return Check(run, said, tuple(problems_of(said, rules or Rules(), now)), tuple(failed))
 
 
-def problems_of(run: Run, rules: Rules, now: datetime) -> Sequence[Problem]:
-    """The rules that the run breaks."""
+def problems_of(verdict: Verdict, rules: Rules, now: datetime) -> Sequence[Problem]:
+    """The rules that the run breaks, and the reasons for its verdict."""
+    run = verdict.run
+    if run is None:
+        kinds = [one.kind if one.kind == "missing" else one.verdict.lower() for one in verdict.reasons]
+        return [Problem(kind, one.text) for kind, one in zip(kinds, verdict.reasons, strict=True)]
     problems = []
     if run.failed and not rules.allow_failures:
-        said = f"{_of(run.failed, run)} failed, {counted(run.skipped, 'was', 'were')} skipped"
-        problems.append(Problem("failed", said))
-    if run.warned and not rules.allow_warnings:
-        problems.append(Problem("warned", f"{_of(run.warned, run)} warned"))
-    if run.interrupted and not rules.allow_failures:
-        problems.append(
-            Problem("not ended", f"{counted(run.interrupted, 'operation was', 'operations were')} interrupted")
-        )
+        of = f"{run.failed} of {counted(run.operations, 'operation')}"
+        problems.append(Problem("failed", f"{of} failed, {counted(run.skipped, 'was', 'were')} skipped"))
+    for reason in verdict.reasons:
+        told = reason.kind == "failed" and run.failed  # by the operations themselves: see Check.failures
+        if not told and _counts(reason.verdict, rules):
+            problems.append(Problem(reason.verdict.lower(), reason.text))
     awaited = rules.require_refresh and not run.refreshes_succeeded
-    goes_on = awaited or run.running > 0
+    goes_on = awaited or run.is_open > 0
     late = _late(_took(run, now if goes_on else None), rules.max_duration, goes_on)
     problems += late
-    if run.running and not rules.allow_running and (late or rules.max_duration is None):
-        problems.append(
-            Problem("not ended", f"{_of(run.running, run)} {'has' if run.running == 1 else 'have'} not ended")
-        )
-    if run.unknown:
-        said = f"the outcome of {_of(run.unknown, run)} is unknown"
-        problems.append(Problem("unknown", said))
-    if run.status == "Skipped":
-        problems.append(
-            Problem(
-                "nothing done",
-                f"{counted(run.operations, 'operation was', 'operations were')} skipped and none was run",
-            )
-        )
     # Until the run is late, a refresh may still complete. A failed one will not.
     if awaited and (late or rules.max_duration is None or run.failed or run.refreshes_failed):
         problems.append(Problem("no refresh", "no refresh of a semantic model completed"))
     return problems
 
 
-def _of(number: int, run: Run) -> str:
-    """``1 of 33 operations``."""
-    return f"{number} of {counted(run.operations, 'operation')}"
+def _counts(word: str, rules: Rules) -> bool:
+    """Whether a reason for this verdict breaks a rule."""
+    allowed = {"Failed": rules.allow_failures, "Warned": rules.allow_warnings, "Running": rules.allow_running}
+    return word != "" and not allowed.get(word, False)
 
 
 def _late(took: timedelta | None, allowed: timedelta | None, goes_on: bool) -> list[Problem]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from dbbtrace.answers.read import operations, run_rows
 from dbbtrace.answers.rows import Operation, Run
+from dbbtrace.answers.verdict import judged
 from dbbtrace.errors import UsageError
 from dbbtrace.warehouse import Warehouse
 
@@ -47,7 +48,7 @@ def diff(warehouse: Warehouse, before: str, after: str) -> Diff:
     Raises:
         UsageError: a run does not exist.
     """
-    runs = {run.run_id: run for run in run_rows(warehouse, {before, after})}
+    runs = {run.run_id: run for run in judged(warehouse, run_rows(warehouse, {before, after}))}
     for run_id in (before, after):
         if run_id not in runs:
             raise UsageError(f"no run {run_id!r} in the warehouse; `dbbtrace runs` lists the runs")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
 from dbbtrace.answers.read import run_keys
 from dbbtrace.errors import UsageError
 from dbbtrace.model.identity import normalise_run_id, trace_id_of
 from dbbtrace.warehouse import Warehouse
 
 __all__ = ["find_run"]
+
+_GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def find_run(warehouse: Warehouse, text: str) -> str:
@@ -17,6 +21,8 @@ def find_run(warehouse: Warehouse, text: str) -> str:
         UsageError: it matches no run, or several.
     """
     wanted = normalise_run_id(text)
+    if _GUID.fullmatch(wanted) and run_keys(warehouse, among=[wanted]):
+        return wanted  # no need to look at all runs
     ids = [key.run_id for key in run_keys(warehouse)]
     if wanted.lower() == "last":
         if not ids:

@@ -23,6 +23,23 @@ _CAUSE = re.compile(r"Skipped due to upstream failure: (.+) \([^()]*\)\s*")
 """The message that ``record_dbt`` gives a skipped node if dbt does not say why it was skipped."""
 
 
+CUT = "…"
+"""Stands at the end of a list that found no room in its column."""
+
+
+def _is_test(operation_id: str) -> bool:
+    return operation_id.startswith(("test.", "unit_test."))
+
+
+def _is_stored(operation: Operation) -> bool:
+    """Whether it certainly holds data of its own: a load, a seed, a snapshot, or what says how many rows it wrote."""
+    return (
+        operation.kind == "table_load"
+        or operation.resource_type in ("seed", "snapshot")
+        or operation.rows_written is not None
+    )
+
+
 class Graph:
     """Outcomes of one run and the edges between them."""
 
@@ -81,6 +98,41 @@ class Graph:
             if node.status == "Skipped" and (said := _CAUSE.fullmatch(node.error_message or "")):
                 found[said[1]].append(node)
         return found
+
+    def stale(self) -> list[tuple[Operation, Operation]]:
+        """Nodes that were built on old data, each with the load or node because of which: the nearest table, load or
+        seed above it, through views and what can't be told from one, failed in this run or was skipped."""
+        causes: dict[str, Operation | None] = {}
+        found = []
+        for node in self.nodes.values():
+            if node.status in BUILT and not _is_test(node.operation_id):
+                cause = self._old_above(node, causes)
+                if cause is not None:
+                    found.append((node, cause))
+        return found
+
+    def _old_above(self, node: Operation, causes: dict[str, Operation | None]) -> Operation | None:
+        """What above the node failed or was skipped; ``causes`` remembers it, node by node."""
+        waiting = [node]
+        while waiting:
+            here = waiting[-1]
+            if here.operation_id in causes:
+                waiting.pop()
+                continue
+            parents = [parent for parent in self.upstream(here) if not _is_test(parent.operation_id)]
+            views = [parent for parent in parents if parent.status in BUILT and not _is_stored(parent)]
+            unknown = [view for view in views if view.operation_id not in causes and view not in waiting]
+            if unknown:
+                waiting += unknown
+                continue
+            broken = [parent for parent in parents if parent.status in ("Failed", "Skipped")]
+            old = [cause for view in views if (cause := causes.get(view.operation_id)) is not None]
+            causes[here.operation_id] = next(iter([*broken, *old]), None)
+        return causes[node.operation_id]
+
+    def unknown_parents(self) -> list[Operation]:
+        """Nodes that were built of which the row names not all that they select from."""
+        return [node for node in self.nodes.values() if node.status in BUILT and CUT in node.depends_on]
 
     def held_up(self, failed: Operation) -> list[Operation]:
         """All downstream nodes that were not built, each once, nearest first."""

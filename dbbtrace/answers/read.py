@@ -11,13 +11,14 @@ from dataclasses import fields
 from datetime import datetime, timezone
 from typing import Any
 
-from dbbtrace.answers.rows import Operation, Run, RunKey
+from dbbtrace.answers.rows import Operation, Part, Run, RunKey
 from dbbtrace.model.times import to_datetime, to_unix_nanos
 from dbbtrace.warehouse import Warehouse, views
 
-__all__ = ["operations", "run_keys", "run_rows", "runs"]
+__all__ = ["moment_of_row", "operations", "parts", "run_keys", "run_rows", "runs"]
 
 _RUN_COLUMNS = {"run_id": "orchestration_run_id", "started_at": "start_time", "ended_at": "end_time"}
+_RUN_COLUMNS_OF_RUN = {**_RUN_COLUMNS, "last_sign_at": "last_sign"}
 _OPERATION_COLUMNS = {**_RUN_COLUMNS, "name": "operation", "word": "status_word"}
 
 
@@ -28,6 +29,7 @@ def run_keys(
     environment: str | None = None,
     since: datetime | None = None,
     limit: int | None = None,
+    among: Collection[str] | None = None,
 ) -> list[RunKey]:
     """The runs, newest first.
 
@@ -37,10 +39,11 @@ def run_keys(
         environment: only runs in this environment; case-insensitive.
         since: only runs that started since then; a time without zone is UTC.
         limit: the largest number to return.
+        among: only these runs, which is much faster to ask; None: all.
     """
     found: dict[str, RunKey] = {}
-    for run_id, started_at, product, place in views.ask(warehouse, _RUN_KEYS):
-        key = RunKey(run_id, _moment(started_at), product, place)
+    for run_id, started_at, product, place in views.ask(warehouse, _RUN_KEYS, runs=among):
+        key = RunKey(run_id, moment_of_row(started_at), product, place)
         found[run_id] = _merged(found[run_id], key) if run_id in found else key
     oldest = datetime.min.replace(tzinfo=timezone.utc)
     if since is not None and since.tzinfo is None:
@@ -78,6 +81,11 @@ SELECT k.orchestration_run_id, NULL_MOMENT, MAX(k.data_product), NULL_TEXT
 FROM kpi_reconciliation_history AS k
 WHERE k.orchestration_run_id <> ''
 GROUP BY k.orchestration_run_id
+UNION ALL
+SELECT p.orchestration_run_id, MOMENT(MIN(p.process_started_at)), MAX(p.data_product), MAX(p.environment)
+FROM meta.monitoring_run_part AS p
+WHERE p.orchestration_run_id <> '' AND p.part IN ('run', 'job', 'workload', 'dbt_invocation', 'step', 'attempt')
+GROUP BY p.orchestration_run_id
 """
 
 
@@ -96,7 +104,7 @@ def run_rows(warehouse: Warehouse, runs: Iterable[str] | None = None) -> list[Ru
     if runs is not None and not (runs := list(runs)):
         return []
     names = [field.name for field in fields(Run)]
-    columns = ", ".join(f"r.{_RUN_COLUMNS.get(name, name)}" for name in names)
+    columns = ", ".join(f"r.{_RUN_COLUMNS_OF_RUN.get(name, name)}" for name in names)
     rows = views.ask(warehouse, f"SELECT {columns} FROM meta.monitoring_runs AS r", runs=runs)
     oldest = datetime.min.replace(tzinfo=timezone.utc)
     found = [Run(*values) for values in _typed(names, rows)]
@@ -150,14 +158,31 @@ def operations(
     return sorted(found, key=lambda o: (o.run_id, o.started_at or latest, _PLACE[o.workload], o.name, o.operation_id))
 
 
+def parts(warehouse: Warehouse, runs: Collection[str], *, where: str = "") -> list[Part]:
+    """The parts of the runs that are no operations, by start.
+
+    Args:
+        where: SQL that chooses among them, in terms of ``monitoring_parts AS p``.
+    """
+    names = [field.name for field in fields(Part)]
+    columns = ", ".join(f"p.{_RUN_COLUMNS.get(name, name)}" for name in names)
+    sql = f"SELECT {columns} FROM meta.monitoring_parts AS p" + (f" WHERE {where}" if where else "")
+    latest = datetime.max.replace(tzinfo=timezone.utc)
+    found = [Part(*values) for values in _typed(names, views.ask(warehouse, sql, runs=runs))]
+    return sorted(found, key=lambda part: (part.run_id, part.started_at or latest, part.part, part.name or ""))
+
+
 _PLACE = {"integration": 0, "transformation": 1, "consumption": 2, "reconciliation": 3}
 
 
 def _typed(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[list[Any]]:
     """The rows' values for the dataclasses: ``..._at`` as aware datetimes, lists as tuples."""
-    readers: dict[str, Callable[[Any], Any]] = {"depends_on": _listed, "superseded": bool}
+    readers: dict[str, Callable[[Any], Any]] = {
+        "depends_on": _listed,
+        "superseded": bool,
+    }
     columns = [
-        (place, _moment if name.endswith("_at") else readers[name])
+        (place, moment_of_row if name.endswith("_at") else readers[name])
         for place, name in enumerate(names)
         if name.endswith("_at") or name in readers
     ]
@@ -168,7 +193,7 @@ def _typed(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[list
         yield values
 
 
-def _moment(value: Any) -> datetime | None:
+def moment_of_row(value: Any) -> datetime | None:
     """The point in time as an aware datetime, whatever type the driver returned."""
     if value is None:
         return None

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 
-__all__ = ["Operation", "Run", "RunKey", "label_of", "outcomes", "status_of"]
+__all__ = ["Operation", "Part", "Run", "RunKey", "label_of", "outcomes", "status_of"]
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class Run:
     data_product: str | None
     environment: str | None
     status: str
-    """Failed, Running, Unknown, Warned, Succeeded or Skipped: the worst status of its operations."""
+    """The verdict: Failed, Running, Unfinished, Incomplete, Warned or Succeeded, the first that applies."""
     started_at: datetime | None
     ended_at: datetime | None
     seconds: float | None
@@ -127,6 +127,56 @@ class Run:
     interrupted: int
     failed_without_reason: int
     trace_id: str | None
+    reason: str | None
+    """What made the verdict so, in a sentence; None: nothing is wrong."""
+    has_parts: int
+    """1: it has a record of its own: ``monitoring_run_part``."""
+    is_open: int
+    """0: it has ended. 1: something goes on, or nobody said that it ended. 2: nobody will say it any more."""
+    run_ended: int
+    """1: somebody said that it ended."""
+    jobs: int
+    parts_failed: int
+    parts_running: int
+    parts_interrupted: int
+    steps_failed: int
+    loads_lost: int
+    """Table loads that a job recorded and that have no row."""
+    nodes_lost: int
+    refreshes_lost: int
+    absent: int
+    """What was expected and is not there."""
+    findings_failed: int
+    findings_incomplete: int
+    findings_warned: int
+    judged_at: datetime | None
+    """When it was last compared with earlier runs."""
+    last_sign_at: datetime | None
+    """The last that is known of it."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of a run that is no operation, as ``monitoring_parts`` says it. None: unknown."""
+
+    run_id: str
+    part: str
+    """run, job, workload, dbt_invocation, step or attempt."""
+    name: str | None
+    workload: str | None
+    status: str
+    """Running, Succeeded, Failed or Interrupted."""
+    started_at: datetime | None
+    ended_at: datetime | None
+    error_type: str | None
+    error_message: str | None
+    pipeline_run_id: str | None
+    loads: int | None
+    nodes: int | None
+    refreshes: int | None
+    detail: str | None
+    span_id: str | None
+    superseded: bool
 
 
 def outcomes(found: Iterable[Operation]) -> list[Operation]:

@@ -13,6 +13,7 @@ from dbbtrace.answers.check import Problem, Rules, problems_of
 from dbbtrace.answers.failures import Failure, failures_of
 from dbbtrace.answers.read import run_keys, run_rows
 from dbbtrace.answers.rows import Run, RunKey
+from dbbtrace.answers.verdict import verdicts
 from dbbtrace.warehouse import Warehouse
 
 __all__ = ["Alert", "Watch", "alerts"]
@@ -40,9 +41,9 @@ class Alert:
             "late": "is late",
             "missing": "did not run",
             "no refresh": "has no refresh",
-            "not ended": "did not end",
-            "unknown": "has operations with unknown outcomes",
-            "nothing done": "did nothing",
+            "unfinished": "did not finish",
+            "incomplete": "is incomplete",
+            "running": "still runs",
         }
         first = self.problems[0].kind
         whose = " ".join(filter(None, (self.data_product or "a run without a data product", self.environment)))
@@ -87,9 +88,13 @@ def _problems(
     now = now or datetime.now(timezone.utc)
     keys = run_keys(warehouse, data_product=data_product, environment=environment)
     recent = [key.run_id for key in keys if since is None or (key.started_at is not None and key.started_at >= since)]
-    judged = [(run, tuple(problems_of(run, rules, now))) for run in run_rows(warehouse, recent)]
+    rows = run_rows(warehouse, recent)
+    said = verdicts(warehouse, rows, now=now)
+    judged = [(run, tuple(problems_of(said[run.run_id], rules, now))) for run in rows]
     found = [
-        Alert(run.run_id, run.data_product, run.environment, problems, run) for run, problems in judged if problems
+        Alert(run.run_id, run.data_product, run.environment, problems, said[run.run_id].run)
+        for run, problems in judged
+        if problems
     ]
     return [*_missing(keys, expect_every, now), *found]
 

@@ -27,7 +27,10 @@ __all__ = ["COMMANDS"]
 
 BROKEN = 1
 """Exit code of a run that breaks a rule."""
-UNANSWERED = 2
+STILL_RUNNING = 3
+UNANSWERED = 4
+_LOOK_AGAIN = 5.0
+"""Seconds between two looks at a run that still runs."""
 
 
 def _rules(command: Any) -> Any:
@@ -48,11 +51,18 @@ def _rules(command: Any) -> Any:
 @warehouse_option
 @click.argument("run")
 @_rules
+@click.option(
+    "--wait",
+    metavar="TIME",
+    callback=duration,
+    help="Wait so long for a run that still runs to end: 30m, 2h.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def check(
     context: click.Context,
     run: str,
+    wait: timedelta | None,
     max_duration: timedelta | None,
     require_refresh: bool,
     no_warnings: bool,
@@ -62,16 +72,33 @@ def check(
 ) -> None:
     """Tell whether a run can be trusted.
 
-    Exit code 0: it meets the rules. 1: it breaks a rule or has no rows. 2: the warehouse could not be asked.
+    Exit code 0: Succeeded or Warned. 1: Failed, Unfinished or Incomplete, or it breaks a rule. 2: there is no such
+    run. 3: it still runs. 4: the warehouse could not be asked.
     RUN is a run id, its first characters, or the word last.
     """
     from dbbtrace.answers import Alert, Rules
     from dbbtrace.answers import check as ask
+    from dbbtrace.operate.verdict import known_here, tolerance_of
 
     outbox = _outbox(notify)
     rules = Rules(max_duration, require_refresh, allow_failures, allow_warnings=not no_warnings)
     with _asking(context), opened_warehouse() as warehouse:
-        found = ask(warehouse, _run_id(warehouse, run), rules)
+        run_id, known = _run_id(warehouse, run), settings()
+        until = time.monotonic() + (wait.total_seconds() if wait is not None else 0)
+        while True:
+            found = ask(
+                warehouse,
+                run_id,
+                rules,
+                here=known_here(known).get(run_id),
+                zone=known.timezone,
+                tolerance=tolerance_of(known.reconciliation_tolerance),
+                write=True,
+            )
+            left = until - time.monotonic()
+            if found.exit_code != STILL_RUNNING or left <= 0:
+                break
+            time.sleep(min(_LOOK_AGAIN, left))
     if as_json:
         print_json(_check_as_dict(found))
     else:
@@ -80,12 +107,12 @@ def check(
         ran = found.run
         whose = (ran.data_product, ran.environment) if ran else (None, None)
         _send(outbox, [Alert(found.run_id, *whose, found.problems, ran, found.failures)])
-        context.exit(BROKEN)
+        context.exit(found.exit_code)
 
 
 @contextmanager
 def _asking(context: click.Context) -> Iterator[None]:
-    """An error is not a verdict: exit code 2."""
+    """An error is not a verdict: exit code 4."""
     try:
         yield
     except (click.ClickException, UsageError):
@@ -118,6 +145,8 @@ def _check_as_dict(found: Check) -> dict[str, Any]:
     failed = [{**operation_as_dict(f.operation), "held_up": len(f.held_up)} for f in found.failures]
     return {
         "ok": found.ok,
+        "verdict": found.verdict.word,
+        "reasons": [asdict(reason) for reason in found.verdict.reasons],
         "orchestration_run_id": found.run_id,
         "run": asdict(found.run) if found.run else None,
         "problems": [asdict(problem) for problem in found.problems],
@@ -131,7 +160,8 @@ def _print_check(found: Check) -> None:
     if run:
         facts += [f"{moment_of(run.started_at)} UTC", duration_of(run.seconds), counted(run.operations, "operation")]
     click.echo(
-        f"{'ok' if found.ok else 'not ok'}  run {safe(found.run_id)}" + (f"  {', '.join(facts)}" if facts else "")
+        f"{'ok' if found.ok else 'not ok'}  {found.verdict.word}  run {safe(found.run_id)}"
+        + (f"  {', '.join(facts)}" if facts else "")
     )
     for problem in found.problems:
         click.echo(f"  {problem.kind}: {problem.text}")

@@ -56,13 +56,13 @@ def demo(fail: bool, directory: Path, run_id: str | None) -> None:
 
 def _show(done: DemoRun) -> None:
     """The run as a tree, and commands to try next."""
-    from dbbtrace.answers import operations
+    from dbbtrace.answers import operations, verdict_of
     from dbbtrace.cli.runs import show_run
     from dbbtrace.warehouse import open_warehouse
 
     warehouse = open_warehouse(done.warehouse, create=False)
     try:
-        show_run(done.run_id, operations(warehouse, [done.run_id]))
+        show_run(done.run_id, operations(warehouse, [done.run_id]), verdict=verdict_of(warehouse, done.run_id))
     finally:
         warehouse.close()
     click.echo("\nLook further:")

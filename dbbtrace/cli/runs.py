@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dbbtrace.cli.common import console, opened_warehouse, operation_as_dict, print_json, warehouse_option
+from dbbtrace.cli.common import console, opened_warehouse, operation_as_dict, print_json, settings, warehouse_option
 from dbbtrace.cli.options import run_choice, since_option
 
 if TYPE_CHECKING:
-    from dbbtrace.answers import Operation, Run
+    from dbbtrace.answers import Operation, Run, Verdict
+    from dbbtrace.warehouse import Warehouse
 
 __all__ = ["COMMANDS", "show_run"]
 
@@ -37,6 +38,7 @@ def runs(
 ) -> None:
     """List the runs, newest first."""
     from dbbtrace.answers import runs as ask
+    from dbbtrace.operate.verdict import known_here
 
     with opened_warehouse() as warehouse:
         found = ask(
@@ -46,6 +48,7 @@ def runs(
             environment=environment,
             status=status,
             since=since,
+            here=known_here(settings()),
         )
     if as_json:
         print_json([asdict(run) for run in found])
@@ -75,21 +78,50 @@ def show(run: str, whole: bool, as_json: bool) -> None:
     with opened_warehouse() as warehouse:
         from dbbtrace.answers import operations
         from dbbtrace.answers.find import find_run
+        from dbbtrace.answers.read import parts
 
         run_id = find_run(warehouse, run)
         found = operations(warehouse, [run_id])
+        said = judge_here(warehouse, run_id)
+        recorded = parts(warehouse, [run_id])
     if as_json:
-        print_json({"orchestration_run_id": run_id, "operations": [operation_as_dict(each) for each in found]})
+        print_json(
+            {
+                "orchestration_run_id": run_id,
+                "verdict": said.word,
+                "reasons": [asdict(reason) for reason in said.reasons],
+                "parts": [asdict(part) for part in recorded],
+                "operations": [operation_as_dict(each) for each in found],
+            }
+        )
     else:
-        show_run(run_id, found, whole=whole)
+        show_run(run_id, found, verdict=said, whole=whole)
 
 
-def show_run(run_id: str, operations: Sequence[Operation], *, whole: bool = False) -> None:
+def judge_here(warehouse: Warehouse, run_id: str) -> Verdict:
+    """The verdict on the run, with what this machine's journal knows."""
+    from dbbtrace.answers import verdict_of
+    from dbbtrace.operate.verdict import known_here, tolerance_of
+
+    known = settings()
+    return verdict_of(
+        warehouse,
+        run_id,
+        here=known_here(known).get(run_id),
+        zone=known.timezone,
+        tolerance=tolerance_of(known.reconciliation_tolerance),
+    )
+
+
+def show_run(
+    run_id: str, operations: Sequence[Operation], *, verdict: Verdict | None = None, whole: bool = False
+) -> None:
     """Print the run's tree, as wide as the terminal is."""
     from dbbtrace.cli.tree import run_tree
 
     out = console()
-    for line in run_tree(run_id, operations, width=out.width, ascii_only=out.options.ascii_only, whole=whole):
+    plain = out.options.ascii_only
+    for line in run_tree(run_id, operations, verdict=verdict, width=out.width, ascii_only=plain, whole=whole):
         out.print(line, no_wrap=True, overflow="ignore", crop=False)
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
+from dbbtrace.answers.reasons import Verdict
 from dbbtrace.answers.rows import outcomes, status_of
 from dbbtrace.cli.explain import reasons
 from dbbtrace.cli.text import bytes_of, count_of, counted, duration_of, middle_cut, moment_of, safe, wrapped
@@ -56,10 +57,33 @@ _DRAWN = Glyphs(
     "│  ",
     "█",
     "▏",
-    {"Succeeded": "✓", "Failed": "✗", "Skipped": "○", "Warned": "!", "Unknown": "?", "Running": "…"},
+    {
+        "Succeeded": "✓",
+        "Failed": "✗",
+        "Skipped": "○",
+        "Warned": "!",
+        "Unknown": "?",
+        "Running": "…",
+        "Unfinished": "?",
+        "Incomplete": "!",
+    },
 )
 _TYPED = Glyphs(
-    "|- ", "`- ", "|  ", "#", "|", {"Succeeded": "+", "Failed": "x", "Skipped": "o", "Warned": "!", "Unknown": "?"}
+    "|- ",
+    "`- ",
+    "|  ",
+    "#",
+    "|",
+    {
+        "Succeeded": "+",
+        "Failed": "x",
+        "Skipped": "o",
+        "Warned": "!",
+        "Unknown": "?",
+        "Running": ".",
+        "Unfinished": "?",
+        "Incomplete": "!",
+    },
 )
 
 
@@ -86,12 +110,19 @@ class _Line:
 
 
 def run_tree(
-    run_id: str, operations: Sequence[Operation], *, width: int = 80, ascii_only: bool = False, whole: bool = False
+    run_id: str,
+    operations: Sequence[Operation],
+    *,
+    verdict: Verdict | None = None,
+    width: int = 80,
+    ascii_only: bool = False,
+    whole: bool = False,
 ) -> list[Text]:
     """The lines of the tree.
 
     Args:
         operations: all operations of the run, from ``answers.operations``.
+        verdict: on the run, with its reasons; None: as its operations say.
         width: width in columns; at least 60.
         whole: show every operation and every message in full.
     """
@@ -99,7 +130,7 @@ def run_tree(
     lines, left_out = _lines(operations, drawn, whole)
     axis = _Axis(operations)
     columns = _Columns(lines, axis, width, drawn)
-    shown = [*_head(run_id, operations, axis, width, drawn), columns.head()]
+    shown = [*_head(run_id, operations, verdict, axis, width, drawn), columns.head()]
     for line in lines:
         shown.append(columns.row(line))
         limit = None if whole else MESSAGE_LINES
@@ -280,9 +311,20 @@ class _Columns:
         return text
 
 
-def _head(run_id: str, operations: Sequence[Operation], axis: _Axis, width: int, drawn: Glyphs) -> list[Text]:
-    """The heading: which run this is, and how it went."""
-    status = status_of(operations)
+def _head(
+    run_id: str,
+    operations: Sequence[Operation],
+    verdict: Verdict | None,
+    axis: _Axis,
+    width: int,
+    drawn: Glyphs,
+) -> list[Text]:
+    """The heading: which run this is, how it went and why."""
+    status = verdict.word if verdict is not None else status_of(operations)
+    # Failed operations have their lines in the tree.
+    reasons = (
+        [reason for reason in verdict.reasons if reason.kind != "failed" or reason.name is None] if verdict else []
+    )
     facts = [
         next((operation.data_product for operation in operations if operation.data_product), None),
         next((operation.environment for operation in operations if operation.environment), None),
@@ -296,6 +338,11 @@ def _head(run_id: str, operations: Sequence[Operation], axis: _Axis, width: int,
         .append(f"  {drawn.signs.get(status, ' ')} {status}", STYLES.get(status, "")),
         Text(f"trace {trace_id_of(run_id):032x}"),
         *(Text("      " + line) for line in wrapped(", ".join(fact for fact in facts if fact), width - 6, None)),
+        *(
+            Text().append("      " + line, STYLES.get(reason.verdict, "dim"))
+            for reason in reasons
+            for line in wrapped(safe(reason.text), width - 6, MESSAGE_LINES)
+        ),
         Text(),
     ]
 

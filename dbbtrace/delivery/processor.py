@@ -11,7 +11,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
@@ -154,6 +154,18 @@ class Delivery(SpanProcessor):
                 self._recorder.record("facts", spans[first : first + BATCH])
         except Exception as error:
             fault("journal finished spans", error)
+
+    def start_part(self, span: ReadableSpan) -> None:
+        """A part of the run that is no work of its own has started: see ``dbbtrace.job.parts``."""
+        self.on_start(cast("Span", span))
+
+    def end_part(self, span: ReadableSpan) -> None:
+        """It has ended."""
+        self.on_end(span)
+
+    def emit_parts(self, spans: Sequence[ReadableSpan]) -> None:
+        """Facts about the run itself."""
+        self.emit(spans)
 
     def make_room(self, timeout: float) -> bool:
         """Wait until another batch finds room in memory: what does not, its destination has to read back. False once

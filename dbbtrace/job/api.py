@@ -34,33 +34,41 @@ __all__ = [
 ]
 
 
-def integration(*, pipeline_id: object = None, pipeline_run_id: object = None) -> Workload:
+def integration(*, pipeline_id: object = None, pipeline_run_id: object = None, expect: object = None) -> Workload:
     """The integration workload: tables are loaded from source systems.
 
     Args:
+        expect: tables that must be loaded, else the run is Incomplete: ``["mdm.Customer", ...]``, or the path of a
+            file like ``integration_source_list.csv``.
         pipeline_id, pipeline_run_id: of the pipeline that ``integration_pipeline_<Data Product>`` invoked directly;
             reports join rows to job instances by them.
     """
-    return Workload("integration", pipeline_id=pipeline_id, pipeline_run_id=pipeline_run_id)
+    return Workload("integration", pipeline_id=pipeline_id, pipeline_run_id=pipeline_run_id, expect=expect)
 
 
-def transformation(select: object = None, *, pipeline_id: object = None, pipeline_run_id: object = None) -> Workload:
+def transformation(
+    select: object = None, *, pipeline_id: object = None, pipeline_run_id: object = None, expect: object = None
+) -> Workload:
     """The transformation workload: dbt.
 
     Args:
         select: dbt's selector, e.g. ``+tag:Group-FinancialStatements``; rows hold it as build_models.
+        expect: dbt nodes that must be built, else the run is Incomplete: unique_ids or names.
         pipeline_id, pipeline_run_id: of the transformation pipeline.
     """
-    return Workload("transformation", pipeline_id=pipeline_id, pipeline_run_id=pipeline_run_id, select=select)
+    return Workload(
+        "transformation", pipeline_id=pipeline_id, pipeline_run_id=pipeline_run_id, select=select, expect=expect
+    )
 
 
-def consumption(*, pipeline_id: object = None, pipeline_run_id: object = None) -> Workload:
+def consumption(*, pipeline_id: object = None, pipeline_run_id: object = None, expect: object = None) -> Workload:
     """The consumption workload: semantic models are refreshed.
 
     Args:
+        expect: semantic models that must be refreshed, else the run is Incomplete: names or ids.
         pipeline_id, pipeline_run_id: of the data_product_refresh pipeline.
     """
-    return Workload("consumption", pipeline_id=pipeline_id, pipeline_run_id=pipeline_run_id)
+    return Workload("consumption", pipeline_id=pipeline_id, pipeline_run_id=pipeline_run_id, expect=expect)
 
 
 def table_load(

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from dbbtrace.diagnostics import log
 from dbbtrace.job.handle import Handle
+from dbbtrace.job.rows import limit_rows
 from dbbtrace.job.scope import Place, Scope
 from dbbtrace.job.values import checked, count, number
 from dbbtrace.model import attributes as key
@@ -56,6 +57,10 @@ class Attempt(Handle):
     def succeeded(self) -> bool:
         """Whether its block was entered, and has ended well."""
         return self._succeeded
+
+    def _conclude(self) -> None:
+        super()._conclude()
+        limit_rows(self)
 
     def _enclosing(self) -> Scope:
         place = self._load._place

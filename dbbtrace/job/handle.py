@@ -60,6 +60,9 @@ class Handle:
     _block: ClassVar[str] = BLOCK
     """Kind of place that a ``with`` makes."""
 
+    _announced: ClassVar[bool] = False
+    """Whether a warehouse is told that it has started."""
+
     _settable: ClassVar[dict[str, Value[Any]]] = {}
     """The values that an author may set, by name."""
 
@@ -192,6 +195,9 @@ class Handle:
         """The scope this work happens in; a run joined on the fly if there is none."""
         return enclosing_scope(self._workload)
 
+    def _announce(self, scope: Scope, span_id: int, start: int) -> None:
+        """Tell of the start, before the span with this id starts."""
+
     def _inner(self, scope: Scope) -> Scope:
         """The scope of what happens inside."""
         return scope
@@ -290,13 +296,18 @@ class Handle:
     def _start_span(self, scope: Scope) -> Scope:
         """Start the span in the scope; returns the scope inside, but for the span that it hangs on."""
         parent, context = parent_and_context(scope)
+        start, span_id = now(), None
+        if self._announced:
+            span_id = runtime.current().provider.ids.new_span_id()
+            self._announce(scope, span_id, start)
         self.__dict__["_span"] = runtime.current().provider.start_span(
             self._name,
             context,
             self._attributes(scope),
-            start=now(),
+            start=start,
             checked=self._checked,
             parent=parent,
+            span_id=span_id,
             links=self._links(scope),
         )
         return self._inner(scope)

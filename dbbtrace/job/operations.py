@@ -13,8 +13,11 @@ from opentelemetry.trace import Link
 from dbbtrace.diagnostics import complain, guard
 from dbbtrace.errors import UsageError
 from dbbtrace.job.attempts import Attempt, Attempts
+from dbbtrace.job.expected import expected_of
 from dbbtrace.job.handle import Handle
 from dbbtrace.job.lineage import lineage_of
+from dbbtrace.job.parts import record_expected, record_started
+from dbbtrace.job.rows import limit_rows
 from dbbtrace.job.scope import WORKLOAD, Scope
 from dbbtrace.job.values import (
     Count,
@@ -94,18 +97,33 @@ class Step(Handle):
         title = message_of(name)
         super().__init__(title, {key.CICD_TASK_NAME: title, **attributes})
 
+    def _conclude(self) -> None:
+        super()._conclude()
+        limit_rows(self)
+
 
 class Workload(Handle):
     """A stage of the run: what its operations inherit."""
 
+    _expect: object = None
+
     operation = key.OPERATION_WORKLOAD
     _block = WORKLOAD
+    _announced = True
 
     pipeline_id = Guid(key.PIPELINE_ID, "Pipeline that the rows of this workload name, from then on.")
     pipeline_run_id = Guid(key.PIPELINE_RUN_ID, "Run of that pipeline.")
     select = Text(key.DBT_SELECT, "dbt's selector; rows hold it as build_models.")
 
-    def __init__(self, workload: str, *, pipeline_id: object, pipeline_run_id: object, select: object = None) -> None:
+    def __init__(
+        self,
+        workload: str,
+        *,
+        pipeline_id: object,
+        pipeline_run_id: object,
+        select: object = None,
+        expect: object = None,
+    ) -> None:
         super().__init__(
             workload,
             {
@@ -116,6 +134,12 @@ class Workload(Handle):
                 key.DBT_SELECT: checked("select", text, select),
             },
         )
+        self._expect = expect
+
+    def _announce(self, scope: Scope, span_id: int, start: int) -> None:
+        record_started(scope, span_id, self._name, start, self._attributes(scope))
+        workload = str(self._given[key.WORKLOAD])
+        record_expected(scope, expected_of(self._expect, workload), workload, start)
 
     def _enclosing(self) -> Scope:
         scope = super()._enclosing()
@@ -157,6 +181,18 @@ class Operation(Handle):
         attributes = super()._attributes(scope)
         attributes.setdefault(key.WORKLOAD, self.workload)
         return attributes
+
+    def _finish(self, error: BaseException | None) -> bool:
+        ends = super()._finish(error)
+        if ends and self._place is not None and key.IDENTITY not in self._values and self._gives_row():
+            tally = self._place.tally
+            if tally is not None:
+                tally.add(self.operation)
+        return ends
+
+    def _gives_row(self) -> bool:
+        """Whether the work has ended in a way that gives a row."""
+        return True
 
     def _again(self) -> Self:
         complain(f"{self._name} is entered while it runs: that gives another row; make a handle for each")
@@ -337,3 +373,6 @@ class ModelRefresh(Operation):
             self.fail(f"the refresh ended as {word}", error_type=word)
         elif is_running(word):
             complain(f"{self._name} is {word}, still running: it gives no row now; record it when it has ended")
+
+    def _gives_row(self) -> bool:
+        return not is_running(str(self._values.get(key.STATUS, "")))

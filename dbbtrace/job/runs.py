@@ -19,8 +19,10 @@ from opentelemetry.context import Context
 from dbbtrace.diagnostics import complain, guard
 from dbbtrace.job import propagation
 from dbbtrace.job.context import checked_options, make_scope, run_id_in_environment, run_id_of
+from dbbtrace.job.expected import expected_of
 from dbbtrace.job.handle import Handle
 from dbbtrace.job.parameters import pick
+from dbbtrace.job.parts import Job, record_expected, record_link
 from dbbtrace.job.scope import (
     RUN,
     Place,
@@ -65,21 +67,35 @@ class Run(Handle):
     operation = key.OPERATION_RUN
     _block = RUN
 
-    def __init__(self, run_id: object, options: dict[str, Any], *, opens: bool) -> None:
+    def __init__(
+        self,
+        run_id: object,
+        options: dict[str, Any],
+        *,
+        opens: bool,
+        called: str = "join_run",
+        expect: object = None,
+        repairs: object = None,
+    ) -> None:
         super().__init__("orchestration_run")
         self._asked_for = run_id
         self._options = options
         self._opens = opens
+        self._called = called
+        self._expect = expect
+        self._repairs = repairs
 
     _outermost: bool = False
     _root: bool = False
     _told: propagation.Told | None = None
+    _job: Job | None = None
+    """This process's part of the run; of a run inside a run it is the outer one's."""
 
     def _forget(self) -> None:
         super()._forget()
         self._name = "orchestration_run"
         self._outermost = self._root = False
-        self._told = None
+        self._told = self._job = None
 
     @property
     def run_id(self) -> str:
@@ -109,6 +125,8 @@ class Run(Handle):
         made_up = self._outermost and scope.manual and scope.run_id != run_id_in_environment()
         opens = self._opens or made_up  # nobody else emits the root of a run that we made up
         self._root = opens and runtime.current().delivery.claim(f"root-{scope.trace_id:032x}")
+        if self._outermost:
+            scope = self._begin_job(scope)
         if self._root:
             self._name = f"orchestration_run {scope.data_product or scope.run_id}"
             self._span = runtime.current().provider.start_span(
@@ -124,6 +142,24 @@ class Run(Handle):
         if opens:
             return super()._start_span(scope)  # the root has been emitted: a cell run again, or a run opened twice
         return scope
+
+    def _begin_job(self, scope: Scope) -> Scope:
+        """Put into the journal that this process takes part; the scope in which its work is counted."""
+        self._job = Job(scope, self._called, scope.began_at)
+        self._job.start()
+        record_expected(scope, expected_of(self._expect), self._called, scope.began_at)
+        repairs = run_id_of(self._repairs)
+        if repairs:
+            record_link(scope, repairs, scope.began_at)
+        return scope.inner(tally=self._job.tally)
+
+    def _finish(self, error: BaseException | None) -> bool:
+        if error is not None and self._span is None and self._is_running():
+            self._fail_with(error)
+        ends = super()._finish(error)
+        if ends and self._job is not None:
+            self._job.end(self._failed)
+        return ends
 
     def _result_key(self) -> str:
         return key.CICD_PIPELINE_RESULT if self._root else super()._result_key()
@@ -183,6 +219,8 @@ def orchestration_run(
     data_product: str | None = None,
     environment: str | None = None,
     workspace_id: object = None,
+    expect: object = None,
+    repairs: object = None,
 ) -> Run:
     """Open the run: this process emits its root span, at the end of the block.
 
@@ -192,12 +230,15 @@ def orchestration_run(
         data_product: e.g. ``Group-FinancialStatements``; else DBBTRACE_DATA_PRODUCT.
         environment: TST, ACC, QUAL or PRD; else DBBTRACE_ENVIRONMENT.
         workspace_id: GUID of the Fabric workspace; else DBBTRACE_WORKSPACE_ID.
+        expect: what belongs into the run, so that it is Incomplete without: names of tables, dbt nodes, semantic
+            models or workloads; or workload → names; or the path of a file like ``integration_source_list.csv``.
+        repairs: run id of the run that this one makes right.
 
     Leaving the outermost run waits at most DBBTRACE_ROWS_TIMEOUT seconds until the rows are in the
     warehouse.
     """
     options = {"data_product": data_product, "environment": environment, "workspace_id": workspace_id}
-    return Run(run_id, options, opens=True)
+    return Run(run_id, options, opens=True, called="orchestration_run", expect=expect, repairs=repairs)
 
 
 def join_run(
@@ -265,7 +306,7 @@ def begin_run(
             again._update(given)
             return again
         again.end()
-    _begun = Run(asked_for, given, opens=False)
+    _begun = Run(asked_for, given, opens=False, called="begin_run")
     atexit.unregister(_end_begun)
     _begun.start()
     atexit.register(_end_begun)  # after what the start registered: the last registered is the first to run
@@ -280,6 +321,9 @@ def _end_begun() -> None:
 
 class _Implicit(Run):
     """The run for work outside any run: it has no place of its own, and nothing waits for its end."""
+
+    def _begin_job(self, scope: Scope) -> Scope:
+        return scope  # nobody opened it, so nobody will say that it has ended
 
     def _enter(self, scope: Scope, kind: str) -> None:
         inside = scope.under(self._span.context) if self._span is not None else scope

@@ -16,6 +16,7 @@ from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 from opentelemetry.trace import Link, NonRecordingSpan, Span, SpanContext, get_current_span, set_span_in_context
 
+from dbbtrace.job.tally import Tally
 from dbbtrace.model import attributes as key
 
 __all__ = [
@@ -65,6 +66,8 @@ class Scope:
     """Of a workload: the scope around it."""
     links: tuple[Link, ...] = ()
     """For spans directly inside: contexts of other traces that led here."""
+    tally: Tally | None = field(default=None, repr=False, compare=False)
+    """What this job has recorded; None outside of a job's part of the run."""
     pid: int = field(default_factory=os.getpid)
     """Process that opened, joined or began the run; a forked child has its parent's scope."""
     _inherited: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
@@ -128,6 +131,11 @@ class Place:
     @scope.setter
     def scope(self, scope: Scope) -> None:
         self._scope = scope
+
+    @property
+    def tally(self) -> Tally | None:
+        """What the job around it has recorded."""
+        return self._scope.tally
 
 
 BLOCK: Final = "block"

@@ -135,6 +135,29 @@ REFRESH_REQUEST_ID: Final = "dbb.refresh.request_id"
 REFRESH_TYPE: Final = "dbb.refresh.type"
 """Full, Automatic, DataOnly, ...; string."""
 
+# -- the run's own record -----------------------------------------------------------------------------------
+PART_LOADS: Final = "dbb.part.loads"
+"""On a job: table loads that it recorded itself, each of which must have a row; count."""
+PART_NODES: Final = "dbb.part.nodes"
+"""On a job or a dbt invocation: dbt nodes that must have a row; count."""
+PART_REFRESHES: Final = "dbb.part.refreshes"
+"""On a job: model refreshes that it recorded itself and that have ended; count."""
+PART_DROPPED: Final = "dbb.part.dropped"
+"""On a job: steps and attempts beyond the first 1,000, which gave no row; count."""
+PART_ROW: Final = "dbb.part.row"
+"""On a step or an attempt: whether it gives a row of monitoring_run_part; boolean. Absent: it does if it failed or
+carries attributes of its own."""
+PART_DETAIL: Final = "dbb.part.detail"
+"""What else the row holds, as a JSON object; string. Absent: the attributes that are not dbbtrace's."""
+EXPECTED_BY: Final = "dbb.expected.by"
+"""Who says that an operation belongs into the run, or who found what a finding says; string."""
+REPAIRS: Final = "dbb.repairs"
+"""Run id of the run that this one makes right; string."""
+JOB_INVOKE_TYPE: Final = "dbb.job.invoke_type"
+"""How the job was started: Scheduled, Manual, ...; string."""
+JOB_SCHEDULED_AT: Final = "dbb.job.scheduled_at"
+"""When it was scheduled to start; a point in time."""
+
 # -- standard keys set beside ours --------------------------------------------------------------------------
 CICD_PIPELINE_NAME: Final = "cicd.pipeline.name"
 """Orchestration pipeline; string, ``orchestration_pipeline_<Data Product>``."""
@@ -162,9 +185,17 @@ OPERATION_DBT_NODE: Final = "dbt_node"
 OPERATION_DBT_STAGE: Final = "dbt_stage"
 OPERATION_REFRESH: Final = "model_refresh"
 OPERATION_STEP: Final = "step"
+OPERATION_JOB: Final = "job"
+OPERATION_EXPECTED: Final = "expected"
+OPERATION_FINDING: Final = "finding"
+OPERATION_LINK: Final = "link"
+OPERATION_ACK: Final = "ack"
 
 ROW_OPERATIONS: Final = frozenset({OPERATION_LOAD, OPERATION_DBT_NODE, OPERATION_REFRESH})
-"""The operations that give rows; all others are for the eye."""
+"""The operations that give rows of the platform's three tables; the run's other parts: see ``parts``."""
+
+STARTED: Final = "Started"
+"""STATUS of a span that only says that a part of the run has started; it has the part's own span id."""
 
 FOR_ROWS: Final = "rows"
 FOR_SPANS: Final = "spans"

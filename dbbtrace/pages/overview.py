@@ -81,8 +81,8 @@ def _period(record: Audit) -> str:
 
 def _head(record: Audit) -> Html:
     runs = record.runs
-    ended = [run for run in runs if run.status in ("Succeeded", "Warned", "Failed")]
-    good = sum(run.status != "Failed" for run in ended)
+    ended = [run for run in runs if run.status != "Running"]
+    good = sum(run.status in ("Succeeded", "Warned") for run in ended)
     took = [run.seconds for run in runs if run.seconds is not None]
     return h(
         "header",

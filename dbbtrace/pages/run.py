@@ -11,10 +11,12 @@ from dbbtrace.answers.audit import Gap, gaps_of, operation_gaps
 from dbbtrace.answers.critical import PathStep, critical_path
 from dbbtrace.answers.failures import Failure, failures_among
 from dbbtrace.answers.graph import Graph
-from dbbtrace.answers.read import operations, run_rows
+from dbbtrace.answers.read import operations
 from dbbtrace.answers.readable import bytes_of, count_of, duration_of, moment_of
+from dbbtrace.answers.reasons import Verdict
 from dbbtrace.answers.rows import Operation, Run
 from dbbtrace.answers.slowest import Timing, history_of
+from dbbtrace.answers.verdict import verdict_of
 from dbbtrace.errors import UsageError
 from dbbtrace.model.identity import trace_id_of
 from dbbtrace.pages.charts import path_strip
@@ -39,6 +41,7 @@ class RunReport:
     path: list[PathStep]
     history: Mapping[tuple[str, str], Timing]
     gaps: list[Gap]
+    verdict: Verdict
 
 
 def run_page(warehouse: Warehouse, run: str, *, jaeger_url: str | None = None) -> str:
@@ -61,17 +64,18 @@ def read_run(warehouse: Warehouse, run: str) -> RunReport:
     Raises:
         UsageError: the run does not exist.
     """
-    found = run_rows(warehouse, [run])
-    if not found:
+    said = verdict_of(warehouse, run)
+    if said.run is None:
         raise UsageError(f"no run {run!r} in {warehouse.name}; `dbbtrace runs` lists the runs")
     all_of_it = operations(warehouse, [run])
     return RunReport(
-        found[0],
+        said.run,
         all_of_it,
         failures_among(all_of_it),
         critical_path(all_of_it),
         history_of(warehouse, run),
-        [*gaps_of(found[0]), *operation_gaps(o for o in all_of_it if not o.superseded)],
+        [*gaps_of(said.run), *operation_gaps(o for o in all_of_it if not o.superseded)],
+        said,
     )
 
 
@@ -87,7 +91,7 @@ def render_run(report: RunReport, *, jaeger_url: str | None = None) -> str:
     body = joined(
         h("a", "Skip to the operations", class_="skip", href="#operations"),
         _head(run, trace, trace_link),
-        h("main", _notices(report), _failures(report), _path(report), _waterfall(report)),
+        h("main", _reasons(report), _notices(report), _failures(report), _path(report), _waterfall(report)),
         footer(),
     )
     whose = " ".join(filter(None, (run.data_product or "run by hand", run.environment)))
@@ -127,6 +131,15 @@ def _head(run: Run, trace: str, trace_link: str | None) -> Html:
 
 def _bad(count: int, word: str) -> str | None:
     return f"{count:,} {word}" if count else None
+
+
+def _reasons(report: RunReport) -> Html | None:
+    """Why the verdict is what it is; the operations that failed have a section of their own."""
+    told = [reason for reason in report.verdict.reasons if reason.kind != "failed" or reason.name is None]
+    if not told:
+        return None
+    items = [h("li", h("b", reason.verdict, ": ") if reason.verdict else "", reason.text) for reason in told]
+    return h("section", h("h2", "Why"), h("ul", items), class_="notice", id="reasons")
 
 
 def _notices(report: RunReport) -> Html | None:

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from dbbtrace.errors import ConfigurationError, DbbtraceError
 from dbbtrace.warehouse import driver_errors
 from dbbtrace.warehouse.dialects import SQLITE, Dialect
-from dbbtrace.warehouse.schema import RECORD, SCHEMA, TABLES, Kind, Row, Table
+from dbbtrace.warehouse.schema import ALL_TABLES, RECORD, SCHEMA, Kind, Row, Table
 from dbbtrace.warehouse.sqlite_batches import insert_many
 from dbbtrace.warehouse.statements import Found, Shape, suited, yielding
 from dbbtrace.warehouse.urls import SqliteAddress
@@ -147,12 +147,12 @@ class SqliteConnector:
 
     def _create_missing(self, connection: Any) -> None:
         """The file is created on first use; an existing table is left as it is."""
-        if all(table.name in self.shapes(connection) for table in TABLES):
+        if all(table.name in self.shapes(connection) for table in ALL_TABLES):
             return
         connection.execute("BEGIN IMMEDIATE")
         try:
             standing = self.shapes(connection)
-            for table in TABLES:
+            for table in ALL_TABLES:
                 if table.name not in standing:
                     connection.execute(SQLITE.create_table(table))
                     for sql in SQLITE.indexes(table).values():
@@ -176,7 +176,7 @@ class SqliteConnector:
 
     def shapes(self, connection: Any) -> dict[str, Shape]:
         result = {}
-        for table in TABLES:
+        for table in ALL_TABLES:
             rows = connection.execute(f'PRAGMA {SCHEMA}.table_info("{table.name}")').fetchall()
             if rows:
                 columns = [Found(str(row[1])) for row in rows]

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from dbbtrace.warehouse.connection import Connector
 from dbbtrace.warehouse.dialects import SQLITE, Dialect
-from dbbtrace.warehouse.schema import SCHEMA, TABLES, Column, Table
+from dbbtrace.warehouse.schema import ALL_TABLES, SCHEMA, Column, Table
 
 __all__ = ["Step", "plan"]
 
@@ -30,7 +30,7 @@ def plan(connector: Connector, connection: Any) -> list[Step]:
     steps = []
     if dialect is not SQLITE and not shapes and not _schema_stands(connection):
         steps.append(Step(f"created schema {SCHEMA}", f"CREATE SCHEMA {dialect.quote(SCHEMA)}"))
-    for table in TABLES:
+    for table in ALL_TABLES:
         shape = shapes.get(table.name)
         if shape is None:
             steps.append(Step(f"created table {SCHEMA}.{table.name}", dialect.create_table(table)))

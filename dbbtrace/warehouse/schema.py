@@ -1,4 +1,4 @@
-"""The three tables of schema ``meta``: each column's name, type, length and order, and where its value comes from.
+"""The tables of schema ``meta``: each column's name, type, length and order, and where its value comes from.
 
 This is the one place that defines them. Every dialect's DDL, the flattening and the reading are derived from it. The
 platform's own columns come first and stay unchanged. The columns that dbbtrace adds come after them, are nullable, and
@@ -15,8 +15,10 @@ from typing import Any, Final, NamedTuple
 from dbbtrace.model import attributes as key
 
 __all__ = [
+    "ALL_TABLES",
     "DBT_NODES",
     "LOADS",
+    "PARTS",
     "RECORD",
     "REFRESHES",
     "SCHEMA",
@@ -256,5 +258,45 @@ REFRESHES: Final = Table(
     NaturalKey(("semantic_model_id",), "process_started_at"),
 )
 
+PARTS: Final = Table(
+    "monitoring_run_part",
+    "",  # of many operations: see ``dbbtrace.model.parts``
+    (
+        _text("record_id", 32, "record_id"),
+        _guid("orchestration_run_id", 255, "run_id"),
+        _text("data_product", 255, "data_product"),
+        _text("environment", 255, key.ENVIRONMENT, Form.UPPER),
+        _guid("workspace_id", 255, key.WORKSPACE_ID),
+        _text("part", 50, "part", missing="?"),
+        _text("name", 1000, "name"),
+        _text("workload", 50, key.WORKLOAD),
+        _text("status", 50, "status"),
+        _time("process_started_at", 6, "started_at"),
+        _time("process_completed_at", 6, "ended_at"),
+        _count("duration", "seconds"),
+        _text("error_type", 255, key.ERROR_TYPE),
+        _text("error_message", 8000, "error_message"),
+        _guid("pipeline_id", 255, key.PIPELINE_ID),
+        _guid("pipeline_run_id", 255, key.PIPELINE_RUN_ID),
+        _count("attempt", key.ATTEMPT),
+        _count("loads", key.PART_LOADS),
+        _count("nodes", key.PART_NODES),
+        _count("refreshes", key.PART_REFRESHES),
+        _count("dropped", key.PART_DROPPED),
+        _text("expected_by", 255, key.EXPECTED_BY),
+        _guid("repairs", 255, key.REPAIRS),
+        _text("job_invoke_type", 50, key.JOB_INVOKE_TYPE),
+        _time("job_scheduled_at", 6, key.JOB_SCHEDULED_AT),
+        _text("detail", 8000, "detail"),
+        _text("parent_span_id", 16, "parent_span_id"),
+        _text("trace_id", 32, "trace_id"),
+        _text("span_id", 16, "span_id"),
+    ),
+    NaturalKey(("part", "name"), "process_started_at"),
+)
+"""The run's own record: ours alone, so that a warehouse may lack it."""
+
 TABLES: Final = (LOADS, DBT_NODES, REFRESHES)
+"""The platform's."""
+ALL_TABLES: Final = (*TABLES, PARTS)
 TABLE_OF_OPERATION: Final = {table.operation: table for table in TABLES}

@@ -14,7 +14,7 @@ from dbbtrace.warehouse.connection import shape_of
 from dbbtrace.warehouse.credentials import SQL_COPT_SS_ACCESS_TOKEN, TokenSource, packed
 from dbbtrace.warehouse.dialects import BABELFISH, FABRIC, TSQL, Dialect
 from dbbtrace.warehouse.drivers import STATEMENT_TIMEOUT, Driver, driver_for
-from dbbtrace.warehouse.schema import SCHEMA, TABLES, Row, Table
+from dbbtrace.warehouse.schema import ALL_TABLES, SCHEMA, Row, Table
 from dbbtrace.warehouse.statements import Found, Shape, suited
 from dbbtrace.warehouse.urls import OdbcAddress
 
@@ -91,7 +91,7 @@ class TsqlConnector:
             differs = collation if collation and default and collation != default else None
             wide = not _utf8(default) and (str(type_).lower() in ("nvarchar", "nchar") or _utf8(collation))
             columns.setdefault(str(table), []).append(Found(str(name), length, differs, wide))
-        return {table.name: shape_of(table, columns[table.name]) for table in TABLES if table.name in columns}
+        return {table.name: shape_of(table, columns[table.name]) for table in ALL_TABLES if table.name in columns}
 
     def indexed(self, connection: Any, table: str, index: str) -> bool:
         target = self.dialect(connection).target(table)

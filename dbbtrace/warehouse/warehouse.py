@@ -10,14 +10,15 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from dbbtrace.errors import ConfigurationError, DbbtraceError, RefusedError, TransientError
+from dbbtrace.model.attributes import STARTED
 from dbbtrace.warehouse.connection import Connector, Result
 from dbbtrace.warehouse.dialects import Dialect
-from dbbtrace.warehouse.schema import SCHEMA, TABLES, Row, Table
+from dbbtrace.warehouse.schema import PARTS, SCHEMA, TABLES, Row, Table
 from dbbtrace.warehouse.statements import Shape, once
 
 if TYPE_CHECKING:
@@ -96,7 +97,8 @@ class Warehouse:
         """Write the rows that are not there yet; returns how many were new.
 
         One statement for each table. Returns only when every row is there. What the database refuses is bisected,
-        and what is wrong with one table does not stop the others.
+        and what is wrong with one table does not stop the others. The rows that say that a part of the run has ended
+        are written last, and only if all the others are there. Without a table of parts, its rows are left out.
 
         Raises:
             TransientError: try again later; rows that were already written are not written twice.
@@ -105,14 +107,16 @@ class Warehouse:
         """
         rows = list(rows)
         written, refused, misconfigured = 0, list[tuple[Row, RefusedError]](), list[ConfigurationError]()
-        for table in TABLES:
-            batch = once([row for row in rows if row.table is table])
-            if batch:
-                shape = self.shapes()
-                try:
-                    written += self._write(table, batch, shape.get(table.name), refused)
-                except ConfigurationError as error:
-                    misconfigured.append(error)
+        for table, batch in _in_order(rows):
+            shape = self.shapes()
+            if table is PARTS and table.name not in shape:
+                continue
+            if misconfigured and table is PARTS:
+                break
+            try:
+                written += self._write(table, batch, shape.get(table.name), refused)
+            except ConfigurationError as error:
+                misconfigured.append(error)
         if misconfigured:
             raise misconfigured[0]
         if refused:
@@ -228,6 +232,21 @@ class Warehouse:
             raise fault from error
         self._used_at = time.monotonic()
         return result
+
+
+def _in_order(rows: Sequence[Row]) -> Iterator[tuple[Table, list[Row]]]:
+    """The rows by table: what has started first, then the operations, then what says that a part has ended. So nobody
+    finds a run that reads as complete while its rows are still on their way."""
+    status = PARTS.position["status"]
+    parts = [row for row in rows if row.table is PARTS]
+    groups = [
+        (PARTS, [row for row in parts if row.values[status] == STARTED]),
+        *((table, [row for row in rows if row.table is table]) for table in TABLES),
+        (PARTS, [row for row in parts if row.values[status] != STARTED]),
+    ]
+    for table, group in groups:
+        if group:
+            yield table, once(group)
 
 
 def _check(table: Table, shape: Shape | None) -> None:

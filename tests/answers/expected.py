@@ -267,11 +267,19 @@ def _run(group: list[Row]) -> Row:
     return {
         "data_product": max((o["data_product"] for o in group if o["data_product"]), default=None),
         "environment": max((o["environment"] for o in group if o["environment"]), default=None),
+        # Others recorded the run long ago: it has ended, by falling silent.
         "status": next(
-            (word for word in ("Failed", "Running") if word in words),
-            "Unknown"
-            if set(words) - known
-            else next((word for word in ("Warned", "Succeeded") if word in words), "Skipped"),
+            (
+                word
+                for word, is_so in (
+                    ("Failed", "Failed" in words),
+                    ("Unfinished", "Running" in words or bool(set(words) - known)),
+                    ("Incomplete", bool(words) and set(words) == {"Skipped"}),
+                    ("Warned", "Warned" in words),
+                )
+                if is_so
+            ),
+            "Succeeded",
         ),
         "start_time": start,
         "end_time": end,

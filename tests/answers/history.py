@@ -109,7 +109,7 @@ def _loads(
         lane = number % 4
         took = timedelta(microseconds=int(chance.lognormvariate(1.5, 0.6) * 1e6))
         start, lanes[lane] = lanes[lane], lanes[lane] + took
-        broken, rows = chance.random() < failing, chance.randrange(10, 5_000_000)
+        broken, rows = chance.random() < failing, 1_000_000 + chance.randrange(10, 5_000_000) % 100_000
         name = f"table_{number:03d}"
         if broken:
             failed.add(name)

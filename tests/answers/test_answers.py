@@ -445,7 +445,7 @@ def test_a_good_run_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     _, run_id = one_run(tmp_path, monkeypatch)
     done = run("check", run_id, "--require-refresh", "--max-duration", "1h", "--no-warnings")
     assert done.code == 0
-    assert done.out.startswith(f"ok  run {run_id}  Group-FinancialStatements, PRD, ")
+    assert done.out.startswith(f"ok  Succeeded  run {run_id}  Group-FinancialStatements, PRD, ")
 
 
 @pytest.mark.parametrize(
@@ -455,11 +455,10 @@ def test_a_good_run_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         (with_failure, ("--allow-failures",), []),
         (without_refresh, (), []),
         (without_refresh, ("--require-refresh",), ["no refresh"]),
-        (with_status("Foo"), (), ["unknown"]),
-        (refreshing, (), ["not ended"]),
-        (refreshing, ("--max-duration", "1000d"), []),
-        (refreshing, ("--max-duration", "1h"), ["late", "not ended"]),
-        (nothing_done, (), ["nothing done"]),
+        (with_status("Foo"), (), ["unfinished"]),
+        (refreshing, (), ["unfinished"]),
+        (refreshing, ("--max-duration", "1h"), ["unfinished", "late"]),
+        (nothing_done, (), ["incomplete"]),
         (None, ("--max-duration", "1s"), ["late"]),
         (without_refresh, ("--require-refresh", "--max-duration", "1h"), ["late", "no refresh"]),
     ],
@@ -480,10 +479,10 @@ def test_a_run_that_breaks_a_rule(
 
 
 def test_a_run_that_never_came(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A whole run id of which no row stands is a broken rule; the start of one is a mistake."""
+    """Exit code 2: nobody knows such a run, be it a whole run id or the start of one."""
     one_run(tmp_path, monkeypatch)
     done = run("check", "AAAAAAAA-0000-4000-8000-000000000000", "--json")
-    assert done.code == 1
+    assert done.code == 2
     assert json.loads(done.out)["problems"][0]["kind"] == "missing"
     assert_one_line(run("check", "zzz"), "dbbtrace runs")
     assert_one_line(run("check", "last", "--max-duration", "soon"), "90m")
@@ -503,12 +502,12 @@ def test_a_run_id_in_upper_case_is_found(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_no_answer_is_no_verdict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Exit code 2, whatever kept us from asking: 1 would read as a broken run."""
+    """Exit code 4, whatever kept us from asking: 1 would read as a broken run."""
     one_run(tmp_path, monkeypatch)
     for fault in (TransientError("the server is busy"), TypeError("a fault of ours")):
-        monkeypatch.setattr(sys.modules["dbbtrace.answers.check"], "run_rows", Mock(side_effect=fault))
+        monkeypatch.setattr(sys.modules["dbbtrace.answers.check"], "verdict_of", Mock(side_effect=fault))
         done = run("check", "last")
-        assert (done.code, done.out) == (2, "")
+        assert (done.code, done.out) == (4, "")
         assert str(fault) in done.err
 
 

@@ -14,7 +14,7 @@ from sqlglot import exp
 
 from dbbtrace.warehouse import Warehouse, views
 from dbbtrace.warehouse.dialects import FABRIC, TSQL
-from dbbtrace.warehouse.schema import TABLES, Column, Kind
+from dbbtrace.warehouse.schema import ALL_TABLES, Column, Kind
 from tests.answers import expected
 from tests.answers.history import Row, make
 from tests.answers.mangle import mangled
@@ -28,7 +28,7 @@ def tsql_tables(lacking: dict[str, tuple[str, ...]]) -> dict[str, views.BaseTabl
             TSQL.target(table.name),
             {c.name: TSQL.quote(c.name) for c in table.columns if c.name not in lacking.get(table.name, ())},
         )
-        for table in TABLES
+        for table in ALL_TABLES
     }
     names = (
         "orchestration_run_id",
@@ -129,11 +129,12 @@ def run_as_tsql(rows: dict[str, list[Row]], lacking: dict[str, tuple[str, ...]])
 
     connection = duckdb.connect()
     connection.execute("CREATE SCHEMA meta")
-    for table in TABLES:
+    connection.execute("CREATE MACRO getutcdate() AS (now() AT TIME ZONE 'UTC')")
+    for table in ALL_TABLES:
         columns = [column for column in table.columns if column.name not in lacking.get(table.name, ())]
         declared = ", ".join(f'"{column.name}" {duck_type(column)}' for column in columns)
         connection.execute(f"CREATE TABLE meta.{table.name} ({declared})")
-        values = [[row.get(column.name) for column in columns] for row in rows[table.name]]
+        values = [[row.get(column.name) for column in columns] for row in rows.get(table.name, ())]
         if values:
             connection.executemany(f"INSERT INTO meta.{table.name} VALUES ({', '.join('?' * len(columns))})", values)
     tables = tsql_tables(lacking)

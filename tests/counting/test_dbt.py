@@ -14,10 +14,10 @@ import pytest
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 import dbbtrace
-from dbbtrace.configure import gives_rows
 from dbbtrace.delivery import Delivery, Destination
 from dbbtrace.job import finished
 from dbbtrace.journal import json_lines, reader
+from dbbtrace.model.parts import gives_rows
 from dbbtrace.sources.dbt import artifacts
 from dbbtrace.sources.dbt.build import build_spans
 from dbbtrace.tracing.runtime import current

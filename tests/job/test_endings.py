@@ -252,6 +252,7 @@ def test_thousands_of_spans_leave_nothing_in_memory(lenient):
             dbbtrace.step("started").start().end()
             lenient.spans.clear()
             lenient.started.clear()
+            lenient.parts.clear()
 
     with dbbtrace.join_run(RUN):
         work(100)

@@ -9,7 +9,7 @@ import pytest
 from dbbtrace_exporters.warehouse.flatten import rows_of
 
 from dbbtrace.warehouse import Warehouse, open_warehouse
-from dbbtrace.warehouse.schema import TABLES
+from dbbtrace.warehouse.schema import ALL_TABLES, TABLES
 from tests.warehouse.spans import load, node, refresh
 
 
@@ -17,16 +17,18 @@ def test_everything_is_made_once(warehouse):
     """Tables with all their columns in order; the second time there is nothing to do."""
     done = warehouse.migrate()
     assert [line for line in done if line.startswith("created table")] == [
-        f"created table meta.{table.name}" for table in TABLES
+        f"created table meta.{table.name}" for table in ALL_TABLES
     ]
     assert warehouse.migrate() == []
-    assert warehouse.columns() == {table.name: frozenset(column.name for column in table.columns) for table in TABLES}
+    assert warehouse.columns() == {
+        table.name: frozenset(column.name for column in table.columns) for table in ALL_TABLES
+    }
 
 
 def test_an_index_where_the_database_enforces_it(warehouse):
     """SQLite and SQL Server; on Fabric none."""
     indexes = [line for line in warehouse.migrate() if "index" in line]
-    assert len(indexes) == {"sqlite": 6, "tsql": 3, "babelfish": 3, "fabric": 0}[warehouse.dialect.name]
+    assert len(indexes) == {"sqlite": 8, "tsql": 4, "babelfish": 4, "fabric": 0}[warehouse.dialect.name]
 
 
 def test_a_dry_run_is_the_sql_alone(warehouse):
@@ -115,4 +117,4 @@ def test_the_index_of_sqlite_lives_in_the_file(tmp_path):
     warehouse: Warehouse = open_warehouse(f"sqlite:///{tmp_path}/a.db")
     warehouse.migrate()
     assert Path(f"{tmp_path}/a.db").exists()
-    assert warehouse.query("SELECT COUNT(*) FROM meta.sqlite_master WHERE type = 'index'").rows == [(6,)]
+    assert warehouse.query("SELECT COUNT(*) FROM meta.sqlite_master WHERE type = 'index'").rows == [(8,)]

@@ -1,7 +1,8 @@
 """The views of schema ``meta``: their SQL is in the .sql files in this folder, this makes it one dialect's.
 
     monitoring_operations     one uniform row per operation
-    monitoring_runs           one row per run
+    monitoring_parts          one row per part of a run that is no operation
+    monitoring_runs           one row per run, with its verdict
     monitoring_lineage        lineage validation: each edge of a run's graph, with the status of both ends
     monitoring_performance    performance: newest duration compared with earlier ones
     monitoring_failures       diagnostics: what failed, why, what it held up
@@ -26,7 +27,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from dbbtrace.errors import UsageError
 from dbbtrace.warehouse.dialects import SQLITE, Dialect
 from dbbtrace.warehouse.migrate import Step
-from dbbtrace.warehouse.schema import SCHEMA, TABLES
+from dbbtrace.warehouse.schema import ALL_TABLES, PARTS, SCHEMA
 from dbbtrace.warehouse.views.spelling import spelled
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ __all__ = ["VIEWS", "BaseTable", "ask", "base_tables", "look", "plan", "statemen
 
 VIEWS: Final = (
     "monitoring_operations",
+    "monitoring_parts",
     "monitoring_runs",
     "monitoring_lineage",
     "monitoring_performance",
@@ -57,9 +59,11 @@ _RECONCILIATION_COLUMNS = {
     "reconciliation_pipeline_run_id": "varchar(255)",
 }
 _COLUMNS: Final[Mapping[str, Mapping[str, str]]] = {
-    **{table.name: {column.name: column.sql_type for column in table.columns} for table in TABLES},
+    **{table.name: {column.name: column.sql_type for column in table.columns} for table in ALL_TABLES},
     RECONCILIATION: _RECONCILIATION_COLUMNS,
 }
+_PARTS_ARE_KEPT = "PARTS_ARE_KEPT"
+"""Stands for 1 in the views' SQL, and for 0 where the warehouse has no table of the runs' own record."""
 _READ = re.compile(r"\b(?:meta\.)?(?P<name>monitoring_\w+|kpi_reconciliation_history) AS (?P<alias>\w+)")
 
 
@@ -136,7 +140,7 @@ def plan(connector: Connector, connection: Any) -> list[Step]:
 
     tables = {}
     shapes = base_tables(dialect, connector.shapes(connection))
-    for table in TABLES:
+    for table in ALL_TABLES:
         found = shapes[table.name].columns if table.name in shapes else {}
         columns = {column.name: found.get(column.name, dialect.quote(column.name)) for column in table.columns}
         tables[table.name] = BaseTable(dialect.target(table.name), columns)
@@ -250,6 +254,7 @@ class _Rendering:
 
     def sql(self, text: str) -> str:
         text = _READ.sub(lambda match: f"{self._read(match['name'], match['alias'], text)} AS {match['alias']}", text)
+        text = text.replace(_PARTS_ARE_KEPT, str(int(PARTS.name in self.tables)))
         return spelled(text, tsql=self.dialect is not SQLITE)
 
     def _read(self, name: str, alias: str, text: str) -> str:

@@ -1,5 +1,7 @@
--- One row for each run: what it is, how long it took, how it went, what is missing.
+-- One row for each run: its verdict, how long it took, how it went, what is missing.
 -- Counts are of outcomes: an operation that the run did again later is left out of them.
+-- status is the verdict: Failed, Running, Unfinished, Incomplete, Warned or Succeeded, the first that applies; reason
+-- names what made it so. It ranks what the tables hold, and what `dbbtrace check` has found and written.
 
 WITH run_parts AS (
     -- Counted by workload and status first: a few rows for each run, which the sums below are quick over.
@@ -23,9 +25,126 @@ WITH run_parts AS (
         -- The greatest of "seconds, padded, and name": cheaper than ranking every operation of every run.
         MAX(CASE WHEN o.superseded = 0 THEN CONCAT(SORTABLE_SECONDS(o.seconds), o.operation) END) AS slowest,
         MAX(CASE WHEN o.superseded = 0 THEN o.seconds END) AS slowest_seconds,
+        -- Those that were promised: all that ended, the ones that were done again later too.
+        SUM(CASE WHEN o.error_type = 'Interrupted' THEN 0 ELSE 1 END) AS arrived,
+        0 AS is_part,
         MAX(o.trace_id) AS trace_id
     FROM meta.monitoring_operations AS o
     GROUP BY o.orchestration_run_id, o.workload, o.status
+    UNION ALL
+    SELECT
+        p.orchestration_run_id, '(part)', '(part)', MAX(p.data_product), MAX(p.environment), MIN(p.start_time),
+        MAX(COALESCE(p.end_time, p.start_time)), 0, NULL_COUNT, NULL_COUNT, NULL_COUNT, NULL_COUNT, 0, 0, 0, NULL_TEXT,
+        NULL_FLOAT, 0, 1, MAX(p.trace_id)
+    FROM meta.monitoring_parts AS p
+    GROUP BY p.orchestration_run_id
+),
+part_totals AS (
+    SELECT
+        p.orchestration_run_id,
+        SUM(
+            CASE
+                -- Of a dbt invocation whose nodes have rows those decide.
+                WHEN p.part = 'dbt_invocation' AND p.nodes > 0 AND p.error_type IN ('dbt.error', 'dbt.fail') THEN 0
+                WHEN p.status = 'Failed' AND p.superseded = 0 AND p.part IN ('job', 'workload', 'dbt_invocation') THEN 1
+                ELSE 0
+            END
+        ) AS parts_failed,
+        SUM(CASE WHEN p.status = 'Running' AND p.superseded = 0 THEN 1 ELSE 0 END) AS parts_running,
+        SUM(
+            CASE
+                WHEN p.status = 'Interrupted' AND p.superseded = 0 AND p.part IN ('job', 'workload', 'dbt_invocation')
+                    THEN 1
+                ELSE 0
+            END
+        ) AS parts_interrupted,
+        SUM(CASE WHEN p.part = 'step' AND p.status = 'Failed' AND p.superseded = 0 THEN 1 ELSE 0 END) AS steps_failed,
+        -- A run has ended when its root has, or a job that opened it: a second one, after the first was killed, has no
+        -- root to end.
+        SUM(
+            CASE
+                WHEN p.status NOT IN ('Succeeded', 'Failed') THEN 0
+                WHEN p.part = 'run' OR p.detail LIKE '%"opened_by":"orchestration_run"%' THEN 1
+                ELSE 0
+            END
+        ) AS run_ended,
+        MAX(CASE WHEN p.part = 'run' AND p.status = 'Failed' THEN p.end_time END) AS run_failed_time,
+        MAX(
+            CASE
+                WHEN p.part = 'job' AND p.status = 'Succeeded' AND p.detail LIKE '%"opened_by":"orchestration_run"%'
+                    THEN p.start_time
+            END
+        ) AS opened_again_time,
+        SUM(CASE WHEN p.part = 'job' THEN p.loads END) AS loads_told,
+        SUM(CASE WHEN p.part IN ('job', 'dbt_invocation') THEN p.nodes END) AS nodes_told,
+        SUM(CASE WHEN p.part = 'job' THEN p.refreshes END) AS refreshes_told,
+        SUM(CASE WHEN p.part IN ('job', 'workload') THEN 1 ELSE 0 END) AS jobs
+    FROM meta.monitoring_parts AS p
+    GROUP BY p.orchestration_run_id
+),
+expected_parts AS (
+    SELECT e.orchestration_run_id, e.workload, LOWER(e.name) AS name
+    FROM meta.monitoring_run_part AS e
+    WHERE e.part = 'expected' AND e.orchestration_run_id <> ''
+    GROUP BY e.orchestration_run_id, e.workload, LOWER(e.name)
+),
+named_operations AS (
+    -- Each name by which an operation may be expected, in the runs in which something is.
+    SELECT o.orchestration_run_id, LOWER(o.operation) AS name
+    FROM meta.monitoring_operations AS o
+    WHERE o.orchestration_run_id IN (SELECT x.orchestration_run_id FROM expected_parts AS x)
+    UNION
+    SELECT o.orchestration_run_id, LOWER(LAST_SEGMENT(o.operation))
+    FROM meta.monitoring_operations AS o
+    WHERE o.orchestration_run_id IN (SELECT x.orchestration_run_id FROM expected_parts AS x)
+    UNION
+    SELECT o.orchestration_run_id, LOWER(o.operation_id)
+    FROM meta.monitoring_operations AS o
+    WHERE o.orchestration_run_id IN (SELECT x.orchestration_run_id FROM expected_parts AS x)
+    UNION
+    SELECT o.orchestration_run_id, o.workload
+    FROM meta.monitoring_operations AS o
+    WHERE o.orchestration_run_id IN (SELECT x.orchestration_run_id FROM expected_parts AS x)
+    UNION
+    SELECT w.orchestration_run_id, w.workload
+    FROM meta.monitoring_parts AS w
+    WHERE
+        w.part = 'workload'
+        AND w.end_time IS NOT NULL
+        AND w.orchestration_run_id IN (SELECT x.orchestration_run_id FROM expected_parts AS x)
+),
+expected_totals AS (
+    SELECT
+        e.orchestration_run_id,
+        SUM(CASE WHEN n.name IS NULL THEN 1 ELSE 0 END) AS absent,
+        MIN(CASE WHEN n.name IS NULL THEN e.name END) AS first_absent,
+        SUM(CASE WHEN e.name = e.workload THEN 1 ELSE 0 END) AS workloads,
+        SUM(CASE WHEN e.name = e.workload AND n.name IS NULL THEN 1 ELSE 0 END) AS workloads_absent
+    FROM expected_parts AS e
+    LEFT JOIN named_operations AS n ON n.orchestration_run_id = e.orchestration_run_id AND n.name = e.name
+    GROUP BY e.orchestration_run_id
+),
+judgements AS (
+    SELECT f.orchestration_run_id, MAX(MOMENT(f.process_started_at)) AS judged_at
+    FROM meta.monitoring_run_part AS f
+    WHERE f.part = 'finding' AND COALESCE(f.expected_by, '') <> 'verify' AND f.orchestration_run_id <> ''
+    GROUP BY f.orchestration_run_id
+),
+finding_totals AS (
+    -- The latest judgement counts, and what a job has verified itself.
+    SELECT
+        f.orchestration_run_id,
+        MAX(j.judged_at) AS judged_at,
+        SUM(CASE WHEN f.status = 'Failed' THEN 1 ELSE 0 END) AS findings_failed,
+        SUM(CASE WHEN f.status = 'Incomplete' THEN 1 ELSE 0 END) AS findings_incomplete,
+        SUM(CASE WHEN f.status = 'Warned' THEN 1 ELSE 0 END) AS findings_warned,
+        MIN(CASE WHEN f.status = 'Failed' THEN f.error_message END) AS first_failed,
+        MIN(CASE WHEN f.status = 'Incomplete' THEN f.error_message END) AS first_incomplete,
+        MIN(CASE WHEN f.status = 'Warned' THEN f.error_message END) AS first_warned
+    FROM meta.monitoring_run_part AS f
+    LEFT JOIN judgements AS j ON j.orchestration_run_id = f.orchestration_run_id
+    WHERE f.part = 'finding' AND (f.expected_by = 'verify' OR MOMENT(f.process_started_at) = j.judged_at)
+    GROUP BY f.orchestration_run_id
 ),
 run_totals AS (
     SELECT
@@ -70,22 +189,96 @@ run_totals AS (
         SUM(CASE WHEN p.status = 'Failed' THEN p.without_reason ELSE 0 END) AS failed_without_reason,
         MAX(p.slowest) AS slowest,
         MAX(p.slowest_seconds) AS slowest_seconds,
+        SUM(CASE WHEN p.workload = 'integration' THEN p.arrived ELSE 0 END) AS loads_arrived,
+        SUM(CASE WHEN p.workload = 'transformation' THEN p.arrived ELSE 0 END) AS nodes_arrived,
+        SUM(CASE WHEN p.workload = 'consumption' THEN p.arrived ELSE 0 END) AS refreshes_arrived,
+        MAX(p.is_part) AS has_parts,
+        MAX(COALESCE(p.end_time, p.start_time)) AS last_sign,
         MAX(p.trace_id) AS trace_id
     FROM run_parts AS p
     GROUP BY p.orchestration_run_id
+),
+run_facts AS (
+    SELECT
+        t.orchestration_run_id, t.data_product, t.environment, t.start_time, t.end_time, t.operations, t.loads,
+        t.loads_succeeded, t.loads_failed, t.nodes, t.nodes_succeeded, t.nodes_warned, t.nodes_failed,
+        t.nodes_skipped, t.refreshes, t.refreshes_succeeded, t.refreshes_failed, t.reconciliation_results,
+        t.succeeded, t.failed, t.warned, t.skipped, t.running, t.unknown, t.rows_read, t.rows_written, t.bytes_read,
+        t.bytes_written, t.slowest, t.slowest_seconds, t.loads_without_end, t.interrupted, t.failed_without_reason,
+        t.has_parts, t.last_sign, t.trace_id, g.judged_at, g.first_failed, g.first_incomplete, g.first_warned,
+        e.first_absent,
+        COALESCE(q.parts_failed, 0) + CASE
+            WHEN q.run_failed_time IS NULL OR q.opened_again_time >= q.run_failed_time THEN 0
+            ELSE 1
+        END AS parts_failed,
+        COALESCE(q.parts_running, 0) AS parts_running,
+        COALESCE(q.parts_interrupted, 0) AS parts_interrupted,
+        COALESCE(q.steps_failed, 0) AS steps_failed,
+        CASE WHEN q.run_ended > 0 OR (e.workloads > 0 AND e.workloads_absent = 0) THEN 1 ELSE 0 END AS run_ended,
+        COALESCE(q.jobs, 0) AS jobs,
+        CASE WHEN q.loads_told > t.loads_arrived THEN q.loads_told - t.loads_arrived ELSE 0 END AS loads_lost,
+        CASE WHEN q.nodes_told > t.nodes_arrived THEN q.nodes_told - t.nodes_arrived ELSE 0 END AS nodes_lost,
+        CASE WHEN q.refreshes_told > t.refreshes_arrived THEN q.refreshes_told - t.refreshes_arrived ELSE 0 END
+            AS refreshes_lost,
+        COALESCE(e.absent, 0) AS absent,
+        COALESCE(g.findings_failed, 0) AS findings_failed,
+        COALESCE(g.findings_incomplete, 0) AS findings_incomplete,
+        COALESCE(g.findings_warned, 0) AS findings_warned,
+        CASE WHEN PLUS_SECONDS(t.last_sign, 21600) < NOW_MOMENT THEN 1 ELSE 0 END AS is_silent
+    FROM run_totals AS t
+    LEFT JOIN part_totals AS q ON q.orchestration_run_id = t.orchestration_run_id
+    LEFT JOIN expected_totals AS e ON e.orchestration_run_id = t.orchestration_run_id
+    LEFT JOIN finding_totals AS g ON g.orchestration_run_id = t.orchestration_run_id
+),
+run_states AS (
+    -- Open: something goes on, or nobody has said that the run ended. Runs that others recorded, without parts, end
+    -- by falling silent; where the table of parts is missing, their rows are all there is.
+    SELECT
+        f.orchestration_run_id,
+        CASE
+            WHEN f.parts_interrupted > 0 OR f.unknown > 0 THEN 2
+            WHEN f.running > 0 OR f.parts_running > 0 THEN 1
+            WHEN f.run_ended = 1 OR PARTS_ARE_KEPT = 0 THEN 0
+            WHEN f.jobs > 0 THEN 1
+            WHEN f.is_silent = 1 THEN 0
+            ELSE 1
+        END AS is_open
+    FROM run_facts AS f
 )
 SELECT
     t.orchestration_run_id,
     t.data_product,
     t.environment,
     CASE
-        WHEN t.failed > 0 THEN 'Failed'
-        WHEN t.running > 0 THEN 'Running'
-        WHEN t.unknown > 0 THEN 'Unknown'
-        WHEN t.warned > 0 THEN 'Warned'
-        WHEN t.succeeded > 0 THEN 'Succeeded'
-        ELSE 'Skipped'
+        WHEN t.failed > 0 OR t.parts_failed > 0 OR t.findings_failed > 0 THEN 'Failed'
+        WHEN s.is_open = 1 AND t.is_silent = 0 THEN 'Running'
+        WHEN s.is_open > 0 THEN 'Unfinished'
+        WHEN t.loads_lost + t.nodes_lost + t.refreshes_lost + t.absent + t.findings_incomplete > 0 THEN 'Incomplete'
+        WHEN t.operations > 0 AND t.skipped = t.operations THEN 'Incomplete'
+        WHEN t.findings_warned + t.steps_failed > 0 OR (t.warned > 0 AND t.judged_at IS NULL) THEN 'Warned'
+        ELSE 'Succeeded'
     END AS status,
+    CASE
+        WHEN t.failed > 0 THEN CONCAT(TEXT(t.failed), ' of ', COUNTED(t.operations, 'operation'), ' failed')
+        WHEN t.parts_failed > 0 THEN CONCAT(COUNTED(t.parts_failed, 'part'), ' of the run failed: see monitoring_parts')
+        WHEN t.findings_failed > 0 THEN t.first_failed
+        WHEN t.unknown > 0 THEN CONCAT('nobody knows how ', COUNTED(t.unknown, 'operation'), ' ended')
+        WHEN t.parts_interrupted > 0 THEN 'a job was interrupted: see monitoring_parts'
+        WHEN s.is_open > 0 AND t.running + t.parts_running > 0
+            THEN CONCAT('not ended: ', COUNTED(t.running, 'operation'), ', ', COUNTED(t.parts_running, 'part'), ' of the run')
+        WHEN s.is_open > 0 AND t.jobs > 0 THEN 'nobody said that the run ended'
+        WHEN s.is_open > 0 THEN 'judged by its rows alone, which have not been quiet for six hours'
+        WHEN t.loads_lost > 0 THEN CONCAT('recorded and not in the table: ', COUNTED(t.loads_lost, 'table load'))
+        WHEN t.nodes_lost > 0 THEN CONCAT('recorded and not in the table: ', COUNTED(t.nodes_lost, 'dbt node'))
+        WHEN t.refreshes_lost > 0 THEN CONCAT('recorded and not in the table: ', COUNTED(t.refreshes_lost, 'model refresh'))
+        WHEN t.absent > 0 THEN CONCAT('expected and not there: ', t.first_absent)
+        WHEN t.findings_incomplete > 0 THEN t.first_incomplete
+        WHEN t.operations > 0 AND t.skipped = t.operations THEN 'every operation was skipped'
+        WHEN t.findings_warned > 0 THEN t.first_warned
+        WHEN t.steps_failed > 0 THEN CONCAT(COUNTED(t.steps_failed, 'step'), ' failed')
+        WHEN t.warned > 0 AND t.judged_at IS NULL THEN CONCAT(COUNTED(t.warned, 'operation'), ' warned')
+        WHEN t.judged_at IS NULL THEN 'not yet compared with earlier runs'
+    END AS reason,
     t.start_time,
     t.end_time,
     SECONDS_BETWEEN(t.start_time, t.end_time) AS seconds,
@@ -105,5 +298,10 @@ SELECT
     t.interrupted,
     t.failed_without_reason,
     CASE WHEN t.data_product IS NULL THEN 1 ELSE 0 END AS without_data_product,
+    t.has_parts, t.run_ended, t.jobs, t.parts_failed, t.parts_running, t.parts_interrupted, t.steps_failed,
+    t.loads_lost, t.nodes_lost, t.refreshes_lost, t.absent,
+    t.findings_failed, t.findings_incomplete, t.findings_warned, t.judged_at,
+    s.is_open, t.last_sign,
     t.trace_id
-FROM run_totals AS t
+FROM run_facts AS t
+INNER JOIN run_states AS s ON s.orchestration_run_id = t.orchestration_run_id

@@ -37,6 +37,13 @@ def _named(*names: str) -> str:
     return f"COALESCE({', '.join(known)}, '(no name)')"
 
 
+def _counted(number: str, noun: str) -> str:
+    """``1 part``, ``2 parts``."""
+    word = noun.strip("'")
+    several = f"{word}es" if word.endswith("h") else f"{word}s"
+    return f"CONCAT(TEXT({number}), CASE WHEN {number} = 1 THEN ' {word}' ELSE ' {several}' END)"
+
+
 def _node_id(unique_id: str, relation_name: str, item_name: str) -> str:
     """An id that is the same for a node in every run. Other writers store no relation of a test, or None."""
     relation = f"CASE WHEN LOWER({relation_name}) NOT IN ('', 'none', 'null') THEN {relation_name} END"
@@ -65,9 +72,11 @@ _SQLITE: Final[Words] = {
     "NULL_COUNT": lambda: "NULL",
     "NULL_FLOAT": lambda: "NULL",
     "NULL_MOMENT": lambda: "NULL",
+    "NOW_MOMENT": lambda: "(STRFTIME('%Y-%m-%d %H:%M:%f', 'now') || '000')",
     "FLOAT": lambda x: f"CAST({x} AS REAL)",
     "TEXT": lambda x: f"CAST({x} AS TEXT)",
     "CONCAT": lambda *parts: f"({' || '.join(parts)})",
+    "COUNTED": lambda number, noun: _expand(_counted(number, noun), _SQLITE),
     "LAST_SEGMENT": lambda x: f"REPLACE({x}, RTRIM({x}, REPLACE({x}, '.', '')), '')",
     "MOMENT": lambda x: (
         f"SUBSTR(REPLACE(RTRIM({x}, 'Z'), 'T', ' ') ||"
@@ -105,9 +114,11 @@ _TSQL: Final[Words] = {
     "NULL_COUNT": lambda: "CAST(NULL AS bigint)",
     "NULL_FLOAT": lambda: "CAST(NULL AS float)",
     "NULL_MOMENT": lambda: "CAST(NULL AS datetime2(6))",
+    "NOW_MOMENT": lambda: "CAST(GETUTCDATE() AS datetime2(6))",
     "FLOAT": lambda x: f"TRY_CAST({x} AS float)",
     "TEXT": lambda x: f"CAST({x} AS varchar(8000))",
     "CONCAT": lambda *parts: f"CONCAT({', '.join(parts)})",
+    "COUNTED": lambda number, noun: _expand(_counted(number, noun), _TSQL),
     "LAST_SEGMENT": lambda x: f"RIGHT({x}, CHARINDEX('.', CONCAT(REVERSE({x}), '.')) - 1)",
     "MOMENT": lambda x: f"CAST({x} AS datetime2(6))",
     "COMPARABLE": lambda x: x,
@@ -145,7 +156,7 @@ def _expand(sql: str, words: Words) -> str:
     while match := _WORD.search(rest):
         done += rest[: match.start()]
         name, rest = match[1], rest[match.end() :]
-        if name.startswith("NULL_"):
+        if name.startswith(("NULL_", "NOW_")):
             done += words[name]()
             continue
         if not rest.startswith("("):  # the same word as a type: CAST(NULL AS float)

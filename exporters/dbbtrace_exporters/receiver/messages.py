@@ -13,10 +13,11 @@ from typing import Any
 from google.rpc.status_pb2 import Status
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
+from dbbtrace.model.parts import gives_rows
 from dbbtrace.sources.dbt.spans import as_node
 from dbbtrace.sources.otlp.decode import Decoded, spans_of_json
 from dbbtrace_exporters.receiver.limits import TooLargeError
-from dbbtrace_exporters.receiver.protobuf import Weigh, gives_rows, spans_of_protobuf
+from dbbtrace_exporters.receiver.protobuf import Weigh, spans_of_protobuf
 
 __all__ = ["JSON", "PROTOBUF", "accepted", "failed", "spans_in", "unpacked"]
 
@@ -80,7 +81,7 @@ def spans_in(body: bytes, content_type: str, weigh: Weigh) -> Decoded:
     except RecursionError:
         raise ValueError("JSON is nested too deeply") from None
     spans, faults = spans_of_json(document)
-    return [span for span in map(as_node, spans) if gives_rows(span.attributes or {})], faults
+    return [span for span in map(as_node, spans) if gives_rows(span)], faults
 
 
 def accepted(faults: Sequence[str], content_type: str) -> bytes:

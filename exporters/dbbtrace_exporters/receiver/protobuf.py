@@ -23,8 +23,8 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanContext, Status, StatusCode, TraceFlags
 
-from dbbtrace.model.attributes import OPERATION, ROW_OPERATIONS
 from dbbtrace.model.masking import masked_attributes, masked_input
+from dbbtrace.model.parts import claims_rows
 from dbbtrace.sources.dbt.spans import SCOPE, node_attributes
 from dbbtrace.sources.otlp.decode import Decoded
 from dbbtrace.sources.otlp.protobuf import messages, scopes_of
@@ -97,10 +97,9 @@ def _decoded(level: int, piece: bytes) -> Decoded:
     return _spans(level, message, _attributes)
 
 
-def gives_rows(attributes: Mapping[str, Any]) -> bool:
-    """Whether a span with these attributes claims an operation that gives rows."""
-    operation = attributes.get(OPERATION)
-    return isinstance(operation, str) and operation in ROW_OPERATIONS
+def gives_rows(attributes: Mapping[str, Any], status: int = 0) -> bool:
+    """Whether a span with these attributes, which ended so, claims an operation that gives rows."""
+    return claims_rows(attributes, failed=status == StatusCode.ERROR.value)
 
 
 def _scopes(level: int, message: Any) -> Iterator[Any]:
@@ -132,7 +131,7 @@ def _spans(level: int, message: Any, attributes_of: Callable[[Any], dict[str, An
                     parent_id=int.from_bytes(span.parent_span_id, "big"),
                     start=span.start_time_unix_nano,
                 )
-            if gives_rows(attributes):
+            if gives_rows(attributes, span.status.code):
                 spans.append(_span(span, context, attributes))
     return spans, faults
 

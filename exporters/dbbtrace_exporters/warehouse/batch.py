@@ -62,7 +62,7 @@ class Batch:
     def __setitem__(self, source: str, column: Sequence[Any]) -> None:
         self._columns[source] = column
 
-    def without(self, need: str) -> list[ReadableSpan]:
+    def without(self, need: str, *, keep_running: bool = False) -> list[ReadableSpan]:
         """Leave out the spans that give no rows: those that still run, and those that lack their run id or the
         attribute ``need``. Returns the latter."""
         self["run_id"] = _run_ids(self[key.RUN_ID])
@@ -75,7 +75,7 @@ class Batch:
         self["word"] = _words(self[key.STATUS])
         self["interrupted"] = [type_ == key.INTERRUPTED for type_ in self[key.ERROR_TYPE]]
         running = {word for word in set(self["word"]) if word is not None and is_running(word)}
-        if running:
+        if running and not keep_running:
             self._keep(
                 [gone or word not in running for word, gone in zip(self["word"], self["interrupted"], strict=True)]
             )

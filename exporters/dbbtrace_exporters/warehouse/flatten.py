@@ -9,16 +9,19 @@ operation's own columns need, ``rows`` makes the rows. Column by column costs ha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.trace import StatusCode
 
 from dbbtrace.model import attributes as key
+from dbbtrace.model.parts import PART_OF_OPERATION, claims_rows, own_attributes
 from dbbtrace.model.statuses import NODES, SKIPPED, meaning, row_of_load, row_of_node, row_of_refresh
 from dbbtrace.model.times import NANOS
 from dbbtrace.warehouse.cleaning import count, moments, numbers, text
-from dbbtrace.warehouse.schema import DBT_NODES, LOADS, REFRESHES, Row
+from dbbtrace.warehouse.schema import DBT_NODES, LOADS, PARTS, REFRESHES, Row
 from dbbtrace_exporters.warehouse.batch import Batch, copied, stands
 from dbbtrace_exporters.warehouse.rows import Stage, rows_from
 
@@ -58,6 +61,7 @@ def flatten(spans: Sequence[ReadableSpan], *, now: int = _FOREVER) -> Flattened:
         now: what the clock says, in nanoseconds since the Unix epoch: no row starts later.
     """
     batches = {operation: Batch() for operation in _NEEDS}
+    started, ended = Batch(), Batch()
     for span in spans:
         attributes = span.attributes
         if attributes:
@@ -65,6 +69,8 @@ def flatten(spans: Sequence[ReadableSpan], *, now: int = _FOREVER) -> Flattened:
             operation = values.get(key.OPERATION)
             if isinstance(operation, str) and operation in batches:
                 batches[operation].add(span, values)
+            elif claims_rows(values, failed=span.status.status_code is StatusCode.ERROR):
+                (started if values.get(key.STATUS) == key.STARTED else ended).add(span, values)
     flat = Flattened([], [], [])
     for operation, batch in batches.items():
         if batch.spans:
@@ -73,13 +79,20 @@ def flatten(spans: Sequence[ReadableSpan], *, now: int = _FOREVER) -> Flattened:
             batch.derive(now)
             flat.misdated.extend(batch.misdated)
             flat.rows.extend(_FLATTEN[operation](batch))
+    for batch, stage in ((started, "started"), (ended, "")):
+        if batch.spans:
+            flat.lacking.extend(batch.without(key.OPERATION, keep_running=True))
+        if batch.spans:
+            batch.derive(now)
+            flat.rows.extend(_parts(batch, stage))
     return flat
 
 
 def lacks(span: ReadableSpan) -> tuple[str, ...]:
     """The attributes without which a span that claims an operation can't give its rows; () when it has them all."""
     attributes = span.attributes or {}
-    need = _NEEDS.get(str(attributes.get(key.OPERATION)))
+    operation = str(attributes.get(key.OPERATION))
+    need = _NEEDS.get(operation) or (key.OPERATION if operation in PART_OF_OPERATION else None)
     return tuple([name for name in (key.RUN_ID, need) if not stands(attributes.get(name))]) if need else ()
 
 
@@ -171,6 +184,51 @@ def _refreshes(batch: Batch) -> list[Row]:
     [rows] = rows_from(batch, REFRESHES, Stage(batch["began"], batch["done"]))
     return rows
 
+
+# -- the run's own record -----------------------------------------------------------------------------------
+
+
+def _parts(batch: Batch, stage: str) -> list[Row]:
+    batch["part"] = [PART_OF_OPERATION[operation] for operation in batch[key.OPERATION]]
+    batch["name"] = [
+        name if stands(name) else span.name for name, span in zip(batch[key.CICD_TASK_NAME], batch.spans, strict=True)
+    ]
+    batch["status"] = list(map(_part_status, batch["word"], batch["failed"], batch["interrupted"]))
+    batch["parent_span_id"] = [f"{span.parent.span_id:016x}" if span.parent else None for span in batch.spans]
+    batch[key.PART_NODES] = [
+        of_job if of_job is not None else of_dbt
+        for of_job, of_dbt in zip(batch[key.PART_NODES], batch[key.DBT_NODES], strict=True)
+    ]
+    attributes = [span.attributes or {} for span in batch.spans]
+    batch["detail"] = list(map(_detail, batch[key.PART_DETAIL], batch[key.OPERATION], attributes))
+    batch["fact"] = [False] * len(batch.spans)  # nobody else writes this table
+    ended = [None] * len(batch.spans) if stage else batch["done"]
+    [rows] = rows_from(batch, PARTS, Stage(batch["began"], ended, stage))
+    return rows
+
+
+def _part_status(word: str | None, failed: bool, interrupted: bool) -> str:
+    return key.INTERRUPTED if interrupted else word or ("Failed" if failed else "Succeeded")
+
+
+def _detail(said: Any, operation: str, attributes: Mapping[str, Any]) -> str | None:
+    """What the job says of it; else what a workload builds, or a step's own attributes, those for which there is no
+    room left out."""
+    if said is not None:
+        return text(said)
+    if operation == key.OPERATION_WORKLOAD and (select := text(attributes.get(key.DBT_SELECT))):
+        return json.dumps({"select": select}, ensure_ascii=False)
+    own = own_attributes(attributes) if PART_OF_OPERATION[operation] in ("step", "attempt") else {}
+    while own:
+        detail = json.dumps(own, ensure_ascii=False, default=str)
+        if len(detail.encode("utf-8", "replace")) <= _MOST_DETAIL:
+            return detail
+        own.popitem()
+    return None
+
+
+_MOST_DETAIL = 8000
+"""Bytes that the column takes."""
 
 _FLATTEN: dict[str, Callable[[Batch], list[Row]]] = {
     key.OPERATION_LOAD: _loads,

@@ -283,7 +283,8 @@ def test_failures_count_without_a_decimal_point():
         (load(TABLE_NAME=""), (key.TABLE_NAME,)),
         (node(DBT_UNIQUE_ID=None), (key.DBT_UNIQUE_ID,)),
         (refresh(MODEL_ID=None, RUN_ID=None), (key.RUN_ID, key.MODEL_ID)),
-        (span({key.OPERATION: key.OPERATION_STEP}), ()),
+        (span({key.OPERATION: key.OPERATION_DBT_STAGE}), ()),
+        (span({key.OPERATION: key.OPERATION_JOB}), (key.RUN_ID,)),
         (span({}), ()),
     ],
 )

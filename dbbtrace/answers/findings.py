@@ -1,0 +1,337 @@
+"""What takes history or the run's graph to see: absent and empty tables, odd volumes, stale models, new warnings.
+
+``find`` judges one run, ``stored`` reads what was judged before, ``store`` writes it as findings of the run's own
+record, where that may be written.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timezone, tzinfo
+from typing import Any
+
+from dbbtrace.answers.earlier import Earlier
+from dbbtrace.answers.graph import Graph
+from dbbtrace.answers.platform import Validation, active_models
+from dbbtrace.answers.read import moment_of_row, operations
+from dbbtrace.answers.readable import bytes_of, count_of, moment_of
+from dbbtrace.answers.rows import Run, outcomes
+from dbbtrace.answers.usual import Load, absences, volume_of
+from dbbtrace.errors import DbbtraceError
+from dbbtrace.model.identity import record_id, trace_id_of
+from dbbtrace.warehouse import Warehouse, views
+from dbbtrace.warehouse.cleaning import cleaner
+from dbbtrace.warehouse.schema import PARTS, Row
+
+__all__ = ["Ack", "Finding", "Tolerance", "acks", "find", "finding_row", "not_acknowledged", "store", "stored"]
+
+_MOST = 20
+"""Findings of a kind that a run gets; the last one says how many more there are."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was found."""
+
+    kind: str
+    """absent, volume, empty, stale, warning or reconciliation."""
+    verdict: str
+    """Failed, Incomplete or Warned: what it makes of the run."""
+    name: str
+    """The table, node, model or KPI."""
+    text: str
+    """A sentence that names what to look at."""
+    figures: dict[str, Any] = field(default_factory=dict, compare=False)
+    by: str = "judge"
+    """verify: the job itself found it."""
+
+
+@dataclass(frozen=True)
+class Ack:
+    """Somebody knows already."""
+
+    run_id: str
+    name: str
+    until: datetime | None
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """How far the sources of a KPI may differ. The larger of the two counts."""
+
+    absolute: float = 0.0
+    relative: float = 1e-9
+    """Share of the larger amount."""
+    by_kpi: dict[str, float] = field(default_factory=dict)
+    """KPI → absolute difference that is allowed for it alone."""
+
+    def allows(self, kpi: str, low: float, high: float) -> bool:
+        """Whether the difference is none."""
+        allowed = self.by_kpi.get(kpi)
+        if allowed is None:
+            allowed = max(self.absolute, self.relative * max(abs(low), abs(high)))
+        return high - low <= allowed
+
+
+def find(
+    warehouse: Warehouse,
+    run: Run,
+    earlier: Earlier,
+    counted: Iterable[Validation],
+    zone: tzinfo,
+    tolerance: Tolerance,
+) -> list[Finding]:
+    """What is odd about a run."""
+    loads = earlier.by_run[run.run_id]
+    found = [
+        *(_absent(run, earlier, zone) if run.is_open == 0 else ()),
+        *_volumes(loads, earlier, zone),
+        *_empty(loads, counted),
+    ]
+    if run.nodes and (run.failed or run.skipped or run.unknown):
+        found += _stale(warehouse, run, earlier)
+    if run.warned:
+        found += _warnings(warehouse, run, earlier)
+    if run.reconciliation_results:
+        found += _reconciliation(warehouse, run, tolerance)
+    if run.is_open == 0 and run.data_product and not run.failed and not run.parts_failed:
+        found += _models(warehouse, run)
+    return found
+
+
+def _absent(run: Run, earlier: Earlier, zone: tzinfo) -> list[Finding]:
+    past = earlier.past_run(run.run_id, earlier.usual_select(run))
+    if past is None:
+        return []
+    names = {load.key: load.name for loads in earlier.by_run.values() for load in loads}
+    found = []
+    for absence in absences(past, earlier.before(run), zone):
+        name = names.get(absence.key, absence.key[2])
+        usual = f"in {absence.came} of the last {absence.of} runs at this time" if absence.of else "at this interval"
+        text = f"{name} was not loaded; it came {usual}"
+        found.append(Finding("absent", "Warned", name, text, {"came": absence.came, "of": absence.of}))
+    return _few(found)
+
+
+def _volumes(loads: Iterable[Load], earlier: Earlier, zone: tzinfo) -> list[Finding]:
+    found = []
+    for load in loads:
+        odd = volume_of(load, earlier.loads_before(load), zone)
+        if odd is not None:
+            shown: Callable[[int], str] = bytes_of if odd.what == "bytes" else lambda n: f"{count_of(n)} rows"
+            text = (
+                f"{load.name} brought {shown(odd.value)}; usual are {shown(round(odd.low))} to {shown(round(odd.high))}"
+            )
+            figures = {"what": odd.what, "value": odd.value, "low": round(odd.low), "high": round(odd.high)}
+            found.append(Finding("volume", "Warned", load.name, text, figures))
+    return _few(found)
+
+
+def _empty(loads: Iterable[Load], counted: Iterable[Validation]) -> list[Finding]:
+    """Tables that were loaded and in which readers find nothing."""
+    last = {(one.source.lower(), one.table): one for one in counted}
+    found = []
+    for load in loads:
+        count = last.get((load.key[0], f"{load.key[1]}.{load.key[2]}")) or last.get((load.key[0], load.key[2]))
+        if (
+            load.succeeded
+            and count is not None
+            and count.rows == 0
+            and count.at >= load.started_at.replace(microsecond=0)
+        ):
+            text = f"{load.name} has no rows where readers read it, though its load succeeded"
+            found.append(
+                Finding("empty", "Warned", load.name, text, {"loaded": load.rows, "counted_at": str(count.at)})
+            )
+    return _few(found)
+
+
+def _stale(warehouse: Warehouse, run: Run, earlier: Earlier) -> list[Finding]:
+    graph = Graph(operations(warehouse, [run.run_id]))
+    found = []
+    for node, cause in graph.stale():
+        age = ""
+        if cause.kind == "table_load" and cause.started_at is not None:
+            schema, _, table = cause.name.rpartition(".")
+            key = ((cause.source_name or "").lower(), schema.lower(), table.lower())
+            last = earlier.last_success(key, cause.started_at)
+            age = f", whose data is of {moment_of(last)} UTC" if last else ", which has not been loaded for weeks"
+        verb = "failed" if cause.status == "Failed" else "was skipped"
+        text = f"{node.label} was built on old data: {cause.label} {verb} in this run{age}"
+        found.append(Finding("stale", "Warned", node.label, text, {"because_of": cause.label}))
+    for node in graph.unknown_parents():
+        text = f"{node.label} selects from more than its row has room for: nobody can tell whether its data is old"
+        found.append(Finding("stale", "Warned", node.label, text, {"because_of": None}))
+    return _few(found)
+
+
+def _warnings(warehouse: Warehouse, run: Run, earlier: Earlier) -> list[Finding]:
+    """Tests that warn for the first time, or of more than the time before."""
+    before = [one.run_id for one in earlier.before(run) if one.ended][:3]
+    rows = views.ask(warehouse, _WARNED, runs=[run.run_id, *before])
+    known: dict[str, int] = {}
+    now: dict[str, int] = {}
+    for run_id, unique_id, item, failures in rows:
+        count = int(failures) if str(failures or "").isdigit() else 0
+        into = now if run_id == run.run_id else known
+        name = str(unique_id or item)
+        into[name] = max(into.get(name, 0), count)
+    warned = operations(warehouse, [run.run_id], where="o.superseded = 0 AND o.status = 'Warned'")
+    found = []
+    for one in warned:
+        count = now.get(one.operation_id, 0)
+        if one.operation_id not in known:
+            said = "warns, as it did not before" if before else "warns"
+        elif count > known[one.operation_id]:
+            said = f"warns of {count_of(count)}, after {count_of(known[one.operation_id])}"
+        else:
+            continue
+        message = f": {one.error_message}" if one.error_message else ""
+        found.append(Finding("warning", "Warned", one.label, f"{one.label} {said}{message}", {"failures": count}))
+    return _few(found)
+
+
+_WARNED = """\
+SELECT d.orchestration_run_id, d.unique_id, d.item_name, d.failures
+FROM meta.monitoring_transformation_dbt AS d
+WHERE LOWER(d.status) IN ('warn', 'warned') AND COALESCE(d.process_stage, 'execute') = 'execute'
+"""
+
+
+def _reconciliation(warehouse: Warehouse, run: Run, tolerance: Tolerance) -> list[Finding]:
+    """KPIs on which the sources differ; one that only one source tells is not reconciled, and no finding."""
+    results = operations(warehouse, [run.run_id], where="o.kind = 'reconciliation_result'")
+    groups: dict[tuple[str, str], dict[str, float]] = defaultdict(dict)
+    for one in results:
+        pipeline = one.pipeline_run_id or ""
+        if one.amount is not None and pipeline.lower() != "unknown":
+            groups[pipeline, one.name][one.source_name or ""] = one.amount
+    found = []
+    for (_, kpi), amounts in sorted(groups.items()):
+        low, high = min(amounts.values()), max(amounts.values())
+        if len(amounts) > 1 and not tolerance.allows(kpi, low, high):
+            said = ", ".join(f"{source or '?'} {amount:,.2f}" for source, amount in sorted(amounts.items()))
+            text = f"{kpi} differs by {high - low:,.2f}: {said}"
+            found.append(Finding("reconciliation", "Failed", kpi, text, {"difference": high - low}))
+    return _few(found)
+
+
+def _models(warehouse: Warehouse, run: Run) -> list[Finding]:
+    """Models that the platform says belong to the product and that were not refreshed."""
+    wanted = active_models(warehouse, run.data_product or "", run.environment)
+    if not wanted:
+        return []
+    done = outcomes(operations(warehouse, [run.run_id], where="o.kind = 'model_refresh'"))
+    there = {one.operation_id.lower() for one in done}
+    return _few(
+        [
+            Finding("absent", "Incomplete", name, f"{name} was not refreshed; meta.data_product_models says it must be")
+            for model, name in sorted(wanted.items())
+            if model not in there
+        ]
+    )
+
+
+def _few(found: list[Finding]) -> list[Finding]:
+    if len(found) <= _MOST:
+        return found
+    last, more = found[_MOST - 1], len(found) - _MOST + 1
+    return [*found[: _MOST - 1], Finding(last.kind, last.verdict, last.name, f"{last.text}; and {more - 1} more such")]
+
+
+# -- what was judged before ---------------------------------------------------------------------------------
+
+
+def stored(warehouse: Warehouse, runs: Collection[str]) -> dict[str, list[Finding]]:
+    """Run id → the findings of its latest judgement and what its jobs verified, for the runs that have any."""
+    rows = views.ask(warehouse, _STORED, runs=runs)
+    judged: dict[str, datetime] = {}
+    for run_id, *_, by, at in rows:
+        if by != "verify" and (when := moment_of_row(at)) is not None:
+            judged[run_id] = max(judged.get(run_id, when), when)
+    found: dict[str, list[Finding]] = defaultdict(list)
+    for run_id, kind, verdict, name, text, detail, by, at in rows:
+        if by == "verify" or moment_of_row(at) == judged.get(run_id):
+            finding = Finding(str(kind), str(verdict), str(name), str(text), _figures(detail), str(by or "judge"))
+            if finding.kind != "judged":
+                found[run_id].append(finding)
+    return dict(found)
+
+
+_STORED = """\
+SELECT
+    p.orchestration_run_id, p.error_type, p.status, p.name, p.error_message, p.detail, p.expected_by,
+    MOMENT(p.process_started_at)
+FROM meta.monitoring_run_part AS p
+WHERE p.part = 'finding'
+"""
+
+
+def acks(warehouse: Warehouse, now: datetime) -> list[Ack]:
+    """What somebody knows, as far as that still holds."""
+    rows = views.ask(warehouse, _ACKS)
+    found = [Ack(str(run_id), str(name), moment_of_row(until)) for run_id, name, until in rows]
+    return [ack for ack in found if ack.until is None or ack.until > now]
+
+
+_ACKS = """\
+SELECT p.orchestration_run_id, p.name, MOMENT(p.process_completed_at)
+FROM meta.monitoring_run_part AS p
+WHERE p.part = 'ack'
+"""
+
+
+def _figures(detail: object) -> dict[str, Any]:
+    try:
+        figures = json.loads(str(detail or "{}"))
+    except ValueError:
+        return {}
+    return figures if isinstance(figures, dict) else {}
+
+
+def store(warehouse: Warehouse, run: Run, found: Iterable[Finding], now: datetime) -> bool:
+    """Write the findings, and that the run was judged; False where that may not be, which is no matter."""
+    judged = Finding("judged", "Judged", "judged", "compared with earlier runs")
+    rows = [finding_row(run.run_id, run.data_product, run.environment, each, now) for each in (judged, *found)]
+    try:
+        if PARTS.name not in warehouse.columns():
+            return False
+        warehouse.write(rows)
+    except DbbtraceError:
+        return False
+    return True
+
+
+def finding_row(run_id: str, data_product: str | None, environment: str | None, finding: Finding, at: datetime) -> Row:
+    """The finding as a row of the run's own record."""
+    when = at.astimezone(timezone.utc).isoformat()
+    identity = "\n".join(("finding", when, finding.kind, finding.name))
+    record = record_id(run_id, identity)
+    values: dict[str, Any] = {
+        "record_id": record,
+        "orchestration_run_id": run_id,
+        "data_product": data_product,
+        "environment": environment,
+        "part": "finding",
+        "name": finding.name,
+        "status": finding.verdict,
+        "process_started_at": when,
+        "process_completed_at": when,
+        "error_type": finding.kind,
+        "error_message": finding.text,
+        "expected_by": finding.by,
+        "detail": json.dumps(finding.figures, ensure_ascii=False, default=str) if finding.figures else None,
+        "trace_id": f"{trace_id_of(run_id):032x}",
+    }
+    return Row(PARTS, tuple(cleaner(column)(values.get(column.name)) for column in PARTS.columns), record)
+
+
+def not_acknowledged(found: Iterable[Finding], run_id: str, known: Iterable[Ack]) -> list[Finding]:
+    """The findings of which nobody has said that they are known."""
+    names = {ack.name.lower() for ack in known} | {ack.run_id for ack in known if ack.name == ack.run_id}
+    if run_id in names:
+        return []
+    return [one for one in found if one.name.lower() not in names]

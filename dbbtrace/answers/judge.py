@@ -1,0 +1,286 @@
+"""Judges runs: collects the reasons for each, from the tables, from earlier runs and from this machine's journal."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, tzinfo
+from typing import TypeVar
+
+from dbbtrace.answers import findings as judging
+from dbbtrace.answers.earlier import read_earlier
+from dbbtrace.answers.findings import Ack, Finding, Tolerance
+from dbbtrace.answers.platform import Validation, validations
+from dbbtrace.answers.read import operations, parts
+from dbbtrace.answers.readable import counted, duration_of, moment_of, one_line
+from dbbtrace.answers.reasons import VERDICTS, Here, Reason, Verdict
+from dbbtrace.answers.rows import Operation, Part, Run
+from dbbtrace.answers.usual import usual_pause
+from dbbtrace.warehouse import Warehouse, views
+from dbbtrace.warehouse.schema import PARTS
+
+__all__ = ["Judge", "of_this_machine"]
+
+_AT_ONCE = 50
+"""Runs that are judged anew in one answer about many; older ones are what the view says."""
+_TOLD = 10
+"""Reasons of a kind that are written out."""
+T = TypeVar("T", Operation, Part)
+
+
+class Judge:
+    """What is read once for all runs that are asked about."""
+
+    def __init__(
+        self,
+        warehouse: Warehouse,
+        found: Sequence[Run],
+        now: datetime,
+        here: Mapping[str, Here],
+        zone: tzinfo,
+        tolerance: Tolerance,
+        anew: bool,
+    ) -> None:
+        self._warehouse = warehouse
+        self._now = now
+        self._here = here
+        self._zone = zone
+        self._tolerance = tolerance
+        self._keeps_parts = PARTS.name in warehouse.columns()
+        ids = [run.run_id for run in found]
+        self._stored = judging.stored(warehouse, ids)
+        self._acks: list[Ack] = judging.acks(warehouse, now) if self._keeps_parts else []
+        # Open runs and those not judged yet are looked at; of a long list the newest.
+        looked_at = [run for run in found if anew or run.is_open or _is_unjudged(run)][:_AT_ONCE]
+        self._looked_at = {run.run_id for run in looked_at}
+        self._earlier = read_earlier(warehouse, looked_at, now)
+        self._counted = self._validations(looked_at)
+        self._new: dict[str, list[Finding]] = {}
+        troubled = [run.run_id for run in found if run.failed or run.running or run.unknown]
+        self._operations = _by_run(operations(warehouse, troubled, where=_NOT_WELL) if troubled else [])
+        with_parts = [
+            run.run_id
+            for run in found
+            if run.parts_failed or run.parts_running or run.parts_interrupted or run.steps_failed
+        ]
+        self._parts = _by_run(parts(warehouse, with_parts, where=_PARTS_NOT_WELL) if with_parts else [])
+        self._absent = _absent_names(warehouse, [run.run_id for run in found if run.absent])
+
+    def _validations(self, looked_at: Sequence[Run]) -> list[Validation]:
+        starts = [run.started_at for run in looked_at if run.started_at is not None and run.loads]
+        return validations(self._warehouse, min(starts)) if starts else []
+
+    def verdict(self, run: Run) -> Verdict:
+        """The verdict on one of the runs."""
+        open_reasons, ended = self._open(run)
+        run = replace(run, is_open=0 if ended else max(run.is_open, 1))
+        reasons = [
+            *self._failed(run),
+            *open_reasons,
+            *self._incomplete(run),
+            *self._found(run),
+            *self._steps(run),
+            *self._worth_knowing(run),
+        ]
+        rank = {word: place for place, word in enumerate((*VERDICTS, ""))}
+        reasons.sort(key=lambda reason: rank[reason.verdict])
+        word = next((reason.verdict for reason in reasons if reason.verdict), "Succeeded")
+        first = reasons[0].text if reasons and reasons[0].verdict else None
+        return Verdict(run.run_id, word, tuple(reasons), replace(run, status=word, reason=first))
+
+    def write(self, said: Mapping[str, Verdict]) -> None:
+        """Store what is new, of runs that have ended."""
+        for run_id, found in self._new.items():
+            run = said[run_id].run
+            before = [one for one in self._stored.get(run_id, ()) if one.by != "verify"]
+            if run is None or run.is_open or (run.judged_at is not None and set(before) == set(found)):
+                continue
+            judging.store(self._warehouse, run, found, self._now)
+
+    # -- the reasons -----------------------------------------------------------------------------------------
+
+    def _failed(self, run: Run) -> Iterable[Reason]:
+        failed = [one for one in self._operations.get(run.run_id, ()) if one.status == "Failed"]
+        for one in failed[:_TOLD]:
+            why = f": {one_line(one.error_message)[:300]}" if one.error_message else ", and no reason is recorded"
+            yield Reason("Failed", "failed", f"{one.label} failed{why}", one.label)
+        if len(failed) > _TOLD:
+            yield Reason("Failed", "failed", f"{counted(len(failed) - _TOLD, 'more operation')} failed")
+        for part in self._parts.get(run.run_id, ()):
+            if part.status == "Failed" and part.part in ("job", "workload", "dbt_invocation", "run"):
+                if part.part == "dbt_invocation" and part.nodes and part.error_type in ("dbt.error", "dbt.fail"):
+                    continue
+                why = f": {part.error_type or 'Failed'}: {one_line(part.error_message or '')[:300]}"
+                yield Reason("Failed", "part", f"{_name_of(part)} failed{why}", _name_of(part))
+
+    def _open(self, run: Run) -> tuple[list[Reason], bool]:
+        """Why the run has not ended; and whether it has."""
+        here = self._here.get(run.run_id)
+        local = of_this_machine(here) if here is not None else None
+        if local is not None:
+            return [local], False
+        interrupted = [
+            Reason(
+                "Unfinished", "unfinished", f"{_name_of(part)} was interrupted: {part.error_message}", _name_of(part)
+            )
+            for part in self._parts.get(run.run_id, ())
+            if part.status == "Interrupted" and part.part in ("job", "workload", "dbt_invocation")
+        ]
+        interrupted += [
+            Reason("Unfinished", "unknown", f"nobody knows how {one.label} ended", one.label)
+            for one in self._operations.get(run.run_id, ())
+            if one.status not in ("Failed", "Running")
+        ]
+        if run.is_open == 2 and interrupted:
+            return interrupted, False
+        if run.is_open == 0:
+            return [], True
+        silent = self._now - run.last_sign_at if run.last_sign_at is not None else None
+        allowed = usual_pause(self._earlier.pauses(run))
+        is_silent = silent is not None and silent > allowed
+        if is_silent and not run.has_parts and not run.running:
+            return [], True  # others recorded it, and it is quiet
+        word = "Unfinished" if is_silent or run.is_open == 2 else "Running"
+        said = f"; nothing was heard of it for {duration_of(silent.total_seconds())}" if is_silent and silent else ""
+        return [Reason(word, word.lower(), f"{text}{said}") for text in self._not_ended(run)], False
+
+    def _not_ended(self, run: Run) -> list[str]:
+        going_on = [
+            f"{one.label} has not ended" for one in self._operations.get(run.run_id, ()) if one.status == "Running"
+        ]
+        for part in self._parts.get(run.run_id, ()):
+            if part.status == "Running":
+                begun = "; a notebook began it with begin_run" if '"begin_run"' in (part.detail or "") else ""
+                going_on.append(
+                    f"{_name_of(part)} started at {moment_of(part.started_at)} UTC and has not ended{begun}"
+                )
+        if going_on:
+            return going_on[:_TOLD]
+        if not run.has_parts:
+            return [f"it is judged by its rows alone, the last of them of {moment_of(run.last_sign_at)} UTC"]
+        return ["nobody has said that the run ended: its opener, `dbbtrace close` or the pipeline's import would"]
+
+    def _incomplete(self, run: Run) -> Iterable[Reason]:
+        if run.is_open:
+            return
+        for number, thing in (
+            (run.loads_lost, "table load"),
+            (run.nodes_lost, "dbt node"),
+            (run.refreshes_lost, "model refresh"),
+        ):
+            if number:
+                things = thing if number == 1 else "model refreshes" if thing.endswith("h") else f"{thing}s"
+                are = "is" if number == 1 else "are"
+                text = f"{number:,} {things} that a job recorded {are} not in the table"
+                yield Reason("Incomplete", "lost", text, thing)
+        for name, by in self._absent.get(run.run_id, ()):
+            text = f"{name} is not there; {by} says that it belongs into the run"
+            yield Reason("Incomplete", "absent", text, name)
+        if run.operations and run.skipped == run.operations:
+            yield Reason(
+                "Incomplete", "nothing done", f"all of its {counted(run.operations, 'operation')} were skipped"
+            )
+
+    def _found(self, run: Run) -> Iterable[Reason]:
+        before = self._stored.get(run.run_id, [])
+        if run.run_id in self._looked_at:
+            verified = [one for one in before if one.by == "verify"]
+            new = judging.find(self._warehouse, run, self._earlier, self._counted, self._zone, self._tolerance)
+            found = judging.not_acknowledged(new, run.run_id, self._acks)
+            self._new[run.run_id] = found
+            found = [*found, *judging.not_acknowledged(verified, run.run_id, self._acks)]
+        else:
+            found = judging.not_acknowledged(before, run.run_id, self._acks)
+        for one in found:
+            yield Reason(one.verdict, one.kind, one.text, one.name)
+
+    def _steps(self, run: Run) -> Iterable[Reason]:
+        failed = [one for one in self._parts.get(run.run_id, ()) if one.part == "step" and one.status == "Failed"]
+        for part in failed[:_TOLD]:
+            text = f"step {part.name} failed: {one_line(part.error_message or '')[:300]}"
+            yield Reason("Warned", "step", text, part.name)
+
+    def _worth_knowing(self, run: Run) -> Iterable[Reason]:
+        if not self._keeps_parts:
+            text = "the warehouse has no table meta.monitoring_run_part, so nobody can tell whether the run ended"
+            yield Reason("", "no record", f"{text}: run `dbbtrace migrate`")
+        elif not run.has_parts:
+            yield Reason("", "rows alone", "it is judged by its rows alone: it has no record of its own")
+        elif not run.jobs and run.run_ended:
+            yield Reason("", "ended parts alone", "it is judged by what ended: nothing says what had started")
+        standing = run.warned and not any(one.kind == "warning" for one in self._new.get(run.run_id, ()))
+        if standing and run.run_id in self._looked_at:
+            yield Reason("", "standing warnings", f"{counted(run.warned, 'test')} warned, as before")
+        if run.run_id not in self._looked_at and _is_unjudged(run):
+            yield Reason("", "not judged", "it has not been compared with earlier runs yet: `dbbtrace check` does it")
+
+
+_NOT_WELL = "o.superseded = 0 AND o.status NOT IN ('Succeeded', 'Warned', 'Skipped')"
+_PARTS_NOT_WELL = "p.superseded = 0 AND p.status <> 'Succeeded'"
+
+
+def _is_unjudged(run: Run) -> bool:
+    """Whether it was never judged, or something came since."""
+    return run.judged_at is None or (run.last_sign_at is not None and run.last_sign_at > run.judged_at)
+
+
+def of_this_machine(here: Here) -> Reason | None:
+    """What the journal here says; None where nothing of it is under way."""
+    total = here.started + here.waiting
+    if not total:
+        return None
+    if here.alive:
+        open_, left = counted(here.started, "span"), counted(here.waiting, "span")
+        return Reason(
+            "Running", "running", f"a job of it runs here: {open_} not ended, {left} not in the warehouse yet"
+        )
+    wait = "waits" if total == 1 else "wait"
+    text = f"{counted(total, 'span')} of it {wait} in the journal here; the job is gone: run `dbbtrace recover`"
+    return Reason("Unfinished", "unfinished", text)
+
+
+def _name_of(part: Part) -> str:
+    if part.part == "run":
+        return "the run"
+    said = {"dbt_invocation": "", "job": "job ", "workload": "workload "}.get(part.part, f"{part.part} ")
+    return f"{said}{part.name or '?'}"
+
+
+def _by_run(found: Iterable[T]) -> dict[str, list[T]]:
+    groups: dict[str, list[T]] = defaultdict(list)
+    for one in found:
+        groups[one.run_id].append(one)
+    return groups
+
+
+def _absent_names(warehouse: Warehouse, ids: Sequence[str]) -> dict[str, list[tuple[str, str]]]:
+    """Run id → name of what was expected and is not there, and who expected it."""
+    if not ids:
+        return {}
+    there: dict[str, set[str]] = defaultdict(set)
+    for one in operations(warehouse, ids):
+        there[one.run_id] |= {one.workload, *_names(one)}
+    for part in parts(warehouse, ids, where="p.part = 'workload' AND p.end_time IS NOT NULL"):
+        there[part.run_id].add(part.workload or "")
+    found: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    for run_id, name, by in views.ask(warehouse, _EXPECTED, runs=ids):
+        if name.lower() not in there[run_id]:
+            found[run_id].append((name, by or "somebody"))
+    return found
+
+
+def _names(operation: Operation) -> set[str]:
+    return {
+        operation.name.lower(),
+        operation.name.lower().rpartition(".")[2],
+        operation.operation_id.lower(),
+    }
+
+
+_EXPECTED = """\
+SELECT p.orchestration_run_id, p.name, MAX(p.expected_by)
+FROM meta.monitoring_run_part AS p
+WHERE p.part = 'expected'
+GROUP BY p.orchestration_run_id, p.name
+"""

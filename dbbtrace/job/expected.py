@@ -1,0 +1,83 @@
+"""What a job says belongs into the run: names, or the platform's list of a source's tables. Pure but for that file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from dbbtrace.diagnostics import complain
+from dbbtrace.job.values import shown
+
+__all__ = ["WORKLOADS", "Expected", "expected_of"]
+
+WORKLOADS = ("integration", "transformation", "consumption")
+
+
+class Expected(NamedTuple):
+    """One thing that belongs into the run."""
+
+    name: str
+    """Of a table (``mdm.Customer`` or ``Customer``), a dbt node, a semantic model (or its id), or a workload."""
+    workload: str | None
+    """None: nobody says which."""
+
+
+def expected_of(value: object, workload: str | None = None) -> list[Expected]:
+    """What the value says is expected; nothing, with a warning, where it makes no sense.
+
+    Args:
+        value: names; workload → names; or the path of a file of ``integration_source_list.csv``'s form, whose enabled
+            tables are expected.
+        workload: that the names are of.
+    """
+    if value is None:
+        return []
+    try:
+        if isinstance(value, (str, os.PathLike)):
+            return _of_file(os.fspath(value)) if _is_file(value) else [_named(str(value), workload)]
+        if isinstance(value, Mapping):
+            return [one for stage, names in value.items() for one in expected_of(names, str(stage).strip().lower())]
+        if isinstance(value, Iterable):
+            return [_named(str(name), workload) for name in value if str(name).strip()]
+    except (OSError, ValueError) as error:
+        complain(f"expect = {shown(value)} is left out: {error}")
+        return []
+    complain(f"expect = {shown(value)} is left out: give names, or the path of integration_source_list.csv")
+    return []
+
+
+def _named(name: str, workload: str | None) -> Expected:
+    name = name.strip()
+    if workload is None and name.lower() in WORKLOADS:
+        return Expected(name.lower(), name.lower())
+    return Expected(name, workload)
+
+
+def _is_file(value: str | os.PathLike[str]) -> bool:
+    return isinstance(value, os.PathLike) or value.lower().endswith(".csv")
+
+
+def _of_file(path: str | bytes) -> list[Expected]:
+    """The enabled tables of a source.
+
+    Raises:
+        ValueError: the file has no column table_name.
+    """
+    import csv
+
+    found = []
+    with open(path, encoding="utf-8-sig", newline="") as file:
+        head = file.read(4096)
+        file.seek(0)
+        delimiter = ";" if head.partition("\n")[0].count(";") > head.partition("\n")[0].count(",") else ","
+        for row in csv.DictReader(file, delimiter=delimiter):
+            known = {str(name).strip().lower(): (value or "").strip() for name, value in row.items() if name}
+            if "table_name" not in known:
+                raise ValueError("it has no column table_name, as integration_source_list.csv has")
+            enabled = known.get("load_enabled", "yes").lower()
+            if known["table_name"] and enabled in ("yes", "true", "1", "y", ""):
+                schema = known.get("schema_name", "")
+                name = f"{schema}.{known['table_name']}" if schema else known["table_name"]
+                found.append(Expected(name, "integration"))
+    return found

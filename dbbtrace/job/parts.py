@@ -1,0 +1,184 @@
+"""The run's own record, as a job writes it: that something has started, what is expected, what the job's part came to.
+
+These spans take the same road as all others, journal first, but only warehouses want them: to a tracing backend the
+work itself is enough. A started part leaves a finished fact beside its start line, so that the warehouse knows of it
+while it runs, and should nothing more ever come.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
+
+from dbbtrace.diagnostics import guard
+from dbbtrace.job.expected import Expected
+from dbbtrace.job.finished import fact
+from dbbtrace.job.scope import Scope
+from dbbtrace.job.tally import Tally
+from dbbtrace.journal.json_lines import dumps
+from dbbtrace.model import attributes as key
+from dbbtrace.model.identity import new_span_id, sha256
+from dbbtrace.tracing import runtime
+from dbbtrace.tracing.provider import now
+from dbbtrace.version import __version__
+
+__all__ = ["Job", "record_expected", "record_link", "record_started"]
+
+_SAMPLED = TraceFlags(TraceFlags.SAMPLED)
+_SCOPE = InstrumentationScope("dbbtrace", __version__)
+
+
+def record_started(scope: Scope, span_id: int, name: str, start: int, attributes: Mapping[str, Any]) -> None:
+    """Say that a part of the run has started.
+
+    Args:
+        scope: where it happens.
+        span_id: of the part's own span, which follows.
+        name: of that span.
+        start: nanoseconds since the Unix epoch.
+        attributes: the part's own, its ``dbb.operation`` among them.
+    """
+    with guard("record what has started"):
+        span = fact(
+            scope,
+            name=name,
+            operation=str(attributes.get(key.OPERATION)),
+            identity=None,
+            start=start,
+            end=start,
+            attributes={**attributes, key.STATUS: key.STARTED, key.AUDIENCE: key.FOR_ROWS},
+            span_id=span_id,
+        )
+        runtime.current().delivery.emit_parts([span])
+
+
+def record_expected(scope: Scope, expected: Sequence[Expected], by: str, start: int) -> None:
+    """Say which operations belong into the run."""
+    if not expected:
+        return
+    with guard("record what is expected"):
+        spans = [
+            fact(
+                scope,
+                name=f"expected {each.name}",
+                operation=key.OPERATION_EXPECTED,
+                identity="\n".join(("expected", each.workload or "", each.name, by)),
+                start=start,
+                end=start,
+                attributes={
+                    key.CICD_TASK_NAME: each.name,
+                    key.WORKLOAD: each.workload,
+                    key.EXPECTED_BY: by,
+                    key.STATUS: "Expected",
+                    key.AUDIENCE: key.FOR_ROWS,
+                },
+            )
+            for each in expected
+        ]
+        runtime.current().delivery.emit_parts(spans)
+
+
+def record_link(scope: Scope, repairs: str, start: int) -> None:
+    """Say that the run makes another one right."""
+    with guard("record what is repaired"):
+        span = fact(
+            scope,
+            name=f"repairs {repairs}",
+            operation=key.OPERATION_LINK,
+            identity=f"link\n{repairs}",
+            start=start,
+            end=start,
+            attributes={
+                key.CICD_TASK_NAME: "repairs",
+                key.REPAIRS: repairs,
+                key.STATUS: "Succeeded",
+                key.AUDIENCE: key.FOR_ROWS,
+            },
+        )
+        runtime.current().delivery.emit_parts([span])
+
+
+class Job:
+    """This process's part of a run, from its first line in the journal to its last.
+
+    Its span is no parent of anything and never current: it is there so that a job that was killed is known to have
+    been.
+
+    Args:
+        scope: of the run.
+        opened_by: the function that the job called: orchestration_run, join_run or begin_run.
+        start: nanoseconds since the Unix epoch.
+    """
+
+    def __init__(self, scope: Scope, opened_by: str, start: int) -> None:
+        self.tally = Tally()
+        self._scope = scope
+        self._delivery = runtime.current().delivery
+        self._start = start
+        self._span_id = new_span_id()
+        self._name = _name_of_this_job() or opened_by
+        detail = {"opened_by": opened_by, "process": os.getpid()}
+        self._attributes = {
+            **scope.inherited(),
+            key.OPERATION: key.OPERATION_JOB,
+            key.AUDIENCE: key.FOR_ROWS,
+            key.CICD_TASK_NAME: self._name,
+            key.PART_DETAIL: dumps(detail).decode().strip(),
+        }
+
+    def start(self) -> None:
+        """Put the start into the journal."""
+        with guard("record the job's start"):
+            record_started(self._scope, self._span_id, f"job {self._name}", self._start, self._attributes)
+            self._delivery.start_part(self._span(None, self._attributes, None))
+
+    def end(self, failed: tuple[str, str] | None) -> None:
+        """Put the end into the journal, behind all that the job recorded.
+
+        Args:
+            failed: type and message of the error with which it ended.
+        """
+        with guard("record the job's end"):
+            attributes = {**self._attributes, **self.tally.attributes()}
+            if failed is not None:
+                attributes[key.ERROR_TYPE], attributes[key.ERROR_MESSAGE] = failed
+            self._delivery.end_part(self._span(max(now(), self._start + 1), attributes, failed))
+
+    def _span(self, end: int | None, attributes: dict[str, Any], failed: tuple[str, str] | None) -> ReadableSpan:
+        return ReadableSpan(
+            name=f"job {self._name}",
+            context=SpanContext(self._scope.trace_id, self._span_id, False, _SAMPLED),
+            parent=self._scope.parent,
+            resource=runtime.current().provider.resource,
+            attributes=attributes,
+            kind=SpanKind.INTERNAL,
+            status=Status(StatusCode.ERROR, failed[1]) if failed is not None else Status(),
+            start_time=self._start,
+            end_time=end,
+            instrumentation_scope=_SCOPE,
+        )
+
+
+def _name_of_this_job() -> str | None:
+    """What a job that is run again is called the next time: its script, with a mark of its arguments; of a notebook
+    the name that Fabric gives. None where nothing tells one job from another."""
+    utils = sys.modules.get("notebookutils")
+    if utils is not None:
+        with guard("ask for the notebook's name"):
+            named = utils.runtime.context.get("currentNotebookName")
+            if named:
+                return str(named)
+    program = os.path.basename(sys.argv[0]) if getattr(sys, "argv", None) else ""
+    if program in ("", "-", "-c", "ipykernel_launcher.py", "colab_kernel_launcher.py"):
+        return None
+    arguments = "\n".join(sys.argv[1:])
+    if not arguments:
+        return program
+    # A mark, for arguments may hold secrets: the same script for another table is another job.
+    return f"{program} #{sha256(arguments.encode('utf-8', 'surrogatepass')).hexdigest()[:6]}"

@@ -1,0 +1,69 @@
+"""The run's own record: which spans give a row of ``monitoring_run_part``.
+
+A part is what of a run is no operation: the run, a job's share of it, a workload, a dbt invocation, a step, an attempt;
+and what is said about the run: what is expected of it, what was found, what it repairs, what somebody knows already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.trace import StatusCode
+
+from dbbtrace.model import attributes as key
+
+__all__ = ["MOST_STEPS", "PART_OF_OPERATION", "claims_rows", "gives_rows", "own_attributes"]
+
+PART_OF_OPERATION: Final = {
+    key.OPERATION_RUN: "run",
+    key.OPERATION_JOB: "job",
+    key.OPERATION_WORKLOAD: "workload",
+    key.OPERATION_DBT_INVOCATION: "dbt_invocation",
+    key.OPERATION_STEP: "step",
+    key.OPERATION_ATTEMPT: "attempt",
+    key.OPERATION_EXPECTED: "expected",
+    key.OPERATION_FINDING: "finding",
+    key.OPERATION_LINK: "link",
+    key.OPERATION_ACK: "ack",
+}
+"""``dbb.operation`` → what the column ``part`` holds."""
+MOST_STEPS: Final = 1_000
+"""Rows of steps and attempts that one job gives at most."""
+
+_SOMETIMES = frozenset({key.OPERATION_STEP, key.OPERATION_ATTEMPT})
+_ALWAYS = key.ROW_OPERATIONS | PART_OF_OPERATION.keys() - _SOMETIMES
+_OURS = ("dbb.", "cicd.pipeline.", "deployment.environment", "error.type", "db.namespace", "db.collection.")
+"""How the attributes begin that dbbtrace itself sets."""
+
+
+def own_attributes(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """The attributes that the job's author gave a step."""
+    return {name: value for name, value in attributes.items() if not name.startswith(_OURS)}
+
+
+def claims_rows(attributes: Mapping[str, Any], *, failed: bool) -> bool:
+    """Whether a span with these attributes says that it gives rows.
+
+    Args:
+        failed: how it ended; of a step and an attempt that decides.
+    """
+    operation = attributes.get(key.OPERATION)
+    if not isinstance(operation, str):
+        return False
+    if operation in _ALWAYS:
+        return True
+    if operation not in _SOMETIMES:
+        return False
+    said = attributes.get(key.PART_ROW)
+    if said is not None:
+        return bool(said)
+    return failed or key.ERROR_TYPE in attributes or bool(own_attributes(attributes))
+
+
+def gives_rows(span: ReadableSpan) -> bool:
+    """Whether the span is for a warehouse: it may give rows, which don't come later."""
+    attributes = span.attributes or {}
+    failed = span.status.status_code is StatusCode.ERROR
+    return attributes.get(key.AUDIENCE) != key.FOR_SPANS and claims_rows(attributes, failed=failed)

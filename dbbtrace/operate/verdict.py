@@ -1,0 +1,126 @@
+"""The verdict on a run, with what the journal of this machine knows: rows that wait here are in no table yet."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Collection, Mapping
+from contextlib import suppress
+from typing import Any
+
+from dbbtrace.answers.findings import Tolerance
+from dbbtrace.answers.reasons import Here, Verdict
+from dbbtrace.answers.verdict import verdict_of
+from dbbtrace.delivery.adoption import Found, Silence, find
+from dbbtrace.errors import UsageError
+from dbbtrace.job.context import run_id_in_environment
+from dbbtrace.journal import reader
+from dbbtrace.journal.checkpoint import acknowledged
+from dbbtrace.journal.writer import SILENT_AFTER
+from dbbtrace.model import attributes as key
+from dbbtrace.model.destinations import UNRESOLVED, warehouse_name
+from dbbtrace.model.identity import normalise_run_id
+from dbbtrace.model.parts import claims_rows, gives_rows
+from dbbtrace.settings import Settings
+from dbbtrace.tracing import runtime
+from dbbtrace.warehouse import open_warehouse
+
+__all__ = ["known_here", "tolerance_of", "verdict"]
+
+
+def verdict(run_id: object = None) -> Verdict:
+    """The verdict on a run: Failed, Running, Unfinished, Incomplete, Warned or Succeeded, with the reasons.
+
+    Args:
+        run_id: the run; else DBBTRACE_ORCHESTRATION_RUN_ID.
+
+    Raises:
+        UsageError: no run is named.
+        ConfigurationError, TransientError: the warehouse can't be asked.
+    """
+    settings = runtime.current_settings()
+    named = normalise_run_id(run_id) or run_id_in_environment()
+    if not named:
+        raise UsageError("which run? Name its run id, or set DBBTRACE_ORCHESTRATION_RUN_ID")
+    with open_warehouse(create=False) as warehouse:
+        return verdict_of(
+            warehouse,
+            named,
+            here=known_here(settings).get(named),
+            zone=settings.timezone,
+            tolerance=tolerance_of(settings.reconciliation_tolerance),
+        )
+
+
+def tolerance_of(text: str | None) -> Tolerance:
+    """The tolerance that the setting says.
+
+    Raises:
+        UsageError: it makes no sense.
+    """
+    absolute, relative, by_kpi = 0.0, Tolerance.relative, dict[str, float]()
+    for part in filter(None, (part.strip() for part in (text or "").split(","))):
+        name, equals, value = part.rpartition("=")
+        try:
+            if equals:
+                by_kpi[name.strip()] = float(value)
+            elif part.endswith("%"):
+                relative = float(part[:-1]) / 100
+            else:
+                absolute = float(part)
+        except ValueError:
+            raise UsageError(
+                f"reconciliation_tolerance: {part!r} is no tolerance: write 0.5, 0.1% or Revenue=100"
+            ) from None
+    return Tolerance(absolute, relative, by_kpi)
+
+
+def known_here(settings: Settings) -> Mapping[str, Here]:
+    """Run id → what the journals of this machine hold of it for the warehouse in force. Reads; changes nothing."""
+    counts: dict[str, dict[str, Any]] = defaultdict(lambda: {"started": 0, "waiting": 0, "alive": False, "gone": False})
+    names = _names(settings)
+    if names:
+        journal_dir = os.path.abspath(settings.journal_dir)
+        silence = Silence(journal_dir, SILENT_AFTER)
+        with suppress(OSError):
+            for found in find(journal_dir):
+                with suppress(OSError):
+                    _count(found, silence, names, counts)
+    return {run_id: Here(**count) for run_id, count in counts.items()}
+
+
+def _names(settings: Settings) -> set[str]:
+    url = settings.warehouse
+    if not url or url.lower() == "none":
+        return set()
+    with suppress(UsageError):
+        return {warehouse_name(url), UNRESOLVED}
+    return set()
+
+
+def _count(found: Found, silence: Silence, names: Collection[str], counts: dict[str, dict[str, Any]]) -> None:
+    """Add what one journal holds."""
+    if found.problem():
+        return
+    claim = next((claim for claim in found.open_claims() if claim.name in names), None)
+    if claim is None:
+        return
+    done, gone = acknowledged(found.path, claim.key), found.is_gone(silence)
+    survey = reader.Survey(found.path)
+    for position, fields in survey.ended():
+        attributes = fields.get("attributes")
+        if position > done and isinstance(attributes, Mapping) and _wanted(attributes, fields.get("status") == "ERROR"):
+            _add(counts, attributes, "waiting", gone)
+    for span in survey.started():
+        if gives_rows(span):
+            _add(counts, span.attributes or {}, "started", gone)
+
+
+def _wanted(attributes: Mapping[str, Any], failed: bool) -> bool:
+    return attributes.get(key.AUDIENCE) != key.FOR_SPANS and claims_rows(attributes, failed=failed)
+
+
+def _add(counts: dict[str, dict[str, Any]], attributes: Mapping[str, Any], what: str, gone: bool) -> None:
+    count = counts[normalise_run_id(attributes.get(key.RUN_ID))]
+    count[what] += 1
+    count["gone" if gone else "alive"] = True

@@ -1,0 +1,79 @@
+-- One row for each part of a run that is no operation: the run itself, a job's share of it, a workload, a dbt
+-- invocation, a step or an attempt that has a row. What has not ended is Running.
+-- superseded = 1: the same part began again after this one had ended; filter on 0 for outcomes.
+
+WITH part_rows AS (
+    SELECT
+        p.orchestration_run_id, p.data_product, p.environment, p.workspace_id, p.part, p.name, p.workload, p.status,
+        p.error_type, p.error_message, p.pipeline_id, p.pipeline_run_id, p.attempt, p.loads, p.nodes, p.refreshes,
+        p.dropped, p.job_invoke_type, p.detail, p.parent_span_id, p.trace_id, p.span_id, p.record_id,
+        MOMENT(p.process_started_at) AS start_time,
+        MOMENT(p.process_completed_at) AS end_time,
+        MOMENT(p.job_scheduled_at) AS scheduled_time,
+        -- What ended counts before what was interrupted, and that before what had only started.
+        ROW_NUMBER() OVER (
+            PARTITION BY p.orchestration_run_id, p.part, p.span_id
+            ORDER BY
+                CASE
+                    WHEN p.status = 'Started' THEN 2
+                    WHEN p.error_type = 'Interrupted' THEN 1
+                    ELSE 0
+                END,
+                p.record_id
+        ) AS place
+    FROM meta.monitoring_run_part AS p
+    WHERE
+        p.orchestration_run_id <> ''
+        AND p.part IN ('run', 'job', 'workload', 'dbt_invocation', 'step', 'attempt')
+),
+keyed_parts AS (
+    SELECT
+        q.orchestration_run_id, q.data_product, q.environment, q.workspace_id, q.part, q.name, q.workload, q.status,
+        q.error_type, q.error_message, q.pipeline_id, q.pipeline_run_id, q.attempt, q.loads, q.nodes, q.refreshes,
+        q.dropped, q.job_invoke_type, q.detail, q.parent_span_id, q.trace_id, q.span_id, q.record_id, q.start_time,
+        q.end_time, q.scheduled_time,
+        MAX(q.start_time) OVER (
+            PARTITION BY
+                q.orchestration_run_id, q.part, COALESCE(q.name, q.span_id),
+                COALESCE(q.pipeline_run_id, q.pipeline_id, '')
+        ) AS last_start_time
+    FROM part_rows AS q
+    WHERE q.place = 1
+)
+SELECT
+    k.orchestration_run_id,
+    k.data_product,
+    k.environment,
+    k.part,
+    k.name,
+    k.workload,
+    CASE WHEN k.status = 'Started' THEN 'Running' ELSE k.status END AS status,
+    k.start_time,
+    k.end_time,
+    SECONDS_BETWEEN(k.start_time, k.end_time) AS seconds,
+    k.error_type,
+    k.error_message,
+    k.pipeline_id,
+    k.pipeline_run_id,
+    k.workspace_id,
+    k.attempt,
+    k.loads,
+    k.nodes,
+    k.refreshes,
+    k.dropped,
+    k.job_invoke_type,
+    k.scheduled_time,
+    k.detail,
+    k.parent_span_id,
+    k.trace_id,
+    k.span_id,
+    k.record_id,
+    CASE
+        WHEN k.part = 'run' THEN 0
+        WHEN k.last_start_time <= k.start_time THEN 0
+        WHEN k.last_start_time >= k.end_time THEN 1
+        -- Of one that never ended only a pipeline's run tells that it was tried again.
+        WHEN k.end_time IS NULL AND COALESCE(k.pipeline_run_id, k.pipeline_id) IS NOT NULL THEN 1
+        ELSE 0
+    END AS superseded
+FROM keyed_parts AS k
