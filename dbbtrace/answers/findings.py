@@ -248,15 +248,16 @@ def _few(found: list[Finding]) -> list[Finding]:
 def stored(warehouse: Warehouse, runs: Collection[str]) -> dict[str, list[Finding]]:
     """Run id → the findings of its latest judgement and what its jobs verified, for the runs that have any."""
     rows = views.ask(warehouse, _STORED, runs=runs)
-    judged: dict[str, datetime] = {}
-    for run_id, *_, by, at in rows:
-        if by != "verify" and (when := moment_of_row(at)) is not None:
-            judged[run_id] = max(judged.get(run_id, when), when)
+    latest: dict[tuple[str, str], datetime] = {}
+    for run_id, _, _, name, _, _, by, at in rows:
+        if (when := moment_of_row(at)) is not None:
+            which = (run_id, name if by == "verify" else "")
+            latest[which] = max(latest.get(which, when), when)
     found: dict[str, list[Finding]] = defaultdict(list)
     for run_id, kind, verdict, name, text, detail, by, at in rows:
-        if by == "verify" or moment_of_row(at) == judged.get(run_id):
+        if moment_of_row(at) == latest.get((run_id, name if by == "verify" else "")):
             finding = Finding(str(kind), str(verdict), str(name), str(text), _figures(detail), str(by or "judge"))
-            if finding.kind != "judged":
+            if finding.verdict in ("Failed", "Incomplete", "Warned"):
                 found[run_id].append(finding)
     return dict(found)
 

@@ -109,8 +109,8 @@ class Judge:
             yield Reason("Failed", "failed", f"{counted(len(failed) - _TOLD, 'more operation')} failed")
         for part in self._parts.get(run.run_id, ()):
             if part.status == "Failed" and part.part in ("job", "workload", "dbt_invocation", "run"):
-                if part.part == "dbt_invocation" and part.nodes and part.error_type in ("dbt.error", "dbt.fail"):
-                    continue
+                if part.part == "dbt_invocation" and " nodes failed: " in (part.error_message or ""):
+                    continue  # its nodes decide
                 why = f": {part.error_type or 'Failed'}: {one_line(part.error_message or '')[:300]}"
                 yield Reason("Failed", "part", f"{_name_of(part)} failed{why}", _name_of(part))
 
@@ -179,7 +179,7 @@ class Judge:
             yield Reason("Incomplete", "absent", text, name)
         if run.operations and run.skipped == run.operations:
             yield Reason(
-                "Incomplete", "nothing done", f"all of its {counted(run.operations, 'operation')} were skipped"
+                "Incomplete", "nothing done", f"nothing was done: {counted(run.operations, 'operation')} skipped"
             )
 
     def _found(self, run: Run) -> Iterable[Reason]:

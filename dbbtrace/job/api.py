@@ -6,7 +6,7 @@ Every name here reads aloud: ``with table_load("Customer", source="MDS") as load
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from dbbtrace.job.operations import DbtNode, ModelRefresh, Operation, Step, TableLoad, Workload
@@ -81,6 +81,7 @@ def table_load(
     pipeline_id: object = None,
     pipeline_run_id: object = None,
     identity: str | None = None,
+    verify: Callable[[], object] | None = None,
 ) -> TableLoad:
     """The load of one table: one row of ``meta.monitoring_integration``, whatever happens inside.
 
@@ -90,10 +91,12 @@ def table_load(
         source_type: SQL, API or FILE.
         load_type: FULL or INCREMENTAL.
         pipeline_id, pipeline_run_id: instead of those of the enclosing ``integration(...)``.
+        verify: asked when the load has ended well, for the number of rows that readers find in the table: 0 warns of an
+            empty table. The count is in ``load.verified``; loading again is up to the job.
         identity: what another record of the same load would be known by, e.g. the activity run id.
     """
     names = load_names(table, schema=schema, source=source, source_type=source_type, load_type=load_type)
-    return TableLoad(
+    load = TableLoad(
         f"load {names.get(key.CICD_TASK_NAME)}",
         {
             **names,
@@ -102,6 +105,8 @@ def table_load(
             key.IDENTITY: checked_text("identity", identity),
         },
     )
+    load._verify = verify
+    return load
 
 
 def load_names(

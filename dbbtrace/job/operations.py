@@ -5,6 +5,7 @@ Made by the functions of ``spans``. Knows nothing of warehouses.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from opentelemetry.sdk.trace import Span
@@ -16,7 +17,7 @@ from dbbtrace.job.attempts import Attempt, Attempts
 from dbbtrace.job.expected import expected_of
 from dbbtrace.job.handle import Handle
 from dbbtrace.job.lineage import lineage_of
-from dbbtrace.job.parts import record_expected, record_started
+from dbbtrace.job.parts import record_count, record_expected, record_started
 from dbbtrace.job.rows import limit_rows
 from dbbtrace.job.scope import WORKLOAD, Scope
 from dbbtrace.job.values import (
@@ -28,6 +29,7 @@ from dbbtrace.job.values import (
     Text,
     Value,
     checked,
+    count,
     guid,
     message_of,
     shown,
@@ -220,12 +222,30 @@ class TableLoad(Operation):
     load_type = _LoadType(key.LOAD_TYPE, "FULL or INCREMENTAL.")
     identity = Text(key.IDENTITY, "Identity of the load where another record of it may come, e.g. its activity run id.")
 
+    verified: int | None = None
+    """How many rows ``verify`` counted when the load had ended; None: it was not asked, or could not tell."""
+    _verify: Callable[[], object] | None = None
     _attempt: Attempt | None = None
     """The last one made, if any."""
 
     def _forget(self) -> None:
         super()._forget()
         self._attempt = None
+
+    def _finish(self, error: BaseException | None) -> bool:
+        ends = super()._finish(error)
+        if ends and self._verify is not None and not self.failed and self._place is not None:
+            self._count_rows(self._verify, self._place.scope)
+        return ends
+
+    def _count_rows(self, verify: Callable[[], object], scope: Scope) -> None:
+        """Ask how many rows readers find in the table; an answer that is none changes nothing."""
+        name = str(self._values.get(key.CICD_TASK_NAME) or self._values.get(key.TABLE_NAME))
+        with guard(f"verify {name}"):
+            rows = checked("verify", count, verify())
+            if rows is not None:
+                self.__dict__["verified"] = rows
+                record_count(scope, name, rows)
 
     def attempts(self, limit: int, *, delay: float = 0.0) -> Attempts:
         """Try the load up to ``limit`` times, ``delay`` seconds apart; each attempt is a child span.

@@ -28,7 +28,7 @@ from dbbtrace.tracing import runtime
 from dbbtrace.tracing.provider import now
 from dbbtrace.version import __version__
 
-__all__ = ["Job", "record_expected", "record_link", "record_started"]
+__all__ = ["Job", "record_count", "record_expected", "record_link", "record_started"]
 
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 _SCOPE = InstrumentationScope("dbbtrace", __version__)
@@ -82,6 +82,31 @@ def record_expected(scope: Scope, expected: Sequence[Expected], by: str, start: 
             for each in expected
         ]
         runtime.current().delivery.emit_parts(spans)
+
+
+def record_count(scope: Scope, table: str, rows: int) -> None:
+    """Say how many rows readers find in a table that was loaded; none is a finding, until some are found."""
+    with guard("record what was counted"):
+        at = now()
+        text = f"{table} has no rows where readers read it, though its load succeeded"
+        span = fact(
+            scope,
+            name=f"verify {table}",
+            operation=key.OPERATION_FINDING,
+            identity=f"verify\n{table}\n{at}",
+            start=at,
+            end=at,
+            attributes={
+                key.CICD_TASK_NAME: table,
+                key.EXPECTED_BY: "verify",
+                key.STATUS: "Verified" if rows else "Warned",
+                key.ERROR_TYPE: "empty",
+                key.ERROR_MESSAGE: f"{table} has rows where readers read it" if rows else text,
+                key.PART_DETAIL: dumps({"rows": rows}).decode().strip(),
+                key.AUDIENCE: key.FOR_ROWS,
+            },
+        )
+        runtime.current().delivery.emit_parts([span])
 
 
 def record_link(scope: Scope, repairs: str, start: int) -> None:

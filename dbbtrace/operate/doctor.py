@@ -158,7 +158,7 @@ def _rights(warehouse: Warehouse, path: str | None) -> Iterator[Finding]:
 
 
 def _tables(warehouse: Warehouse) -> Iterator[Finding]:
-    from dbbtrace.warehouse.schema import SCHEMA, TABLES
+    from dbbtrace.warehouse.schema import PARTS, SCHEMA, TABLES
 
     present = warehouse.columns()
     missing = [f"{SCHEMA}.{table.name}" for table in TABLES if table.name not in present]
@@ -166,6 +166,9 @@ def _tables(warehouse: Warehouse) -> Iterator[Finding]:
         yield Finding(
             "warehouse", FAULT, f"{', '.join(missing)}: missing, or may not be read", "run `dbbtrace migrate`"
         )
+    if PARTS.name not in present:
+        text = f"{SCHEMA}.{PARTS.name} is missing: nobody can tell whether a run ended, nor of a job that left no row"
+        yield Finding("warehouse", NOTE, text, "run `dbbtrace migrate`")
     complete = not missing
     for table in TABLES:
         lacking = [column.name for column in table.columns if column.name not in present.get(table.name, ())]

@@ -18,6 +18,7 @@ from opentelemetry.trace import SpanContext, Status, StatusCode
 
 from dbbtrace.job.finished import emit, finished
 from dbbtrace.job.lineage import lineage_of
+from dbbtrace.job.parts import record_started
 from dbbtrace.job.scope import BLOCK, Place, Scope, enter, leave, parent_and_context
 from dbbtrace.model import attributes as key
 from dbbtrace.sources.dbt.build import build_spans, shared_attributes, stage_spans
@@ -137,11 +138,14 @@ class Watch:
             key.DBT_COMMAND: self._command or None,
             key.CICD_TASK_NAME: name,
         }
+        attributes = {attribute: value for attribute, value in attributes.items() if value is not None}
         parent, context = parent_and_context(self.scope)
+        span_id = span_id or runtime.current().provider.ids.new_span_id()
+        record_started(self.scope, span_id, name, self._began, attributes)
         span = self._invocation = runtime.current().provider.start_span(
             name,
             context,
-            {attribute: value for attribute, value in attributes.items() if value is not None},
+            attributes,
             start=self._began,
             parent=parent,
             span_id=span_id,

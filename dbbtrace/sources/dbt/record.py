@@ -110,6 +110,7 @@ def record_dbt(
         try:
             found = find_results(path, None if allow_old else _limit(not_before, run_id))
         except UsageError as error:
+            _record_failure(str(error))
             complain(str(error))
             return DbtInvocation(str(path), reason=str(error))
         invocation = described(str(found.file), found.results, found.written_at)
@@ -147,6 +148,34 @@ def record_dbt(
         log.info("recorded %s", invocation)
         return invocation
     return DbtInvocation(str(path), reason="dbbtrace failed to record it; its log says why")
+
+
+def _record_failure(reason: str) -> None:
+    """In a run: dbt left nothing that could be recorded, so it did not do what it was to do."""
+    from dbbtrace.job.finished import emit, fact
+    from dbbtrace.model import attributes as key
+    from dbbtrace.tracing.provider import now
+
+    scope = current_scope("transformation")
+    if scope is None:
+        return
+    at = now()
+    error = ("dbt.error", reason)
+    attributes = {key.CICD_TASK_NAME: "dbt", key.CICD_TASK_RUN_RESULT: "failure", key.WORKLOAD: "transformation"}
+    emit(
+        [
+            fact(
+                scope,
+                name="dbt",
+                operation=key.OPERATION_DBT_INVOCATION,
+                identity=None,
+                start=at,
+                end=at,
+                attributes=attributes,
+                error=error,
+            )
+        ]
+    )
 
 
 _recorded: dict[tuple[str, str | None, datetime | None], None] = {}

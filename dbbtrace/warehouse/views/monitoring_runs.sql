@@ -45,7 +45,7 @@ part_totals AS (
         SUM(
             CASE
                 -- Of a dbt invocation whose nodes have rows those decide.
-                WHEN p.part = 'dbt_invocation' AND p.nodes > 0 AND p.error_type IN ('dbt.error', 'dbt.fail') THEN 0
+                WHEN p.part = 'dbt_invocation' AND p.error_message LIKE '% nodes failed: %' THEN 0
                 WHEN p.status = 'Failed' AND p.superseded = 0 AND p.part IN ('job', 'workload', 'dbt_invocation') THEN 1
                 ELSE 0
             END
@@ -130,6 +130,12 @@ judgements AS (
     WHERE f.part = 'finding' AND COALESCE(f.expected_by, '') <> 'verify' AND f.orchestration_run_id <> ''
     GROUP BY f.orchestration_run_id
 ),
+verifications AS (
+    SELECT f.orchestration_run_id, f.name, MAX(MOMENT(f.process_started_at)) AS verified_at
+    FROM meta.monitoring_run_part AS f
+    WHERE f.part = 'finding' AND f.expected_by = 'verify' AND f.orchestration_run_id <> ''
+    GROUP BY f.orchestration_run_id, f.name
+),
 finding_totals AS (
     -- The latest judgement counts, and what a job has verified itself.
     SELECT
@@ -143,7 +149,10 @@ finding_totals AS (
         MIN(CASE WHEN f.status = 'Warned' THEN f.error_message END) AS first_warned
     FROM meta.monitoring_run_part AS f
     LEFT JOIN judgements AS j ON j.orchestration_run_id = f.orchestration_run_id
-    WHERE f.part = 'finding' AND (f.expected_by = 'verify' OR MOMENT(f.process_started_at) = j.judged_at)
+    LEFT JOIN verifications AS v ON v.orchestration_run_id = f.orchestration_run_id AND v.name = f.name
+    WHERE
+        f.part = 'finding'
+        AND MOMENT(f.process_started_at) = CASE WHEN f.expected_by = 'verify' THEN v.verified_at ELSE j.judged_at END
     GROUP BY f.orchestration_run_id
 ),
 run_totals AS (

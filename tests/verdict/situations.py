@@ -1,0 +1,640 @@
+"""Situations a run can be in, each with the verdict, the exit code of ``dbbtrace check`` and what a reason must name.
+
+Jobs are real: in this process, or in one of their own where they are killed. What only time can bring is brought by
+moving the rows into the past.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import dbbtrace
+from dbbtrace.warehouse.schema import ALL_TABLES, DBT_NODES, LOADS, Kind
+from tests.cli.support import run as command
+
+RUN = "0f8fad5b-d9cb-469f-a165-70867728950e"
+MODEL = "7c9e6679-7425-40de-944b-e07fc1f90ae7"
+PRODUCT = {"data_product": "Shop", "environment": "PRD"}
+
+
+class Situation(NamedTuple):
+    """One situation."""
+
+    make: Callable[[Stage], None]
+    verdict: str
+    code: int
+    names: str
+    """What one of the reasons must name; '' where there is nothing to name."""
+    options: tuple[str, ...] = ()
+
+
+@dataclass
+class Stage:
+    """A warehouse, a journal, and what happens to them."""
+
+    path: Path
+    journal: Path
+    children: list[subprocess.Popen[str]] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        return f"sqlite:///{self.path}"
+
+    def configure(self, *, journal: Path | None = None) -> None:
+        dbbtrace.configure(warehouse=self.url, journal_dir=journal or self.journal, rows_timeout=30)
+
+    def sql(self, statement: str, *values: object) -> None:
+        with sqlite3.connect(self.path) as file:
+            file.execute(statement, values)
+
+    def age(self, hours: float) -> None:
+        """Everything in the warehouse happened so many hours earlier."""
+        with sqlite3.connect(self.path) as file:
+            for table in ALL_TABLES:
+                for column in (column.name for column in table.columns if column.kind is Kind.TIME):
+                    file.execute(
+                        f'UPDATE {table.name} SET "{column}" = STRFTIME(\'%Y-%m-%d %H:%M:%f\', "{column}", ?)'
+                        f' WHERE "{column}" IS NOT NULL',
+                        (f"-{hours} hours",),
+                    )
+
+    def kill(self, body: str) -> None:
+        """A job of its own that is killed where it prints."""
+        code = f"import dbbtrace\nRUN = {RUN!r}\n{body}\nprint('now', flush=True)\nimport time; time.sleep(60)\n"
+        (self.path.parent / "job.py").write_text(code)
+        child = self.start()
+        assert child.stdout is not None
+        assert child.stdout.readline() == "now\n"
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+
+    def start(self) -> subprocess.Popen[str]:
+        environment = {
+            **os.environ,
+            "DBBTRACE_WAREHOUSE": self.url,
+            "DBBTRACE_JOURNAL_DIR": str(self.journal),
+            "DBBTRACE_ROWS_TIMEOUT": "30",
+        }
+        child = subprocess.Popen(
+            [sys.executable, "job.py"], cwd=self.path.parent, env=environment, stdout=subprocess.PIPE, text=True
+        )
+        self.children.append(child)
+        return child
+
+    def end(self) -> None:
+        for child in self.children:
+            child.kill()
+            child.wait()
+
+
+def opened(**more: object) -> dbbtrace.Run:
+    return dbbtrace.orchestration_run(RUN, **PRODUCT, **more)  # type: ignore[arg-type]
+
+
+def load(table: str = "Customer", rows: int = 10) -> None:
+    with dbbtrace.table_load(table, schema="mdm", source="MDS", load_type="FULL") as work:
+        work.rows_read = work.rows_written = rows
+
+
+def refresh() -> None:
+    with dbbtrace.model_refresh(MODEL, name="Finance"):
+        pass
+
+
+def swallowed(work: Callable[[], None]) -> None:
+    try:
+        work()
+    except RuntimeError:
+        pass
+
+
+def break_down() -> None:
+    raise RuntimeError("it broke")
+
+
+# -- what a job does ------------------------------------------------------------------------------------------
+
+
+def good(stage: Stage) -> None:
+    with opened():
+        with dbbtrace.integration():
+            load()
+        with dbbtrace.consumption():
+            refresh()
+
+
+def exception_in_a_workload(stage: Stage) -> None:
+    def work() -> None:
+        with opened(), dbbtrace.integration():
+            load()
+            break_down()
+
+    swallowed(work)
+
+
+def exception_in_a_step(stage: Stage) -> None:
+    def work() -> None:
+        with opened(), dbbtrace.integration(), dbbtrace.step("fetch"):
+            break_down()
+
+    swallowed(work)
+
+
+def exception_between_operations(stage: Stage) -> None:
+    def work() -> None:
+        with opened():
+            load()
+            break_down()
+            refresh()
+
+    swallowed(work)
+
+
+def said_to_have_failed(stage: Stage) -> None:
+    with opened() as run:
+        load()
+        run.fail("the source was closed")
+
+
+def joiner_raises(stage: Stage) -> None:
+    good(stage)
+
+    def work() -> None:
+        with dbbtrace.join_run(RUN, pipeline_run_id="another"):
+            break_down()
+
+    swallowed(work)
+
+
+def dbt_left_nothing(stage: Stage) -> None:
+    with opened(), dbbtrace.transformation(select="+tag:Shop"):
+        dbbtrace.record_dbt("target")
+
+
+def step_fails_and_is_caught(stage: Stage) -> None:
+    def work() -> None:
+        with dbbtrace.step("optional"):
+            break_down()
+
+    with opened():
+        load()
+        swallowed(work)
+
+
+def load_fails(stage: Stage) -> None:
+    def work() -> None:
+        with dbbtrace.table_load("Vendor", schema="mdm", source="MDS"):
+            break_down()
+
+    with opened():
+        load()
+        swallowed(work)
+
+
+def load_fails_and_is_done_again(stage: Stage) -> None:
+    def work() -> None:
+        with dbbtrace.table_load("Customer", schema="mdm", source="MDS"):
+            break_down()
+
+    with opened():
+        swallowed(work)
+        load()
+
+
+def attempt_fails(stage: Stage) -> None:
+    with opened(), dbbtrace.table_load("Customer", schema="mdm", source="MDS") as work:
+        for attempt in work.attempts(2):
+            with attempt:
+                if attempt.number == 1:
+                    break_down()
+
+
+def workload_done_again(stage: Stage) -> None:
+    def work() -> None:
+        with dbbtrace.integration():
+            break_down()
+
+    with opened():
+        swallowed(work)
+        with dbbtrace.integration():
+            load()
+
+
+def job_done_again(stage: Stage) -> None:
+    def work() -> None:
+        with dbbtrace.join_run(RUN, **PRODUCT):
+            break_down()
+
+    swallowed(work)
+    with dbbtrace.join_run(RUN, **PRODUCT):
+        load()
+    dbbtrace.close_run(RUN)
+    dbbtrace.flush(30)
+
+
+def failed_and_goes_on(stage: Stage) -> None:
+    def work() -> None:
+        with dbbtrace.table_load("Vendor", schema="mdm", source="MDS"):
+            break_down()
+
+    opened().start()
+    swallowed(work)
+    dbbtrace.flush(30)
+
+
+# -- what has not ended -----------------------------------------------------------------------------------------
+
+
+def load_still_runs(stage: Stage) -> None:
+    opened().start()
+    dbbtrace.table_load("Customer").start()
+    dbbtrace.flush(30)
+
+
+def job_runs_elsewhere(stage: Stage) -> None:
+    stage.configure(journal=stage.journal.with_name("elsewhere"))
+    opened().start()
+    load()
+    dbbtrace.flush(30)
+
+
+def silent_job_elsewhere(stage: Stage) -> None:
+    job_runs_elsewhere(stage)
+    stage.age(7)
+
+
+def between_two_jobs(stage: Stage) -> None:
+    with dbbtrace.join_run(RUN, **PRODUCT), dbbtrace.integration():
+        load()
+
+
+def never_closed(stage: Stage) -> None:
+    between_two_jobs(stage)
+    dbbtrace.shutdown()
+    stage.age(7)
+
+
+def closed(stage: Stage) -> None:
+    between_two_jobs(stage)
+    dbbtrace.close_run(RUN)
+    dbbtrace.flush(30)
+
+
+def closed_as_failed(stage: Stage) -> None:
+    between_two_jobs(stage)
+    dbbtrace.close_run(RUN, status="Failed")
+    dbbtrace.flush(30)
+
+
+def begun_and_never_ended(stage: Stage) -> None:
+    stage.configure(journal=stage.journal.with_name("elsewhere"))
+    dbbtrace.begin_run(RUN, **PRODUCT)  # type: ignore[arg-type]
+    load()
+    dbbtrace.flush(30)
+
+
+def begun_and_silent(stage: Stage) -> None:
+    begun_and_never_ended(stage)
+    stage.age(7)
+
+
+_IN_A_LOAD = """
+run = dbbtrace.orchestration_run(RUN, data_product="Shop", environment="PRD").start()
+with dbbtrace.table_load("Country", schema="mdm", source="MDS"): pass
+dbbtrace.table_load("Customer", schema="mdm", source="MDS").start()
+dbbtrace.flush(30)
+"""
+_BETWEEN = """
+run = dbbtrace.orchestration_run(RUN, data_product="Shop", environment="PRD").start()
+with dbbtrace.table_load("Country", schema="mdm", source="MDS"): pass
+dbbtrace.flush(30)
+"""
+
+
+def killed(stage: Stage) -> None:
+    stage.kill(_IN_A_LOAD)
+
+
+def killed_elsewhere(stage: Stage) -> None:
+    killed(stage)
+    stage.journal.rename(stage.journal.with_name("elsewhere"))
+
+
+def killed_elsewhere_long_ago(stage: Stage) -> None:
+    killed_elsewhere(stage)
+    stage.age(7)
+
+
+def killed_and_recovered(stage: Stage) -> None:
+    killed(stage)
+    assert command("--warehouse", stage.url, "recover").code == 0
+
+
+def killed_between_and_recovered(stage: Stage) -> None:
+    stage.kill(_BETWEEN)
+    assert command("--warehouse", stage.url, "recover").code == 0
+
+
+def killed_and_done_again(stage: Stage) -> None:
+    killed_between_and_recovered(stage)
+    whole = _BETWEEN.replace("dbbtrace.flush(30)", "run.end()")
+    (stage.path.parent / "job.py").write_text(f"import dbbtrace\nRUN = {RUN!r}\n{whole}")
+    assert stage.start().wait() == 0
+
+
+# -- what is not there ------------------------------------------------------------------------------------------
+
+
+def row_is_lost(stage: Stage) -> None:
+    with opened():
+        load()
+        load("Vendor")
+    dbbtrace.shutdown()
+    stage.sql("DELETE FROM monitoring_integration WHERE table_name = 'Vendor'")
+
+
+def refresh_is_lost(stage: Stage) -> None:
+    good(stage)
+    dbbtrace.shutdown()
+    stage.sql("DELETE FROM monitoring_semantic_model_refresh")
+
+
+def expected_table_is_absent(stage: Stage) -> None:
+    with opened(), dbbtrace.integration(expect=["mdm.Customer", "mdm.Vendor"]):
+        load()
+
+
+def expected_by_a_file(stage: Stage) -> None:
+    Path("integration_source_list.csv").write_text(
+        "table_name,schema_name,load_enabled\nCustomer,mdm,yes\nVendor,mdm,yes\nOld,mdm,no\n"
+    )
+    with opened(), dbbtrace.integration(expect="integration_source_list.csv"):
+        load()
+
+
+def all_that_is_expected(stage: Stage) -> None:
+    with opened(expect={"integration": ["Customer"], "consumption": ["Finance"]}):
+        load()
+        refresh()
+
+
+def expected_workload_is_absent(stage: Stage) -> None:
+    with opened(expect=["integration", "consumption"]), dbbtrace.integration():
+        load()
+
+
+def model_is_not_refreshed(stage: Stage) -> None:
+    with opened():
+        load()
+    dbbtrace.shutdown()
+    stage.sql("CREATE TABLE data_product_models (data_product, environment, workspace_id, model_id, is_active)")
+    stage.sql("INSERT INTO data_product_models VALUES ('Shop', 'PRD', NULL, ?, 1)", MODEL.upper())
+
+
+def everything_is_skipped(stage: Stage) -> None:
+    with opened(), dbbtrace.transformation(), dbbtrace.dbt_node("model.shop.customers") as node:
+        node.status = "skipped"
+
+
+# -- rows of others -----------------------------------------------------------------------------------------------
+
+
+def rows_of_others(stage: Stage) -> None:
+    good(stage)
+    dbbtrace.shutdown()
+    stage.sql("DELETE FROM monitoring_run_part")
+
+
+def old_rows_of_others(stage: Stage) -> None:
+    rows_of_others(stage)
+    stage.age(7)
+
+
+def no_table_of_parts(stage: Stage) -> None:
+    good(stage)
+    dbbtrace.shutdown()
+    stage.sql("DROP TABLE monitoring_run_part")
+
+
+def refresh_of_others_still_runs(stage: Stage) -> None:
+    good(stage)
+    dbbtrace.shutdown()
+    stage.sql("UPDATE monitoring_semantic_model_refresh SET status = 'Unknown', process_completed_at = NULL")
+
+
+def nobody_knows_how_it_ended(stage: Stage) -> None:
+    good(stage)
+    dbbtrace.shutdown()
+    stage.sql("UPDATE monitoring_semantic_model_refresh SET status = 'Unknown', error_type = 'Interrupted'")
+
+
+def by_hand(stage: Stage) -> None:
+    with dbbtrace.orchestration_run() as run:
+        load()
+    dbbtrace.shutdown()
+    for table in ALL_TABLES:
+        stage.sql(f"UPDATE {table.name} SET orchestration_run_id = ? WHERE orchestration_run_id = ?", RUN, run.run_id)
+
+
+# -- what history, graph and figures say ----------------------------------------------------------------------------
+
+
+def stale_model(stage: Stage) -> None:
+    def work() -> None:
+        with dbbtrace.table_load("Customer", schema="mdm", source="MDS"):
+            break_down()
+
+    with opened():
+        swallowed(work)
+        with dbbtrace.transformation(), dbbtrace.dbt_node("model.shop.customers"):
+            pass
+    dbbtrace.shutdown()
+    stage.sql(f"UPDATE {DBT_NODES.name} SET depends_on = '[\"source.shop.MDS.Customer\"]'")
+
+
+def new_warning(stage: Stage) -> None:
+    with opened(), dbbtrace.transformation(), dbbtrace.dbt_node("test.shop.unique_id") as node:
+        node.status, node.failures = "warn", 3
+
+
+def standing_warning(stage: Stage) -> None:
+    with dbbtrace.orchestration_run("before", **PRODUCT), dbbtrace.dbt_node("test.shop.unique_id") as node:  # type: ignore[arg-type]
+        node.status, node.failures = "warn", 3
+    dbbtrace.shutdown()
+    stage.age(24)
+    stage.configure()
+    new_warning(stage)
+
+
+def worse_warning(stage: Stage) -> None:
+    standing_warning(stage)
+    dbbtrace.shutdown()
+    stage.sql(f"UPDATE {DBT_NODES.name} SET failures = '4' WHERE orchestration_run_id = ?", RUN)
+
+
+def _before(stage: Stage, times: int, *tables: str, rows: int = 1000, apart: int = 24) -> None:
+    """The same run so many times before, hours apart."""
+    for day in range(times):
+        with dbbtrace.orchestration_run(f"day {day}", **PRODUCT):  # type: ignore[arg-type]
+            for table in tables:
+                load(table, rows + day)
+        dbbtrace.shutdown()
+        stage.age(apart)
+        stage.configure()
+
+
+def usual_table_is_absent(stage: Stage) -> None:
+    _before(stage, 4, "Customer", "Vendor", apart=7 * 24)
+    with opened():
+        load("Customer", 1000)
+
+
+def fewer_rows(stage: Stage) -> None:
+    _before(stage, 8, "Customer")
+    with opened():
+        load("Customer", 12)
+
+
+def first_load(stage: Stage) -> None:
+    _before(stage, 3, "Customer")
+    with opened():
+        load("Customer", 12)
+
+
+def repair(stage: Stage) -> None:
+    _before(stage, 4, "Customer", "Vendor", apart=7 * 24)
+    with opened(repairs="day 3"):
+        load("Customer", 1000)
+
+
+def empty_table(stage: Stage) -> None:
+    good(stage)
+    dbbtrace.shutdown()
+    stage.sql(
+        "CREATE TABLE monitoring_integration_validation (table_identifier, source_name, schema_table_name, workspace,"
+        " row_count, latest_ingestion_timestamp, timestamp)"
+    )
+    stage.sql(
+        "INSERT INTO monitoring_integration_validation SELECT 'x', 'MDS', 'mdm.Customer', NULL, 0, NULL,"
+        f" process_completed_at FROM {LOADS.name}"
+    )
+
+
+def readers_find_nothing(stage: Stage) -> None:
+    with opened():
+        with dbbtrace.table_load("Customer", schema="mdm", source="MDS", verify=lambda: 0) as work:
+            work.rows_written = 10
+
+
+def loaded_again_until_there(stage: Stage) -> None:
+    counts = iter([0, 10])
+    with opened():
+        for _ in range(2):
+            with dbbtrace.table_load("Customer", schema="mdm", source="MDS", verify=lambda: next(counts)) as work:
+                work.rows_written = 10
+            if work.verified:
+                break
+
+
+def _kpi(stage: Stage, *amounts: tuple[str, float]) -> None:
+    good(stage)
+    dbbtrace.shutdown()
+    stage.sql(
+        "CREATE TABLE kpi_reconciliation_history (orchestration_run_id, data_product, source_name, kpi_name, amount,"
+        " reconciliation_pipeline_run_id)"
+    )
+    for source, amount in amounts:
+        stage.sql(
+            "INSERT INTO kpi_reconciliation_history VALUES (?, 'Shop', ?, 'Revenue', ?, 'p')", RUN, source, amount
+        )
+
+
+def figures_differ(stage: Stage) -> None:
+    _kpi(stage, ("SAP", 100.0), ("warehouse", 90.0))
+
+
+def figures_differ_little(stage: Stage) -> None:
+    os.environ["DBBTRACE_RECONCILIATION_TOLERANCE"] = "Revenue=20"
+    figures_differ(stage)
+
+
+def one_source_only(stage: Stage) -> None:
+    _kpi(stage, ("SAP", 100.0))
+
+
+def unknown_run(stage: Stage) -> None:
+    with dbbtrace.orchestration_run("another", **PRODUCT):  # type: ignore[arg-type]
+        load()
+
+
+SITUATIONS = {
+    "a good run": Situation(good, "Succeeded", 0, ""),
+    "an exception in the integration": Situation(exception_in_a_workload, "Failed", 1, "integration failed"),
+    "an exception in a step": Situation(exception_in_a_step, "Failed", 1, "it broke"),
+    "an exception between two operations": Situation(exception_between_operations, "Failed", 1, "it broke"),
+    "run.fail()": Situation(said_to_have_failed, "Failed", 1, "the source was closed"),
+    "a job that joined raises": Situation(joiner_raises, "Failed", 1, "it broke"),
+    "dbt could not start": Situation(dbt_left_nothing, "Failed", 1, "dbt failed"),
+    "a step failed and was caught": Situation(step_fails_and_is_caught, "Warned", 0, "optional"),
+    "the same, and no warnings allowed": Situation(
+        step_fails_and_is_caught, "Warned", 1, "optional", ("--no-warnings",)
+    ),
+    "a load failed": Situation(load_fails, "Failed", 1, "mdm.Vendor"),
+    "a load failed and was done again": Situation(load_fails_and_is_done_again, "Succeeded", 0, ""),
+    "an attempt failed": Situation(attempt_fails, "Succeeded", 0, ""),
+    "a workload was done again": Situation(workload_done_again, "Succeeded", 0, ""),
+    "a job was done again": Situation(job_done_again, "Succeeded", 0, ""),
+    "failed, and it goes on": Situation(failed_and_goes_on, "Failed", 1, "mdm.Vendor"),
+    "a load still runs": Situation(load_still_runs, "Running", 3, "runs here"),
+    "a job runs on another machine": Situation(job_runs_elsewhere, "Running", 3, "has not ended"),
+    "the same, silent for hours": Situation(silent_job_elsewhere, "Unfinished", 1, "has not ended"),
+    "between two jobs": Situation(between_two_jobs, "Running", 3, "nobody has said"),
+    "never closed": Situation(never_closed, "Unfinished", 1, "nobody has said"),
+    "closed": Situation(closed, "Succeeded", 0, ""),
+    "closed as failed": Situation(closed_as_failed, "Failed", 1, "the run failed"),
+    "begun in a notebook and not ended": Situation(begun_and_never_ended, "Running", 3, "begin_run"),
+    "begun in a notebook, silent for hours": Situation(begun_and_silent, "Unfinished", 1, "begin_run"),
+    "killed, nobody recovers": Situation(killed, "Unfinished", 1, "dbbtrace recover"),
+    "killed on another machine": Situation(killed_elsewhere, "Running", 3, "has not ended"),
+    "the same, long ago": Situation(killed_elsewhere_long_ago, "Unfinished", 1, "has not ended"),
+    "killed in a load and recovered": Situation(killed_and_recovered, "Failed", 1, "mdm.Customer"),
+    "killed between loads and recovered": Situation(killed_between_and_recovered, "Unfinished", 1, "interrupted"),
+    "killed, recovered, done again": Situation(killed_and_done_again, "Succeeded", 0, ""),
+    "a row is lost": Situation(row_is_lost, "Incomplete", 1, "1 table load"),
+    "a refresh is lost": Situation(refresh_is_lost, "Incomplete", 1, "1 model refresh"),
+    "an expected table is absent": Situation(expected_table_is_absent, "Incomplete", 1, "mdm.Vendor"),
+    "expected by a file": Situation(expected_by_a_file, "Incomplete", 1, "mdm.Vendor"),
+    "all that is expected is there": Situation(all_that_is_expected, "Succeeded", 0, ""),
+    "an expected workload is absent": Situation(expected_workload_is_absent, "Incomplete", 1, "consumption"),
+    "a model is not refreshed": Situation(model_is_not_refreshed, "Incomplete", 1, MODEL),
+    "everything was skipped": Situation(everything_is_skipped, "Incomplete", 1, "skipped"),
+    "rows of others, just now": Situation(rows_of_others, "Running", 3, "rows alone"),
+    "rows of others, of long ago": Situation(old_rows_of_others, "Succeeded", 0, "rows alone"),
+    "no table of parts": Situation(no_table_of_parts, "Succeeded", 0, "dbbtrace migrate"),
+    "a refresh of others still runs": Situation(refresh_of_others_still_runs, "Running", 3, "Finance"),
+    "nobody knows how a refresh ended": Situation(nobody_knows_how_it_ended, "Unfinished", 1, "Finance"),
+    "a run by hand": Situation(by_hand, "Succeeded", 0, ""),
+    "a model on old data": Situation(stale_model, "Failed", 1, "built on old data"),
+    "a new warning": Situation(new_warning, "Warned", 0, "unique_id"),
+    "a standing warning": Situation(standing_warning, "Succeeded", 0, "as before"),
+    "a warning of more": Situation(worse_warning, "Warned", 0, "warns of 4, after 3"),
+    "a usual table is absent": Situation(usual_table_is_absent, "Warned", 0, "mdm.Vendor was not loaded"),
+    "fewer rows than usual": Situation(fewer_rows, "Warned", 0, "mdm.Customer brought 12 rows"),
+    "few rows in the fourth run": Situation(first_load, "Succeeded", 0, ""),
+    "a repair of one table": Situation(repair, "Succeeded", 0, ""),
+    "an empty table": Situation(empty_table, "Warned", 0, "mdm.Customer has no rows"),
+    "readers find nothing": Situation(readers_find_nothing, "Warned", 0, "mdm.Customer has no rows"),
+    "loaded again until readers find it": Situation(loaded_again_until_there, "Succeeded", 0, ""),
+    "figures differ": Situation(figures_differ, "Failed", 1, "Revenue differs by 10"),
+    "figures differ within the tolerance": Situation(figures_differ_little, "Succeeded", 0, ""),
+    "a figure of one source": Situation(one_source_only, "Succeeded", 0, ""),
+    "a run that nobody knows": Situation(unknown_run, "Unfinished", 2, "nothing of this run"),
+}

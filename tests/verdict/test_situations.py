@@ -1,0 +1,77 @@
+"""A run that is not right never reads as right: every situation, by every road that tells a verdict."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import dbbtrace
+from tests.cli.support import run
+from tests.verdict.situations import RUN, SITUATIONS, Situation, Stage
+
+
+@pytest.fixture
+def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
+    stage = Stage(tmp_path / "w.db", tmp_path / "journal")
+    monkeypatch.setenv("DBBTRACE_WAREHOUSE", stage.url)
+    monkeypatch.setenv("DBBTRACE_JOURNAL_DIR", str(stage.journal))
+    stage.configure()
+    yield stage
+    stage.end()
+
+
+@pytest.mark.parametrize("situation", SITUATIONS.values(), ids=SITUATIONS)
+def test_each_situation_has_its_verdict(stage: Stage, situation: Situation) -> None:
+    """The verdict, a reason that names what to look at, and the exit code."""
+    situation.make(stage)
+    done = run("check", RUN, "--json", *situation.options)
+    assert done.out, done.err
+    said = json.loads(done.out)
+    reasons = [reason["text"] for reason in said["reasons"]]
+    assert (said["verdict"], done.code) == (situation.verdict, situation.code), reasons
+    assert any(situation.names in reason for reason in reasons) or not situation.names, reasons
+    led_there = [reason for reason in said["reasons"] if reason["verdict"] == situation.verdict]
+    assert bool(led_there) == (situation.verdict != "Succeeded")
+
+
+@pytest.mark.parametrize(
+    "name", ["a good run", "a load failed", "between two jobs", "a row is lost", "fewer rows than usual"]
+)
+def test_every_answer_says_the_same(stage: Stage, name: str) -> None:
+    """runs, show, audit, the page, dbbtrace.verdict and the view agree with check."""
+    situation = SITUATIONS[name]
+    situation.make(stage)
+    run("check", RUN)  # it writes what it found, which the view reads
+    (listed,) = [each for each in json.loads(run("runs", "--json").out) if each["run_id"] == RUN]
+    assert listed["status"] == situation.verdict
+    assert json.loads(run("show", RUN, "--json").out)["verdict"] == situation.verdict
+    assert situation.verdict in run("show", RUN).out.splitlines()[0]
+    (audited,) = [each for each in json.loads(run("audit", "--json").out)["runs"] if each["run_id"] == RUN]
+    assert audited["status"] == situation.verdict
+    assert dbbtrace.verdict(RUN).word == situation.verdict
+    run("migrate", "--views")
+    with dbbtrace.open_warehouse(stage.url) as warehouse:
+        asked = warehouse.query("SELECT status FROM meta.monitoring_runs WHERE orchestration_run_id = ?", (RUN,))
+    assert asked.rows == [(situation.verdict,)]
+
+
+def test_a_warehouse_that_can_not_be_asked(tmp_path: Path) -> None:
+    """Exit code 4: no verdict either way."""
+    assert run("--warehouse", f"sqlite:///{tmp_path}/none.db", "check", RUN).code == 4
+
+
+def test_check_writes_what_it_finds_once(stage: Stage) -> None:
+    """The second check finds the same, and writes nothing."""
+    SITUATIONS["fewer rows than usual"].make(stage)
+    dbbtrace.shutdown()
+    counts = []
+    for _ in range(2):
+        run("check", RUN)
+        with dbbtrace.open_warehouse(stage.url) as warehouse:
+            counts.append(
+                warehouse.query("SELECT COUNT(*) FROM meta.monitoring_run_part WHERE part = 'finding'").rows[0][0]
+            )
+    assert counts == [2, 2]  # that it was judged, and the volume
