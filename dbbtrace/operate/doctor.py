@@ -166,9 +166,6 @@ def _tables(warehouse: Warehouse) -> Iterator[Finding]:
         yield Finding(
             "warehouse", FAULT, f"{', '.join(missing)}: missing, or may not be read", "run `dbbtrace migrate`"
         )
-    if PARTS.name not in present:
-        text = f"{SCHEMA}.{PARTS.name} is missing: nobody can tell whether a run ended, nor of a job that left no row"
-        yield Finding("warehouse", NOTE, text, "run `dbbtrace migrate`")
     complete = not missing
     for table in TABLES:
         lacking = [column.name for column in table.columns if column.name not in present.get(table.name, ())]
@@ -182,6 +179,9 @@ def _tables(warehouse: Warehouse) -> Iterator[Finding]:
             f"{SCHEMA}.{table.name} lacks {', '.join(lacking)}: their values are left out{weaker}",
             "run `dbbtrace migrate`",
         )
+    if PARTS.name not in present:
+        text = f"{SCHEMA}.{PARTS.name} is missing: nobody can tell whether a run ended, nor of a job that left no row"
+        yield Finding("warehouse", NOTE, text, "run `dbbtrace migrate`")
     if complete:
         yield Finding("warehouse", OK, "the three tables are there, with every column")
 

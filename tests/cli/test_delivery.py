@@ -96,7 +96,7 @@ def test_what_waits_is_delivered(blocked: Path) -> None:
     assert done.code == 1
     [warehouse], [journal] = findings(done, "warehouse"), findings(done, "journal")
     assert str(blocked) in warehouse["text"]
-    assert "3 spans of a job that is gone wait for sqlite:///" in journal["text"]
+    assert "5 spans of a job that is gone wait for sqlite:///" in journal["text"]
     assert journal["remedy"] == "run `dbbtrace flush`"
 
     still = run("flush", "--timeout", "1")
@@ -106,7 +106,7 @@ def test_what_waits_is_delivered(blocked: Path) -> None:
 
     blocked.unlink()
     done = run("flush")
-    assert (done.code, done.out, done.err) == (0, "3 spans delivered from 1 journal\n", "")
+    assert (done.code, done.out, done.err) == (0, "5 spans delivered from 1 journal\n", "")
     assert loads(f"{blocked}/rows.db") == ALL
     assert run("flush").out == "nothing was delivered\n"
     assert run("doctor").code == 0
@@ -117,7 +117,7 @@ def test_a_killed_job_is_recovered(blocked: Path) -> None:
     job("killed")
     blocked.unlink()
     done = run("recover")
-    assert (done.code, done.out) == (0, "3 spans delivered from 1 journal, 1 of them interrupted\n")
+    assert (done.code, done.out) == (0, "5 spans delivered from 1 journal, 2 of them interrupted\n")
     assert loads(f"{blocked}/rows.db") == [ALL[0], ("Item", "Failed", "Interrupted"), ALL[2]]
 
 
@@ -149,7 +149,7 @@ def test_rows_for_another_warehouse_are_left_to_it(blocked: Path, tmp_path: Path
     os.environ["DBBTRACE_WAREHOUSE"] = "sqlite:///elsewhere.db"
     done = run("flush")
     assert (done.code, done.out) == (0, "nothing was delivered\n")
-    assert f"3 spans still waiting for sqlite:///{blocked}/rows.db: it is not configured here" in done.err
+    assert f"5 spans still waiting for sqlite:///{blocked}/rows.db: it is not configured here" in done.err
     assert not (tmp_path / "elsewhere.db").exists()
     [finding] = findings(run("doctor", "--json"), "journal")
     command = finding["remedy"].split("`")[1].split()
@@ -196,7 +196,7 @@ def test_what_is_refused_is_said(blocked: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("dbbtrace_exporters.warehouse.exporter.WarehouseSpanExporter.deliver", refuse)
     done = run("flush")
     assert done.code == 1
-    assert "3 spans were refused" in done.err
+    assert "5 spans were refused" in done.err
     assert findings(run("doctor", "--json"), "dead letters")[0]["text"].startswith("3 refused by sqlite:///")
 
 
@@ -284,7 +284,7 @@ def test_a_progress_bar_on_a_terminal(blocked: Path) -> None:
     done = run_program("flush", FORCE_COLOR="1", TERM="xterm-256color")
     assert done.code == 0
     assert "delivering spans" in done.err
-    assert done.out == "3 spans delivered from 1 journal\n"
+    assert done.out == "5 spans delivered from 1 journal\n"
 
 
 def test_two_at_once(blocked: Path) -> None:

@@ -162,6 +162,7 @@ def test_migrate_says_what_it_did(tmp_path: Path) -> None:
     by_hand.executescript(dry.out)
     tables = {row[0] for row in by_hand.execute("SELECT name FROM meta.sqlite_master WHERE type = 'table'")}
     assert tables == {
+        "monitoring_run_part",
         "monitoring_integration",
         "monitoring_transformation_dbt",
         "monitoring_semantic_model_refresh",
