@@ -197,7 +197,7 @@ def test_what_is_refused_is_said(blocked: Path, monkeypatch: pytest.MonkeyPatch)
     done = run("flush")
     assert done.code == 1
     assert "5 spans were refused" in done.err
-    assert findings(run("doctor", "--json"), "dead letters")[0]["text"].startswith("3 refused by sqlite:///")
+    assert findings(run("doctor", "--json"), "dead letters")[0]["text"].startswith("5 refused by sqlite:///")
 
 
 def test_rows_recorded_before_a_warehouse_was_named(tmp_path: Path) -> None:
