@@ -1,4 +1,7 @@
-"""A dbt that can't be imported: the oldest dbt-core and Fusion, each in an environment of its own, run as children."""
+"""Other dbts, each in an environment of its own.
+
+The oldest dbt-core and Fusion run as children; beside the newest dbt-core dbbtrace is installed.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,14 @@ from tests.sources.dbt.projects import EVERYTHING, RUN, SINCE_1_9, by_node, made
 
 FUSION = "2.0.0rc196"
 """The newest whose wheel is on PyPI; later ones download the program while they are built."""
-WITH_ANOTHER = projects.JOB.replace("(sys.argv[1:])", "(sys.argv[1:], executable=os.environ['DBT'])")
+WITH_ANOTHER = projects.JOB.replace(
+    "ended = dbbtrace.run_dbt(sys.argv[1:])",
+    """if os.environ.get("RUNNER") == "dbt":
+            from dbt.cli.main import dbtRunner
+            ended = dbbtrace.DbtRun(0 if dbtRunner().invoke(sys.argv[1:]).success else 1)
+        else:
+            ended = dbbtrace.run_dbt(sys.argv[1:], executable=os.environ.get("DBT"))""",
+)
 UNTOLD = frozenset(
     {"thread_id", "execution_time", "process_started_at", "process_completed_at", "duration", "generated_at"}
 )
@@ -32,6 +42,37 @@ def _with_another_dbt(monkeypatch: pytest.MonkeyPatch) -> None:
 def oldest(make_venv: Callable[..., Venv]) -> str:
     """The program of the oldest dbt-core that dbbtrace supports."""
     return str(make_venv("dbt-core~=1.5.0", "dbt-duckdb~=1.5.0", newest_python=(3, 11)).path / "bin" / "dbt")
+
+
+@pytest.fixture(scope="session")
+def newest(wheel: Path, make_venv: Callable[..., Venv]) -> Venv:
+    """dbt-core 1.12 with dbbtrace. One package that it requires, and uses only for an experiment, downloads its source
+    while it is built: it is left out."""
+    venv = make_venv(wheel, "dbt-duckdb", "dbt-core<1.12", "python-dotenv", "rapidfuzz", "sqlglot", "tabulate")
+    venv.install("--no-deps", "dbt-core==1.12.6", "metricflow>=0.213,<1.0", "click>=8.3,<9")
+    return venv
+
+
+def test_the_newest_dbt_is_recorded_once_though_it_tells_its_nodes_itself(newest: Venv, tmp_path: Path) -> None:
+    """With its own spans switched on, run_dbt's rows are still those of the artifact. Run by dbt's own runner, the same
+    nodes have rows from dbt's spans, which recording the artifact does not double."""
+    folder = made(tmp_path, EVERYTHING, SINCE_1_9)
+    own_spans = {"DBT_ENGINE_SNOWFLAKE_PROJECTS_OTEL": "1"}
+    python = str(newest.path / "bin" / "python")
+    projects.job(folder, "build", "--threads", "4", code=1, python=python, **own_spans)
+    live = {row["record_id"]: row for row in rows(folder / "rows.db")}
+    assert recorded_again(folder, "target") == live
+    (folder / "rows.db").unlink()
+    projects.job(folder, "build", code=1, python=python, RUNNER="dbt", **own_spans)
+    from_spans = by_node(rows(folder / "rows.db"))
+    document = json.loads((folder / "target" / "run_results.json").read_text())
+    words = {result["unique_id"]: result["status"] for result in document["results"]}
+    assert {name: row["status"] for name, row in from_spans.items()} == words
+    artifact = by_node(list(recorded_again(folder, "target").values()))
+    assert {row["record_id"] for row in from_spans.values()} == {row["record_id"] for row in artifact.values()}
+    for name, row in from_spans.items():
+        for column in ("invocation_id", "item_name", "resource_type", "rows_affected", "orchestration_run_id"):
+            assert row[column] == artifact[name][column], (name, column)
 
 
 @pytest.fixture(scope="session")

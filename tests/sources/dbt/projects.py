@@ -172,16 +172,16 @@ sys.exit(ended.exit_code)
 """Runs dbt on its arguments in this process, in a run that it opens; its spans go to a file, one a line."""
 
 
-def started_job(folder: Path, *words: str, **more: str) -> subprocess.Popen[str]:
+def started_job(folder: Path, *words: str, python: str = sys.executable, **more: str) -> subprocess.Popen[str]:
     """The job in the folder, running."""
     (folder / "job.py").write_text(JOB)
-    line = [sys.executable, "-u", "job.py", *words, *FLAGS]
+    line = [python, "-u", "job.py", *words, *FLAGS]
     return subprocess.Popen(line, cwd=folder, env=environment(folder, **more), stdout=subprocess.PIPE, text=True)
 
 
-def job(folder: Path, *words: str, code: int | None = 0, **more: str) -> str:
+def job(folder: Path, *words: str, code: int | None = 0, python: str = sys.executable, **more: str) -> str:
     """What the job in the folder printed."""
-    running = started_job(folder, *words, **more)
+    running = started_job(folder, *words, python=python, **more)
     printed, _ = running.communicate(timeout=200)
     assert code is None or running.returncode == code, printed
     return printed
