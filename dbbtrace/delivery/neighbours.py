@@ -63,8 +63,13 @@ class Neighbours:
                 from dbbtrace.delivery import adoption
         except ImportError:  # in a signal handler, amid this very import: the one it interrupted does it
             return True
+        me, candidates = this_process(), []
         try:
-            candidates = [found for found in adoption.find(self._journal_dir) if self._may_be_child(found)]
+            for found in adoption.find(self._journal_dir):
+                if time.monotonic() > deadline:
+                    return False
+                if self._may_be_child(found, me):
+                    candidates.append(found)
         except OSError as error:
             self._say({self._journal_dir: str(error)})
             return False
@@ -85,14 +90,16 @@ class Neighbours:
         self._say(problems)
         return not problems
 
-    def _may_be_child(self, found: Found) -> bool:
+    def _may_be_child(self, found: Found, me: Owner) -> bool:
         """By its name: of a process of this boot that did not start before this one, and nobody's here by now."""
-        me, owner = this_process(), found.owner
+        owner = found.owner
+        if (owner.machine, owner.boot) != (me.machine, me.boot):
+            return False
+        if owner.start.isdigit() and me.start.isdigit() and int(owner.start) < int(me.start):
+            return False
         if found.holder is not None and found.holder.process == me.process:
             return False
-        if (owner.machine, owner.boot) != (me.machine, me.boot) or owner.id in self._strangers:
-            return False
-        return not (owner.start.isdigit() and me.start.isdigit() and int(owner.start) < int(me.start))
+        return owner.id not in self._strangers
 
     def _adopt_child(self, found: Found, workers: Mapping[str, Worker]) -> None:
         from dbbtrace.delivery.adoption import Silence

@@ -348,6 +348,18 @@ def _load_until_killed(warehouse: str, journal_dir: str, ledger_path: str, worke
             number += 1
 
 
+def recover_until_killed(warehouse: str, journal_dir: str) -> None:
+    """Recover again and again, once it has said that it begins."""
+    from dbbtrace.configure import destinations
+    from dbbtrace.delivery import recover
+    from dbbtrace.settings import resolve
+
+    by_name = {destination.name: destination for destination in destinations(resolve(warehouse=warehouse))}
+    print("begins", flush=True)
+    while True:
+        recover(journal_dir, by_name.get, timeout=5)
+
+
 def kill_many(warehouse: str, journal_dir: str, ledger_path: str, kills: str, seed: str) -> None:
     """Start processes that load tables, always a few at once, and kill each at a random moment."""
     import dbbtrace.delivery.adoption

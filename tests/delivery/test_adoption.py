@@ -6,13 +6,16 @@ import os
 import shutil
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import StatusCode
 
-from dbbtrace.delivery import Delivery, recover, waiting
+from dbbtrace.delivery import Delivery, adoption, recover, waiting
+from dbbtrace.delivery.neighbours import Neighbours
 from dbbtrace.errors import ConfigurationError, TransientError
 from dbbtrace.journal.owner import Owner, this_process
 from dbbtrace.journal.writer import Journal
@@ -398,6 +401,24 @@ def test_flush_is_not_true_for_what_went_with_a_journal(
     delivery.emit([load(6_000)])
     assert delivery.flush(10)
     delivery.shutdown()
+
+
+def test_a_look_for_children_among_many_journals_ends_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of 20,000 names costs something: what can't be looked through in time makes flush False, not late."""
+    here, now, looked = this_process(), [1_000.0], []
+
+    def find(journal_dir: str) -> Iterator[adoption.Found]:
+        for number in range(20_000):
+            now[0] += 0.001
+            looked.append(number)
+            owner = here._replace(pid=4_200_000 + number)
+            yield adoption.Found(str(tmp_path / owner.id), owner, owner)
+
+    monkeypatch.setattr(adoption, "find", find)
+    monkeypatch.setattr("dbbtrace.delivery.neighbours.time", SimpleNamespace(monotonic=lambda: now[0]))
+    neighbours = Neighbours(str(tmp_path), 900.0, lambda journal, position, text: None, None)
+    assert not neighbours.adopt_children({}, now[0] + 2.0)
+    assert len(looked) < 2_100
 
 
 def test_the_next_process_delivers_what_the_last_one_left(tmp_path: Path) -> None:
