@@ -7,6 +7,7 @@ runs and tables only, so that a process that lives for months does not grow, nor
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from opentelemetry.trace import Link, SpanContext, TraceFlags
 
@@ -24,30 +25,35 @@ class Lineage:
 
     def __init__(self, trace_id: int) -> None:
         self._trace_id = trace_id
-        self._loads: dict[str, dict[tuple[str, str], int]] = {}
-        """Span ids by table, then by schema and source system."""
+        self.loads: dict[tuple[Any, Any, Any], int] = {}
+        """Span ids by table, schema and source system, as they were said; of several loads of one the latest."""
+        self._by_table: dict[str, list[tuple[Any, Any, Any]]] = {}
+        self._sorted: tuple[int, Any] = (0, None)
+        """How many loads ``_by_table`` knows, and the newest of them."""
         self.nodes: dict[str, int] = {}
         """Span ids of dbt's nodes by unique_id; of several invocations the latest counts."""
         self.exposures: dict[str, Sequence[str]] = {}
         """What dbt's exposures select from, by their names and labels in lower case."""
 
-    def loaded(self, table: str, schema: object, source: object, span_id: int) -> None:
-        """A table load has ended, or was recorded; of several loads of a table the latest counts."""
-        loads = self._loads.setdefault(table.lower(), {})
-        loads[str(schema or "").lower(), str(source or "").lower()] = span_id
-        if len(self._loads) > _TABLES:
-            self._loads.pop(next(iter(self._loads)), None)
-
     def load_of(self, unique_id: str, table: str) -> SpanContext | None:
         """The load of the table that a source of dbt's names; of several the one whose system or schema the id has."""
         said = unique_id.lower()
-        fitting = self._loads.get(table.lower(), {})
 
-        def rank(names: tuple[str, str]) -> int:
-            schema, source = names
+        def rank(names: tuple[Any, Any, Any]) -> int:
+            _, schema, source = (str(name or "").lower() for name in names)
             return 2 * (f".{source}." in said) + (f".{schema}." in said)
 
-        return self._context(fitting[max(reversed(fitting), key=rank)]) if fitting else None
+        fitting = self._loads_of(table.lower())
+        return self._context(self.loads[max(reversed(fitting), key=rank)]) if fitting else None
+
+    def _loads_of(self, table: str) -> list[tuple[Any, Any, Any]]:
+        state = len(self.loads), next(reversed(self.loads), None)
+        if self._sorted != state:  # sorted when somebody asks: a load that ends is not to wait for it
+            self._by_table = {}
+            for names in list(self.loads):
+                self._by_table.setdefault(str(names[0]).lower(), []).append(names)
+            self._sorted = state
+        return [names for names in self._by_table.get(table, ()) if names in self.loads]
 
     def node(self, unique_id: str) -> SpanContext | None:
         """The span of a node of dbt's."""
@@ -70,6 +76,15 @@ def link_to(name: str, context: SpanContext) -> Link:
 
 
 _seen: dict[int, Lineage] = {}
+
+
+def loaded(context: SpanContext, table: Any, schema: Any, source: Any) -> None:
+    """A table load has ended, or was recorded."""
+    trace_id, span_id = context[:2]
+    loads = (_seen.get(trace_id) or lineage_of(trace_id)).loads
+    loads[table, schema, source] = span_id
+    if len(loads) > _TABLES:
+        loads.pop(next(iter(loads)), None)
 
 
 def lineage_of(trace_id: int) -> Lineage:

@@ -16,7 +16,7 @@ from dbbtrace.errors import UsageError
 from dbbtrace.job.attempts import Attempt, Attempts
 from dbbtrace.job.expected import expected_of
 from dbbtrace.job.handle import Handle
-from dbbtrace.job.lineage import lineage_of
+from dbbtrace.job.lineage import lineage_of, loaded
 from dbbtrace.job.parts import record_count, record_expected, record_started
 from dbbtrace.job.rows import limit_rows
 from dbbtrace.job.scope import WORKLOAD, Scope
@@ -295,10 +295,7 @@ class TableLoad(Operation):
     def _conclude(self) -> None:
         values, attempt, span = self._values, self._attempt, self._span
         if span is not None:
-            seen = lineage_of(span.context.trace_id)
-            seen.loaded(
-                values[key.TABLE_NAME], values.get(key.SCHEMA_NAME), values.get(key.SOURCE_NAME), span.context.span_id
-            )
+            loaded(span.context, values[key.TABLE_NAME], values.get(key.SCHEMA_NAME), values.get(key.SOURCE_NAME))
         word = str(values.get(key.STATUS, "")).lower()
         if meaning(word, LOADS) == FAILED and not self.failed:
             self.fail(f"the job set status {values[key.STATUS]!r}", error_type=word.capitalize())

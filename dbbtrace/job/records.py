@@ -9,7 +9,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from dbbtrace.diagnostics import complain, guard
 from dbbtrace.job.api import load_names, refresh_names
 from dbbtrace.job.finished import emit, fact
-from dbbtrace.job.lineage import lineage_of
+from dbbtrace.job.lineage import loaded
 from dbbtrace.job.operations import load_status, refresh_failed
 from dbbtrace.job.runs import scope_for
 from dbbtrace.job.scope import Scope
@@ -104,8 +104,7 @@ def record_load(
             },
         )  # fmt: skip
         if load.context is not None:
-            seen = lineage_of(scope.trace_id)
-            seen.loaded(names[key.TABLE_NAME], names[key.SCHEMA_NAME], names[key.SOURCE_NAME], load.context.span_id)
+            loaded(load.context, names[key.TABLE_NAME], names[key.SCHEMA_NAME], names[key.SOURCE_NAME])
         emit([load])
 
 

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
-from dbbtrace.job.lineage import Lineage
+from opentelemetry.trace import SpanContext, TraceFlags
+
+from dbbtrace.job.lineage import lineage_of, loaded
 
 
 def test_a_million_loads_do_not_pile_up() -> None:
     """The newest tables are known, the oldest are forgotten; a table that is loaded again has its latest span."""
-    seen = Lineage(trace_id=7)
+    trace_id = 0x7E57
     for number in range(10_000):
-        seen.loaded(f"Table{number}", "dbo", "MDS", number + 1)
-    seen.loaded("Table9999", "dbo", "MDS", 77)
+        loaded(SpanContext(trace_id, number + 1, False, TraceFlags(1)), f"Table{number}", "dbo", "MDS")
+    loaded(SpanContext(trace_id, 77, False, TraceFlags(1)), "Table9999", "dbo", "MDS")
+    seen = lineage_of(trace_id)
     latest = seen.load_of("source.shop.mds.table9999", "table9999")
     assert latest is not None
-    assert (latest.trace_id, latest.span_id) == (7, 77)
+    assert (latest.trace_id, latest.span_id) == (trace_id, 77)
     assert seen.load_of("source.shop.mds.table0", "table0") is None
-    assert len(seen._loads) < 3_000
+    assert len(seen.loads) < 3_000
+
+
+def test_of_several_loads_of_a_table_the_one_whose_system_is_named_counts() -> None:
+    """Names are compared whatever their case; one that came after somebody asked is known too."""
+    trace_id = 0x7E58
+    loaded(SpanContext(trace_id, 1, False, TraceFlags(1)), "Customer", "mdm", "MDS")
+    seen = lineage_of(trace_id)
+    assert seen.load_of("source.shop.crm.customer", "customer").span_id == 1
+    loaded(SpanContext(trace_id, 2, False, TraceFlags(1)), "customer", "dbo", "CRM")
+    assert seen.load_of("source.shop.crm.customer", "CUSTOMER").span_id == 2
+    assert seen.load_of("source.shop.mds.customer", "Customer").span_id == 1
