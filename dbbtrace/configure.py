@@ -15,6 +15,8 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from dbbtrace.credentials import AccessToken as Credentials
+from dbbtrace.credentials import fix_identity
 from dbbtrace.diagnostics import is_strict, log, set_strict
 from dbbtrace.errors import ConfigurationError, UsageError
 from dbbtrace.model import attributes as key
@@ -59,6 +61,7 @@ def configure(
     *,
     warehouse: str | None = None,
     access_token: AccessToken | None = None,
+    fabric_token: Credentials | None = None,
     exporters: Sequence[SpanExporter] = (),
     journal_dir: str | os.PathLike[str] | None = None,
     rows_timeout: float | None = None,
@@ -71,6 +74,8 @@ def configure(
         warehouse: DBBTRACE_WAREHOUSE: ``sqlite:///file.db``, an ODBC connection string, ``mssql://server/database``,
             or ``none``.
         access_token: for ``mssql://``: a token, or a function that gives one for each new connection.
+        fabric_token: for Fabric's API: a token, a function that gives a new one, or a credential of azure-identity.
+            Default: the notebook's, otherwise azure-identity's, with the AZURE_* variables as they are now.
         exporters: further OpenTelemetry span exporters that get every span.
         journal_dir: DBBTRACE_JOURNAL_DIR.
         rows_timeout: DBBTRACE_ROWS_TIMEOUT; seconds that the end of a run waits for its rows.
@@ -91,23 +96,26 @@ def configure(
         "strict": strict,
     }
     exporters = tuple(exporters or ())
+    fix_identity()
     with _lock:
         before = runtime.installed()
         if strict is not None and not (before and before.held):
             set_strict(strict)
         resolved = _read(arguments)
         if before is None:
-            runtime.install(_assemble(resolved, arguments, access_token, exporters))
+            runtime.install(replace(_assemble(resolved, arguments, access_token, exporters), fabric_token=fabric_token))
         elif before.held:
             return
         elif _road(before.settings, before.access_token, before.exporters) == _road(resolved, access_token, exporters):
             if before.settings.rows_timeout != resolved.rows_timeout:
                 before.delivery.exit_timeout = resolved.rows_timeout
             set_masking(resolved.mask_secrets)
-            runtime.install(replace(before, settings=resolved, arguments=arguments))
+            token = fabric_token if fabric_token is not None else before.fabric_token
+            runtime.install(replace(before, settings=resolved, arguments=arguments, fabric_token=token))
             before.delivery.try_again()
         else:
-            runtime.install(_assemble(resolved, arguments, access_token, exporters))
+            token = fabric_token if fabric_token is not None else before.fabric_token
+            runtime.install(replace(_assemble(resolved, arguments, access_token, exporters), fabric_token=token))
             runtime.retire(before)
 
 
@@ -168,7 +176,7 @@ def _assemble(
     _provider.processor = delivery
     delivery.open_ahead()
     _say(settings, targets)
-    return Runtime(settings, _provider, delivery, arguments, access_token, tuple(exporters))
+    return Runtime(settings, _provider, delivery, arguments, access_token, exporters=tuple(exporters))
 
 
 def destinations(settings: Settings, access_token: AccessToken | None = None) -> list[Destination]:

@@ -17,6 +17,7 @@ from dbbtrace.tracing.provider import Provider
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExporter
 
+    from dbbtrace.credentials import AccessToken
     from dbbtrace.delivery import Delivery
 
 __all__ = [
@@ -59,6 +60,8 @@ class Runtime:
     """What ``configure()`` was told, None where it was told nothing."""
     access_token: str | Callable[[], str] | None = field(default=None, repr=False)
     """For the warehouse, as ``configure()`` was given it."""
+    fabric_token: AccessToken | None = field(default=None, repr=False)
+    """For Fabric's API, as ``configure()`` was given it."""
     exporters: tuple[SpanExporter, ...] = ()
     """Further exporters that ``configure()`` was given."""
     held: bool = False

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from dbbtrace.credentials import token_source
 from dbbtrace.errors import UsageError
 from dbbtrace.warehouse.connection import Result, SqliteConnector
-from dbbtrace.warehouse.credentials import token_source
 from dbbtrace.warehouse.tsql import TsqlConnector
 from dbbtrace.warehouse.urls import SqliteAddress, address_of
 from dbbtrace.warehouse.warehouse import Warehouse

@@ -6,12 +6,13 @@ Everything that does not depend on the Python driver; ``drivers`` has what does,
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from typing import Any
 
+from dbbtrace.credentials import TokenSource, token_of
 from dbbtrace.errors import DbbtraceError, TransientError
 from dbbtrace.warehouse.connection import shape_of
-from dbbtrace.warehouse.credentials import SQL_COPT_SS_ACCESS_TOKEN, TokenSource, packed
 from dbbtrace.warehouse.dialects import BABELFISH, FABRIC, TSQL, Dialect
 from dbbtrace.warehouse.drivers import STATEMENT_TIMEOUT, Driver, driver_for
 from dbbtrace.warehouse.schema import ALL_TABLES, SCHEMA, Row, Table
@@ -19,6 +20,9 @@ from dbbtrace.warehouse.statements import Found, Shape, suited
 from dbbtrace.warehouse.urls import OdbcAddress
 
 __all__ = ["TsqlConnector"]
+
+_ACCESS_TOKEN = 1256
+"""SQL_COPT_SS_ACCESS_TOKEN: connection attribute of Microsoft's ODBC driver."""
 
 _COLUMNS = f"""\
 SELECT TABLE_NAME, COLUMN_NAME, DATA_TYPE, CHARACTER_MAXIMUM_LENGTH, COLLATION_NAME,
@@ -56,7 +60,7 @@ class TsqlConnector:
     def connect(self) -> Any:
         driver = self._driver
         # Get the token first. This may take long, and needs no connection.
-        before = {SQL_COPT_SS_ACCESS_TOKEN: packed(self._token)} if self._token else {}
+        before = {_ACCESS_TOKEN: _packed(token_of(self._token))} if self._token else {}
         try:
             return driver.connect(self._address, before)
         except DbbtraceError:
@@ -125,3 +129,9 @@ class TsqlConnector:
 
 def _utf8(collation: str | None) -> bool:
     return str(collation).upper().endswith("_UTF8")
+
+
+def _packed(token: str) -> bytes:
+    """The token in the driver's format: its length in bytes, then the text in UTF-16-LE."""
+    encoded = token.encode("utf-16-le")
+    return struct.pack(f"<I{len(encoded)}s", len(encoded), encoded)

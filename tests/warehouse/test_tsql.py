@@ -10,8 +10,9 @@ import types
 import pytest
 from dbbtrace_exporters.warehouse.flatten import rows_of
 
+from dbbtrace import credentials
 from dbbtrace.errors import ConfigurationError, DbbtraceError, LoginError, RefusedError, TransientError, UsageError
-from dbbtrace.warehouse import credentials, driver_errors, open_warehouse
+from dbbtrace.warehouse import driver_errors, open_warehouse
 from tests.warehouse.spans import load, node
 from tests.warehouse.sql_server import Error, Server, fault
 
@@ -101,14 +102,14 @@ def test_else_azure_identity_asked_once_who_it_is(server, monkeypatch):
     monkeypatch.setitem(sys.modules, "azure", types.ModuleType("azure"))
     monkeypatch.setitem(sys.modules, "azure.identity", identity)
     monkeypatch.setitem(sys.modules, "notebookutils", None)
-    credentials._from_azure_identity.cache_clear()
+    credentials._azure_credential.cache_clear()
     try:
         first, second = open_warehouse("mssql://h/d"), open_warehouse("mssql://h/other")
         assert len(made) == 1
         first.query("SELECT 1")
         second.query("SELECT 1")
     finally:
-        credentials._from_azure_identity.cache_clear()
+        credentials._azure_credential.cache_clear()
     assert len(made) == 1
 
 
@@ -116,7 +117,7 @@ def test_without_azure_identity_the_error_says_what_to_install(monkeypatch):
     """And what else would do."""
     monkeypatch.setitem(sys.modules, "notebookutils", None)
     monkeypatch.setitem(sys.modules, "azure.identity", None)
-    credentials._from_azure_identity.cache_clear()
+    credentials._azure_credential.cache_clear()
     with pytest.raises(ConfigurationError, match=r"pip install 'dbbtrace\[fabric\]'.*access_token="):
         open_warehouse("mssql://h/d")
 
