@@ -12,7 +12,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dbbtrace.configure import configure, flush, shutdown
-from dbbtrace.errors import ConfigurationError, DbbtraceError, DbtError, RefusedError, TransientError, UsageError
+from dbbtrace.errors import (
+    ConfigurationError,
+    DbbtraceError,
+    DbtError,
+    RefusedError,
+    RunFailedError,
+    TransientError,
+    UsageError,
+)
 from dbbtrace.job.api import (
     DbtNode,
     ModelRefresh,
@@ -42,6 +50,7 @@ if TYPE_CHECKING:
     from dbbtrace.pages.notebook import query, report
     from dbbtrace.sources.dbt import DbtRun, record_dbt, run_dbt
     from dbbtrace.sources.fabric.record import record_copy
+    from dbbtrace.sources.fabric.runs import import_run
     from dbbtrace.sources.otlp.files import import_otlp
     from dbbtrace.warehouse import open_warehouse
 
@@ -55,6 +64,7 @@ __all__ = [
     "ModelRefresh",
     "RefusedError",
     "Run",
+    "RunFailedError",
     "Step",
     "TableLoad",
     "TransientError",
@@ -70,6 +80,7 @@ __all__ = [
     "doctor",
     "flush",
     "import_otlp",
+    "import_run",
     "integration",
     "join_run",
     "migrate",
@@ -99,6 +110,7 @@ _ON_FIRST_USE = {
     "doctor": "dbbtrace.operate.doctor",
     "identity": "dbbtrace.model",
     "import_otlp": "dbbtrace.sources.otlp.files",
+    "import_run": "dbbtrace.sources.fabric.runs",
     "migrate": "dbbtrace.operate.migrate",
     "open_warehouse": "dbbtrace.warehouse",
     "query": "dbbtrace.pages.notebook",

@@ -105,7 +105,8 @@ def configure(
         if before is None:
             runtime.install(replace(_assemble(resolved, arguments, access_token, exporters), fabric_token=fabric_token))
         elif before.held:
-            return
+            if fabric_token is not None:
+                runtime.install(replace(before, fabric_token=fabric_token))
         elif _road(before.settings, before.access_token, before.exporters) == _road(resolved, access_token, exporters):
             if before.settings.rows_timeout != resolved.rows_timeout:
                 before.delivery.exit_timeout = resolved.rows_timeout

@@ -4,13 +4,15 @@
     ├── UsageError           the caller's input is wrong; the message names the value and the fix
     ├── TransientError       the other side can't now: try again later (``retry_after``)
     ├── DbtError             dbt failed; raised only where the job asks for it (``check=True``)
+    ├── RunFailedError       the run that was imported or closed failed; raised only where that was asked for
     └── TerminalError        trying the same again can't help
         ├── ConfigurationError   permission, missing table, missing package: a person must act;
         │   │                    nothing was refused, so nothing is set aside
         │   └── LoginError       login, token: not tried again before somebody has acted
         └── RefusedError         the backend will never take this payload: bisect, then set aside
 
-Inside a job none of these is raised: there they become one log line (see ``diagnostics.guard``).
+Inside a job none of these is raised, unless it asks for ``RunFailedError``: there they become one log line (see
+``diagnostics.guard``).
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ __all__ = [
     "DbtError",
     "LoginError",
     "RefusedError",
+    "RunFailedError",
     "TerminalError",
     "TransientError",
     "UsageError",
@@ -57,6 +60,10 @@ class TransientError(DbbtraceError):
         super().__init__(message)
         self.retry_after = retry_after
         self.ambiguous = ambiguous
+
+
+class RunFailedError(DbbtraceError):
+    """The run failed: for the activity that closes a pipeline, which must end as the pipeline did."""
 
 
 class TerminalError(DbbtraceError):

@@ -154,6 +154,10 @@ SETTINGS: tuple[Setting, ...] = (
             "Jaeger's pages, e.g. http://localhost:16686: reports link to the run's trace there.", show=masked_address),
     Setting("webhook_url", ("DBBTRACE_WEBHOOK_URL",), _text, None,
             "Where `dbbtrace check` and `dbbtrace watch` send their alerts.", secret=True),
+    Setting("fabric_url", ("DBBTRACE_FABRIC_URL",), _text, "https://api.fabric.microsoft.com",
+            "Fabric's API, which `dbbtrace import-run` asks.", show=masked_address),
+    Setting("fabric_rules", ("DBBTRACE_FABRIC_RULES",), _text, None,
+            "File with rules by which pipeline runs are read, laid over dbbtrace's own."),
     Setting("webhook_format", ("DBBTRACE_WEBHOOK_FORMAT",), _webhook_format, None,
             "teams (an Adaptive Card) or json; default as the URL's host suggests."),
 )  # fmt: skip
@@ -187,6 +191,8 @@ class Settings(NamedTuple):
     reconciliation_tolerance: str | None
     jaeger_url: str | None
     webhook_url: str | None
+    fabric_url: str
+    fabric_rules: str | None
     webhook_format: str | None
     sources: Mapping[str, str]
     """Setting → where its value comes from: ``argument``, a variable's name, a file's path, or ``default``."""

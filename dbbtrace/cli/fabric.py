@@ -1,14 +1,20 @@
-"""``dbbtrace record-copy``: write the row of a Copy activity."""
+"""``dbbtrace record-copy``, ``import-run`` and ``follow``: what Fabric's pipelines did."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from dbbtrace.cli.common import settings, warehouse_option
-from dbbtrace.errors import DbbtraceError, TransientError
+from dbbtrace.cli.text import one_line
+from dbbtrace.errors import DbbtraceError, RunFailedError, TransientError
+
+if TYPE_CHECKING:
+    from dbbtrace.settings import Settings
+    from dbbtrace.sources.fabric.runs import ImportedRun
 
 __all__ = ["COMMANDS"]
 
@@ -52,11 +58,140 @@ def record_copy(file: str, run_id: str, table: str, **options: str | None) -> No
     period_of(outcome, options["started_at"])
     if not dbbtrace.record_copy(content, table, run_id=run_id, **options):
         raise DbbtraceError("nothing was recorded; the log line says why")
+    click.echo(f"{options['schema'] + '.' if options['schema'] else ''}{table}: {outcome.status}")
+    _deliver(configured)
+
+
+_rules = click.option(
+    "--rules", metavar="FILE", type=click.Path(exists=True, dir_okay=False), help="Rules, else DBBTRACE_FABRIC_RULES."
+)
+_environment = click.option("--environment", metavar="E", help="TST, ACC, QUAL or PRD.")
+
+
+@click.command("import-run")
+@warehouse_option
+@click.option("--workspace", "workspace_id", metavar="W", help="Workspace of the pipeline; else DBBTRACE_WORKSPACE_ID.")
+@click.option("--run", "run_id", metavar="R", help="Run id of the pipeline; with --file, the only run in it.")
+@click.option("--pipeline", "pipeline_id", metavar="I", help="Id of the pipeline; else it is asked for.")
+@click.option(
+    "--file",
+    metavar="PATH",
+    type=click.Path(exists=True),
+    help="Saved responses, a file or a folder, instead of the API.",
+)
+@click.option("--orchestration-run", "orchestration_run_id", metavar="ID", help="The run that R is only a part of.")
+@click.option(
+    "--child", "children", metavar="NAME=RUN", multiple=True, help="Run of an invoked pipeline: [WORKSPACE/]RUN."
+)
+@_rules
+@click.option("--data-product", metavar="P", help="Data product; else as the orchestration pipeline's name says.")
+@_environment
+@click.option("--follow", is_flag=True, help="Go on until the run has ended.")
+@click.option(
+    "--poll", metavar="SECONDS", type=click.FloatRange(min=0), default=15.0, show_default=True, help="With --follow."
+)
+@click.option("--raise-on-failure", is_flag=True, help="Exit code 1 if the run failed.")
+def import_run(children: tuple[str, ...], follow: bool, poll: float, raise_on_failure: bool, **options: Any) -> None:
+    """Import a pipeline run and everything below it.
+
+    Reads the activity runs, down through invoked pipelines, and writes the rows of its table loads and refreshes.
+    You can import a run again, or while it still runs: each row is written once. Exit code 1 if something could not be
+    read.
+    """
+    import dbbtrace
+    from dbbtrace.sources.fabric.runs import Importer
+
+    configured = settings()
+    dbbtrace.configure(warehouse=configured.warehouse)
+    importer = Importer(children=_pairs(children), **options)
+    if follow:
+        done = importer.follow(poll, progress=lambda done: click.echo(one_line(str(done)), err=True))
+    else:
+        done = importer.once()
+    click.echo(one_line(str(done)))
+    for reason in done.reasons:
+        click.echo(one_line(f"not read: {reason}"), err=True)
+    _deliver(configured)
+    if raise_on_failure and done.is_over and done.status != "Succeeded":
+        raise RunFailedError(f"the run {done.status.lower()}: {done.reason}")
+    if done.reasons:
+        raise DbbtraceError("not everything could be read; the lines above say what")
+
+
+@click.command()
+@warehouse_option
+@click.option("--workspace", "workspace_id", metavar="W", help="The workspace; else DBBTRACE_WORKSPACE_ID.")
+@_rules
+@_environment
+@click.option(
+    "--hours",
+    metavar="N",
+    type=click.FloatRange(min=0),
+    default=24.0,
+    show_default=True,
+    help="Runs not older than this.",
+)
+@click.option(
+    "--poll",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0),
+    default=30.0,
+    show_default=True,
+    help="Pause.",
+)
+@click.option("--once", is_flag=True, help="Look once, and end.")
+def follow(once: bool, poll: float, **options: Any) -> None:
+    """Import the orchestration runs of a workspace as they come.
+
+    For pipelines without a notebook of dbbtrace. Looks for runs of the orchestration pipelines until it is interrupted.
+    """
+    import dbbtrace
+    from dbbtrace.sources.fabric.following import Follower
+
+    configured = settings()
+    dbbtrace.configure(warehouse=configured.warehouse)
+    follower = Follower(**options)
+    said: dict[str, str] = {}
+
+    def tell(done: ImportedRun) -> None:
+        if said.get(done.run_id) != str(done):
+            said[done.run_id] = str(done)
+            click.echo(one_line(str(done)))
+            for reason in done.reasons:
+                click.echo(one_line(f"not read: {reason}"), err=True)
+
+    try:
+        if once:
+            for done in follower.once():
+                tell(done)
+        else:
+            follower.run(tell, poll=poll)
+    finally:
+        _deliver(configured)
+
+
+def _pairs(given: tuple[str, ...]) -> dict[str, str]:
+    pairs = {}
+    for text in given:
+        name, separator, run = text.rpartition("=")
+        if not separator or not name.strip() or not run.strip():
+            raise click.BadParameter(f"{text!r}: write NAME=RUN", param_hint="'--child'")
+        pairs[name.strip()] = run.strip()
+    return pairs
+
+
+def _deliver(configured: Settings) -> None:
+    """Wait for the rows.
+
+    Raises:
+        TransientError: some still wait.
+    """
+    import dbbtrace
+
     stored = dbbtrace.flush(max(configured.rows_timeout, _PATIENCE))
     dbbtrace.shutdown()
-    click.echo(f"{options['schema'] + '.' if options['schema'] else ''}{table}: {outcome.status}")
     if not stored:
         raise TransientError(f"the rows wait in the journal {configured.journal_dir}: `dbbtrace flush` delivers them")
 
 
-COMMANDS = (record_copy,)
+COMMANDS = (record_copy, import_run, follow)

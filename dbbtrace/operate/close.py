@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.trace import StatusCode
 
 from dbbtrace.answers.read import operations
 from dbbtrace.answers.rows import Operation, outcomes
 from dbbtrace.diagnostics import log
-from dbbtrace.errors import DbbtraceError, UsageError
+from dbbtrace.errors import DbbtraceError, RunFailedError, UsageError
 from dbbtrace.job.finished import emit, fact
 from dbbtrace.job.runs import make_scope
 from dbbtrace.job.scope import Scope
@@ -38,6 +39,7 @@ def close_run(
     data_product: str | None = None,
     environment: str | None = None,
     workspace_id: object = None,
+    raise_on_failure: bool = False,
 ) -> bool:
     """Emit the run's root span, unless a job that shares our journal directory has. Returns whether it was emitted.
 
@@ -47,26 +49,32 @@ def close_run(
         started_at, ended_at: a datetime, ISO 8601 text or epoch seconds; else the second in which the first row
             started, and now, or the second in which the last row ended where that is more than an hour ago.
         data_product, environment, workspace_id: else as the environment or the run's rows say.
+        raise_on_failure: for the last activity of a pipeline, which must end as the pipeline did.
 
     Raises:
         UsageError: no run is named, or a value makes no sense.
+        RunFailedError: the run failed; only with ``raise_on_failure``, and once everything else is done.
     """
     start, end = _moment("started_at", started_at), _moment("ended_at", ended_at)
     if not identity.normalise_run_id(run_id) and not runtime.current_settings().orchestration_run_id:
         raise UsageError("which run is to be closed? Name its run id, or set DBBTRACE_ORCHESTRATION_RUN_ID")
     scope = make_scope(run_id, data_product=data_product, environment=environment, workspace_id=workspace_id)
-    if not runtime.current().delivery.claim(f"root-{scope.trace_id:032x}"):
+    if raise_on_failure:
+        runtime.current().flush_at_end_of_run()  # rows of this process count too
+    is_ours = runtime.current().delivery.claim(f"root-{scope.trace_id:032x}")
+    if not is_ours and not raise_on_failure:
         return False
     known = rows_of_run(scope.run_id)
     first, last = _around(known)
-    emit(
-        [
-            root_of(
-                scope, known, status=status, start=first if start is None else start, end=last if end is None else end
-            )
-        ]
+    root = root_of(
+        scope, known, status=status, start=first if start is None else start, end=last if end is None else end
     )
-    return True
+    if is_ours:
+        emit([root])
+    if raise_on_failure and root.status.status_code is StatusCode.ERROR:
+        runtime.current().flush_at_end_of_run()
+        raise RunFailedError(f"the run {scope.run_id} failed: {root.status.description}")
+    return is_ours
 
 
 def _around(known: Sequence[Operation]) -> tuple[int | None, int]:

@@ -1,9 +1,19 @@
-"""Fabric pipelines as a source of facts: Copy activities, whole pipeline runs, job events.
+"""Fabric pipelines as a source of facts: Copy activities, and whole pipeline runs.
 
     fields.py       a JSON object, read by names in any spelling
     copies.py       a Copy activity's output → what its row says
     spans.py        Copies → finished spans
     record.py       ``record_copy``
+
+    rules.toml      which pipelines and activities mean what; rules.py reads it
+    service.py      what is asked of Fabric; http.py asks its API, saved.py reads saved responses
+    walk.py         a pipeline run and all that it invoked
+    activities.py   one activity run
+    loads.py        which Copies load which tables, and which were planned and never came
+    refreshes.py    a refresh activity → what its row says
+    build.py        a pipeline run → finished spans
+    runs.py         ``import_run``
+    following.py    ``dbbtrace follow``: the runs of a workspace as they come
 
 What a service has already done becomes finished spans. Nothing here runs or changes anything in Fabric.
 """

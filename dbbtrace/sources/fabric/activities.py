@@ -77,7 +77,8 @@ class Activity:
         """What the activity run is known by."""
         if self.run_id:
             return activity_identity(self.run_id)
-        return "\n".join(("activity", self.pipeline_run_id, self.name, self.iteration, str(self.attempt)))
+        parts = (self.pipeline_run_id, self.name, self.iteration, str(self.attempt), str(self.start or ""))
+        return "\n".join(("activity", *parts))
 
 
 def newest(activities: Iterable[Mapping[str, Any]]) -> list[Activity]:

@@ -109,9 +109,13 @@ def attempts_of(output: object) -> list[Copy]:
 
 
 def error_of(*places: Fields) -> tuple[str, str] | None:
-    """error.type and message of the first place that has an error: ``error`` or ``errors``; None without."""
+    """error.type and message of the first place that has an error, whatever it is called there; None without."""
     for place in places:
-        found = [each for each in (*place.list("error"), *place.list("errors")) if _says_something(each)]
+        said = place.get("error", "failureReason")
+        if isinstance(said, str):
+            return FAILED, masked_input(said.strip())
+        found = [*place.list("error", "failureReason"), *place.list("errors")]
+        found = [each for each in found if _says_something(each)]
         if found:
             code = found[0].text("errorCode", "code") or found[0].text("failureType") or FAILED
             message = masked_input(found[0].text("message") or code)

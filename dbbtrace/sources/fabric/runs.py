@@ -1,0 +1,345 @@
+"""``import_run``: a whole pipeline run, from the service or from saved responses, into spans and rows.
+
+Run again, it adds nothing: every span has the identity of its activity run. A run that still goes on is taken as far as
+it is.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from opentelemetry.sdk.trace import ReadableSpan
+
+from dbbtrace.diagnostics import is_strict, log
+from dbbtrace.errors import DbbtraceError, RunFailedError, TransientError, UsageError
+from dbbtrace.job.finished import emit_all, fact
+from dbbtrace.job.runs import make_scope
+from dbbtrace.job.scope import Scope
+from dbbtrace.model import attributes as key
+from dbbtrace.model import identity as identities
+from dbbtrace.model.statuses import FAILED, RUNNING, SUCCEEDED
+from dbbtrace.sources.fabric.activities import Activity
+from dbbtrace.sources.fabric.build import Build
+from dbbtrace.sources.fabric.copies import error_of
+from dbbtrace.sources.fabric.rules import Rules, captured, matches, read_rules
+from dbbtrace.sources.fabric.saved import SavedResponses
+from dbbtrace.sources.fabric.service import Service
+from dbbtrace.sources.fabric.walk import Child, PipelineRun, Walk
+from dbbtrace.tracing import runtime
+from dbbtrace.tracing.provider import now
+
+__all__ = ["ImportedRun", "Importer", "children_of", "import_run"]
+
+_BATCH = 250
+"""Spans that are handed over together."""
+_POLL = 15.0
+
+
+@dataclass(frozen=True)
+class ImportedRun:
+    """What ``import_run`` found."""
+
+    run_id: str
+    """The orchestration run id, as rows hold it."""
+    status: str
+    """Succeeded, Failed, Cancelled, or Running."""
+    reason: str | None = None
+    """Why it failed."""
+    loads: int = 0
+    """Table loads that have a row."""
+    failed: int = 0
+    """Loads and refreshes that failed."""
+    not_started: int = 0
+    """Loads that were planned, and whose Copy never started."""
+    refreshes: int = 0
+    steps: int = 0
+    """Activities that are neither."""
+    reasons: tuple[str, ...] = ()
+    """What could not be read, each with the name of what it is about."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the run has ended."""
+        return self.status != RUNNING
+
+    def __str__(self) -> str:
+        loads = f"{self.loads} load{'' if self.loads == 1 else 's'}"
+        failed = f" ({self.failed} failed)" if self.failed else ""
+        refreshes = f"{self.refreshes} refresh{'' if self.refreshes == 1 else 'es'}"
+        return f"{self.run_id} {self.status}: {loads}, {refreshes}{failed}, {self.steps} other activities"
+
+
+def import_run(
+    run_id: object = None,
+    *,
+    workspace_id: object = None,
+    pipeline_id: object = None,
+    file: str | Path | None = None,
+    orchestration_run_id: object = None,
+    children: Mapping[str, str] | None = None,
+    rules: str | Path | None = None,
+    data_product: str | None = None,
+    environment: str | None = None,
+    follow: bool = False,
+    poll: float = _POLL,
+    raise_on_failure: bool = False,
+) -> ImportedRun:
+    """Import a pipeline run with everything below it: spans with the service's own times, and their rows.
+
+    Run again, it adds nothing. Never raises into the job, unless ``raise_on_failure`` says so.
+
+    Args:
+        run_id: of the pipeline; default: the orchestration run that the settings name, or the only run in ``file``.
+        workspace_id: the pipeline's workspace; default: the one that the settings name.
+        pipeline_id: id of the pipeline; otherwise it is asked for.
+        file: saved responses, instead of asking the service: a JSON file, or a folder of them.
+        orchestration_run_id: the run that the rows belong to, where ``run_id`` is only a part of it.
+        children: activity or pipeline name → run id, or ``workspace/run id``, of what it invoked, where no output
+            tells.
+        rules: a file with rules; default: the setting fabric_rules.
+        data_product: default: what the orchestration pipeline's name says.
+        environment: TST, ACC, QUAL or PRD; default: as the settings say.
+        follow: go on until the run has ended, asking every ``poll`` seconds.
+        raise_on_failure: for the last activity of the pipeline: everything else in it has ended, and where it failed,
+            this fails too, so that the pipeline stays failed.
+
+    Raises:
+        RunFailedError: the run failed, or could not be read; only with ``raise_on_failure``.
+    """
+    try:
+        importer = Importer(
+            run_id,
+            workspace_id=workspace_id,
+            pipeline_id=pipeline_id,
+            file=file,
+            orchestration_run_id=orchestration_run_id,
+            children=children,
+            rules=rules,
+            data_product=data_product,
+            environment=environment,
+            closing=raise_on_failure,
+        )
+        done = importer.follow(poll) if follow else importer.once()
+    except DbbtraceError as error:
+        if is_strict():
+            raise
+        if raise_on_failure:
+            raise RunFailedError(f"the run could not be read, so that nobody knows how it ended: {error}") from error
+        log.warning("the run can't be imported: %s", error)
+        return ImportedRun(identities.normalise_run_id(run_id), RUNNING, reasons=(str(error),))
+    for reason in done.reasons:
+        log.warning("import of %s: %s", done.run_id, reason)
+    if raise_on_failure:
+        runtime.current().flush_at_end_of_run()
+        if done.status not in (SUCCEEDED, RUNNING):
+            raise RunFailedError(f"the run {done.run_id} {done.status.lower()}: {done.reason}")
+    return done
+
+
+def children_of(given: Mapping[str, str] | None) -> dict[str, Child]:
+    """Name → where its run is.
+
+    Raises:
+        UsageError: a value is no run id.
+    """
+    found = {}
+    for name, value in (given or {}).items():
+        workspace, _, run_id = str(value).rpartition("/")
+        if not run_id.strip():
+            raise UsageError(f"child {name} = {value!r}: write RUN or WORKSPACE/RUN")
+        found[name] = Child(identities.normalise_guid(run_id), identities.normalise_guid(workspace) or None)
+    return found
+
+
+class Importer:
+    """Imports one run, once or until it has ended. Arguments: see ``import_run``.
+
+    Args:
+        service: instead of the one that the settings name.
+
+    Raises:
+        UsageError: no run or workspace is named, or an argument makes no sense.
+    """
+
+    def __init__(
+        self,
+        run_id: object = None,
+        *,
+        workspace_id: object = None,
+        pipeline_id: object = None,
+        file: str | Path | None = None,
+        orchestration_run_id: object = None,
+        children: Mapping[str, str] | None = None,
+        rules: str | Path | Rules | None = None,
+        data_product: str | None = None,
+        environment: str | None = None,
+        closing: bool = False,
+        service: Service | None = None,
+    ) -> None:
+        settings = runtime.current_settings()
+        self._rules = rules if isinstance(rules, Rules) else read_rules(rules or settings.fabric_rules)
+        self._children = children_of(children)
+        saved = SavedResponses(file) if file is not None else None
+        self._run_id = identities.normalise_run_id(run_id)
+        if not self._run_id:
+            self._run_id = (
+                saved.only_run() if saved else identities.normalise_run_id(settings.orchestration_run_id)
+            ) or ""
+        if not self._run_id:
+            raise UsageError("which run is to be imported? Name its run id")
+        self._workspace = identities.normalise_run_id(workspace_id) or settings.workspace_id or ""
+        if not self._workspace and saved is None:
+            raise UsageError("in which workspace is the run? Name it, or set DBBTRACE_WORKSPACE_ID")
+        self._pipeline = identities.normalise_run_id(pipeline_id) or None
+        self._of = identities.normalise_run_id(orchestration_run_id) or self._run_id
+        self._options = {"data_product": data_product, "environment": environment}
+        self._closing = closing
+        if service is None:
+            from dbbtrace.sources.fabric.http import from_settings
+
+            service = saved if saved is not None else from_settings()
+        self._service = service
+        self._known: set[int] = set()
+        """Spans that this importer has emitted."""
+        self._settled: dict[str, PipelineRun] = {}
+
+    def follow(
+        self,
+        poll: float = _POLL,
+        progress: Callable[[ImportedRun], None] | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> ImportedRun:
+        """Import until the run has ended; a service that can't answer now is asked again."""
+        while True:
+            try:
+                done = self.once()
+            except TransientError as error:
+                log.warning("the run can't be read now, and is asked for again: %s", error)
+            else:
+                if progress is not None:
+                    progress(done)
+                if done.is_over:
+                    return done
+            sleep(poll)
+
+    def once(self) -> ImportedRun:
+        """Import the run as far as it is.
+
+        Raises:
+            DbbtraceError: it can't be read.
+        """
+        clock = now()
+        walk = Walk(self._service, self._rules, self._children, now=clock, closing=self._closing, settled=self._settled)
+        top = walk.top(self._workspace, self._run_id, self._pipeline)
+        product = self._options["data_product"] or self._product(top)
+        scope = make_scope(
+            self._of,
+            data_product=product,
+            environment=self._options["environment"],
+            workspace_id=self._workspace,
+        )
+        build = Build(scope, self._rules, walk, clock)
+        emit_all(_batches(self._new(build.spans(top))))
+        status, reason = self._outcome(top)
+        if top.is_over:
+            emit_all(_batches(self._new(self._end(scope, top, walk.reasons, reason, clock))))
+        counts = build.counts
+        return ImportedRun(
+            scope.run_id,
+            status,
+            reason,
+            loads=counts["loads"],
+            failed=counts["failed"],
+            not_started=counts["not started"],
+            refreshes=counts["refreshes"],
+            steps=counts["steps"],
+            reasons=tuple(f"{name}: {why}" for name, why in walk.reasons.items()),
+        )
+
+    def _product(self, top: PipelineRun) -> str | None:
+        names = self._rules("fields", "data_product")
+        said = (run.parameters.text(*names) for run in top.all())
+        return captured(top.name, self._rules("pipelines", "orchestration")) or next(filter(None, said), None)
+
+    def _new(self, spans: Iterator[ReadableSpan]) -> Iterator[ReadableSpan]:
+        for span in spans:
+            assert span.context is not None
+            if span.context.span_id not in self._known:
+                self._known.add(span.context.span_id)
+                yield span
+
+    def _outcome(self, top: PipelineRun) -> tuple[str, str | None]:
+        """How the run ended, and why where it failed."""
+        if not top.is_over:
+            return RUNNING, None
+        word = (top.job.word("status") or "").lower()
+        if word in ("failed", "cancelled", "canceled"):
+            said = error_of(top.job)
+            status = FAILED if word == "failed" else "Cancelled"
+            return status, (said[1] if said else None) or self._failures(top) or f"the pipeline {status.lower()}"
+        failures = None if word in ("completed", "succeeded") else self._failures(top)
+        return (FAILED, failures) if failures else (SUCCEEDED, None)
+
+    def _failures(self, top: PipelineRun) -> str | None:
+        """The activities of the pipeline itself that failed, in words."""
+        outcomes: dict[tuple[str, str], Activity] = {(each.name, each.iteration): each for each in top.activities}
+        failed = [
+            each
+            for each in outcomes.values()
+            if each.failed and not matches(each.name, self._rules("outcome", "may_fail"))
+        ]
+        named = [f"{each.name}: {each.error[1]}" for each in failed if each.error is not None]
+        return "; ".join(named[:3]) + (f"; and {len(named) - 3} more" if len(named) > 3 else "") or None
+
+    def _end(
+        self, scope: Scope, top: PipelineRun, reasons: Mapping[str, str], reason: str | None, clock: int
+    ) -> Iterator[ReadableSpan]:
+        """The root, and what could not be read."""
+        for name, why in reasons.items():
+            yield fact(
+                scope,
+                name=f"not read: {name}",
+                operation=key.OPERATION_FINDING,
+                identity="\n".join(("finding", "import-run", name, why)),
+                start=clock,
+                end=clock,
+                attributes={
+                    key.CICD_TASK_NAME: name,
+                    key.STATUS: "Incomplete",
+                    key.EXPECTED_BY: "import-run",
+                    key.AUDIENCE: key.FOR_ROWS,
+                },
+                error=("NotRead", why),
+            )
+        if scope.run_id != self._run_id or not runtime.current().delivery.claim(f"root-{scope.trace_id:032x}"):
+            return
+        starts = [each.start for each in top.activities if each.start is not None]
+        ends = [each.end for each in top.activities if each.end is not None]
+        start = top.job.moment("startTimeUtc")
+        end = top.job.moment("endTimeUtc")
+        yield fact(
+            scope,
+            name=f"orchestration_run {scope.data_product or scope.run_id}",
+            operation=key.OPERATION_RUN,
+            identity=None,
+            span_id=identities.root_span_id(scope.trace_id),
+            is_root=True,
+            start=start if start is not None else min(starts, default=clock),
+            end=end if end is not None else max(ends, default=clock),
+            attributes={
+                key.CICD_PIPELINE_RESULT: "failure" if reason else "success",
+                key.JOB_INVOKE_TYPE: top.job.text("invokeType"),
+                key.PIPELINE_ID: top.pipeline_id,
+                key.PIPELINE_RUN_ID: top.run_id,
+            },
+            error=(FAILED, reason) if reason else None,
+        )
+
+
+def _batches(spans: Iterator[ReadableSpan]) -> Iterator[Sequence[ReadableSpan]]:
+    while batch := list(islice(spans, _BATCH)):
+        yield batch
