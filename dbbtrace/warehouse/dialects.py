@@ -43,6 +43,8 @@ class Dialect:
     name: str
     unique_index: bool = True
     """Whether the database enforces a unique index, so that two writers can't both store one record."""
+    rights: str = ""
+    """A query for the names of the rights that the login has on a table, its one parameter; SQLite has none."""
     alters_views: bool = False
     """Whether an existing view can be altered, which keeps the rights granted on it."""
 
@@ -123,6 +125,10 @@ class Dialect:
 
 @dataclass(frozen=True)
 class _TSql(Dialect):
+    rights: str = (
+        "SELECT permission_name FROM sys.fn_my_permissions(?, 'OBJECT') WHERE COALESCE(subentity_name, '') = ''"
+    )
+
     def quote(self, identifier: str) -> str:
         return "[" + identifier.replace("]", "]]") + "]"
 
@@ -161,6 +167,9 @@ class _Babelfish(_TSql):
     and the ends of lines stay what they travelled as.
     """
 
+    rights: str = (
+        "SELECT r.name FROM (VALUES ('SELECT'), ('INSERT')) AS r(name) WHERE HAS_PERMS_BY_NAME(?, 'OBJECT', r.name) = 1"
+    )
     plain: frozenset[int] = frozenset()
     """Places among the bound in which nothing is to be put back."""
 

@@ -67,6 +67,7 @@ class Server:
         self.babelfish: int | None = None
         self.driver = "libmsodbcsql-18.3.so.2.1"
         self.has_schema = False
+        self.rights = ["INSERT", "SELECT"]
         self.statements: list[tuple[str, tuple[Any, ...]]] = []
         self.connections: list[Connection] = []
         self.connect_arguments: list[tuple[str, dict[str, Any]]] = []
@@ -356,6 +357,11 @@ _SYSTEM: list[tuple[str, Callable[[Connection, Any, Any], sqlite3.Cursor]]] = [
         lambda connection, *_: connection.answer([(connection.server.collation,)]),
     ),
     (r"SERVERPROPERTY\('EngineEdition'\)", lambda connection, *_: connection.answer(_edition(connection.server))),
+    (r"SUSER_SNAME\(\)", lambda connection, *_: connection.answer([("u",)])),
+    (
+        r"FROM sys\.fn_my_permissions\(\?, 'OBJECT'\)",
+        lambda connection, *_: connection.answer([(right,) for right in connection.server.rights]),
+    ),
     (r"FROM sys\.schemas", lambda connection, *_: connection.answer([(int(connection.server.has_schema),)])),
     (r"FROM sys\.indexes", _index_count),
     (r"^CREATE SCHEMA \[meta\]", _create_schema),

@@ -10,6 +10,7 @@ import types
 import pytest
 from dbbtrace_exporters.warehouse.flatten import rows_of
 
+import dbbtrace
 from dbbtrace import credentials
 from dbbtrace.errors import ConfigurationError, DbbtraceError, LoginError, RefusedError, TransientError, UsageError
 from dbbtrace.warehouse import driver_errors, open_warehouse
@@ -294,6 +295,23 @@ def test_a_certificate_that_nobody_trusts_is_for_a_person(text):
     fault = driver_errors.of_odbc(error)
     assert isinstance(fault, ConfigurationError)
     assert "TrustServerCertificate=yes" in str(fault)
+
+
+# -- doctor -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("rights", "lacks"), [(["INSERT", "SELECT"], set()), (["SELECT"], {"INSERT"}), ([], set())], ids=str
+)
+def test_doctor_names_driver_and_rights(server, warehouse, monkeypatch, tmp_path, rights, lacks):
+    """Rights are asked for in a way that Fabric has too. None at all means that the server does not tell."""
+    monkeypatch.setenv("DBBTRACE_WAREHOUSE", DW)
+    monkeypatch.setenv("DBBTRACE_JOURNAL_DIR", str(tmp_path))
+    server.rights = rights
+    texts = [finding.text for finding in dbbtrace.doctor() if finding.area == "warehouse"]
+    assert "reached with pyodbc 5.2.0 with libmsodbcsql-18.3.so.2.1 18.03.0002" in texts
+    assert {text.split()[3] for text in texts if text.startswith("no right to")} == lacks
+    assert not [text for text in texts if "could not be checked" in text]
 
 
 # -- trying again -------------------------------------------------------------------------------------------

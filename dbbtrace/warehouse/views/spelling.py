@@ -130,7 +130,12 @@ _TSQL: Final[Words] = {
         f" DATEADD(second, -CAST({n} AS int), CAST('9999-12-31 23:59:58' AS datetime2(6)))"
         f" THEN CAST({n} AS int) END END, {at})"
     ),
-    "SECONDS_BETWEEN": lambda a, b: f"DATEDIFF_BIG(microsecond, {a}, {b}) / 1E6",
+    # Days, seconds and microseconds apart: DATEDIFF counts in int, and Fabric Warehouse has no DATEDIFF_BIG.
+    "SECONDS_BETWEEN": lambda a, b: (
+        f"ROUND(DATEDIFF(day, {a}, {b}) * 86400E0"
+        f" + DATEDIFF(second, CAST({b} AS date), {b}) - DATEDIFF(second, CAST({a} AS date), {a})"
+        f" + (DATEPART(microsecond, {b}) - DATEPART(microsecond, {a})) / 1E6, 6)"
+    ),
     "SORTABLE_SECONDS": lambda x: f"RIGHT(CONCAT('0000000000000', CAST({_sane(x)} * 1000 AS bigint)), 13)",
     "SUM_OF": lambda x: _saturated(f"SUM(CAST({x} AS decimal(38, 0)))"),
     "SUBSTRING": lambda x, start, length: f"SUBSTRING({x}, {start}, {length})",
