@@ -26,6 +26,7 @@ STATES: Final = {
     "Connection not open": "08003",
     "Connection failure during transaction": "08007",
     "Communication link failure": "08S01",
+    "Invalid authorization specification": "28000",
     "Serialization failure": "40001",
     "Timeout expired": "HYT00",
     "Connection timeout expired": "HYT01",

@@ -29,6 +29,7 @@ DOCUMENTED = {
     "DATEDIFF": "t-sql/functions/datediff-transact-sql",
     "DATEPART": "t-sql/functions/datepart-transact-sql",
     "DB_NAME": "t-sql/functions/db-name-transact-sql",
+    "GETUTCDATE": "t-sql/functions/getutcdate-transact-sql",
     "ISJSON": "t-sql/functions/isjson-transact-sql",
     "LAG": "t-sql/functions/lag-transact-sql",
     "LOWER": "t-sql/functions/lower-transact-sql",

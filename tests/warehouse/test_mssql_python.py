@@ -12,7 +12,7 @@ import types
 
 import pytest
 
-from dbbtrace.errors import ConfigurationError, RefusedError, TransientError
+from dbbtrace.errors import ConfigurationError, LoginError, RefusedError, TransientError
 from dbbtrace.warehouse import driver_errors, driver_texts, open_warehouse
 from dbbtrace.warehouse.drivers import mssql_python as driver
 from tests.warehouse.sql_server import Server
@@ -203,6 +203,7 @@ AGAIN = [
 ]  # fmt: skip
 A_PERSON = [
     ("28000", "Login failed for user 'u'.", "check the login"),
+    ("28000", "Anmeldung fehlgeschlagen.", "Anmeldung"),
     ("42S02", "Invalid object name 'meta.monitoring_integration'.", "dbbtrace migrate"),
     ("42000", 'relation "meta.monitoring_integration" does not exist', "dbbtrace migrate"),
     ("42S22", "Invalid column name 'record_id'.", "dbbtrace migrate"),
@@ -236,7 +237,7 @@ def test_what_passes_is_tried_again(state, message):
 def test_what_a_person_must_mend_says_how(state, message, says):
     """What is unknown dead-letters nothing."""
     error = driver_errors.of_mssql_python(fault(state, message))
-    assert type(error) is ConfigurationError
+    assert type(error) is (LoginError if state == "28000" else ConfigurationError)
     assert says in str(error)
 
 
