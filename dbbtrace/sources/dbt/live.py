@@ -100,7 +100,7 @@ class Watch:
         self._making = threading.Lock()
         self._over = False
         self._identities = Identities(scope.trace_id, None, began)
-        self._shared: dict[str, Any] = {}
+        self._shared = shared_attributes(scope, invocation_id=None, generated_at=began, select=select)
         self._inside = scope
         self._invocation: LiveSpan | None = None
         self._place: Place | None = None

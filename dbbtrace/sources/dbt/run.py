@@ -77,9 +77,10 @@ def run_and_record(
 ) -> tuple[DbtRun, list[int]]:
     """``run_dbt`` that raises nothing, whatever came of it; with the signals that a child was handed."""
     words = [os.fspath(word) if isinstance(word, os.PathLike) else str(word) for word in args]
+    began = now()  # before dbt is imported, which takes a second or more
     runner = None if executable is not None else _importable()
     if runner is not None:
-        return _in_process(runner, words, run_id, options), []
+        return _in_process(runner, words, run_id, options, began), []
     from dbbtrace.sources.dbt.child import run_child
 
     return run_child(executable, words, lambda arguments, **more: _watch(arguments, run_id, options, **more))
@@ -116,8 +117,8 @@ def _importable() -> Any:
     return dbtRunner
 
 
-def _in_process(runner: Any, words: list[str], run_id: object, options: Mapping[str, object]) -> DbtRun:
-    began, watch, events = now(), None, None
+def _in_process(runner: Any, words: list[str], run_id: object, options: Mapping[str, object], began: int) -> DbtRun:
+    watch, events = None, None
     arguments = Arguments(words)
     with guard("watch dbt"):
         watch = _watch(arguments, run_id, options, began=began)

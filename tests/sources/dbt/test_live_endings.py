@@ -31,6 +31,12 @@ def invocations(folder: Path) -> list[dict]:
     return [span for span in projects.spans(folder) if span["attributes"].get("dbb.operation") == "dbt_invocation"]
 
 
+def parts(folder: Path) -> list[dict]:
+    """What the run's own record says of how dbt ended."""
+    found = rows(folder / "rows.db", "monitoring_run_part")
+    return [row for row in found if row["part"] == "dbt_invocation" and row["status"] != "Started"]
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_what_ran_has_its_rows_and_what_was_running_is_interrupted(tmp_path, number):
     """A signal amid a slow model: what had ended was forwarded at once and has its row, the model is Interrupted, the
@@ -55,6 +61,8 @@ def test_what_ran_has_its_rows_and_what_was_running_is_interrupted(tmp_path, num
     assert found["model.shop.orders"]["status"] == found["seed.shop.raw_orders"]["status"] == "success"
     assert found["model.shop.orders"]["process_completed_at"]
     assert (found["model.shop.slow"]["status"], found["model.shop.slow"]["error_type"]) == ("error", "Interrupted")
+    [part] = parts(folder)
+    assert part["status"] == ("Failed" if number == signal.SIGINT else "Interrupted")
     if number == signal.SIGINT:
         [invocation] = invocations(folder)
         assert invocation["attributes"]["error.type"] == "KeyboardInterrupt"
@@ -94,7 +102,11 @@ def test_a_dbt_that_can_not_start_has_failed(small, break_it, words, says):
     assert invocation["status"]["status_code"] == "ERROR"
     assert says in invocation["attributes"]["dbb.error.message"]
     assert projects.nodes(small) == {}
-    assert not (small / "rows.db").exists() or rows(small / "rows.db") == []
+    assert rows(small / "rows.db") == []
+    assert (parts(small)[-1]["status"], parts(small)[-1]["error_message"]) == (
+        "Failed",
+        invocation["attributes"]["dbb.error.message"],
+    )
 
 
 def test_the_command_prints_and_exits_as_dbt_does(small):
