@@ -71,7 +71,9 @@ _NO_VALUE = (
 """What prose, a null and our own mask go on with. It looks over blanks: they could be given back, one by one."""
 _MASKED = r"(?![\s\"']{0,9}(?:\*\*\*|\.\.\.))"
 
-_PASSWORDS = r"(?:password|passwd|passphrase|passwort|wachtwoord|adgangskode|pwd|(?<![a-z])(?:pass|pw)(?!\s?=\s?\d+\b))"
+_PASSWORDS = (
+    r"(?:password|passwd|passphrase|passwort|wachtwoord|adgangskode|pwd|(?<![a-z])(?:pass|pw)(?!\s?[=:]\s?\d+\b))"
+)
 _KEYS = r"(?:secret(?:[_-]?(?:value|text))?|credentials?|(?:account|access|api|shared|secret|private)[ _-]?key)"
 _TOKENS = (
     r"(?:authorization|(?<!unexpected )(?<!expected )(?<!unknown )(?<!invalid )(?<!illegal )(?<!bad )(?<!next )token)"

@@ -326,14 +326,19 @@ def _note(ledger: int, word: str, table: str) -> None:
     os.write(ledger, f"{word} {table}\n".encode())
 
 
-def _load_until_killed(warehouse: str, journal_dir: str, ledger_path: str, worker: str) -> None:
-    """Load one table after the other, and keep a ledger of what was announced, had started, had ended."""
+def _load_until_killed(warehouse: str, journal_dir: str, ledger_path: str, worker: str, begins: int) -> None:
+    """Load one table after the other, and keep a ledger of what was announced, had started, had ended.
+
+    Args:
+        begins: descriptor that is closed before the first load.
+    """
     import dbbtrace
 
     ledger = os.open(ledger_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     dbbtrace.configure(warehouse=warehouse, journal_dir=journal_dir, rows_timeout=0)
     with dbbtrace.join_run(RUN, data_product="Shop", environment="TST"):
         number = 0
+        os.close(begins)
         while True:
             table = f"{worker}_{number}"
             _note(ledger, "announced", table)
@@ -362,18 +367,27 @@ def recover_until_killed(warehouse: str, journal_dir: str) -> None:
 
 def kill_many(warehouse: str, journal_dir: str, ledger_path: str, kills: str, seed: str) -> None:
     """Start processes that load tables, always a few at once, and kill each at a random moment."""
+    import dbbtrace_exporters.warehouse.exporter  # noqa: F401
+
+    import dbbtrace.configure
     import dbbtrace.delivery.adoption
-    import dbbtrace.delivery.batch  # noqa: F401 - imported once; the processes are forked
+    import dbbtrace.delivery.batch
+    import dbbtrace.delivery.dead_letter
+    import dbbtrace.journal.checkpoint  # noqa: F401 - imported once; the processes are forked
 
     dice = random.Random(int(seed))
     alive: list[tuple[float, int]] = []
     for number in range(int(kills)):
+        begun, begins = os.pipe()
         pid = os.fork()
         if not pid:
             try:
-                _load_until_killed(warehouse, journal_dir, ledger_path, f"w{number}")
+                _load_until_killed(warehouse, journal_dir, ledger_path, f"w{number}", begins)
             finally:
                 os._exit(1)
+        os.close(begins)
+        os.read(begun, 1)  # however long a loaded machine takes to start a job
+        os.close(begun)
         alive.append((time.monotonic() + dice.uniform(0.0, 0.3), pid))
         while len(alive) >= 3 or (alive and number == int(kills) - 1):
             due, victim = min(alive)

@@ -23,7 +23,7 @@ KILLS, MANY_KILLS = 210, 1_000
 def test_two_hundred_kills_lose_nothing_and_invent_nothing(tmp_path: Path) -> None:
     """Busy processes are killed at random moments, while they load, deliver and adopt what others left."""
     warehouse, journals, ledger = f"sqlite:///{tmp_path}/rows.db", tmp_path / "journals", tmp_path / "ledger"
-    done = jobs.run("kill_many", warehouse, journals, ledger, KILLS, 20261124)
+    done = jobs.run("kill_many", warehouse, journals, ledger, KILLS, 20261124, timeout=280)
     assert done.returncode == 0, done.stderr
     _recover_the_rest(warehouse, journals)
     _compare(tmp_path / "rows.db", ledger, KILLS)

@@ -147,6 +147,7 @@ READABLE = [
     "UNIQUE constraint failed: customer.key",
     # dbt
     "Done. PASS=12 WARN=0 ERROR=1 SKIP=3 TOTAL=16",
+    "pass: 3 warn: 1 error: 0",
     "Compilation Error in model customers (models/customers.sql)\n  'unique_key' is undefined",
     "Compilation Error: unique_key='customer_id' and merge_update_columns=['name']",
     "unique_key: ['customer_id', 'valid_from']",
