@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from dbbtrace.operate.verdict import verdict
     from dbbtrace.pages.notebook import query, report
     from dbbtrace.sources.dbt import DbtRun, record_dbt, run_dbt
+    from dbbtrace.sources.fabric.jobs import import_jobs
     from dbbtrace.sources.fabric.record import record_copy
     from dbbtrace.sources.fabric.runs import import_run
     from dbbtrace.sources.otlp.files import import_otlp
@@ -79,6 +80,7 @@ __all__ = [
     "dbt_node",
     "doctor",
     "flush",
+    "import_jobs",
     "import_otlp",
     "import_run",
     "integration",
@@ -109,6 +111,7 @@ _ON_FIRST_USE = {
     "close_run": "dbbtrace.operate.close",
     "doctor": "dbbtrace.operate.doctor",
     "identity": "dbbtrace.model",
+    "import_jobs": "dbbtrace.sources.fabric.jobs",
     "import_otlp": "dbbtrace.sources.otlp.files",
     "import_run": "dbbtrace.sources.fabric.runs",
     "migrate": "dbbtrace.operate.migrate",

@@ -1,4 +1,4 @@
-"""``dbbtrace record-copy``, ``import-run`` and ``follow``: what Fabric's pipelines did."""
+"""``dbbtrace record-copy``, ``import-run``, ``follow`` and ``import-jobs``: what Fabric's pipelines did."""
 
 from __future__ import annotations
 
@@ -170,6 +170,49 @@ def follow(once: bool, poll: float, **options: Any) -> None:
         _deliver(configured)
 
 
+@click.command("import-jobs")
+@warehouse_option
+@click.argument("file", required=False, type=click.Path(exists=True, dir_okay=False, allow_dash=True))
+@click.option("--table", metavar="NAME", help="A table of job events, e.g. dbo.dbb_orchestration_run_data.")
+@click.option("--from", "url", metavar="URL", help="Where that table is; else the warehouse.")
+@click.option("--workspace", "workspace_id", metavar="W", help="Ask Fabric's API for the jobs of this workspace.")
+@_rules
+@_environment
+def import_jobs(
+    file: str | None,
+    table: str | None,
+    url: str | None,
+    workspace_id: str | None,
+    rules: str | None,
+    environment: str | None,
+) -> None:
+    """Import job events: how runs were started, when, and that they were cancelled.
+
+    FILE holds job events as JSON lines or as a JSON list; - reads standard input. Instead of a file, name a --table or
+    a --workspace. Runs of orchestration pipelines are recorded, also those that never started.
+    """
+    import dbbtrace
+    from dbbtrace.sources.fabric import jobs
+
+    if sum(each is not None for each in (file, table, workspace_id)) != 1:
+        raise click.UsageError("name a FILE, a --table or a --workspace")
+    configured = settings()
+    dbbtrace.configure(warehouse=configured.warehouse)
+    if table is not None:
+        events = jobs.jobs_in_table(table, url)
+    elif workspace_id is not None:
+        from dbbtrace.sources.fabric.http import from_settings
+
+        events = jobs.jobs_in_service(from_settings(), workspace_id, rules=rules)
+    elif file == "-":
+        events = jobs.jobs_in_text(sys.stdin.read(), "standard input")
+    else:
+        events = jobs.jobs_in_file(str(file))
+    done = jobs.import_jobs(events, rules=rules, environment=environment)
+    click.echo(one_line(str(done)))
+    _deliver(configured)
+
+
 def _pairs(given: tuple[str, ...]) -> dict[str, str]:
     pairs = {}
     for text in given:
@@ -194,4 +237,4 @@ def _deliver(configured: Settings) -> None:
         raise TransientError(f"the rows wait in the journal {configured.journal_dir}: `dbbtrace flush` delivers them")
 
 
-COMMANDS = (record_copy, import_run, follow)
+COMMANDS = (record_copy, import_run, follow, import_jobs)

@@ -1,4 +1,4 @@
-"""Fabric pipelines as a source of facts: Copy activities, and whole pipeline runs.
+"""Fabric pipelines as a source of facts: Copy activities, whole pipeline runs, job events.
 
     fields.py       a JSON object, read by names in any spelling
     copies.py       a Copy activity's output → what its row says
@@ -14,6 +14,7 @@
     build.py        a pipeline run → finished spans
     runs.py         ``import_run``
     following.py    ``dbbtrace follow``: the runs of a workspace as they come
+    jobs.py         ``import_jobs``: job events
 
 What a service has already done becomes finished spans. Nothing here runs or changes anything in Fabric.
 """
