@@ -14,7 +14,8 @@ from dbbtrace.credentials import TokenSource, token_of
 from dbbtrace.errors import DbbtraceError, TransientError
 from dbbtrace.warehouse.connection import shape_of
 from dbbtrace.warehouse.dialects import BABELFISH, FABRIC, TSQL, Dialect
-from dbbtrace.warehouse.drivers import STATEMENT_TIMEOUT, Driver, driver_for
+from dbbtrace.warehouse.drivers import Driver, driver_for
+from dbbtrace.warehouse.drivers.interface import STATEMENT_TIMEOUT
 from dbbtrace.warehouse.schema import ALL_TABLES, SCHEMA, Row, Table
 from dbbtrace.warehouse.statements import Found, Shape, suited
 from dbbtrace.warehouse.urls import OdbcAddress

@@ -12,9 +12,10 @@ import sqlglot
 import sqlglot.errors
 from sqlglot import exp
 
-from dbbtrace.warehouse import Warehouse, views
+from dbbtrace.warehouse import Result, Warehouse, views
 from dbbtrace.warehouse.dialects import FABRIC, TSQL
 from dbbtrace.warehouse.schema import ALL_TABLES, Column, Kind
+from dbbtrace.warehouse.statements import Found, Shape
 from tests.answers import expected
 from tests.answers.history import Row, make
 from tests.answers.mangle import mangled
@@ -198,3 +199,93 @@ def test_the_t_sql_of_the_other_views_means_the_same(tmp_path: Path) -> None:
         assert comparable(asked(connection, view, *columns)) == comparable(
             [dict(zip(columns, row, strict=True)) for row in wanted]
         ), view
+
+
+class Asked:
+    """A T-SQL warehouse with these views in it, that notes what it is asked."""
+
+    name = "mssql://h/d"
+    dialect = TSQL
+
+    def __init__(self, definitions: dict[str, str]) -> None:
+        self.definitions = definitions
+        self.asked: list[tuple[str, tuple[Any, ...]]] = []
+        self.found = {
+            table.name: Shape(tuple((column.name, Found(column.name)) for column in table.columns))
+            for table in ALL_TABLES
+        }
+
+    def shapes(self) -> dict[str, Shape]:
+        return self.found
+
+    def query(self, sql: str, parameters: Any = ()) -> Result:
+        self.asked.append((sql, tuple(parameters)))
+        return Result((), list(self.definitions.items()) if "sys.sql_modules" in sql else [])
+
+
+def standing() -> dict[str, str]:
+    """The views as ``migrate`` makes them, and the server keeps them."""
+    made = views.statements(TSQL, views.look(Asked({})))
+    return {name: sql.replace("\n", "\r\n") + "\n" for name, sql in made.items()}
+
+
+RUNS = "SELECT r.status FROM meta.monitoring_runs AS r WHERE r.operations > ?"
+
+
+@pytest.mark.parametrize(
+    ("runs", "reads", "bound"),
+    [
+        (None, "FROM [meta].[monitoring_runs] AS r", (5,)),
+        (
+            ["b", "a"],
+            "FROM (SELECT * FROM [meta].[monitoring_runs] WHERE orchestration_run_id IN (?, ?)) AS r",
+            ("a", "b", 5),
+        ),
+    ],
+    ids=["all runs", "some"],
+)
+def test_a_created_view_is_read_as_it_is(runs: list[str] | None, reads: str, bound: tuple[Any, ...]) -> None:
+    """The server is spared the statement of some 300 lines."""
+    warehouse = Asked(standing())
+    views.ask(warehouse, RUNS, [5], runs=runs)
+    assert warehouse.asked[-1] == (f"SELECT r.status {reads} WHERE r.operations > ?", bound)
+
+
+def test_whether_views_are_current_is_asked_once_a_connection() -> None:
+    """A new connection looks at the tables anew, and at the views."""
+    warehouse = Asked(standing())
+    for _ in range(3):
+        views.ask(warehouse, RUNS, [5])
+    assert sum("sys.sql_modules" in sql for sql, _ in warehouse.asked) == 1
+    warehouse.found = dict(warehouse.found)
+    warehouse.definitions = {}
+    views.ask(warehouse, RUNS, [5])
+    assert warehouse.asked[-1][0].startswith("WITH ")
+
+
+@pytest.mark.parametrize("changed", ["monitoring_runs", "monitoring_operations"])
+def test_a_view_of_another_release_is_not_read(changed: str) -> None:
+    """Nor one that reads such a view."""
+    older = standing()
+    older[changed] = older[changed].replace("SELECT", "SELECT 1 AS older,", 1)
+    warehouse = Asked(older)
+    views.ask(warehouse, RUNS, [5])
+    assert warehouse.asked[-1][0].startswith("WITH ")
+    assert "[monitoring_runs]" not in warehouse.asked[-1][0]
+
+
+def test_a_view_for_fewer_columns_is_not_read() -> None:
+    """The table has got a column since."""
+    warehouse = Asked(standing())
+    loads = warehouse.found["monitoring_integration"]
+    warehouse.found["monitoring_integration"] = Shape(tuple(one for one in loads.found if one[0] != "environment"))
+    assert "monitoring_runs" not in views.current(warehouse, views.look(warehouse))
+
+
+def test_comparisons_of_runs_and_questions_about_many_are_put_together_as_before() -> None:
+    """A view of all runs would answer something else, or read too much."""
+    warehouse = Asked(standing())
+    views.ask(warehouse, "SELECT p.seconds FROM meta.monitoring_performance AS p", runs=["a"])
+    assert "[monitoring_performance]" not in warehouse.asked[-1][0]
+    views.ask(warehouse, RUNS, [5], runs=[str(number) for number in range(21)])
+    assert warehouse.asked[-1][0].startswith("WITH ")

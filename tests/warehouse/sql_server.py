@@ -362,6 +362,7 @@ _SYSTEM: list[tuple[str, Callable[[Connection, Any, Any], sqlite3.Cursor]]] = [
         r"FROM sys\.fn_my_permissions\(\?, 'OBJECT'\)",
         lambda connection, *_: connection.answer([(right,) for right in connection.server.rights]),
     ),
+    (r"FROM sys\.views AS v", lambda connection, *_: connection.answer([])),
     (r"FROM sys\.schemas", lambda connection, *_: connection.answer([(int(connection.server.has_schema),)])),
     (r"FROM sys\.indexes", _index_count),
     (r"^CREATE SCHEMA \[meta\]", _create_schema),

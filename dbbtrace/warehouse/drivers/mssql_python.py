@@ -13,7 +13,7 @@ from typing import Any
 
 from dbbtrace.errors import ConfigurationError, DbbtraceError
 from dbbtrace.warehouse import driver_errors
-from dbbtrace.warehouse.drivers import LOGIN_TIMEOUT, STATEMENT_TIMEOUT
+from dbbtrace.warehouse.drivers.interface import LOGIN_TIMEOUT, STATEMENT_TIMEOUT
 from dbbtrace.warehouse.urls import OdbcAddress
 
 __all__ = ["MssqlPython", "installed"]
