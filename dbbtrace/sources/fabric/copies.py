@@ -83,7 +83,7 @@ def read_copy(value: Mapping[str, Any]) -> Copy:
     start, end = _period(activity, output, detail)
     error = None
     if status == FAILED:
-        error = error_of(activity, output) or (FAILED, _unexplained(activity, output))
+        error = error_of(activity, output) or (activity.word("status") or FAILED, _unexplained(activity, output))
     return Copy(
         status=status,
         error=error,

@@ -80,6 +80,13 @@ def test_an_activity_that_failed_without_output(output: Any) -> None:
     assert (load[key.STATUS], load[key.ERROR_TYPE]) == ("Failed", "2200")
 
 
+def test_a_copy_that_was_cancelled() -> None:
+    """Failed, with the service's word as the error's type."""
+    activity = {**whole({}, "Cancelled"), "error": {}}
+    load = load_of(recorded(activity))
+    assert (load[key.STATUS], load[key.ERROR_TYPE]) == ("Failed", "Cancelled")
+
+
 def test_a_copy_of_nothing_wrote_no_rows() -> None:
     """Where no byte was written, no row was either, whatever rowsCopied says or lacks."""
     for output in (succeeded() | {"dataWritten": 0}, {**succeeded(), "dataWritten": 0, "rowsCopied": None}):
