@@ -112,6 +112,16 @@ sources:
 }
 """Sources that are fresh, stale and missing."""
 
+SMALL = {name: text for name, text in SOURCES.items() if "source" not in name}
+SLOW = {
+    **SMALL,
+    "models/slow.sql": (
+        "{{ config(materialized='table') }} select count(*) as n from range(1000000000) a, {{ ref('orders') }} b,"
+        " range(1000) c"
+    ),
+}
+"""A project of which one model takes for ever."""
+
 
 def made(folder: Path, *parts: dict[str, str]) -> Path:
     """The project in the folder."""

@@ -10,20 +10,10 @@ from pathlib import Path
 import pytest
 
 from tests.sources.dbt import projects
-from tests.sources.dbt.projects import EVERYTHING, SOURCES, by_node, made, rows
+from tests.sources.dbt.projects import EVERYTHING, SLOW, SMALL, by_node, made, rows
 
 pytestmark = pytest.mark.xdist_group("dbt-live")
 pytest.importorskip("dbt.adapters.duckdb", reason="dbt-duckdb is not installed")
-
-SMALL = {name: text for name, text in SOURCES.items() if "source" not in name}
-SLOW = {
-    **SMALL,
-    "models/slow.sql": (
-        "{{ config(materialized='table') }} select count(*) as n from range(1000000000) a, {{ ref('orders') }} b,"
-        " range(1000) c"
-    ),
-}
-"""A project of which one model takes for ever."""
 
 
 def invocations(folder: Path) -> list[dict]:
