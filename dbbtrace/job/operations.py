@@ -186,15 +186,22 @@ class Operation(Handle):
 
     def _finish(self, error: BaseException | None) -> bool:
         ends = super()._finish(error)
-        if ends and self._place is not None and key.IDENTITY not in self._values and self._gives_row():
-            tally = self._place.tally
-            if tally is not None:
+        place = self._place
+        if ends and place is not None:
+            if (tally := place.tally) is not None and key.IDENTITY not in self._values and not self._goes_on:
                 tally.add(self.operation)
+            if self._verify is not None and not self.failed:
+                self._count_rows(self._verify, place.scope)
         return ends
 
-    def _gives_row(self) -> bool:
-        """Whether the work has ended in a way that gives a row."""
-        return True
+    _verify: Callable[[], object] | None = None
+    """Counts what readers find, once the work has ended; of a load."""
+
+    def _count_rows(self, verify: Callable[[], object], scope: Scope) -> None:
+        """Ask how many rows readers find."""
+
+    _goes_on: bool = False
+    """The work goes on in a service, so that it gives no row yet."""
 
     def _again(self) -> Self:
         complain(f"{self._name} is entered while it runs: that gives another row; make a handle for each")
@@ -224,19 +231,12 @@ class TableLoad(Operation):
 
     verified: int | None = None
     """How many rows ``verify`` counted when the load had ended; None: it was not asked, or could not tell."""
-    _verify: Callable[[], object] | None = None
     _attempt: Attempt | None = None
     """The last one made, if any."""
 
     def _forget(self) -> None:
         super()._forget()
         self._attempt = None
-
-    def _finish(self, error: BaseException | None) -> bool:
-        ends = super()._finish(error)
-        if ends and self._verify is not None and not self.failed and self._place is not None:
-            self._count_rows(self._verify, self._place.scope)
-        return ends
 
     def _count_rows(self, verify: Callable[[], object], scope: Scope) -> None:
         """Ask how many rows readers find in the table; an answer that is none changes nothing."""
@@ -386,10 +386,8 @@ class ModelRefresh(Operation):
         if self.failed and not refresh_failed(word):
             word = FAILED
         values[key.STATUS] = word = word or "Completed"
+        self._goes_on = is_running(word)
         if refresh_failed(word) and not self.failed:
             self.fail(f"the refresh ended as {word}", error_type=word)
         elif is_running(word):
             complain(f"{self._name} is {word}, still running: it gives no row now; record it when it has ended")
-
-    def _gives_row(self) -> bool:
-        return not is_running(str(self._values.get(key.STATUS, "")))
