@@ -118,6 +118,9 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("workspace_id", ("DBBTRACE_WORKSPACE_ID",), _text, None, "Fabric workspace of the run."),
     Setting("run_by_hand", ("DBBTRACE_RUN_BY_HAND",), _flag, False,
             "1 where the run id was made up; dbbtrace hands it on to child processes itself."),
+    Setting("protect_gate", ("DBBTRACE_PROTECT_GATE",), _flag, True,
+            "0 where no platform takes the newest rows of a data product for its run (cron, Airflow): a run without a "
+            "run id of its own then keeps its data product."),
     Setting("rows_timeout", ("DBBTRACE_ROWS_TIMEOUT",), _seconds, 2.0,
             "Seconds that the end of a run waits for its rows; 120 for a warehouse that sleeps."),
     Setting("journal_dir", ("DBBTRACE_JOURNAL_DIR",), _text, None,
@@ -172,6 +175,7 @@ class Settings(NamedTuple):
     environment: str | None
     workspace_id: str | None
     run_by_hand: bool
+    protect_gate: bool
     rows_timeout: float
     journal_dir: str
     journal_fsync: bool

@@ -61,13 +61,14 @@ def audit(
     warehouse: Warehouse,
     *,
     since: datetime | None = None,
+    until: datetime | None = None,
     data_product: str | None = None,
     environment: str | None = None,
 ) -> Audit:
     """Count the runs by data product and environment, and find their gaps. The arguments are those of ``run_keys``."""
     chosen = None
-    if since is not None or data_product is not None or environment is not None:
-        keys = run_keys(warehouse, since=since, data_product=data_product, environment=environment)
+    if any(given is not None for given in (since, until, data_product, environment)):
+        keys = run_keys(warehouse, since=since, until=until, data_product=data_product, environment=environment)
         chosen = [key.run_id for key in keys]
     runs = judged(warehouse, run_rows(warehouse, chosen))
     with_gaps = [run.run_id for run in runs if _lacks_in_operations(run)]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from itertools import pairwise
 
-from dbbtrace.answers.read import moment_of_row
+from dbbtrace.answers.read import WORKSPACE_ENVIRONMENTS, moment_of_row
 from dbbtrace.answers.rows import Run
 from dbbtrace.answers.usual import Load, PastRun, TableKey
 from dbbtrace.warehouse import Warehouse, views
@@ -181,12 +181,16 @@ FROM meta.monitoring_run_part AS p
 WHERE p.process_started_at >= ? AND p.part NOT IN ('finding', 'ack') AND p.orchestration_run_id <> ''
 GROUP BY p.orchestration_run_id
 """
-_LOAD_RUNS = """\
+_LOAD_RUNS = f"""\
 SELECT
     l.orchestration_run_id, MOMENT(MIN(COMPARABLE(l.[timestamp]))), MOMENT(MAX(COMPARABLE(l.[timestamp]))),
-    MAX(l.data_product), MAX(l.environment), 0, 0, NULL_MOMENT, NULL_TEXT
+    MAX(l.data_product),
+    COALESCE(
+        MAX(COALESCE(l.environment, v.environment)), MAX(CASE WHEN l.record_id IS NULL THEN LOWER(l.workspace) END)
+    ),
+    0, 0, NULL_MOMENT, NULL_TEXT
 FROM meta.monitoring_integration AS l
-WHERE l.[timestamp] >= ? AND l.orchestration_run_id <> ''
+{WORKSPACE_ENVIRONMENTS}WHERE l.[timestamp] >= ? AND l.orchestration_run_id <> ''
 GROUP BY l.orchestration_run_id
 """
 

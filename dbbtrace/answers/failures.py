@@ -30,6 +30,7 @@ def failures(
     *,
     run: str | None = None,
     since: datetime | None = None,
+    until: datetime | None = None,
     data_product: str | None = None,
     environment: str | None = None,
     limit: int | None = None,
@@ -39,11 +40,12 @@ def failures(
     Args:
         warehouse: where to look.
         run: only this run's failures; otherwise those of the runs that the next arguments select.
-        since, data_product, environment: see ``run_keys``.
+        since, until, data_product, environment: see ``run_keys``.
         limit: the largest number to return.
     """
     ids = [run] if run is not None else [
-        key.run_id for key in run_keys(warehouse, since=since, data_product=data_product, environment=environment)
+        key.run_id
+        for key in run_keys(warehouse, since=since, until=until, data_product=data_product, environment=environment)
     ]  # fmt: skip
     found = failures_of(warehouse, _failing(warehouse, ids))
     return [failure for run_id in ids for failure in found.get(run_id, ())][:limit]

@@ -3,31 +3,56 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from datetime import datetime, timezone
 
+from dbbtrace.answers.moments import day_of, zone_named
 from dbbtrace.answers.read import run_keys
+from dbbtrace.answers.rows import RunKey
+from dbbtrace.answers.suggest import suggestion
 from dbbtrace.errors import UsageError
 from dbbtrace.model.identity import normalise_run_id, trace_id_of
 from dbbtrace.warehouse import Warehouse
 
-__all__ = ["find_run"]
+__all__ = ["WORDS", "find_run"]
 
+WORDS = ("last", "previous", "yesterday", "today")
+"""What means a run without naming it."""
 _GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
-def find_run(warehouse: Warehouse, text: str) -> str:
-    """The run id that the text means: a run id, a trace id, the first characters of either, or ``last``.
+def find_run(
+    warehouse: Warehouse,
+    text: str,
+    *,
+    data_product: str | None = None,
+    environment: str | None = None,
+    zone: str = "UTC",
+    now: datetime | None = None,
+) -> str:
+    """The run id that the text means: a run id, a trace id, the first characters of either, or a word.
+
+    Args:
+        warehouse: where to look.
+        text: ``last`` is the newest run, ``previous`` the one before it, ``yesterday`` and ``today`` the newest that
+            started on that day.
+        data_product, environment: look only among runs of these.
+        zone: time zone of the days.
+        now: the present, for tests.
 
     Raises:
         UsageError: it matches no run, or several.
     """
     wanted = normalise_run_id(text)
-    if _GUID.fullmatch(wanted) and run_keys(warehouse, among=[wanted]):
-        return wanted  # no need to look at all runs
-    ids = [key.run_id for key in run_keys(warehouse)]
-    if wanted.lower() == "last":
-        if not ids:
-            raise UsageError(f"there are no runs in {warehouse.name}")
-        return ids[0]
+    if _GUID.fullmatch(wanted):
+        named = run_keys(warehouse, among=[wanted])
+        if named and _fits(named[0], data_product, environment):
+            return wanted  # no need to look at all runs
+    keys = run_keys(warehouse, data_product=data_product, environment=environment)
+    where = f"{_whose(data_product, environment)}in {warehouse.name}"
+    if wanted.lower() in WORDS:
+        return _by_word(keys, wanted.lower(), where, zone, now or datetime.now(timezone.utc))
+    ids = [key.run_id for key in keys]
     if wanted in ids:
         return wanted
     prefix = wanted.lower()
@@ -42,4 +67,33 @@ def find_run(warehouse: Warehouse, text: str) -> str:
         raise UsageError(
             f"{text!r} matches {len(fitting)} runs, e.g. {fitting[0]} and {fitting[1]}; write more characters"
         )
-    raise UsageError(f"no run {text!r} in {warehouse.name}; `dbbtrace runs` lists the runs")
+    hint = suggestion(prefix, [*WORDS, *ids])
+    hint = hint if hint.startswith("; did you mean") else ""
+    raise UsageError(f"no run {text!r} {where}{hint or '; `dbbtrace runs` lists the runs'}")
+
+
+def _by_word(keys: Sequence[RunKey], word: str, where: str, zone: str, now: datetime) -> str:
+    if not keys:
+        raise UsageError(f"there are no runs {where}")
+    if word == "last":
+        return keys[0].run_id
+    if word == "previous":
+        if len(keys) == 1:
+            raise UsageError(f"there is only one run {where}")
+        return keys[1].run_id
+    day = day_of(word, zone_named(zone), now)
+    for key in keys:
+        if day is not None and key.started_at is not None and day[0] <= key.started_at < day[1]:
+            return key.run_id
+    raise UsageError(f"no run {where} started {word} ({zone}); `dbbtrace runs` lists the runs")
+
+
+def _fits(key: RunKey, data_product: str | None, environment: str | None) -> bool:
+    return (data_product is None or key.data_product == data_product) and (
+        environment is None or (key.environment or "").lower() == environment.lower()
+    )
+
+
+def _whose(data_product: str | None, environment: str | None) -> str:
+    whose = " ".join(filter(None, (data_product, environment)))
+    return f"of {whose} " if whose else ""

@@ -48,13 +48,20 @@ def read_overview(
     warehouse: Warehouse,
     *,
     since: datetime | None = None,
+    until: datetime | None = None,
     data_product: str | None = None,
     environment: str | None = None,
 ) -> Overview:
     """Query the warehouse for the overview."""
-    record = audit(warehouse, since=since, data_product=data_product, environment=environment)
+    record = audit(warehouse, since=since, until=until, data_product=data_product, environment=environment)
     grown = slowest(
-        warehouse, since=since, data_product=data_product, environment=environment, by_change=True, limit=200
+        warehouse,
+        since=since,
+        until=until,
+        data_product=data_product,
+        environment=environment,
+        by_change=True,
+        limit=200,
     )
     noticed = [
         timing for timing in grown if (timing.change or 0) >= 0.25 and _lost(timing) >= 1 and len(timing.earlier) >= 3

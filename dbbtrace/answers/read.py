@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import datetime, timezone
 from typing import Any
 
 from dbbtrace.answers.rows import Operation, Part, Run, RunKey
+from dbbtrace.answers.suggest import check_known, suggestion
+from dbbtrace.errors import UsageError
 from dbbtrace.model.times import to_datetime, to_unix_nanos
 from dbbtrace.warehouse import Warehouse, views
 
@@ -28,6 +30,7 @@ def run_keys(
     data_product: str | None = None,
     environment: str | None = None,
     since: datetime | None = None,
+    until: datetime | None = None,
     limit: int | None = None,
     among: Collection[str] | None = None,
 ) -> list[RunKey]:
@@ -38,51 +41,90 @@ def run_keys(
         data_product: only runs of this product; case-sensitive.
         environment: only runs in this environment; case-insensitive.
         since: only runs that started since then; a time without zone is UTC.
+        until: only runs that started before then.
         limit: the largest number to return.
         among: only these runs, which is much faster to ask; None: all.
+
+    Raises:
+        UsageError: no run at all is of this product, or in this environment.
     """
     found: dict[str, RunKey] = {}
-    for run_id, started_at, product, place in views.ask(warehouse, _RUN_KEYS, runs=among):
+    workspaces: dict[str, str] = {}
+    for run_id, started_at, product, place, workspace in views.ask(warehouse, _RUN_KEYS, runs=among):
         key = RunKey(run_id, moment_of_row(started_at), product, place)
         found[run_id] = _merged(found[run_id], key) if run_id in found else key
+        if workspace:
+            workspaces[run_id] = workspace
+    for run_id, workspace in workspaces.items():
+        if found[run_id].environment is None:  # as in monitoring_runs
+            found[run_id] = replace(found[run_id], environment=workspace)
     oldest = datetime.min.replace(tzinfo=timezone.utc)
-    if since is not None and since.tzinfo is None:
-        since = since.replace(tzinfo=timezone.utc)
+    chosen = _of(list(found.values()), data_product, environment)
+    since, until = _aware(since), _aware(until)
     keys = [
         key
-        for key in found.values()
-        if (data_product is None or key.data_product == data_product)
-        and (environment is None or (key.environment or "").lower() == environment.lower())
-        and (since is None or (key.started_at is not None and key.started_at >= since))
+        for key in chosen
+        if (since is None or (key.started_at is not None and key.started_at >= since))
+        and (until is None or (key.started_at is not None and key.started_at < until))
     ]
     return sorted(keys, key=lambda key: (key.started_at or oldest, key.run_id), reverse=True)[:limit]
 
 
-_RUN_KEYS = """\
-SELECT l.orchestration_run_id, MOMENT(MIN(COMPARABLE(l.[timestamp]))), MAX(l.data_product), MAX(l.environment)
+def _of(keys: list[RunKey], data_product: str | None, environment: str | None) -> list[RunKey]:
+    """The runs of the product and environment. A name that no run has is a mistake: nothing fits it, ever."""
+    if data_product is not None and keys:
+        known = {key.data_product for key in keys if key.data_product}
+        if data_product not in known:
+            raise UsageError(f"no data product {data_product!r}{suggestion(data_product, known)}")
+        keys = [key for key in keys if key.data_product == data_product]
+    if environment is not None and keys:
+        check_known("environment", environment, {key.environment for key in keys if key.environment})
+        keys = [key for key in keys if (key.environment or "").lower() == environment.lower()]
+    return keys
+
+
+def _aware(at: datetime | None) -> datetime | None:
+    return at.replace(tzinfo=timezone.utc) if at is not None and at.tzinfo is None else at
+
+
+WORKSPACE_ENVIRONMENTS = """\
+LEFT JOIN (
+    SELECT LOWER(TEXT(x.workspace_id)) AS workspace_id, MAX(x.environment) AS environment
+    FROM meta.environments AS x
+    WHERE x.environment <> ''
+    GROUP BY LOWER(TEXT(x.workspace_id))
+) AS v ON v.workspace_id = LOWER(l.workspace) AND l.environment IS NULL
+"""
+"""The environment of hand-made loads, which name only their workspace; see ``monitoring_operations``."""
+_RUN_KEYS = f"""\
+SELECT
+    l.orchestration_run_id, MOMENT(MIN(COMPARABLE(l.[timestamp]))), MAX(l.data_product),
+    MAX(COALESCE(l.environment, v.environment)), MAX(CASE WHEN l.record_id IS NULL THEN LOWER(l.workspace) END)
 FROM meta.monitoring_integration AS l
-WHERE l.orchestration_run_id <> ''
+{WORKSPACE_ENVIRONMENTS}WHERE l.orchestration_run_id <> ''
 GROUP BY l.orchestration_run_id
 UNION ALL
 SELECT
     d.orchestration_run_id, MOMENT(MIN(COMPARABLE(d.process_started_at))), MAX(d.data_product),
-    MAX(CASE WHEN d.environment <> 'UNKNOWN' THEN d.environment END)
+    MAX(CASE WHEN d.environment <> 'UNKNOWN' THEN d.environment END), NULL_TEXT
 FROM meta.monitoring_transformation_dbt AS d
 WHERE d.orchestration_run_id <> ''
 GROUP BY d.orchestration_run_id
 UNION ALL
 SELECT
-    r.orchestration_run_id, MOMENT(MIN(COMPARABLE(r.process_started_at))), MAX(r.data_product), MAX(r.environment)
+    r.orchestration_run_id, MOMENT(MIN(COMPARABLE(r.process_started_at))), MAX(r.data_product), MAX(r.environment),
+    NULL_TEXT
 FROM meta.monitoring_semantic_model_refresh AS r
 WHERE r.orchestration_run_id <> ''
 GROUP BY r.orchestration_run_id
 UNION ALL
-SELECT k.orchestration_run_id, NULL_MOMENT, MAX(k.data_product), NULL_TEXT
+SELECT k.orchestration_run_id, NULL_MOMENT, MAX(k.data_product), NULL_TEXT, NULL_TEXT
 FROM kpi_reconciliation_history AS k
 WHERE k.orchestration_run_id <> ''
 GROUP BY k.orchestration_run_id
 UNION ALL
-SELECT p.orchestration_run_id, MOMENT(MIN(p.process_started_at)), MAX(p.data_product), MAX(p.environment)
+SELECT
+    p.orchestration_run_id, MOMENT(MIN(p.process_started_at)), MAX(p.data_product), MAX(p.environment), NULL_TEXT
 FROM meta.monitoring_run_part AS p
 WHERE p.orchestration_run_id <> '' AND p.part IN ('run', 'job', 'workload', 'dbt_invocation', 'step', 'attempt')
 GROUP BY p.orchestration_run_id
@@ -118,21 +160,24 @@ def runs(
     environment: str | None = None,
     status: str | None = None,
     since: datetime | None = None,
+    until: datetime | None = None,
     limit: int | None = None,
 ) -> list[Run]:
     """The runs that match, newest first.
 
     Args:
         status: only runs with this status; case-insensitive.
-        data_product, environment, since, limit: see ``run_keys``.
+        data_product, environment, since, until, limit: see ``run_keys``.
     """
     chosen = None
-    if any(one is not None for one in (data_product, environment, since)) or (limit is not None and status is None):
+    given = (data_product, environment, since, until)
+    if any(one is not None for one in given) or (limit is not None and status is None):
         keys = run_keys(
             warehouse,
             data_product=data_product,
             environment=environment,
             since=since,
+            until=until,
             limit=None if status else limit,
         )
         chosen = [key.run_id for key in keys]

@@ -48,6 +48,7 @@ def slowest(
     *,
     run: str | None = None,
     since: datetime | None = None,
+    until: datetime | None = None,
     data_product: str | None = None,
     environment: str | None = None,
     history: int = HISTORY,
@@ -61,6 +62,7 @@ def slowest(
         run: this run's operations; None: the newest success of each operation in each product and environment.
         since: only operations whose newest success is in a run that started since then; their history may be
             older. Ignored with ``run``.
+        until: only runs that started before then; ignored with ``run``.
         data_product, environment: see ``run_keys``; ignored with ``run``.
         history: how many earlier runs of the product in the environment to compare with.
         by_change: sort by the largest increase; operations without history are left out.
@@ -72,7 +74,7 @@ def slowest(
     if run:
         timings = _timings(warehouse, [_before(run_keys(warehouse), run, history)])
     else:
-        keys = run_keys(warehouse, data_product=data_product, environment=environment)
+        keys = run_keys(warehouse, until=until, data_product=data_product, environment=environment)
         timings = _timings(warehouse, [_enough(warehouse, group) for group in _by_product(keys, since, history)])
     if by_change:
         timings = [timing for timing in timings if timing.change is not None]

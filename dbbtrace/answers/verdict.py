@@ -14,8 +14,9 @@ from dbbtrace.answers.earlier import local_zone
 from dbbtrace.answers.findings import Tolerance
 from dbbtrace.answers.judge import Judge, of_this_machine
 from dbbtrace.answers.read import run_rows
-from dbbtrace.answers.reasons import Here, Reason, Verdict
+from dbbtrace.answers.reasons import VERDICTS, Here, Reason, Verdict
 from dbbtrace.answers.rows import Run
+from dbbtrace.answers.suggest import check_known
 from dbbtrace.warehouse import Warehouse
 
 __all__ = ["judged", "runs", "verdict_of", "verdicts"]
@@ -74,6 +75,7 @@ def runs(
     environment: str | None = None,
     status: str | None = None,
     since: datetime | None = None,
+    until: datetime | None = None,
     limit: int | None = None,
     now: datetime | None = None,
     here: Mapping[str, Here] | None = None,
@@ -84,13 +86,19 @@ def runs(
         status: only runs with this verdict; whatever the case.
         now: the present, for tests.
         here: what this machine's journal knows of runs.
-        data_product, environment, since, limit: see ``run_keys``.
+        data_product, environment, since, until, limit: see ``run_keys``.
+
+    Raises:
+        UsageError: there is no such verdict, product or environment.
     """
+    if status is not None:
+        check_known("status", status, VERDICTS)
     found = read.runs(
         warehouse,
         data_product=data_product,
         environment=environment,
         since=since,
+        until=until,
         limit=limit if status is None else None,
     )
     said = verdicts(warehouse, found, now=now, here=here)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dbbtrace.cli.common import opened_warehouse, operation_as_dict, print_json, settings, warehouse_option
-from dbbtrace.cli.options import duration, moment, run_choice
+from dbbtrace.cli.common import opened_warehouse, operation_as_dict, print_json, run_meant, settings, warehouse_option
+from dbbtrace.cli.options import duration, moment, run_argument, run_choice
 from dbbtrace.cli.text import counted, duration_of, moment_of, one_line, safe
 from dbbtrace.diagnostics import is_strict
 from dbbtrace.errors import DbbtraceError, TransientError, UsageError
@@ -21,6 +21,7 @@ from dbbtrace.errors import DbbtraceError, TransientError, UsageError
 if TYPE_CHECKING:
     from dbbtrace.answers import Alert, Check
     from dbbtrace.answers.outbox import Outbox
+    from dbbtrace.settings import Settings
     from dbbtrace.warehouse import Warehouse
 
 __all__ = ["COMMANDS"]
@@ -49,7 +50,7 @@ def _rules(command: Any) -> Any:
 
 @click.command()
 @warehouse_option
-@click.argument("run")
+@run_argument(required=False)
 @_rules
 @click.option(
     "--wait",
@@ -61,7 +62,9 @@ def _rules(command: Any) -> Any:
 @click.pass_context
 def check(
     context: click.Context,
-    run: str,
+    run: str | None,
+    data_product: str | None,
+    environment: str | None,
     wait: timedelta | None,
     max_duration: timedelta | None,
     require_refresh: bool,
@@ -74,7 +77,8 @@ def check(
 
     Exit code 0: Succeeded or Warned. 1: Failed, Unfinished or Incomplete, or it breaks a rule. 2: there is no such
     run. 3: it still runs. 4: the warehouse could not be asked.
-    RUN is a run id, its first characters, or the word last.
+    RUN is a run id, its first characters, or last, previous, yesterday or today; else the run id in
+    DBBTRACE_ORCHESTRATION_RUN_ID.
     """
     from dbbtrace.answers import Alert, Rules
     from dbbtrace.answers import check as ask
@@ -83,7 +87,8 @@ def check(
     outbox = _outbox(notify)
     rules = Rules(max_duration, require_refresh, allow_failures, allow_warnings=not no_warnings)
     with _asking(context), opened_warehouse() as warehouse:
-        run_id, known = _run_id(warehouse, run), settings()
+        known = settings()
+        run_id = _run_id(warehouse, run or _run_in_environment(known), data_product, environment)
         until = time.monotonic() + (wait.total_seconds() if wait is not None else 0)
         while True:
             found = ask(
@@ -125,15 +130,23 @@ def _asking(context: click.Context) -> Iterator[None]:
         context.exit(UNANSWERED)
 
 
-def _run_id(warehouse: Warehouse, text: str) -> str:
+def _run_in_environment(known: Settings) -> str:
+    """The run that the environment names, as ``dbbtrace close`` takes it."""
+    if not known.orchestration_run_id:
+        raise UsageError(
+            "which run is to be checked? Name it (last, for example), or set DBBTRACE_ORCHESTRATION_RUN_ID"
+        )
+    return known.orchestration_run_id
+
+
+def _run_id(warehouse: Warehouse, text: str, data_product: str | None, environment: str | None) -> str:
     """The run id that the text means. A whole GUID is accepted even without rows, because that is reported."""
     import re
 
-    from dbbtrace.answers.find import find_run
     from dbbtrace.model.identity import normalise_run_id
 
     try:
-        return find_run(warehouse, text)
+        return run_meant(warehouse, text, data_product, environment)
     except UsageError:
         run_id = normalise_run_id(text)
         if re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", run_id):

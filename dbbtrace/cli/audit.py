@@ -43,6 +43,7 @@ __all__ = ["COMMANDS"]
 )
 def audit(
     since: datetime | None,
+    until: datetime | None,
     data_product: str | None,
     environment: str | None,
     form: str,
@@ -64,7 +65,7 @@ def audit(
     if form == "parquet" and output is None:
         raise click.BadParameter("parquet is a binary format: name a file with -o audit.parquet")
     with opened_warehouse() as warehouse:
-        found = ask(warehouse, since=since, data_product=data_product, environment=environment)
+        found = ask(warehouse, since=since, until=until, data_product=data_product, environment=environment)
     if form == "parquet":
         assert output is not None
         with writing(output):

@@ -30,6 +30,7 @@ __all__ = [
     "operation_as_dict",
     "plain",
     "print_json",
+    "run_meant",
     "settings",
     "warehouse_option",
 ]
@@ -63,6 +64,14 @@ def chosen_warehouse() -> str | None:
 def settings() -> Settings:
     """The settings in force, with the command line's warehouse."""
     return resolve(warehouse=chosen_warehouse())
+
+
+def run_meant(warehouse: Warehouse, text: str, data_product: str | None = None, environment: str | None = None) -> str:
+    """The run id that RUN means: see ``answers.find``."""
+    from dbbtrace.answers.find import find_run
+
+    zone = settings().timezone
+    return find_run(warehouse, text, data_product=data_product, environment=environment, zone=zone)
 
 
 @contextmanager

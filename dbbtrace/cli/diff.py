@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dbbtrace.cli.common import opened_warehouse, operation_as_dict, print_json, warehouse_option
+from dbbtrace.cli.common import opened_warehouse, operation_as_dict, print_json, run_meant, warehouse_option
 from dbbtrace.cli.table import print_table
 from dbbtrace.cli.text import counted, duration_of, moment_of, one_line, safe
 
@@ -26,13 +26,12 @@ def diff(before: str, after: str, as_json: bool) -> None:
     """Show what differs between two runs.
 
     Lists operations whose outcome, duration or row counts changed, and operations that are new or gone. BEFORE and
-    AFTER are run ids, their first characters, or the word last.
+    AFTER are run ids, their first characters, or last, previous, yesterday or today.
     """
     from dbbtrace.answers import diff as ask
-    from dbbtrace.answers.find import find_run
 
     with opened_warehouse() as warehouse:
-        found = ask(warehouse, find_run(warehouse, before), find_run(warehouse, after))
+        found = ask(warehouse, run_meant(warehouse, before), run_meant(warehouse, after))
     if as_json:
         print_json(_diff_as_dict(found))
     else:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dbbtrace.cli.common import console, opened_warehouse, operation_as_dict, print_json, warehouse_option
+from dbbtrace.cli.common import console, opened_warehouse, operation_as_dict, print_json, run_meant, warehouse_option
 from dbbtrace.cli.options import run_choice, since_option
 from dbbtrace.cli.text import duration_of, moment_of, one_line, safe
 
@@ -36,6 +36,7 @@ MESSAGE_LINES = 4
 def failures(
     run: str | None,
     since: datetime | None,
+    until: datetime | None,
     data_product: str | None,
     environment: str | None,
     limit: int,
@@ -44,18 +45,18 @@ def failures(
 ) -> None:
     """Show what failed, why, and what was not built because of it.
 
-    RUN is a run id, its first characters, or the word last. Without RUN, the failures of all runs since a time are
-    shown, newest first.
+    RUN is a run id, its first characters, or last, previous, yesterday or today. Without RUN, the failures of all
+    runs since a time are shown, newest first.
     """
     from dbbtrace.answers import failures as ask
-    from dbbtrace.answers.find import find_run
 
     with opened_warehouse() as warehouse:
-        run_id = find_run(warehouse, run) if run else None
+        run_id = run_meant(warehouse, run, data_product, environment) if run else None
         found = ask(
             warehouse,
             run=run_id,
             since=since,
+            until=until,
             data_product=data_product,
             environment=environment,
             limit=None if whole else limit + 1,

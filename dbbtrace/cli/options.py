@@ -2,41 +2,41 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 import click
 
-__all__ = ["duration", "moment", "run_choice", "since_option"]
+from dbbtrace.errors import UsageError
+
+__all__ = ["duration", "moment", "run_argument", "run_choice", "since_option"]
 
 F = TypeVar("F", bound=Callable[..., Any])
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-_PART = re.compile(r"(\d{1,6})\s*([smhdw])\s*")
 
 
 def moment(context: click.Context, parameter: click.Parameter, value: str | None) -> datetime | None:
     """A point in time, or how long ago it was."""
-    from dbbtrace.model.times import to_datetime, to_unix_nanos
+    from dbbtrace.answers.earlier import local_zone
+    from dbbtrace.answers.moments import moment_meant
+    from dbbtrace.settings import read
 
     if value is None:
         return None
     try:
-        ago = _duration(value)
-        return datetime.now(timezone.utc) - ago if ago is not None else to_datetime(to_unix_nanos(value))
-    except (ValueError, OverflowError):
-        raise click.BadParameter(
-            f"{value!r} is not a time: write 2026-11-24, 2026-11-24T16:45:00Z, 36h or 7d"
-        ) from None
+        return moment_meant(value, local_zone(read()[0].timezone))
+    except UsageError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 def duration(context: click.Context, parameter: click.Parameter, value: str | None) -> timedelta | None:
     """A duration: ``90m``, ``1h 30m``, ``45s``."""
+    from dbbtrace.answers.moments import duration_meant
+
     if value is None:
         return None
     try:
-        took = _duration(value)
+        took = duration_meant(value)
     except OverflowError:
         took = None
     if took is None:
@@ -44,23 +44,23 @@ def duration(context: click.Context, parameter: click.Parameter, value: str | No
     return took
 
 
-def _duration(text: str) -> timedelta | None:
-    text = text.strip().lower()
-    if not re.fullmatch(f"(?:{_PART.pattern})+", text):
-        return None
-    return sum((timedelta(**{_UNITS[unit]: int(number)}) for number, unit in _PART.findall(text)), timedelta())
-
-
 def since_option(default: str | None = None) -> Callable[[F], F]:
-    """``--since TIME``."""
-    return click.option(
-        "--since",
-        metavar="TIME",
-        callback=moment,
-        default=default,
-        show_default=default is not None,
-        help="Only runs that started since then: 2026-11-24, 36h, 7d.",
-    )
+    """``--since TIME`` and ``--until TIME``."""
+
+    def options(command: F) -> F:
+        command = click.option(
+            "--until", metavar="TIME", callback=moment, help="Only runs that started before then: yesterday, 2h."
+        )(command)
+        return click.option(
+            "--since",
+            metavar="TIME",
+            callback=moment,
+            default=default,
+            show_default=default is not None,
+            help="Only runs that started since then: 2026-11-24, yesterday, 36h, 7d.",
+        )(command)
+
+    return options
 
 
 def run_choice(command: F) -> F:
@@ -69,3 +69,12 @@ def run_choice(command: F) -> F:
         command
     )
     return click.option("--data-product", metavar="P", help="Only runs of this data product.")(command)
+
+
+def run_argument(*, required: bool = True) -> Callable[[F], F]:
+    """``RUN``, and which runs a word such as ``last`` chooses among."""
+
+    def argument(command: F) -> F:
+        return click.argument("run", required=required)(run_choice(command))
+
+    return argument

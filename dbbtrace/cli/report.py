@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from dbbtrace.cli.common import opened_warehouse, settings, warehouse_option
+from dbbtrace.cli.common import opened_warehouse, run_meant, settings, warehouse_option
 from dbbtrace.cli.options import run_choice, since_option
 from dbbtrace.cli.output import output_file, writing
 from dbbtrace.cli.text import bytes_of, safe
@@ -33,6 +33,7 @@ __all__ = ["COMMANDS"]
 def report(
     run: str | None,
     since: datetime | None,
+    until: datetime | None,
     data_product: str | None,
     environment: str | None,
     output: Path | None,
@@ -41,21 +42,25 @@ def report(
 ) -> None:
     """Make an HTML page of one RUN or of many runs.
 
-    The page is one file that loads nothing from elsewhere. RUN is a run id, its first characters, or the word last.
-    Without RUN the page is an overview of all runs, or of the runs since a time.
+    The page is one file that loads nothing from elsewhere. RUN is a run id, its first characters, or last, previous,
+    yesterday or today. Without RUN the page is an overview of all runs, or of the runs since a time.
     """
-    from dbbtrace.answers.find import find_run
     from dbbtrace.pages import overview_page, run_page
 
-    if run and (since or data_product or environment):
-        raise click.UsageError("--since, --data-product and --environment select several runs: leave out RUN")
+    if run and (since or until):
+        raise click.UsageError("--since and --until select several runs: leave out RUN")
     base = jaeger or settings().jaeger_url
     with opened_warehouse() as warehouse:
         if run:
-            html = run_page(warehouse, find_run(warehouse, run), jaeger_url=base)
+            html = run_page(warehouse, run_meant(warehouse, run, data_product, environment), jaeger_url=base)
         else:
             html = overview_page(
-                warehouse, since=since, data_product=data_product, environment=environment, jaeger_url=base
+                warehouse,
+                since=since,
+                until=until,
+                data_product=data_product,
+                environment=environment,
+                jaeger_url=base,
             )
     path = output or Path("run.html" if run else "overview.html")
     if str(path) == "-":

@@ -9,8 +9,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dbbtrace.cli.common import console, opened_warehouse, operation_as_dict, print_json, settings, warehouse_option
-from dbbtrace.cli.options import run_choice, since_option
+from dbbtrace.cli.common import (
+    console,
+    opened_warehouse,
+    operation_as_dict,
+    print_json,
+    run_meant,
+    settings,
+    warehouse_option,
+)
+from dbbtrace.cli.options import run_argument, run_choice, since_option
 
 if TYPE_CHECKING:
     from dbbtrace.answers import Operation, Run, Verdict
@@ -33,6 +41,7 @@ def runs(
     environment: str | None,
     status: str | None,
     since: datetime | None,
+    until: datetime | None,
     limit: int,
     as_json: bool,
 ) -> None:
@@ -48,13 +57,14 @@ def runs(
             environment=environment,
             status=status,
             since=since,
+            until=until,
             here=known_here(settings()),
         )
     if as_json:
         print_json([asdict(run) for run in found])
     elif found:
         _print_runs(found)
-    elif any(each is not None for each in (data_product, environment, status, since)):
+    elif any(each is not None for each in (data_product, environment, status, since, until)):
         click.echo("no run matches; without options `dbbtrace runs` lists the newest", err=True)
     else:
         click.echo(
@@ -65,22 +75,21 @@ def runs(
 
 @click.command()
 @warehouse_option
-@click.argument("run")
+@run_argument()
 @click.option("--all", "whole", is_flag=True, help="Show every operation and every message in full.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with every field of every operation.")
-def show(run: str, whole: bool, as_json: bool) -> None:
+def show(run: str, data_product: str | None, environment: str | None, whole: bool, as_json: bool) -> None:
     """Show one run as a tree.
 
     Shows bars on one time axis, statuses, rows, bytes, and the reasons for failed and skipped operations.
 
-    RUN is a run id, a trace id, the first characters of either, or the word last.
+    RUN is a run id, a trace id, the first characters of either, or last, previous, yesterday or today.
     """
     with opened_warehouse() as warehouse:
         from dbbtrace.answers import operations
-        from dbbtrace.answers.find import find_run
         from dbbtrace.answers.read import parts
 
-        run_id = find_run(warehouse, run)
+        run_id = run_meant(warehouse, run, data_product, environment)
         found = operations(warehouse, [run_id])
         said = judge_here(warehouse, run_id)
         recorded = parts(warehouse, [run_id])

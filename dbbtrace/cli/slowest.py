@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dbbtrace.cli.common import opened_warehouse, print_json, warehouse_option
+from dbbtrace.cli.common import opened_warehouse, print_json, run_meant, warehouse_option
 from dbbtrace.cli.options import run_choice, since_option
 from dbbtrace.cli.table import print_table
 from dbbtrace.cli.text import duration_of, one_line, safe
@@ -34,6 +34,7 @@ __all__ = ["COMMANDS"]
 def slowest(
     run: str | None,
     since: datetime | None,
+    until: datetime | None,
     data_product: str | None,
     environment: str | None,
     history: int,
@@ -43,18 +44,18 @@ def slowest(
 ) -> None:
     """Show what takes longest, compared with its own history.
 
-    RUN is a run id, its first characters, or the word last. Without RUN, the newest success of every operation since
-    a time is shown. Median and p95 are those of the same operation in earlier runs, however long ago, of the same
-    product and environment. The change is the difference from the median.
+    RUN is a run id, its first characters, or last, previous, yesterday or today. Without RUN, the newest success of
+    every operation since a time is shown. Median and p95 are those of the same operation in earlier runs, however
+    long ago, of the same product and environment. The change is the difference from the median.
     """
     from dbbtrace.answers import slowest as ask
-    from dbbtrace.answers.find import find_run
 
     with opened_warehouse() as warehouse:
         found = ask(
             warehouse,
-            run=find_run(warehouse, run) if run else None,
+            run=run_meant(warehouse, run, data_product, environment) if run else None,
             since=since,
+            until=until,
             data_product=data_product,
             environment=environment,
             history=history,

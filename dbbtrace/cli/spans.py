@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dbbtrace.cli.common import console, opened_warehouse, settings, warehouse_option
+from dbbtrace.cli.common import console, opened_warehouse, run_meant, settings, warehouse_option
 from dbbtrace.cli.text import counted, one_line
 from dbbtrace.errors import DbbtraceError, TransientError, UsageError
 
@@ -119,13 +119,11 @@ def replay(run: str, backend: str, endpoint: str | None, protocol: str | None) -
 
 def _meant(run: str) -> str:
     """The run id that the text means; the text itself if only the journal may know the run."""
-    from dbbtrace.answers.find import find_run
-
     try:
         with opened_warehouse() as warehouse:
-            return find_run(warehouse, run)
+            return run_meant(warehouse, run)
     except DbbtraceError as error:
-        if isinstance(error, UsageError) and "fits" in str(error):
+        if isinstance(error, UsageError) and "matches" in str(error):
             raise
         return run
 

@@ -56,10 +56,12 @@ def make_scope(run_id: object, **options: object) -> Scope:
     manual = not named or (settings.run_by_hand and named == in_environment)
     if not named:
         named = identity.new_run_id()
-        log.warning(
-            "no orchestration run id was given, as in a run by hand: this one is %s, and its rows name no data product",
-            named,
-        )
+        if settings.protect_gate:
+            log.warning(
+                "no orchestration run id was given, as in a run by hand: this one is %s, and its rows name no data "
+                "product; where no platform reads them, DBBTRACE_PROTECT_GATE=0 keeps it",
+                named,
+            )
     inherited = {
         "data_product": _data_product(settings, named),
         "environment": settings.environment,
@@ -67,7 +69,15 @@ def make_scope(run_id: object, **options: object) -> Scope:
     }
     trace_id = identity.trace_id_of(named)
     parent, links = _parents(trace_id)
-    scope = Scope(run_id=named, trace_id=trace_id, parent=parent, began_at=now(), manual=manual, links=links)
+    scope = Scope(
+        run_id=named,
+        trace_id=trace_id,
+        parent=parent,
+        began_at=now(),
+        manual=manual,
+        nobodys=manual and settings.protect_gate,
+        links=links,
+    )
     return scope.inner(**checked_options(inherited)).inner(**checked_options(options))
 
 

@@ -38,7 +38,7 @@ _before: dict[str, str | None] = {}
 def variables(scope: Scope, parent: SpanContext) -> Told:
     """What a child process is to know; it hangs its work on the parent."""
     told: Told = {name: getattr(scope, field) for name, field in _FIELDS.items()}
-    told["DBBTRACE_RUN_BY_HAND"] = "1" if scope.manual else None
+    told["DBBTRACE_RUN_BY_HAND"] = "1" if scope.nobodys else None
     told["TRACEPARENT"] = f"00-{parent.trace_id:032x}-{parent.span_id:016x}-01"
     return {name: value if value and _can_be_told(value) else None for name, value in told.items()}
 

@@ -54,6 +54,8 @@ class Scope:
     """When this job opened, joined or began the run; nanoseconds since the Unix epoch."""
     manual: bool = False
     """The run id was made up: a run by hand."""
+    nobodys: bool = False
+    """Such a run's rows name no data product, to protect the platform's gate."""
     data_product: str | None = None
     environment: str | None = None
     workspace_id: str | None = None
@@ -87,7 +89,7 @@ class Scope:
         if not self._inherited:
             pairs = {
                 key.RUN_ID: self.run_id,
-                key.MANUAL: self.manual or None,
+                key.MANUAL: self.nobodys or None,
                 key.DATA_PRODUCT: self.data_product,
                 key.ENVIRONMENT: self.environment,
                 key.WORKSPACE_ID: self.workspace_id,

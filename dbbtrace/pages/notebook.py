@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta, timezone
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,6 +71,7 @@ def report(
     run: str | None = None,
     *,
     since: datetime | str | None = None,
+    until: datetime | str | None = None,
     data_product: str | None = None,
     environment: str | None = None,
     warehouse: str | None = None,
@@ -79,9 +80,11 @@ def report(
     """The page of a run, or the overview of many.
 
     Args:
-        run: a run id, a trace id, the first characters of either, or ``last``; None: the overview.
-        since: for the overview: only runs that started since then; a datetime, ISO text, or how long ago (``30d``).
-        data_product, environment: for the overview: only runs of this product, in this environment.
+        run: a run id, a trace id, the first characters of either, or ``last``, ``previous``, ``yesterday`` or
+            ``today``; None: the overview.
+        since, until: for the overview: only runs that started since then, or before; a datetime, ISO text,
+            ``yesterday``, or how long ago (``30d``).
+        data_product, environment: only runs of this product, in this environment.
         warehouse: where to look; default: the configured one.
         jaeger_url: Jaeger's address, for links; default: DBBTRACE_JAEGER_URL.
 
@@ -93,11 +96,18 @@ def report(
     from dbbtrace.settings import read
     from dbbtrace.warehouse import open_warehouse
 
-    jaeger_url = jaeger_url or read()[0].jaeger_url
+    known = read()[0]
+    jaeger_url = jaeger_url or known.jaeger_url
     with open_warehouse(warehouse, create=False) as opened:
         if run is not None:
-            return Report(run_page(opened, find_run(opened, run), jaeger_url=jaeger_url))
-        chosen = {"since": _moment(since), "data_product": data_product, "environment": environment}
+            run_id = find_run(opened, run, data_product=data_product, environment=environment, zone=known.timezone)
+            return Report(run_page(opened, run_id, jaeger_url=jaeger_url))
+        chosen = {
+            "since": _moment("since", since, known.timezone),
+            "until": _moment("until", until, known.timezone),
+            "data_product": data_product,
+            "environment": environment,
+        }
         return Report(overview_page(opened, jaeger_url=jaeger_url, **chosen))  # type: ignore[arg-type]
 
 
@@ -185,21 +195,16 @@ def _polars() -> Any:
     return lambda columns, rows: polars.DataFrame(rows, schema=list(columns), orient="row", infer_schema_length=None)
 
 
-def _moment(value: datetime | str | None) -> datetime | None:
-    import re
+def _moment(name: str, value: datetime | str | None, zone: str) -> datetime | None:
+    from dbbtrace.answers.earlier import local_zone
+    from dbbtrace.answers.moments import moment_meant
 
-    from dbbtrace.model.times import to_datetime, to_unix_nanos
-
-    if value is None:
-        return None
-    ago = re.fullmatch(r"(\d{1,5})\s*([hdw])", value.strip().lower()) if isinstance(value, str) else None
-    if ago:
-        unit = {"h": "hours", "d": "days", "w": "weeks"}[ago[2]]
-        return datetime.now(timezone.utc) - timedelta(**{unit: int(ago[1])})
+    if value is None or isinstance(value, datetime):
+        return value
     try:
-        return to_datetime(to_unix_nanos(value))
-    except ValueError as error:
-        raise UsageError(f"since: {error}, or 30d") from None
+        return moment_meant(value, local_zone(zone))
+    except UsageError as error:
+        raise UsageError(f"{name}: {error}") from None
 
 
 def _from_notebook(name: str) -> Any:

@@ -28,6 +28,7 @@ def overview_page(
     warehouse: Warehouse,
     *,
     since: datetime | None = None,
+    until: datetime | None = None,
     data_product: str | None = None,
     environment: str | None = None,
     jaeger_url: str | None = None,
@@ -36,13 +37,13 @@ def overview_page(
 
     Args:
         warehouse: where to look.
-        since, data_product, environment: see ``answers.run_keys``.
+        since, until, data_product, environment: see ``answers.run_keys``.
         jaeger_url: Jaeger's address; None: no links.
 
     Raises:
         UsageError: ``jaeger_url`` is invalid.
     """
-    found = read_overview(warehouse, since=since, data_product=data_product, environment=environment)
+    found = read_overview(warehouse, since=since, until=until, data_product=data_product, environment=environment)
     return render_overview(found, jaeger_url=jaeger_url)
 
 

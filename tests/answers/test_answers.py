@@ -61,7 +61,8 @@ def test_runs_are_listed_newest_first(history: History, warehouse: Warehouse) ->
     assert [key.run_id for key in keys] == sorted(starts, key=lambda run_id: (starts[run_id], run_id), reverse=True)
     some = answers.run_keys(warehouse, data_product="Logistics", environment="prd", limit=2)
     assert [key.run_id for key in some] == [key.run_id for key in keys if key.data_product == "Logistics"][:2]
-    assert answers.run_keys(warehouse, environment="ACC") == []
+    with pytest.raises(UsageError, match="no environment 'ACC'"):
+        answers.run_keys(warehouse, environment="ACC")
     late = answers.run_keys(warehouse, since=AT + timedelta(hours=30))
     assert [key.run_id for key in late] == [key.run_id for key in keys if key.started_at >= AT + timedelta(hours=30)]
 

@@ -121,7 +121,7 @@ def test_where_the_warehouse_is(tmp_path: Path, warehouse: Path) -> None:
         (("record-dbt", "nowhere", "--run", "r"), ("nowhere",)),
         (("record-dbt", "."), ("--run",)),
         (("runs", "--limit", "0"), ("--limit",)),
-        (("runs", "--since", "yesterday"), ("--since", "7d")),
+        (("runs", "--since", "last tuesday"), ("--since", "7d", "yesterday")),
     ],
 )
 def test_bad_input_is_refused_in_one_line(warehouse: Path, arguments: tuple[str, ...], words: tuple[str, ...]) -> None:

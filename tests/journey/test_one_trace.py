@@ -153,6 +153,24 @@ def test_a_run_by_hand_names_no_data_product_in_its_rows():
     assert rows("SELECT data_product, status FROM meta.monitoring_integration") == [(None, "Succeeded")]
 
 
+def test_without_a_gate_a_run_keeps_its_data_product():
+    """Under cron nobody gives a run id, and no gate reads the rows: they keep the product, those of a child too."""
+    done = job(
+        """
+        import subprocess, sys
+        import dbbtrace
+        with dbbtrace.orchestration_run(data_product="Finance", environment="PRD"), dbbtrace.table_load("Customer"):
+            child = "import dbbtrace\\nwith dbbtrace.table_load('Order'): pass"
+            subprocess.run([sys.executable, "-c", child], check=True)
+        """,
+        DBBTRACE_PROTECT_GATE="0",
+    )
+    assert "by hand" not in done.stderr
+    found = rows("SELECT table_name, data_product, environment FROM meta.monitoring_integration ORDER BY table_name")
+    assert found == [("Customer", "Finance", "PRD"), ("Order", "Finance", "PRD")]
+    assert rows("SELECT COUNT(DISTINCT orchestration_run_id) FROM meta.monitoring_integration") == [(1,)]
+
+
 def test_a_backend_that_is_down_costs_the_rows_nothing():
     """OTLP refused: the rows stand all the same, and the job ends in peace."""
     job(OPENER.format(run=RUN), OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9")

@@ -60,13 +60,17 @@ _RECONCILIATION_COLUMNS = {
     "amount": "float",
     "reconciliation_pipeline_run_id": "varchar(255)",
 }
+ENVIRONMENTS: Final = "environments"
+"""The platform's table of workspaces and their environments, which hand-made rows of loads don't name."""
+_ENVIRONMENTS_COLUMNS = {"workspace_id": "varchar(255)", "environment": "varchar(255)"}
 _COLUMNS: Final[Mapping[str, Mapping[str, str]]] = {
     **{table.name: {column.name: column.sql_type for column in table.columns} for table in ALL_TABLES},
     RECONCILIATION: _RECONCILIATION_COLUMNS,
+    ENVIRONMENTS: _ENVIRONMENTS_COLUMNS,
 }
 _PARTS_ARE_KEPT = "PARTS_ARE_KEPT"
 """Stands for 1 in the views' SQL, and for 0 where the warehouse has no table of the runs' own record."""
-_READ = re.compile(r"\b(?:meta\.)?(?P<name>monitoring_\w+|kpi_reconciliation_history) AS (?P<alias>\w+)")
+_READ = re.compile(r"\b(?:meta\.)?(?P<name>monitoring_\w+|kpi_reconciliation_history|environments) AS (?P<alias>\w+)")
 
 
 @dataclass(frozen=True)
@@ -113,24 +117,38 @@ def look(warehouse: Queried) -> dict[str, BaseTable]:
     tables = base_tables(warehouse.dialect, warehouse.shapes())
     if not tables:
         raise UsageError(f"schema {SCHEMA} of {warehouse.name} has no tables yet: run `dbbtrace migrate`")
-    return tables | _reconciliation(warehouse.dialect, lambda sql: warehouse.query(sql).rows)
+    return tables | _of_the_platform(warehouse.dialect, lambda sql: warehouse.query(sql).rows)
 
 
-def _reconciliation(dialect: Dialect, query: Callable[[str], Sequence[Sequence[Any]]]) -> dict[str, BaseTable]:
-    """The table of reconciliation results, in whichever schema it is; nothing if it is missing."""
+def _of_the_platform(dialect: Dialect, query: Callable[[str], Sequence[Sequence[Any]]]) -> dict[str, BaseTable]:
+    """The platform's tables that the views read, each in whichever schema it is; those that are missing are left out.
+
+    Their ids may be of type uniqueidentifier, which T-SQL turns into upper case: ``monitoring_operations`` joins
+    them in lower case.
+    """
+    names = f"'{RECONCILIATION}', '{ENVIRONMENTS}'"
     if dialect is SQLITE:
-        found = query(f"SELECT '{SCHEMA}', name FROM pragma_table_info('{RECONCILIATION}', '{SCHEMA}')")
+        found = query(
+            f"SELECT '{SCHEMA}', t.name, c.name FROM {SCHEMA}.sqlite_master AS t"
+            f" JOIN pragma_table_info(t.name, '{SCHEMA}') AS c WHERE LOWER(t.name) IN ({names})"
+        )
     else:
         found = query(
-            "SELECT TABLE_SCHEMA, COLUMN_NAME FROM INFORMATION_SCHEMA.COLUMNS"
-            f" WHERE LOWER(TABLE_NAME) = '{RECONCILIATION}'"
+            "SELECT TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME FROM INFORMATION_SCHEMA.COLUMNS"
+            f" WHERE LOWER(TABLE_NAME) IN ({names})"
+            f" AND (LOWER(TABLE_NAME) = '{RECONCILIATION}' OR TABLE_SCHEMA = '{SCHEMA}')"
             f" ORDER BY CASE WHEN TABLE_SCHEMA = '{SCHEMA}' THEN 0 ELSE 1 END, TABLE_SCHEMA"
         )
-    if not found:
-        return {}
-    schema = str(found[0][0])
-    columns = {str(name).lower(): dialect.quote(str(name)) for where, name in found if str(where) == schema}
-    return {RECONCILIATION: BaseTable(f"{dialect.quote(schema)}.{dialect.quote(RECONCILIATION)}", columns)}
+    tables: dict[str, BaseTable] = {}
+    for name in dict.fromkeys(str(row[1]) for row in found):
+        schema = next(str(row[0]) for row in found if str(row[1]) == name)
+        columns = {
+            str(column).lower(): dialect.quote(str(column))
+            for where, table, column in found
+            if (str(where), str(table)) == (schema, name)
+        }
+        tables.setdefault(name.lower(), BaseTable(f"{dialect.quote(schema)}.{dialect.quote(name)}", columns))
+    return tables
 
 
 def plan(connector: Connector, connection: Any) -> list[Step]:
@@ -150,7 +168,7 @@ def plan(connector: Connector, connection: Any) -> list[Step]:
     if dialect is not SQLITE:
         standing = f"SELECT TABLE_NAME FROM INFORMATION_SCHEMA.VIEWS WHERE TABLE_SCHEMA = '{SCHEMA}'"
     existing = {str(row[0]) for row in query(standing)}
-    made = statements(dialect, tables | _reconciliation(dialect, query), existing)
+    made = statements(dialect, tables | _of_the_platform(dialect, query), existing)
     return [Step(_in_words(name, statement), statement) for name, statement in made.items()]
 
 

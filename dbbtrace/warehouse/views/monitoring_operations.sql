@@ -218,6 +218,12 @@ refresh_rows AS (
         AND r.error_type = 'Interrupted'
     WHERE r.orchestration_run_id <> '' AND e.orchestration_run_id IS NULL
 ),
+workspace_environments AS (
+    SELECT LOWER(TEXT(x.workspace_id)) AS workspace_id, MAX(x.environment) AS environment
+    FROM meta.environments AS x
+    WHERE x.environment <> ''
+    GROUP BY LOWER(TEXT(x.workspace_id))
+),
 refresh_outcomes AS (
     SELECT
         f.workspace_id, f.semantic_model_id, f.semantic_model_name, f.data_product, f.environment,
@@ -234,7 +240,8 @@ refresh_outcomes AS (
 SELECT
     l.orchestration_run_id,
     l.data_product,
-    l.environment,
+    -- Hand-made rows name only their workspace.
+    COALESCE(l.environment, v.environment) AS environment,
     'integration' AS workload,
     'table_load' AS kind,
     NAMED(CASE WHEN l.schema_name <> '' THEN CONCAT(l.schema_name, '.', l.table_name) ELSE l.table_name END) AS operation,
@@ -263,6 +270,7 @@ SELECT
     l.record_id,
     CASE WHEN l.place = 1 THEN 0 ELSE 1 END AS superseded
 FROM load_rows AS l
+LEFT JOIN workspace_environments AS v ON v.workspace_id = LOWER(l.workspace) AND l.environment IS NULL
 WHERE
     -- Left out: what was interrupted beside what ended, doubles of a record, a hand-made row within a second of another.
     CASE

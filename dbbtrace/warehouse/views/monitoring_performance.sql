@@ -17,7 +17,11 @@ owned AS (
     -- The run's product and environment, as monitoring_runs has them: hand-made loads lack an environment.
     SELECT
         MAX(o.data_product) OVER (PARTITION BY o.orchestration_run_id) AS data_product,
-        MAX(o.environment) OVER (PARTITION BY o.orchestration_run_id) AS environment,
+        COALESCE(
+            MAX(o.environment) OVER (PARTITION BY o.orchestration_run_id),
+            MAX(CASE WHEN o.kind = 'table_load' AND o.record_id IS NULL THEN LOWER(o.workspace_id) END)
+                OVER (PARTITION BY o.orchestration_run_id)
+        ) AS environment,
         o.data_product AS said_product, o.workload, o.kind, o.operation_id, o.operation, o.resource_type,
         o.orchestration_run_id, o.start_time, o.seconds, o.rows_written, o.status, o.superseded
     FROM meta.monitoring_operations AS o

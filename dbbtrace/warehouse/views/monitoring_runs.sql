@@ -11,6 +11,8 @@ WITH run_parts AS (
         o.status,
         MAX(o.data_product) AS data_product,
         MAX(o.environment) AS environment,
+        -- What tells hand-made loads apart where nobody knows their environment.
+        MAX(CASE WHEN o.kind = 'table_load' AND o.record_id IS NULL THEN LOWER(o.workspace_id) END) AS workspace,
         MIN(o.start_time) AS start_time,
         MAX(o.end_time) AS end_time,
         SUM(1 - o.superseded) AS outcomes,
@@ -33,7 +35,7 @@ WITH run_parts AS (
     GROUP BY o.orchestration_run_id, o.workload, o.status
     UNION ALL
     SELECT
-        p.orchestration_run_id, '(part)', '(part)', MAX(p.data_product), MAX(p.environment), MIN(p.start_time),
+        p.orchestration_run_id, '(part)', '(part)', MAX(p.data_product), MAX(p.environment), NULL_TEXT, MIN(p.start_time),
         MAX(COALESCE(p.end_time, p.start_time)), 0, NULL_COUNT, NULL_COUNT, NULL_COUNT, NULL_COUNT, 0, 0, 0, NULL_TEXT,
         NULL_FLOAT, 0, 1, MAX(p.trace_id)
     FROM meta.monitoring_parts AS p
@@ -159,7 +161,7 @@ run_totals AS (
     SELECT
         p.orchestration_run_id,
         MAX(p.data_product) AS data_product,
-        MAX(p.environment) AS environment,
+        COALESCE(MAX(p.environment), MAX(p.workspace)) AS environment,
         MIN(p.start_time) AS start_time,
         MAX(p.end_time) AS end_time,
         SUM(p.outcomes) AS operations,
