@@ -64,13 +64,9 @@ def read_overview(
         limit=200,
     )
     noticed = [
-        timing for timing in grown if (timing.change or 0) >= 0.25 and _lost(timing) >= 1 and len(timing.earlier) >= 3
+        timing for timing in grown if timing.is_notable and (timing.change or 0) > 0 and len(timing.earlier) >= 3
     ]
     return Overview(record, _offenders(warehouse, record.runs), noticed[:_WORST])
-
-
-def _lost(timing: Timing) -> float:
-    return timing.seconds - (timing.median or 0.0)
 
 
 def _offenders(warehouse: Warehouse, runs: Iterable[Run]) -> list[Offender]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 
-__all__ = ["Operation", "Part", "Run", "RunKey", "label_of", "outcomes", "status_of"]
+__all__ = ["Operation", "Part", "Run", "RunKey", "attempts_of", "label_of", "outcomes", "status_of"]
 
 
 @dataclass(frozen=True)
@@ -166,6 +166,8 @@ class Part:
     workload: str | None
     status: str
     """Running, Succeeded, Failed or Interrupted."""
+    attempt: int | None
+    """Number of an attempt, from 1."""
     started_at: datetime | None
     ended_at: datetime | None
     error_type: str | None
@@ -175,8 +177,19 @@ class Part:
     nodes: int | None
     refreshes: int | None
     detail: str | None
+    parent_span_id: str | None
+    """Of an attempt: the span of its operation."""
     span_id: str | None
     superseded: bool
+
+
+def attempts_of(found: Iterable[Part]) -> dict[str, list[Part]]:
+    """Span id of an operation → its attempts that have a row: those that failed."""
+    groups: dict[str, list[Part]] = {}
+    for part in found:
+        if part.part == "attempt" and part.parent_span_id:
+            groups.setdefault(part.parent_span_id, []).append(part)
+    return {span: sorted(group, key=lambda part: part.attempt or 0) for span, group in groups.items()}
 
 
 def outcomes(found: Iterable[Operation]) -> list[Operation]:

@@ -19,6 +19,9 @@ __all__ = ["Timing", "history_of", "slowest"]
 
 HISTORY = 20
 """How many earlier runs an operation is compared with."""
+NOTICED_SECONDS = 1.0
+NOTICED_CHANGE = 0.25
+"""A duration that differs by less than these from the median is as usual."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,15 @@ class Timing:
     """95th percentile of the earlier ones, nearest rank."""
     change: float | None
     """Relative difference from the median: 0.5 is 50% longer, -0.5 is half as long. None without history."""
+
+    @property
+    def is_notable(self) -> bool:
+        """Whether the difference is more than noise: a second and a quarter, and beyond 95% of the earlier ones."""
+        if self.change is None or self.median is None or self.p95 is None:
+            return False
+        if abs(self.seconds - self.median) < NOTICED_SECONDS or abs(self.change) < NOTICED_CHANGE:
+            return False
+        return self.seconds > self.p95 if self.change > 0 else self.seconds < min(self.earlier)
 
 
 def slowest(

@@ -12,14 +12,22 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dbbtrace.cli.common import opened_warehouse, operation_as_dict, print_json, run_meant, settings, warehouse_option
+from dbbtrace.cli.common import (
+    console,
+    opened_warehouse,
+    operation_as_dict,
+    print_json,
+    run_meant,
+    settings,
+    warehouse_option,
+)
 from dbbtrace.cli.options import duration, moment, run_argument, run_choice
 from dbbtrace.cli.text import counted, duration_of, moment_of, one_line, safe
 from dbbtrace.diagnostics import is_strict
 from dbbtrace.errors import DbbtraceError, TransientError, UsageError
 
 if TYPE_CHECKING:
-    from dbbtrace.answers import Alert, Check
+    from dbbtrace.answers import Alert, Check, Failure
     from dbbtrace.answers.outbox import Outbox
     from dbbtrace.settings import Settings
     from dbbtrace.warehouse import Warehouse
@@ -30,6 +38,8 @@ BROKEN = 1
 """Exit code of a run that breaks a rule."""
 STILL_RUNNING = 3
 UNANSWERED = 4
+_FAILURES = 10
+"""How many failures are named."""
 _LOOK_AGAIN = 5.0
 """Seconds between two looks at a run that still runs."""
 
@@ -172,15 +182,36 @@ def _print_check(found: Check) -> None:
     facts = [safe(fact) for fact in (run.data_product, run.environment) if fact] if run else []
     if run:
         facts += [f"{moment_of(run.started_at)} UTC", duration_of(run.seconds), counted(run.operations, "operation")]
-    click.echo(
-        f"{'ok' if found.ok else 'not ok'}  {found.verdict.word}  run {safe(found.run_id)}"
-        + (f"  {', '.join(facts)}" if facts else "")
-    )
+    _echo(f"{'ok' if found.ok else 'not ok'}  {found.verdict.word}  run {safe(found.run_id)}", ", ".join(facts))
     for problem in found.problems:
-        click.echo(f"  {problem.kind}: {problem.text}")
-    for failure in found.failures:
-        reason = one_line(failure.operation.error_message or "no reason is recorded")
-        click.echo(f"  - {one_line(failure.operation.label)}: {reason[:300]}")
+        _echo_indented(f"{problem.kind}: {problem.text}")
+    for failure in found.failures[:_FAILURES]:
+        _echo_indented(_failure_line(failure))
+    if len(found.failures) > _FAILURES:
+        _echo_indented(f"and {len(found.failures) - _FAILURES:,} more: dbbtrace failures {safe(found.run_id)}")
+
+
+def _failure_line(failure: Failure) -> str:
+    reason = one_line(failure.operation.error_message or "no reason is recorded")
+    return f"- {one_line(failure.operation.label)}: {reason[:300]}"
+
+
+def _echo(first: str, more: str) -> None:
+    """Print one line where it fits, otherwise two."""
+    from rich.cells import cell_len
+
+    if not more or cell_len(f"{first}  {more}") <= console().width:
+        click.echo(f"{first}  {more}".rstrip())
+    else:
+        click.echo(first)
+        _echo_indented(more)
+
+
+def _echo_indented(text: str) -> None:
+    from dbbtrace.cli.text import wrapped
+
+    for number, line in enumerate(wrapped(safe(text), console().width - 4, None)):
+        click.echo(f"  {line}" if number == 0 else f"    {line}")
 
 
 # -- watch --------------------------------------------------------------------------------------------------
@@ -269,18 +300,17 @@ def _print_alert(alert: Alert, as_json: bool) -> None:
 
         click.echo(json.dumps(for_programs(alert)))
         return
-    run = f"  run {safe(alert.run_id)}" if alert.run_id else ""
-    click.echo(f"{moment_of(datetime.now(timezone.utc))}  {safe(alert.title)}{run}")
+    run = f"run {safe(alert.run_id)}" if alert.run_id else ""
+    _echo(f"{moment_of(datetime.now(timezone.utc))}  {safe(alert.title)}", run)
     for line in _reasons(alert):
-        click.echo(f"  {line}")
+        _echo_indented(line)
 
 
 def _reasons(alert: Alert) -> Iterable[str]:
     for problem in alert.problems:
         yield safe(problem.text)
-    for failure in alert.failures[:10]:
-        reason = one_line(failure.operation.error_message or "no reason is recorded")
-        yield f"- {one_line(failure.operation.label)}: {reason[:300]}"
+    for failure in alert.failures[:_FAILURES]:
+        yield _failure_line(failure)
 
 
 # -- the webhook --------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -77,8 +77,9 @@ def runs(
 @warehouse_option
 @run_argument()
 @click.option("--all", "whole", is_flag=True, help="Show every operation and every message in full.")
+@click.option("--failed", is_flag=True, help="Show what did not succeed, all of it, and nothing else.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with every field of every operation.")
-def show(run: str, data_product: str | None, environment: str | None, whole: bool, as_json: bool) -> None:
+def show(run: str, data_product: str | None, environment: str | None, whole: bool, failed: bool, as_json: bool) -> None:
     """Show one run as a tree.
 
     Shows bars on one time axis, statuses, rows, bytes, and the reasons for failed and skipped operations.
@@ -88,11 +89,15 @@ def show(run: str, data_product: str | None, environment: str | None, whole: boo
     with opened_warehouse() as warehouse:
         from dbbtrace.answers import operations
         from dbbtrace.answers.read import parts
+        from dbbtrace.answers.rows import attempts_of
 
         run_id = run_meant(warehouse, run, data_product, environment)
         found = operations(warehouse, [run_id])
         said = judge_here(warehouse, run_id)
         recorded = parts(warehouse, [run_id])
+        attempts = attempts_of(recorded)
+    if failed and as_json:
+        found = [each for each in found if each.status != "Succeeded"]
     if as_json:
         print_json(
             {
@@ -100,11 +105,17 @@ def show(run: str, data_product: str | None, environment: str | None, whole: boo
                 "verdict": said.word,
                 "reasons": [asdict(reason) for reason in said.reasons],
                 "parts": [asdict(part) for part in recorded],
-                "operations": [operation_as_dict(each) for each in found],
+                "operations": [
+                    {
+                        **operation_as_dict(each),
+                        "attempts": [asdict(one) for one in attempts.get(each.span_id or "", ())],
+                    }
+                    for each in found
+                ],
             }
         )
     else:
-        show_run(run_id, found, verdict=said, whole=whole)
+        show_run(run_id, found, verdict=said, whole=whole, failed=failed, attempts=attempts)
 
 
 def judge_here(warehouse: Warehouse, run_id: str) -> Verdict:
@@ -122,15 +133,13 @@ def judge_here(warehouse: Warehouse, run_id: str) -> Verdict:
     )
 
 
-def show_run(
-    run_id: str, operations: Sequence[Operation], *, verdict: Verdict | None = None, whole: bool = False
-) -> None:
-    """Print the run's tree, as wide as the terminal is."""
+def show_run(run_id: str, operations: Sequence[Operation], *, verdict: Verdict | None = None, **options: Any) -> None:
+    """Print the run's tree, as wide as the terminal is; the options are those of ``run_tree``."""
     from dbbtrace.cli.tree import run_tree
 
     out = console()
     plain = out.options.ascii_only
-    for line in run_tree(run_id, operations, verdict=verdict, width=out.width, ascii_only=plain, whole=whole):
+    for line in run_tree(run_id, operations, verdict=verdict, width=out.width, ascii_only=plain, **options):
         out.print(line, no_wrap=True, overflow="ignore", crop=False)
 
 

@@ -6,7 +6,7 @@ Works on any terminal: every status is a word, colour only repeats it, and names
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from dbbtrace.answers.reasons import Verdict
-from dbbtrace.answers.rows import outcomes, status_of
+from dbbtrace.answers.rows import Part, outcomes, status_of
 from dbbtrace.cli.explain import reasons
 from dbbtrace.cli.text import bytes_of, count_of, counted, duration_of, middle_cut, moment_of, safe, wrapped
 from dbbtrace.model.identity import trace_id_of
@@ -35,7 +35,7 @@ STYLES = {
 }
 NOTE_STYLES = {**STYLES, "Failed": "red", "Succeeded": "yellow"}
 SHOWN = 40
-"""If a workload has more operations than this, the successful ones are summed up."""
+"""If a workload has more operations than this, the others are summed up: the successful ones first."""
 MESSAGE_LINES = 4
 
 
@@ -117,6 +117,8 @@ def run_tree(
     width: int = 80,
     ascii_only: bool = False,
     whole: bool = False,
+    failed: bool = False,
+    attempts: Mapping[str, Sequence[Part]] | None = None,
 ) -> list[Text]:
     """The lines of the tree.
 
@@ -125,9 +127,11 @@ def run_tree(
         verdict: on the run, with its reasons; None: as its operations say.
         width: width in columns; at least 60.
         whole: show every operation and every message in full.
+        failed: show every operation that did not succeed, and no other.
+        attempts: span id of an operation → its attempts that failed.
     """
     drawn, width = glyphs(ascii_only=ascii_only), max(width, 60)
-    lines, left_out = _lines(operations, drawn, whole)
+    lines, left_out = _lines(operations, drawn, whole, failed, attempts or {})
     axis = _Axis(operations)
     columns = _Columns(lines, axis, width, drawn)
     shown = [*_head(run_id, operations, verdict, axis, width, drawn), columns.head()]
@@ -142,32 +146,33 @@ def run_tree(
             ]
     shown += map(Text, wrapped(_total(operations), width, None))
     if left_out:
-        shown.append(
-            Text(
-                f"{counted(left_out, 'succeeded operation is', 'succeeded operations are')} summed up; --all shows all",
-                "dim",
-            )
-        )
+        said = counted(left_out, "operation is", "operations are")
+        shown.append(Text(f"{said} summed up; --failed shows what did not succeed, --all shows all", "dim"))
     return shown
 
 
 # -- which lines --------------------------------------------------------------------------------------------
 
 
-def _lines(operations: Sequence[Operation], drawn: Glyphs, whole: bool) -> tuple[list[_Line], int]:
+def _lines(
+    operations: Sequence[Operation], drawn: Glyphs, whole: bool, failed: bool, attempts: Mapping[str, Sequence[Part]]
+) -> tuple[list[_Line], int]:
     """The lines in order, and how many operations have no line."""
     lines: list[_Line] = []
     left_out = 0
     notes = {id(operation): said for operation, said in zip(operations, reasons(operations), strict=True)}
     for name, group in _by_workload(operations).items():
         lines.append(_workload_line(name, group))
-        shown = group if whole else _worth_showing(group)
+        shown = group if whole else _not_succeeded(group) if failed else _worth_showing(group)
         hidden = len(group) - len(shown)
+        rest = Counter(each.status for each in group) - Counter(each.status for each in shown)
         for place, operation in enumerate(shown):
             last = place == len(shown) - 1 and not hidden
-            lines.append(_operation_line(operation, notes[id(operation)], drawn, last))
+            said = (*_tries(attempts.get(operation.span_id or "", ())), *notes[id(operation)])
+            lines.append(_operation_line(operation, said, drawn, last))
+        for place, (status, count) in enumerate(rest.most_common()):
+            lines.append(_Line(drawn.last if place == len(rest) - 1 else drawn.branch, f"{count:,} more", status))
         if hidden:
-            lines.append(_Line(drawn.last, f"{hidden} more", "Succeeded"))
             left_out += hidden
     return lines, left_out
 
@@ -180,14 +185,29 @@ def _by_workload(operations: Iterable[Operation]) -> dict[str, list[Operation]]:
 
 
 def _worth_showing(group: list[Operation]) -> list[Operation]:
-    """All if they are few; otherwise those that did not succeed, and the slowest of the others."""
+    """All if they are few; otherwise the worst of those that did not succeed, and the slowest of the others."""
     if len(group) <= SHOWN:
         return group
+    others = sorted(_not_succeeded(group), key=lambda operation: _WORST.get(operation.status, 1))[:SHOWN]
     plain = [operation for operation in group if operation.status == "Succeeded"]
-    others = len(group) - len(plain)
-    slowest = sorted(plain, key=lambda operation: -(operation.seconds or 0))[: max(SHOWN - others, 10)]
-    kept = {id(operation) for operation in slowest}
-    return [operation for operation in group if operation.status != "Succeeded" or id(operation) in kept]
+    slowest = sorted(plain, key=lambda operation: -(operation.seconds or 0))[: max(SHOWN - len(others), 10)]
+    kept = {id(operation) for operation in (*others, *slowest)}
+    return [operation for operation in group if id(operation) in kept]
+
+
+_WORST = {"Failed": 0, "Warned": 2, "Skipped": 3}
+"""The order in which operations that did not succeed find room; those that run or are unknown come second."""
+
+
+def _not_succeeded(group: Iterable[Operation]) -> list[Operation]:
+    return [operation for operation in group if operation.status != "Succeeded"]
+
+
+def _tries(found: Iterable[Part]) -> Iterable[str]:
+    """What became of each attempt that failed."""
+    for part in found:
+        kind = (part.error_type or "").rpartition(".")[2]
+        yield f"attempt {part.attempt or '?'} {part.status.lower()}: {kind}: {part.error_message or 'no reason'}"
 
 
 def _workload_line(name: str, group: Sequence[Operation]) -> _Line:

@@ -11,10 +11,10 @@ from dbbtrace.answers.audit import Gap, gaps_of, operation_gaps
 from dbbtrace.answers.critical import PathStep, critical_path
 from dbbtrace.answers.failures import Failure, failures_among
 from dbbtrace.answers.graph import Graph
-from dbbtrace.answers.read import operations
+from dbbtrace.answers.read import operations, parts
 from dbbtrace.answers.readable import bytes_of, count_of, duration_of, moment_of
 from dbbtrace.answers.reasons import Verdict
-from dbbtrace.answers.rows import Operation, Run
+from dbbtrace.answers.rows import Operation, Part, Run, attempts_of
 from dbbtrace.answers.slowest import Timing, history_of
 from dbbtrace.answers.verdict import verdict_of
 from dbbtrace.errors import UsageError
@@ -42,6 +42,8 @@ class RunReport:
     history: Mapping[tuple[str, str], Timing]
     gaps: list[Gap]
     verdict: Verdict
+    attempts: Mapping[str, Sequence[Part]]
+    """Span id of an operation → its attempts that failed."""
 
 
 def run_page(warehouse: Warehouse, run: str, *, jaeger_url: str | None = None) -> str:
@@ -76,6 +78,7 @@ def read_run(warehouse: Warehouse, run: str) -> RunReport:
         history_of(warehouse, run),
         [*gaps_of(said.run), *operation_gaps(o for o in all_of_it if not o.superseded)],
         said,
+        attempts_of(parts(warehouse, [run], where="p.part = 'attempt'")),
     )
 
 
@@ -317,6 +320,15 @@ def _data(report: RunReport, trace_link: str | None) -> dict[str, Any]:
         "median": [_rounded(t.median) if t else None for t in timings],
         "p95": [_rounded(t.p95) if t else None for t in timings],
         "change": [_rounded(t.change) if t else None for t in timings],
+        "notable": [int(t is not None and t.is_notable) for t in timings],
+        "attempts": {
+            number: [
+                shown(f"attempt {one.attempt or '?'}: {one.error_type or ''}: {one.error_message or 'no reason'}")
+                for one in report.attempts[o.span_id or ""]
+            ]
+            for number, o in enumerate(found)
+            if o.span_id in report.attempts
+        },
         "path": [int(id(o) in on_path) for o in found],
         "upstream": [_places(graph.upstream(o), place) if o.depends_on else [] for o in found],
         "strings": pool.strings,

@@ -175,7 +175,7 @@ def _nodes(rows: Sequence[Row]) -> Iterable[Row]:
         yield _operation(
             row,
             "transformation",
-            operation=row["item_name"],
+            operation=_node_name(row),
             operation_id=_thing(row)[1],
             environment=None if row["environment"] == "UNKNOWN" else row["environment"],
             start_time=start,
@@ -190,6 +190,12 @@ def _nodes(rows: Sequence[Row]) -> Iterable[Row]:
 
 def _natural(row: Row) -> tuple[Any, ...]:
     return row["orchestration_run_id"], row["invocation_id"], row["item_name"], row["relation_name"] or ""
+
+
+def _node_name(row: Row) -> str:
+    """The name of a generic test, which stands before the hash in its unique_id; else the item's."""
+    head, *rest = (row.get("unique_id") or "").split(".")
+    return str(rest[1]) if head == "test" and len(rest) > 2 else str(row["item_name"])
 
 
 def _thing(row: Row) -> tuple[Any, ...]:

@@ -121,7 +121,7 @@ def test_many_operations_are_summed_up() -> None:
         line for line in lines if re.search(r"model m25[012] ", line)
     ]
     assert any(re.search("460 more +✓ Succeeded", line) for line in lines)
-    assert lines[-1] == "460 succeeded operations are summed up; --all shows all"
+    assert lines[-1] == "460 operations are summed up; --failed shows what did not succeed, --all shows all"
     whole = lines_of(many, whole=True)
     assert sum("model m" in line for line in whole) == 500
 
@@ -250,3 +250,77 @@ def test_colour_where_it_is_wanted(three_runs: None) -> None:
     colour = re.compile(r"\x1b\[[0-9;]*3[0-9][0-9;]*m")
     assert colour.search(run_program("show", "last", FORCE_COLOR="1", TERM="xterm-256color").out)
     assert not colour.search(run_program("show", "last", FORCE_COLOR="1", NO_COLOR="1", TERM="xterm-256color").out)
+
+
+def test_thousands_that_did_not_succeed_are_summed_up() -> None:
+    """The failures come first; --failed shows all of what did not succeed, and nothing else."""
+    many = [
+        *[operation(f"good{number}", start=number) for number in range(500)],
+        *[node(f"model.shop.m{number}", "Skipped") for number in range(2000)],
+        *[node(f"model.shop.f{number}", "Failed", 600 + number) for number in range(5)],
+    ]
+    lines = lines_of(many)
+    assert len(lines) < 140
+    assert sum("model f" in line for line in lines) == 5
+    assert any("1,965 more" in line and "Skipped" in line for line in lines)
+    assert any("460 more" in line and "Succeeded" in line for line in lines)
+    failed = lines_of(many, failed=True)
+    assert sum("model m" in line or "model f" in line for line in failed) == 2005
+    assert not any("good" in line for line in failed)
+
+
+RETRIED = """
+import dbbtrace
+with dbbtrace.orchestration_run("night", data_product="Shop", environment="TST"):
+    with dbbtrace.table_load("Customer", schema="mdm", source="MDS") as load:
+        for attempt in load.attempts(3):
+            with attempt:
+                if attempt.number < 3:
+                    raise TimeoutError(f"no answer at try {attempt.number}")
+"""
+
+
+def test_retries_show(tmp_path: Any) -> None:
+    """Each attempt that failed with its error: in the tree, in JSON, on the page. The load succeeded all the same."""
+    import subprocess
+    import sys
+
+    subprocess.run([sys.executable, "-c", RETRIED], check=True, capture_output=True)
+    text = run("show", "night").out
+    assert "✓ Succeeded" in text
+    assert "attempt 1 failed: TimeoutError: no answer at try 1" in text
+    assert "attempt 2 failed: TimeoutError: no answer at try 2" in text
+    [load] = json.loads(run("show", "night", "--json").out)["operations"]
+    assert [(each["attempt"], each["error_message"]) for each in load["attempts"]] == [
+        (1, "no answer at try 1"),
+        (2, "no answer at try 2"),
+    ]
+    assert "no answer at try 2" in run("report", "night", "-o", "-").out
+
+
+def test_check_fits_the_terminal(three_runs: None) -> None:
+    """80 columns are enough for every line, however long a message is."""
+    with open_warehouse("sqlite:///dbb_warehouse.db") as warehouse:
+        warehouse.query(
+            "UPDATE meta.monitoring_integration SET error_message = ? WHERE status = 'Failed'", ("no " * 90,)
+        )
+    for command in (("check", RUN), ("watch", "--once", "--since", "2026-11-01")):
+        done = run(*command)
+        assert done.code == 1
+        assert "mdm.Order" in done.out
+        assert max(map(cell_len, done.out.splitlines())) <= 80
+
+
+def test_tests_of_dbt_have_names(tmp_path: Any) -> None:
+    """Not the hash with which their unique_id ends: in views and answers."""
+    with open_warehouse("sqlite:///dbb_warehouse.db") as warehouse:
+        for unique_id in ("test.shop.unique_item_id.0f9e8d7c6b", "test.shop.sums_agree", "model.shop.orders"):
+            warehouse.query(
+                "INSERT INTO meta.monitoring_transformation_dbt (item_name, unique_id, invocation_id, status,"
+                " environment, build_models, orchestration_run_id, process_stage)"
+                " VALUES (?, ?, 'i', 'fail', 'TST', '', 'night', 'execute')",
+                (unique_id.rpartition(".")[2], unique_id),
+            )
+    found = json.loads(run("show", "night", "--json").out)["operations"]
+    assert sorted(each["name"] for each in found) == ["orders", "sums_agree", "unique_item_id"]
+    assert "0f9e8d7c6b" not in run("check", "night").out + run("failures", "night").out

@@ -77,7 +77,16 @@ class Detail {
 
   message(index, text) {
     const said = data.message[index], type = text('errorType');
-    if (!said && !type) return [];
+    return [...this.attempts(index), ...(said || type ? this.outcome(said, type) : [])];
+  }
+
+  attempts(index) {
+    const tries = data.attempts[index] || [];
+    return tries.length ? [el('h3', null, 'Attempts that failed'),
+      el('ul', null, ...tries.map((said) => el('li', null, said)))] : [];
+  }
+
+  outcome(said, type) {
     return [el('h3', null, 'Message'), type ? el('p', { class: 'error-type' }, type) : null,
       said ? el('pre', { tabindex: 0 }, said) : null].filter(Boolean);
   }

@@ -121,7 +121,7 @@ function operationRow(index) {
   const kind = of('kind', index), said = data.name[index].startsWith(`${kind} `) ? null : el('span', { class: 'kind' }, kind);
   const again = data.superseded[index] ? el('span', { class: 'kind' }, 'done again later') : null;
   const name = el('span', { class: 'label', title: data.name[index] }, data.name[index], said, again);
-  const trend = grown === null ? '' : el('span', { class: grown >= 0.25 ? 'up' : grown <= -0.2 ? 'down' : '' }, change(grown));
+  const trend = grown === null ? '' : el('span', { class: data.notable[index] ? (grown > 0 ? 'up' : 'down') : '' }, change(grown));
   return el('div', { class: `row ${path} ${data.superseded[index] ? 'again' : ''}`, 'aria-level': 2 },
     cell(0, name),
     cell(1, el('span', { class: `badge ${style}` }, el('span', { 'aria-hidden': 'true' }, `${sign(status)} `), status)),

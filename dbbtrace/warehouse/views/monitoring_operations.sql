@@ -286,7 +286,7 @@ SELECT
     CASE WHEN n.environment <> 'UNKNOWN' THEN n.environment END,
     'transformation',
     'dbt_node',
-    NAMED(n.item_name),
+    NODE_NAME(n.unique_id, n.item_name),
     NODE_ID(n.unique_id, n.relation_name, n.item_name),
     NULL_TEXT,
     n.resource_type,

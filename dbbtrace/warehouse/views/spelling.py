@@ -50,6 +50,15 @@ def _node_id(unique_id: str, relation_name: str, item_name: str) -> str:
     return f"COALESCE({unique_id}, {relation}, NULLIF({item_name}, ''), '(no name)')"
 
 
+def _node_name(unique_id: str, item_name: str) -> str:
+    """The name of a dbt node. The unique_id of a generic test ends in a hash, which comes after the name."""
+    rest = f"SUBSTRING({unique_id}, 1, LENGTH_OF({unique_id}) - LENGTH_OF({item_name}) - 1)"
+    return (
+        f"CASE WHEN {unique_id} LIKE 'test.%.%.%' AND LENGTH_OF({unique_id}) > LENGTH_OF({item_name}) + 1"
+        f" THEN LAST_SEGMENT({rest}) ELSE NAMED({item_name}) END"
+    )
+
+
 def _sane(seconds: str) -> str:
     """Seconds that can be sorted as text of 13 digits; a duration of 30 years and more is a mistake, and counts as so
     many."""
@@ -77,6 +86,8 @@ _SQLITE: Final[Words] = {
     "TEXT": lambda x: f"CAST({x} AS TEXT)",
     "CONCAT": lambda *parts: f"({' || '.join(parts)})",
     "COUNTED": lambda number, noun: _expand(_counted(number, noun), _SQLITE),
+    "NODE_NAME": lambda unique_id, item_name: _expand(_node_name(unique_id, item_name), _SQLITE),
+    "LENGTH_OF": lambda x: f"LENGTH({x})",
     "LAST_SEGMENT": lambda x: f"REPLACE({x}, RTRIM({x}, REPLACE({x}, '.', '')), '')",
     "MOMENT": lambda x: (
         f"SUBSTR(REPLACE(RTRIM({x}, 'Z'), 'T', ' ') ||"
@@ -119,6 +130,8 @@ _TSQL: Final[Words] = {
     "TEXT": lambda x: f"CAST({x} AS varchar(8000))",
     "CONCAT": lambda *parts: f"CONCAT({', '.join(parts)})",
     "COUNTED": lambda number, noun: _expand(_counted(number, noun), _TSQL),
+    "NODE_NAME": lambda unique_id, item_name: _expand(_node_name(unique_id, item_name), _TSQL),
+    "LENGTH_OF": lambda x: f"LEN({x})",
     "LAST_SEGMENT": lambda x: f"RIGHT({x}, CHARINDEX('.', CONCAT(REVERSE({x}), '.')) - 1)",
     "MOMENT": lambda x: f"CAST({x} AS datetime2(6))",
     "COMPARABLE": lambda x: x,
