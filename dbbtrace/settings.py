@@ -102,9 +102,22 @@ def _protocol(value: object) -> str:
 
 def _webhook_format(value: object) -> str:
     text = _text(value).lower()
-    if text not in ("teams", "json"):
-        raise ValueError("write teams or json")
+    if text not in ("teams", "slack", "json"):
+        raise ValueError("write teams, slack or json")
     return text
+
+
+def _table(value: object) -> Mapping[str, str]:
+    """Name → text: a table in the file, a JSON object in the environment."""
+    import json
+
+    try:
+        table = value if isinstance(value, Mapping) else json.loads(str(value))
+    except ValueError:
+        table = None
+    if not isinstance(table, Mapping) or not all(isinstance(each, str) for each in table.values()):
+        raise ValueError('write a JSON object, e.g. {"Group-Sales": "..."}, or a table in dbbtrace.toml')
+    return {str(name): each.strip() for name, each in table.items()}
 
 
 SETTINGS: tuple[Setting, ...] = (
@@ -162,7 +175,14 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("fabric_rules", ("DBBTRACE_FABRIC_RULES",), _text, None,
             "File with rules by which pipeline runs are read, laid over dbbtrace's own."),
     Setting("webhook_format", ("DBBTRACE_WEBHOOK_FORMAT",), _webhook_format, None,
-            "teams (an Adaptive Card) or json; default as the URL's host suggests."),
+            "teams (an Adaptive Card), slack or json; default as the URL's host suggests."),
+    Setting("webhooks", ("DBBTRACE_WEBHOOKS",), _table, {},
+            "Data product → its own webhook, a JSON object; others have webhook_url.", secret=True),
+    Setting("owners", ("DBBTRACE_OWNERS",), _table, {},
+            "Data product → who looks after it, a JSON object: alerts name that person."),
+    Setting("schedules", ("DBBTRACE_SCHEDULES",), _table, {},
+            "Data product, or product and environment → when its runs are due, a JSON object: "
+            "08:00,12:30 Europe/Brussels."),
 )  # fmt: skip
 
 
@@ -198,6 +218,9 @@ class Settings(NamedTuple):
     fabric_url: str
     fabric_rules: str | None
     webhook_format: str | None
+    webhooks: Mapping[str, str]
+    owners: Mapping[str, str]
+    schedules: Mapping[str, str]
     sources: Mapping[str, str]
     """Setting → where its value comes from: ``argument``, a variable's name, a file's path, or ``default``."""
 

@@ -36,8 +36,10 @@ class Problem:
     """One broken rule, or one reason of the verdict."""
 
     kind: str
-    """missing, failed, running, unfinished, incomplete, warned, late or no refresh."""
+    """missing, failed, running, unfinished, incomplete, warned, late or no refresh; of an alert also well."""
     text: str
+    name: str | None = None
+    """The operation, part or table that it is about."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ def problems_of(verdict: Verdict, rules: Rules, now: datetime) -> Sequence[Probl
     for reason in verdict.reasons:
         told = reason.kind == "failed" and run.failed  # by the operations themselves: see Check.failures
         if not told and _counts(reason.verdict, rules):
-            problems.append(Problem(reason.verdict.lower(), reason.text))
+            problems.append(Problem(reason.verdict.lower(), reason.text, reason.name))
     awaited = rules.require_refresh and not run.refreshes_succeeded
     goes_on = awaited or run.is_open > 0
     late = _late(_took(run, now if goes_on else None), rules.max_duration, goes_on)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone, tzinfo
 from typing import Any
@@ -54,8 +54,23 @@ class Ack:
     """Somebody knows already."""
 
     run_id: str
+    """The run that it is about, or in which the table was seen."""
     name: str
+    """Of the table, dbt node or model; the run id for a whole run."""
     until: datetime | None
+    reason: str = ""
+    data_product: str | None = None
+    environment: str | None = None
+
+    def holds_for(self, run: Run, name: str) -> bool:
+        """Whether it says that what was found about this name in the run is known."""
+        if self.name == self.run_id:
+            return self.run_id == run.run_id
+        return (
+            self.name.lower() == name.lower()
+            and self.data_product in (None, run.data_product)
+            and self.environment in (None, run.environment)
+        )
 
 
 @dataclass(frozen=True)
@@ -274,12 +289,16 @@ WHERE p.part = 'finding'
 def acks(warehouse: Warehouse, now: datetime) -> list[Ack]:
     """What somebody knows, as far as that still holds."""
     rows = views.ask(warehouse, _ACKS)
-    found = [Ack(str(run_id), str(name), moment_of_row(until)) for run_id, name, until in rows]
+    found = [
+        Ack(str(run_id), str(name), moment_of_row(until), str(reason or ""), product, place)
+        for run_id, name, until, reason, product, place in rows
+    ]
     return [ack for ack in found if ack.until is None or ack.until > now]
 
 
 _ACKS = """\
-SELECT p.orchestration_run_id, p.name, MOMENT(p.process_completed_at)
+SELECT
+    p.orchestration_run_id, p.name, MOMENT(p.process_completed_at), p.error_message, p.data_product, p.environment
 FROM meta.monitoring_run_part AS p
 WHERE p.part = 'ack'
 """
@@ -330,9 +349,6 @@ def finding_row(run_id: str, data_product: str | None, environment: str | None, 
     return Row(PARTS, tuple(cleaner(column)(values.get(column.name)) for column in PARTS.columns), record)
 
 
-def not_acknowledged(found: Iterable[Finding], run_id: str, known: Iterable[Ack]) -> list[Finding]:
+def not_acknowledged(found: Iterable[Finding], run: Run, known: Sequence[Ack]) -> list[Finding]:
     """The findings of which nobody has said that they are known."""
-    names = {ack.name.lower() for ack in known} | {ack.run_id for ack in known if ack.name == ack.run_id}
-    if run_id in names:
-        return []
-    return [one for one in found if one.name.lower() not in names]
+    return [one for one in found if not any(ack.holds_for(run, one.name) for ack in known)]

@@ -183,15 +183,16 @@ class Judge:
             )
 
     def _found(self, run: Run) -> Iterable[Reason]:
-        before = self._stored.get(run.run_id, [])
+        found = self._stored.get(run.run_id, [])
         if run.run_id in self._looked_at:
-            verified = [one for one in before if one.by == "verify"]
             new = judging.find(self._warehouse, run, self._earlier, self._counted, self._zone, self._tolerance)
-            found = judging.not_acknowledged(new, run.run_id, self._acks)
-            self._new[run.run_id] = found
-            found = [*found, *judging.not_acknowledged(verified, run.run_id, self._acks)]
-        else:
-            found = judging.not_acknowledged(before, run.run_id, self._acks)
+            self._new[run.run_id] = judging.not_acknowledged(new, run, self._acks)
+            found = [*new, *(one for one in found if one.by == "verify")]
+        for ack in self._acks:
+            if any(ack.holds_for(run, one.name) for one in found):
+                text = f"{ack.name} is acknowledged until {moment_of(ack.until)} UTC: {one_line(ack.reason)}"
+                yield Reason("", "acknowledged", text, ack.name)
+        found = judging.not_acknowledged(found, run, self._acks)
         for one in found:
             yield Reason(one.verdict, one.kind, one.text, one.name)
 

@@ -18,7 +18,7 @@ __all__ = ["day_of", "duration_meant", "moment_meant", "zone_named"]
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _PART = re.compile(r"(\d{1,6})\s*([smhdw])\s*")
 _ZONE = re.compile(r"(?P<time>.*?)\s+(?P<zone>UTC|[A-Za-z]+(?:/[A-Za-z0-9_+-]+)+)", re.DOTALL)
-_DAY = re.compile(r"(?P<day>now|today|yesterday)?\s*(?P<clock>\d{1,2}:\d{2}(?::\d{2})?)?", re.IGNORECASE)
+_DAY = re.compile(r"(?P<day>now|today|yesterday|tomorrow)?\s*(?P<clock>\d{1,2}:\d{2}(?::\d{2})?)?", re.IGNORECASE)
 
 
 def moment_meant(text: str, zone: tzinfo, now: datetime | None = None) -> datetime:
@@ -100,7 +100,7 @@ def _on_a_day(text: str, zone: tzinfo, now: datetime) -> datetime | None:
         if found["clock"]:
             raise ValueError(text)
         return now
-    day = now.astimezone(zone).date() - timedelta(days=word == "yesterday")
+    day = now.astimezone(zone).date() - timedelta(days={"yesterday": 1, "tomorrow": -1}.get(word, 0))
     hour, _, rest = (found["clock"] or "0:00").partition(":")
     return _local(datetime.combine(day, time.fromisoformat(f"{hour:0>2}:{rest}")), zone)
 

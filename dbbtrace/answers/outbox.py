@@ -45,6 +45,11 @@ class Outbox:
         """Add an alert to the queue."""
         self._waiting.append(_Waiting(alert, self._clock()))
 
+    @property
+    def waiting(self) -> list[Alert]:
+        """The alerts that are still to be posted."""
+        return [one.alert for one in self._waiting]
+
     def send(self) -> list[str]:
         """Post the alerts that are due, oldest first. Returns the errors, each once."""
         faults: list[str] = []

@@ -1,4 +1,4 @@
-"""Sends alerts to a webhook: an Adaptive Card for Teams, or plain JSON.
+"""Sends alerts to a webhook: an Adaptive Card for Teams, a message for Slack, or plain JSON.
 
 The URL is a secret, because anyone who has it can post. It appears in no message, log or exception. Names and messages
 from the run are sent as plain text, never as Markdown, so the name of a table can't become a link.
@@ -18,12 +18,13 @@ from urllib.parse import urlsplit
 from dbbtrace.answers.watch import Alert
 from dbbtrace.errors import ConfigurationError, TransientError, UsageError
 
-__all__ = ["as_card", "as_json", "check_url", "send"]
+__all__ = ["as_card", "as_json", "as_slack", "check_url", "send"]
 
 TIMEOUT = 10
 """Seconds that the webhook has to answer."""
 ATTEMPTS = 3
 _TEAMS_HOSTS = (".webhook.office.com", ".logic.azure.com", ".powerplatform.com", ".powerautomate.com")
+_SLACK_HOST = "hooks.slack.com"
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _SHOWN = 10
 """How many failures an alert names."""
@@ -40,7 +41,7 @@ def send(alert: Alert, url: str, form: str | None = None, *, link: str | None = 
     Args:
         alert: the alert to send.
         url: the webhook: https, or http on this machine.
-        form: ``teams`` or ``json``; None: chosen by the URL's host.
+        form: ``teams``, ``slack`` or ``json``; None: chosen by the URL's host.
         link: where to see more, e.g. the run's trace.
 
     Raises:
@@ -49,8 +50,9 @@ def send(alert: Alert, url: str, form: str | None = None, *, link: str | None = 
         TransientError: the webhook can't take it now; ``ambiguous`` if the alert may still have been posted.
     """
     host = check_url(url)
-    form = form or ("teams" if host.endswith(_TEAMS_HOSTS) else "json")
-    _post(url, _encoded(as_card(alert, link) if form == "teams" else as_json(alert, link)))
+    form = form or ("teams" if host.endswith(_TEAMS_HOSTS) else "slack" if host == _SLACK_HOST else "json")
+    made = {"teams": as_card, "slack": as_slack}.get(form, as_json)
+    _post(url, _encoded(made(alert, link)))
 
 
 def check_url(url: str) -> str:
@@ -163,6 +165,8 @@ def as_json(alert: Alert, link: str | None = None) -> dict[str, Any]:
             for failure in alert.failures
         ],
         "link": link,
+        "page": alert.page,
+        "owner": alert.owner,
     }
 
 
@@ -188,9 +192,11 @@ def _message(alert: Alert, link: str | None, shown: int) -> dict[str, Any]:
         "Environment": alert.environment,
         "Started": f"{run.started_at:%Y-%m-%d %H:%M:%S} UTC" if run and run.started_at else None,
         "Status": run.status if run else None,
+        "Owner": alert.owner,
     }
-    body: list[dict[str, Any]] = [_text(title, size="Large", weight="Bolder", color="Attention")]
-    body += [_text(_cut(problem.text), color="Attention") for problem in alert.problems]
+    colour = "Good" if alert.is_well else "Attention"
+    body: list[dict[str, Any]] = [_text(title, size="Large", weight="Bolder", color=colour)]
+    body += [_text(_cut(problem.text), color=colour) for problem in alert.problems]
     body += [_pair(name, _cut(value, _LONGEST_NAME)) for name, value in facts.items() if value]
     for failure in alert.failures[:shown]:
         held_up = f" (held up {len(failure.held_up)})" if failure.held_up else ""
@@ -207,10 +213,42 @@ def _message(alert: Alert, link: str | None, shown: int) -> dict[str, Any]:
         "fallbackText": title,
         "body": body,
     }
-    if link:
-        card["actions"] = [{"type": "Action.OpenUrl", "title": "Open the run", "url": link}]
+    links = [{"type": "Action.OpenUrl", "title": name, "url": address} for name, address in _links(alert, link)]
+    if links:
+        card["actions"] = links
     attachment = {"contentType": "application/vnd.microsoft.card.adaptive", "contentUrl": None, "content": card}
     return {"type": "message", "attachments": [attachment]}
+
+
+def _links(alert: Alert, link: str | None) -> list[tuple[str, str]]:
+    """Where to look: the trace of the run, and its page in Fabric."""
+    return [(name, url) for name, url in (("Open the run", link), ("Open in Fabric", alert.page)) if url]
+
+
+def as_slack(alert: Alert, link: str | None = None) -> dict[str, Any]:
+    """The alert as a message for Slack. Its texts are plain, so that a name can't become a link or a mention."""
+
+    def said(text: str, longest: int = _LONGEST) -> dict[str, Any]:
+        return {"type": "plain_text", "text": _cut(text, longest) or " ", "emoji": False}
+
+    title = _cut(alert.title, 150)  # the longest header that Slack takes
+    lines = [problem.text for problem in alert.problems]
+    for failure in alert.failures[:_SHOWN]:
+        held_up = f" (held up {len(failure.held_up)})" if failure.held_up else ""
+        reason = failure.operation.error_message or "no reason is recorded"
+        lines.append(f"✗ {_cut(failure.operation.label, _LONGEST_NAME)}{held_up}: {reason}")
+    if len(alert.failures) > _SHOWN:
+        lines.append(f"and {len(alert.failures) - _SHOWN} more")
+    facts = [f"run {alert.run_id}" if alert.run_id else "", f"owner {alert.owner}" if alert.owner else ""]
+    blocks: list[dict[str, Any]] = [{"type": "header", "text": said(title, 150)}]
+    blocks += [{"type": "section", "text": said(line)} for line in lines[:40]]
+    if any(facts):
+        blocks.append({"type": "context", "elements": [said(fact, _LONGEST_NAME) for fact in facts if fact]})
+    buttons = [{"type": "button", "text": said(name), "url": url} for name, url in _links(alert, link)]
+    if buttons:
+        blocks.append({"type": "actions", "elements": buttons})
+    safe_title = title.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return {"text": safe_title, "blocks": blocks}
 
 
 def _text(text: str, *, spacing: str | None = None, **style: str) -> dict[str, Any]:

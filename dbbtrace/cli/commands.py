@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from dbbtrace.cli import (
+    ack,
     alerts,
     audit,
     dbt,
@@ -29,8 +30,10 @@ from dbbtrace.cli import (
     shell,
     slowest,
     spans,
+    today,
     version,
     warehouse,
+    watch,
 )
 from dbbtrace.cli.common import warehouse_option
 from dbbtrace.cli.text import one_line
@@ -106,6 +109,9 @@ for _module in (
     diff,
     report,
     alerts,
+    watch,
+    today,
+    ack,
     query,
     dbt_run,
     dbt,

@@ -10,7 +10,7 @@ import click
 
 from dbbtrace.errors import UsageError
 
-__all__ = ["duration", "moment", "run_argument", "run_choice", "since_option"]
+__all__ = ["duration", "moment", "run_argument", "run_choice", "since_option", "time_span"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -27,6 +27,16 @@ def moment(context: click.Context, parameter: click.Parameter, value: str | None
         return moment_meant(value, local_zone(read()[0].timezone))
     except UsageError as error:
         raise click.BadParameter(str(error)) from None
+
+
+def time_span(context: click.Context, parameter: click.Parameter, value: str) -> datetime | timedelta | None:
+    """A point in time; how long ago something was stays a duration, which moves with the clock."""
+    from dbbtrace.answers.moments import duration_meant
+
+    try:
+        return duration_meant(value) or moment(context, parameter, value)
+    except OverflowError:
+        return moment(context, parameter, value)
 
 
 def duration(context: click.Context, parameter: click.Parameter, value: str | None) -> timedelta | None:

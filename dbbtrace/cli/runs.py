@@ -118,8 +118,8 @@ def show(run: str, data_product: str | None, environment: str | None, whole: boo
         show_run(run_id, found, verdict=said, whole=whole, failed=failed, attempts=attempts)
 
 
-def judge_here(warehouse: Warehouse, run_id: str) -> Verdict:
-    """The verdict on the run, with what this machine's journal knows."""
+def judge_here(warehouse: Warehouse, run_id: str, *, write: bool = False) -> Verdict:
+    """The verdict on the run, with what this machine's journal knows; ``write``: also in the warehouse."""
     from dbbtrace.answers import verdict_of
     from dbbtrace.operate.verdict import known_here, tolerance_of
 
@@ -130,6 +130,7 @@ def judge_here(warehouse: Warehouse, run_id: str) -> Verdict:
         here=known_here(known).get(run_id),
         zone=known.timezone,
         tolerance=tolerance_of(known.reconciliation_tolerance),
+        write=write,
     )
 
 

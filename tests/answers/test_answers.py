@@ -442,11 +442,12 @@ def nothing_done(history: History) -> None:
 
 
 def test_a_good_run_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Exit code 0, and one line."""
+    """Exit code 0, which run it is, and nothing else."""
     _, run_id = one_run(tmp_path, monkeypatch)
     done = run("check", run_id, "--require-refresh", "--max-duration", "1h", "--no-warnings")
     assert done.code == 0
-    assert done.out.startswith(f"ok  Succeeded  run {run_id}  Group-FinancialStatements, PRD, ")
+    said = " ".join(done.out.split())
+    assert said.startswith(f"ok Succeeded run {run_id} Group-FinancialStatements, PRD, 2026-01-05 02:00:00 UTC")
 
 
 @pytest.mark.parametrize(
@@ -546,7 +547,10 @@ def test_watch_once_in_the_terminal(warehouse: Warehouse) -> None:
     """Exit code 1 where there is something to tell; with --json one object a line."""
     done = run("watch", "--once", "--since", "2026-01-01")
     assert done.code == 1
-    assert "failed  run " in done.out
-    lines = run("watch", "--once", "--since", "2026-01-01", "--json").out.splitlines()
+    assert "PRD failed\n  run " in done.out
+    again = run("watch", "--once", "--since", "2026-01-01")
+    assert (again.code, again.out) == (1, "")
+    assert "told before" in again.err
+    lines = run("watch", "--once", "--since", "2026-01-01", "--json", "--state", "other.json").out.splitlines()
     assert {json.loads(line)["status"] for line in lines} == {"Failed"}
     assert run("watch", "--once", "--since", "1h").code == 0

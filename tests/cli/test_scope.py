@@ -96,7 +96,7 @@ def test_yesterday_is_a_day_of_the_platform(monkeypatch: pytest.MonkeyPatch) -> 
         (("check", "last", "--environment", "QUAL"), ("'QUAL'",)),
         (("check", "lst"), ("'lst'", "did you mean last?")),
         (("check",), ("which run", "DBBTRACE_ORCHESTRATION_RUN_ID")),
-        (("runs", "--since", "2026-11-24 08:00 Europe/Brusels"), ("'Europe/Brusels'", "Europe/Brussels?")),
+        (("runs", "--since", "2026-11-24 08:00 Europe/Brusels"), ("'Europe/Brusels'", "did you mean Europe/Brussels")),
     ],
 )
 def test_an_unknown_name_is_an_error(nights: None, arguments: tuple[str, ...], words: tuple[str, ...]) -> None:
