@@ -123,7 +123,9 @@ def test_the_card_is_one_that_teams_takes(alert: Alert) -> None:
     assert alert.run_id is not None
     assert alert.run_id in text
     assert HOSTILE + LINK in text
-    assert [action["url"] for action in card["actions"]] == ["https://jaeger.example/trace/1"]
+    trace, page = [action["url"] for action in card["actions"]]
+    assert trace == "https://jaeger.example/trace/1"
+    assert page == alert.page
     assert len(json.dumps(message)) < 28_000
 
 
