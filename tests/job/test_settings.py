@@ -68,6 +68,7 @@ def test_every_variable_is_read(name, monkeypatch):
         "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "grpc",
         "DBBTRACE_WEBHOOK_FORMAT": "json",
         "DBBTRACE_RECORD_STEPS": "all",
+        **dict.fromkeys(("DBBTRACE_WEBHOOKS", "DBBTRACE_OWNERS", "DBBTRACE_SCHEDULES"), '{"Sales": "x"}'),
     }
     setting = next(setting for setting in SETTINGS if name in setting.variables)
     before = getattr(resolve(), setting.name)
