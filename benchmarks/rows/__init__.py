@@ -12,6 +12,7 @@ from benchmarks.rows import (
     growth,
     leaving,
     load,
+    long_history,
     questions,
     receiver,
     recovery,
@@ -33,6 +34,7 @@ ROWS: dict[str, Callable[[Effort], Iterable[Figure]]] = {
     "recovery": recovery.measure,
     "receiver": receiver.measure,
     "questions": questions.measure,
+    "long-history": long_history.measure,
     "growth": growth.measure,
     "tsql": tsql.measure,
 }

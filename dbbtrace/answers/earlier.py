@@ -20,6 +20,8 @@ __all__ = ["Earlier", "local_zone", "read_earlier"]
 DAYS = timedelta(days=35)
 RUNS = 30
 """How far back is looked."""
+_STEPS = (timedelta(days=4), timedelta(days=12), DAYS)
+"""So far back is looked in turn, until there are enough runs."""
 _QUIET = timedelta(hours=6)
 """A run of which nothing was heard for so long has ended, whatever became of it."""
 
@@ -140,9 +142,15 @@ def _directory(
     products = {(run.data_product, run.environment) for run in runs}
     known = [entry for entry in found.values() if (entry.data_product, entry.environment) in products]
     if len(known) < RUNS * len(products):
-        for row in views.ask(warehouse, _LOAD_RUNS, [since], tables=tables):
-            if row[0] not in found and (entry := _entry(row, now)) is not None:
-                found[entry.run_id] = entry
+        oldest = min(run.started_at for run in runs if run.started_at is not None)
+        by_loads: dict[str, _Entry] = {}
+        for back in _STEPS:
+            at = max(since, (oldest - back).strftime("%Y-%m-%d %H:%M:%S"))
+            rows = views.ask(warehouse, _LOAD_RUNS, [at], tables=tables)
+            by_loads = {entry.run_id: entry for row in rows if (entry := _entry(row, now)) is not None}
+            if _are_enough([*found.values(), *by_loads.values()], products, oldest):
+                break
+        found = by_loads | found
     for run in runs:
         if run.run_id not in found and run.started_at is not None:
             last = run.last_sign_at or run.started_at
@@ -150,6 +158,15 @@ def _directory(
                 run.run_id, run.started_at, run.data_product, run.environment, True, False, False, last
             )
     return list(found.values())
+
+
+def _are_enough(found: Iterable[_Entry], products: Collection[tuple[str | None, str | None]], oldest: datetime) -> bool:
+    """Whether no older run would be chosen: see ``_chosen``. Products that have not run for days may not exist."""
+    counts: dict[tuple[str | None, str | None] | None, int] = defaultdict(int)
+    for entry in found:
+        whose = (entry.data_product, entry.environment)
+        counts[whose if whose in products else None] += entry.at < oldest
+    return (counts[None] == 0 or counts[None] >= 2 * RUNS) and all(counts[whose] >= RUNS for whose in products)
 
 
 def _entry(row: Sequence[object], now: datetime) -> _Entry | None:
@@ -198,23 +215,25 @@ GROUP BY l.orchestration_run_id
 def _chosen(entries: Collection[_Entry], runs: Sequence[Run]) -> list[_Entry]:
     """The runs that matter: the asked ones, those of their products before them, and as many of others, which may
     load the same tables."""
+    first: dict[tuple[str | None, str | None] | None, datetime] = {}
+    for run in runs:
+        if run.started_at is not None:
+            for whose in ((run.data_product, run.environment), None):
+                first[whose] = min(first.get(whose, run.started_at), run.started_at)
     wanted = {run.run_id for run in runs}
-    products = {(run.data_product, run.environment) for run in runs}
-    newest_first = sorted(entries, key=lambda entry: entry.at, reverse=True)
-    if len(runs) > 1:
-        return newest_first
-    same = [one for one in newest_first if (one.data_product, one.environment) in products]
-    asked = next((one for one in newest_first if one.run_id in wanted), None)
-    before = [one for one in same if asked is None or one.at < asked.at][:RUNS]
-    others = [
-        one
-        for one in newest_first
-        if (one.data_product, one.environment) not in products and (asked is None or one.at <= asked.at)
-    ][: 2 * RUNS]
-    chosen = {one.run_id: one for one in (*before, *others)}
-    if asked is not None:
-        chosen[asked.run_id] = asked
-    return list(chosen.values())
+    asked = [one for one in entries if one.run_id in wanted]
+    last = max((one.at for one in asked), default=None)
+    left = {whose: RUNS if whose is not None else 2 * RUNS for whose in first}
+    chosen = []
+    for one in sorted(entries, key=lambda entry: entry.at, reverse=True):
+        whose = (one.data_product, one.environment) if (one.data_product, one.environment) in first else None
+        is_before = one.at < first[whose] or (whose is None and one.at <= first[whose])
+        if one.run_id in wanted or (last is not None and first[whose] <= one.at <= last and not is_before):
+            chosen.append(one)
+        elif is_before and left[whose] > 0:
+            left[whose] -= 1
+            chosen.append(one)
+    return chosen
 
 
 def _loads(warehouse: Warehouse, tables: dict[str, views.BaseTable], runs: Collection[str]) -> list[Load]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable
 from datetime import datetime, timezone
+from functools import partial
 
 from dbbtrace.answers.moments import day_of, zone_named
 from dbbtrace.answers.read import run_keys
@@ -44,17 +45,15 @@ def find_run(
         UsageError: it matches no run, or several.
     """
     wanted = normalise_run_id(text)
-    if _GUID.fullmatch(wanted):
-        named = run_keys(warehouse, among=[wanted])
-        if named and _fits(named[0], data_product, environment):
-            return wanted  # no need to look at all runs
-    keys = run_keys(warehouse, data_product=data_product, environment=environment)
     where = f"{_whose(data_product, environment)}in {warehouse.name}"
     if wanted.lower() in WORDS:
-        return _by_word(keys, wanted.lower(), where, zone, now or datetime.now(timezone.utc))
+        chosen = partial(run_keys, warehouse, data_product=data_product, environment=environment)
+        return _by_word(chosen, wanted.lower(), where, zone, now or datetime.now(timezone.utc))
+    named = run_keys(warehouse, among=[wanted]) if wanted else []
+    if named and _fits(named[0], data_product, environment):
+        return wanted  # no need to look at all runs
+    keys = run_keys(warehouse, data_product=data_product, environment=environment)
     ids = [key.run_id for key in keys]
-    if wanted in ids:
-        return wanted
     prefix = wanted.lower()
     fitting = [
         run_id
@@ -72,19 +71,21 @@ def find_run(
     raise UsageError(f"no run {text!r} {where}{hint or '; `dbbtrace runs` lists the runs'}")
 
 
-def _by_word(keys: Sequence[RunKey], word: str, where: str, zone: str, now: datetime) -> str:
-    if not keys:
-        raise UsageError(f"there are no runs {where}")
-    if word == "last":
-        return keys[0].run_id
-    if word == "previous":
-        if len(keys) == 1:
-            raise UsageError(f"there is only one run {where}")
-        return keys[1].run_id
+def _by_word(chosen: Callable[..., list[RunKey]], word: str, where: str, zone: str, now: datetime) -> str:
     day = day_of(word, zone_named(zone), now)
-    for key in keys:
-        if day is not None and key.started_at is not None and day[0] <= key.started_at < day[1]:
-            return key.run_id
+    if day is not None:
+        keys = chosen(since=day[0], until=day[1], limit=1)
+        if keys:
+            return keys[0].run_id
+    else:
+        keys = chosen(limit=2)
+        if not keys:
+            raise UsageError(f"there are no runs {where}")
+        if word == "last":
+            return keys[0].run_id
+        if len(keys) > 1:
+            return keys[1].run_id
+        raise UsageError(f"there is only one run {where}")
     raise UsageError(f"no run {where} started {word} ({zone}); `dbbtrace runs` lists the runs")
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import fields, replace
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from dbbtrace.answers.rows import Operation, Part, Run, RunKey
@@ -48,6 +48,78 @@ def run_keys(
     Raises:
         UsageError: no run at all is of this product, or in this environment.
     """
+    if among is None and (since is not None or limit is not None):
+        newest = _newest(warehouse, data_product, environment, _aware(since), _aware(until), limit)
+        if newest is not None:
+            return newest
+    keys = _of(list(_all_keys(warehouse, among).values()), data_product, environment)
+    return _ordered(keys, _aware(since), _aware(until))[:limit]
+
+
+def _newest(
+    warehouse: Warehouse,
+    data_product: str | None,
+    environment: str | None,
+    since: datetime | None,
+    until: datetime | None,
+    limit: int | None,
+) -> list[RunKey] | None:
+    """The newest runs that fit, without a look at older ones; None where these must be looked at, too.
+
+    A run that started since a time has a row since then. Without a time, one looks further and further back until
+    there are as many runs as are wanted.
+    """
+    tables = views.look(warehouse)
+    back = timedelta(days=1)
+    [[last]] = views.ask(warehouse, _LAST_SIGN, tables=tables)
+    begun = moment_of_row(last)
+    if begun is None:
+        return None
+    while True:
+        start = since if since is not None else begun - back
+        day = start.astimezone(timezone.utc).strftime("%Y-%m-%d")  # both '2026-11-24 08:00' and '2026-11-24T08:00' fit
+        ids = {run_id for (run_id,) in views.ask(warehouse, _SINCE, [day] * 4, tables=tables)}
+        found = _all_keys(warehouse, ids).values()
+        fitting = [
+            key
+            for key in found
+            if (data_product is None or key.data_product == data_product)
+            and (environment is None or (key.environment or "").lower() == environment.lower())
+        ]
+        keys = _ordered(fitting, start, until)
+        if keys and (since is not None or (limit is not None and len(keys) >= limit)):
+            return keys[:limit]
+        if since is not None or back > _FAR_BACK:
+            return None
+        back *= 4
+
+
+_FAR_BACK = timedelta(days=400)
+_LAST_SIGN = """\
+SELECT MAX(m.last_time)
+FROM (
+    SELECT MAX(l.[timestamp]) AS last_time FROM meta.monitoring_integration AS l
+    UNION ALL
+    SELECT MAX(d.process_started_at) FROM meta.monitoring_transformation_dbt AS d
+    UNION ALL
+    SELECT MAX(r.process_started_at) FROM meta.monitoring_semantic_model_refresh AS r
+    UNION ALL
+    SELECT MAX(p.process_started_at) FROM meta.monitoring_run_part AS p
+) AS m
+"""
+_SINCE = """\
+SELECT l.orchestration_run_id FROM meta.monitoring_integration AS l WHERE l.[timestamp] >= ?
+UNION
+SELECT d.orchestration_run_id FROM meta.monitoring_transformation_dbt AS d WHERE d.process_started_at >= ?
+UNION
+SELECT r.orchestration_run_id FROM meta.monitoring_semantic_model_refresh AS r WHERE r.process_started_at >= ?
+UNION
+SELECT p.orchestration_run_id FROM meta.monitoring_run_part AS p WHERE p.process_started_at >= ?
+"""
+
+
+def _all_keys(warehouse: Warehouse, among: Collection[str] | None) -> dict[str, RunKey]:
+    """Run id → its key."""
     found: dict[str, RunKey] = {}
     workspaces: dict[str, str] = {}
     for run_id, started_at, product, place, workspace in views.ask(warehouse, _RUN_KEYS, runs=among):
@@ -58,16 +130,19 @@ def run_keys(
     for run_id, workspace in workspaces.items():
         if found[run_id].environment is None:  # as in monitoring_runs
             found[run_id] = replace(found[run_id], environment=workspace)
+    return found
+
+
+def _ordered(keys: Iterable[RunKey], since: datetime | None, until: datetime | None) -> list[RunKey]:
+    """Those that started in that time, newest first."""
     oldest = datetime.min.replace(tzinfo=timezone.utc)
-    chosen = _of(list(found.values()), data_product, environment)
-    since, until = _aware(since), _aware(until)
     keys = [
         key
-        for key in chosen
+        for key in keys
         if (since is None or (key.started_at is not None and key.started_at >= since))
         and (until is None or (key.started_at is not None and key.started_at < until))
     ]
-    return sorted(keys, key=lambda key: (key.started_at or oldest, key.run_id), reverse=True)[:limit]
+    return sorted(keys, key=lambda key: (key.started_at or oldest, key.run_id), reverse=True)
 
 
 def _of(keys: list[RunKey], data_product: str | None, environment: str | None) -> list[RunKey]:
