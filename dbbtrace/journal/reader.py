@@ -17,7 +17,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from dbbtrace.journal import codec, files
 from dbbtrace.journal.json_lines import loads
 from dbbtrace.journal.position import BEGINNING, Position
-from dbbtrace.journal.writer import FORMAT, is_segment
+from dbbtrace.journal.writer import FORMAT, claim_key, is_segment
 from dbbtrace.model.times import to_unix_nanos
 
 __all__ = [
@@ -125,7 +125,8 @@ def _header(fields: Mapping[str, Any]) -> Header | None:
     if version <= FORMAT:
         with suppress(KeyError, TypeError, AttributeError):
             claims = [
-                Claim(str(each["key"]), str(each["name"]), bool(each.get("rows")))
+                # The key names a file: what a header says of it is not trusted.
+                Claim(claim_key(str(each["name"])), str(each["name"]), bool(each.get("rows")))
                 for each in fields.get("destinations", ())
             ]
         if not claims:  # there is none without a destination

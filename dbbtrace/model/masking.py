@@ -72,9 +72,13 @@ _NO_VALUE = (
 _MASKED = r"(?![\s\"']{0,9}(?:\*\*\*|\.\.\.))"
 
 _PASSWORDS = (
-    r"(?:password|passwd|passphrase|passwort|wachtwoord|adgangskode|pwd|(?<![a-z])(?:pass|pw)(?!\s?[=:]\s?\d+\b))"
+    r"(?:password|passwd|passphrase|passcode|passwort|kennwort|wachtwoord|adgangskode|pwd"
+    r"|(?<![a-z])(?:pass|pw)(?!\s?[=:]\s?\d+\b))"
 )
-_KEYS = r"(?:secret(?:[_-]?(?:value|text))?|credentials?|(?:account|access|api|shared|secret|private)[ _-]?key)"
+_KEYS = (
+    r"(?:secret(?:[_-]?(?:value|text))?|credentials?"
+    r"|(?:account|access|api|shared|secret|private|subscription|functions)[ _-]?key)"
+)
 _TOKENS = (
     r"(?:authorization|(?<!unexpected )(?<!expected )(?<!unknown )(?<!invalid )(?<!illegal )(?<!bad )(?<!next )token)"
 )
@@ -122,12 +126,12 @@ RULES: Final = (
     Rule(("sharedaccesssignature",), rf"(sharedaccesssignature{_EQUALS}){_MASKED}[^;\s\"'<>]+", rf"\1{MASK}"),
     # -- values by name ------------------------------------------------------------------------------------------
     Rule(
-        ("pass", "pwd", "pw", "wachtwoord", "adgangskode"),
+        ("pass", "pwd", "pw", "kennwort", "wachtwoord", "adgangskode"),
         rf"({_PASSWORDS}{_EQUALS}){_MASKED}(?:{_QUOTED}|{_BRACED}|{_TO_NEXT})",
         rf"\1{MASK}",
     ),
     Rule(
-        ("pass", "pwd", "wachtwoord", "adgangskode"),
+        ("pass", "pwd", "kennwort", "wachtwoord", "adgangskode"),
         rf"({_PASSWORDS}{_COLON}){_NO_VALUE}(?:{_QUOTED}|{_TO_NEXT})",
         rf"\1{MASK}",
     ),

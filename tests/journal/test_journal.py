@@ -133,6 +133,20 @@ def test_unknown_lines_and_keys_of_the_same_format_are_passed_by(tmp_path: Path)
     assert told(backend) == {"span 1": "ended"}
 
 
+def test_a_header_names_no_file_outside_its_journal(tmp_path: Path) -> None:
+    """A header made by hand gives a key that is a path; what is acknowledged is noted in the journal all the same."""
+    journal = orphaned(left_behind(tmp_path / "journals", [load(number) for number in range(1_500)]))
+    segment = segment_of(journal)
+    head, rest = segment.read_bytes().split(b"\n", 1)
+    fields = json.loads(head)
+    fields["destinations"][0]["key"] = "../../outside"
+    segment.write_bytes(json.dumps(fields).encode() + b"\n" + rest)
+    backend = Backend(None, TransientError("later"))
+    recover(tmp_path / "journals", lambda name: to(backend, name))
+    assert len(backend.stored) == 1_500
+    assert not list(tmp_path.glob("outside*"))
+
+
 def test_a_header_that_cannot_be_read_is_reported_not_deleted(tmp_path: Path) -> None:
     """Where lines stand behind an unreadable header, a person has to look."""
     journal = left_behind(tmp_path, [load(1)])
