@@ -15,8 +15,8 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from dbbtrace.credentials import AccessToken as Credentials
-from dbbtrace.credentials import fix_identity
+from dbbtrace.access.credentials import AccessToken as Credentials
+from dbbtrace.access.credentials import fix_identity
 from dbbtrace.diagnostics import is_strict, log, set_strict
 from dbbtrace.errors import ConfigurationError, UsageError
 from dbbtrace.model import attributes as key

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 
 from dbbtrace.diagnostics import guard
-from dbbtrace.threads import Bell, ours
+from dbbtrace.tracing.threads import Bell, ours
 
 __all__ = ["HEARTBEAT", "Heartbeat"]
 

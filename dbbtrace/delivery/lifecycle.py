@@ -17,7 +17,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 from dbbtrace.diagnostics import guard
-from dbbtrace.threads import OUR_THREADS
+from dbbtrace.tracing.threads import OUR_THREADS
 
 if TYPE_CHECKING:
     from types import FrameType

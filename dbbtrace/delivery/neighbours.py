@@ -16,7 +16,7 @@ from dbbtrace.delivery.file_log import SetAsideLine
 from dbbtrace.delivery.worker import Worker
 from dbbtrace.diagnostics import log
 from dbbtrace.journal.owner import Owner, this_process
-from dbbtrace.threads import IMPORTS
+from dbbtrace.tracing.threads import IMPORTS
 
 if TYPE_CHECKING:
     from dbbtrace.delivery.adoption import AdoptedLog, Found, Resolve

@@ -25,7 +25,7 @@ from dbbtrace.delivery.worker import Worker
 from dbbtrace.diagnostics import log
 from dbbtrace.journal.claims import Markers
 from dbbtrace.journal.writer import SEGMENT_BYTES, SILENT_AFTER, SpanKey
-from dbbtrace.threads import OUR_THREADS
+from dbbtrace.tracing.threads import OUR_THREADS
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context

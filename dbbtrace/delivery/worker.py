@@ -20,7 +20,7 @@ from dbbtrace.delivery.sink import Destination, Sink, UnexplainedError
 from dbbtrace.diagnostics import log
 from dbbtrace.errors import ConfigurationError, LoginError, TransientError
 from dbbtrace.journal.position import Position
-from dbbtrace.threads import IMPORTS, Answer, Bell, ours
+from dbbtrace.tracing.threads import IMPORTS, Answer, Bell, ours
 
 if TYPE_CHECKING:
     from dbbtrace.delivery.batch import Outcome

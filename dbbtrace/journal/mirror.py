@@ -15,7 +15,7 @@ from contextlib import suppress
 from dbbtrace.diagnostics import warn_once
 from dbbtrace.journal import files
 from dbbtrace.journal.writer import remove
-from dbbtrace.threads import Answer, Bell, ours
+from dbbtrace.tracing.threads import Answer, Bell, ours
 
 __all__ = ["EVERY", "Mirror"]
 

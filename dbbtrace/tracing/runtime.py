@@ -17,7 +17,7 @@ from dbbtrace.tracing.provider import Provider
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExporter
 
-    from dbbtrace.credentials import AccessToken
+    from dbbtrace.access.credentials import AccessToken
     from dbbtrace.delivery import Delivery
 
 __all__ = [

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from dbbtrace.credentials import token_source
+from dbbtrace.access.credentials import token_source
 from dbbtrace.errors import UsageError
 from dbbtrace.warehouse.connection import Result, SqliteConnector
 from dbbtrace.warehouse.tsql import TsqlConnector

@@ -10,7 +10,7 @@ import struct
 from collections.abc import Sequence
 from typing import Any
 
-from dbbtrace.credentials import TokenSource, token_of
+from dbbtrace.access.credentials import TokenSource, token_of
 from dbbtrace.errors import DbbtraceError, TransientError
 from dbbtrace.warehouse.connection import shape_of
 from dbbtrace.warehouse.dialects import BABELFISH, FABRIC, TSQL, Dialect

@@ -11,7 +11,7 @@ import pytest
 from dbbtrace_exporters.warehouse.flatten import rows_of
 
 import dbbtrace
-from dbbtrace import credentials
+from dbbtrace.access import credentials
 from dbbtrace.errors import ConfigurationError, DbbtraceError, LoginError, RefusedError, TransientError, UsageError
 from dbbtrace.warehouse import driver_errors, open_warehouse
 from tests.warehouse.spans import load, node

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
-from dbbtrace.credentials import FABRIC, TokenSource, token_of, token_source
+from dbbtrace.access.credentials import FABRIC, TokenSource, token_of, token_source
 from dbbtrace.errors import ConfigurationError, DbbtraceError, RefusedError, TransientError, UsageError
 from dbbtrace.model.identity import normalise_guid
 from dbbtrace.sources.fabric.service import ForbiddenError, GoneError, Json

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import dbbtrace
-from dbbtrace import credentials
+from dbbtrace.access import credentials
 from dbbtrace.demo.fabric_service import FabricService, load_responses
 from dbbtrace.errors import ConfigurationError, RefusedError, TransientError, UsageError
 from dbbtrace.model import attributes as key
