@@ -105,7 +105,8 @@ def table_load(
             key.IDENTITY: checked_text("identity", identity),
         },
     )
-    load._verify = verify
+    if verify is not None:
+        load._verify = verify
     return load
 
 

@@ -184,24 +184,11 @@ class Operation(Handle):
         attributes.setdefault(key.WORKLOAD, self.workload)
         return attributes
 
-    def _finish(self, error: BaseException | None) -> bool:
-        ends = super()._finish(error)
-        place = self._place
-        if ends and place is not None:
-            if (tally := place.tally) is not None and key.IDENTITY not in self._values and not self._goes_on:
+    def _after(self) -> None:
+        if self._place is not None and key.IDENTITY not in self._values:
+            tally = self._place.tally
+            if tally is not None:
                 tally.add(self.operation)
-            if self._verify is not None and not self.failed:
-                self._count_rows(self._verify, place.scope)
-        return ends
-
-    _verify: Callable[[], object] | None = None
-    """Counts what readers find, once the work has ended; of a load."""
-
-    def _count_rows(self, verify: Callable[[], object], scope: Scope) -> None:
-        """Ask how many rows readers find."""
-
-    _goes_on: bool = False
-    """The work goes on in a service, so that it gives no row yet."""
 
     def _again(self) -> Self:
         complain(f"{self._name} is entered while it runs: that gives another row; make a handle for each")
@@ -237,6 +224,11 @@ class TableLoad(Operation):
     def _forget(self) -> None:
         super()._forget()
         self._attempt = None
+
+    def _after(self) -> None:
+        super()._after()
+        if self._verify is not None and not self.failed and self._place is not None:
+            self._count_rows(self._verify, self._place.scope)
 
     def _count_rows(self, verify: Callable[[], object], scope: Scope) -> None:
         """Ask how many rows readers find in the table; an answer that is none changes nothing."""
@@ -297,7 +289,7 @@ class TableLoad(Operation):
         if span is not None:
             loaded(span.context, values[key.TABLE_NAME], values.get(key.SCHEMA_NAME), values.get(key.SOURCE_NAME))
         word = str(values.get(key.STATUS, "")).lower()
-        if meaning(word, LOADS) == FAILED and not self.failed:
+        if word and meaning(word, LOADS) == FAILED and not self.failed:
             self.fail(f"the job set status {values[key.STATUS]!r}", error_type=word.capitalize())
         elif attempt is not None and attempt._gave_up is not None and not word and not self.failed:
             self.fail(attempt._gave_up[1], error_type=attempt._gave_up[0])
@@ -386,8 +378,11 @@ class ModelRefresh(Operation):
         if self.failed and not refresh_failed(word):
             word = FAILED
         values[key.STATUS] = word = word or "Completed"
-        self._goes_on = is_running(word)
         if refresh_failed(word) and not self.failed:
             self.fail(f"the refresh ended as {word}", error_type=word)
         elif is_running(word):
             complain(f"{self._name} is {word}, still running: it gives no row now; record it when it has ended")
+
+    def _after(self) -> None:
+        if not is_running(str(self._values.get(key.STATUS, ""))):  # else it gives no row
+            super()._after()

@@ -106,12 +106,14 @@ class Scope:
 class Place:
     """Where a piece of work put the context that it runs in: its scope, and the context to go back to."""
 
-    __slots__ = ("_hangs_on", "_scope", "closed", "ended", "kind", "outer", "work")
+    __slots__ = ("_hangs_on", "_scope", "closed", "ended", "kind", "outer", "tally", "work")
 
     def __init__(
         self, scope: Scope, kind: str, outer: Context, work: object, hangs_on: SpanContext | None = None
     ) -> None:
         self._scope = scope
+        self.tally = scope.tally
+        """What the job around it has recorded."""
         self._hangs_on = hangs_on
         """What happens inside hangs on this span, as ``_scope`` does not say yet: in few loads anything happens."""
         self.kind = kind
@@ -133,11 +135,6 @@ class Place:
     @scope.setter
     def scope(self, scope: Scope) -> None:
         self._scope = scope
-
-    @property
-    def tally(self) -> Tally | None:
-        """What the job around it has recorded."""
-        return self._scope.tally
 
 
 BLOCK: Final = "block"

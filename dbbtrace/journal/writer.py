@@ -88,7 +88,7 @@ def remove(path: str) -> None:
 
 def span_key(span: ReadableSpan) -> SpanKey:
     """What tells the span apart."""
-    key: SpanKey = span.context[:2]  # a tuple that begins with the two
+    key: SpanKey = span._context[:2]  # type: ignore[index]  # a tuple that begins with the two
     return key
 
 

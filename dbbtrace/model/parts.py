@@ -64,7 +64,7 @@ def claims_rows(attributes: Mapping[str, Any], *, failed: bool) -> bool:
 
 def gives_rows(span: ReadableSpan) -> bool:
     """Whether the span is for a warehouse: it may give rows, which don't come later."""
-    attributes = span.attributes or {}
+    attributes = key.plain(span._attributes)
     if attributes.get(key.AUDIENCE) == key.FOR_SPANS:
         return False
     if attributes.get(key.OPERATION) in key.ROW_OPERATIONS:  # as most are: the rest would cost each load its calls
