@@ -49,6 +49,30 @@ def expected(content: bytes) -> dict[str, str]:
     return found
 
 
+def test_a_journal_that_an_earlier_version_left_is_delivered_whole(tmp_path: Path) -> None:
+    """Recorded from a killed job of 0.1.0, before its delivery was rebuilt: one load acknowledged, four waiting, one
+    running. What had been acknowledged does not come again."""
+    shutil.copytree(Path(__file__).parent / "recorded", tmp_path, dirs_exist_ok=True)
+    (journal,) = tmp_path.iterdir()
+    for path in (*journal.iterdir(), journal):
+        os.utime(path, (0, 0))  # its owner is of another machine: silence tells that it is gone
+    backend = Backend()
+    result = recover(tmp_path, lambda name: to(backend, name) if name == "sqlite:///rows.db" else None, timeout=10)
+    assert (result.is_complete, result.delivered, result.interrupted) == (True, 5, 1)
+    assert told(backend) == {
+        "load mds.Customer": "ended",
+        "load mds.Invoice": "ended",
+        "load mds.Ledger": "ended",
+        "load mds.Broken": "ended",
+        "load mds.Running": "interrupted",
+    }
+    by_name = {span.name: span for span in backend.stored}
+    assert (by_name["load mds.Customer"].attributes or {})[key.ROWS_WRITTEN] == 8
+    broken = by_name["load mds.Broken"]
+    assert (broken.status.description, broken.events[0].name) == ("no such column: Ä", "exception")
+    assert not list(tmp_path.iterdir()), "nothing in it waits any more"
+
+
 def test_a_journal_torn_at_any_byte_gives_what_stood_in_whole_lines(tmp_path: Path) -> None:
     """The write that was cut off is lost with its process, and nothing else; whatever the byte."""
     journal = left_behind(tmp_path, [load(1), load(2), load(3)], running=[load(4)])
