@@ -138,6 +138,9 @@ class Captured(SpanProcessor):
     def try_again(self) -> None:
         """Nothing has stopped."""
 
+    def forget_losses(self) -> None:
+        """Nothing is lost."""
+
     def shutdown(self, timeout: float = 0.0) -> None:
         """Nothing to stop."""
 

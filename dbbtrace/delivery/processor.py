@@ -91,7 +91,7 @@ class Delivery(SpanProcessor):
             keep, silent_after = self._recorder.keep_damaged, self._options.silent_after
             self._neighbours = Neighbours(self._journal_dir, silent_after, keep, self._resolve)
         self._told: dict[str, int] = {}
-        """Destination → losses that a flush has told of."""
+        """Destination → losses that a flush has told of, or that came before the outermost run."""
 
     def _first(self) -> None:
         """There is something to lose from now on."""
@@ -217,8 +217,8 @@ class Delivery(SpanProcessor):
             timeout: seconds. Negative waits for ever, 0 returns at once.
 
         Returns:
-            True only if all rows ended so far are in the warehouse, and none was set aside or dropped since the last
-            flush that told of it.
+            True only if all rows ended so far are in the warehouse, and none was set aside or dropped since the
+            outermost run began or a flush last told of it.
         """
         return self._flush([worker for worker in self._workers if worker.destination.rows], timeout, acting=True)
 
@@ -257,6 +257,10 @@ class Delivery(SpanProcessor):
             if acting:
                 self._told[worker.name] = lost
         return stands
+
+    def forget_losses(self) -> None:
+        """A run begins that no other encloses: what was lost before is not held against it."""
+        self._told = {worker.name: worker.lost for worker in self._workers}
 
     def try_again(self) -> None:
         """Somebody may have mended what is wrong: destinations that take no spans are tried once."""

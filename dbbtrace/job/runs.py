@@ -27,6 +27,7 @@ from dbbtrace.job.scope import (
     RUN,
     Place,
     Scope,
+    any_is_open,
     apart,
     current_scope,
     enclosing_scope,
@@ -145,6 +146,8 @@ class Run(Handle):
 
     def _begin_job(self, scope: Scope) -> Scope:
         """Put into the journal that this process takes part; the scope in which its work is counted."""
+        if not any_is_open():
+            runtime.current().forget_losses()
         self._job = Job(scope, self._called, scope.began_at)
         self._job.start()
         record_expected(scope, expected_of(self._expect), self._called, scope.began_at)

@@ -26,6 +26,7 @@ __all__ = [
     "WORKLOAD",
     "Place",
     "Scope",
+    "any_is_open",
     "apart",
     "current_scope",
     "enclosing_scope",
@@ -236,6 +237,11 @@ def enclosing_scope(workload: str | None = None) -> Scope:
     """``current_scope``; if there is none, that of a run joined for this work."""
     scope = current_scope(workload)
     return scope if scope is not None else _join()
+
+
+def any_is_open() -> bool:
+    """Whether a run, a workload or what was started for the whole process is open."""
+    return bool(_opened)
 
 
 def several_runs_are_open() -> bool:

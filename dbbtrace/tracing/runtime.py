@@ -89,6 +89,11 @@ class Runtime:
             delivered &= past.delivery.flush(timeout if timeout < 0 else max(0.0, deadline - time.monotonic()))
         return delivered
 
+    def forget_losses(self) -> None:
+        """The outermost run begins: what was lost before is not held against it."""
+        for each in (self, *([] if self.held else list(_past))):
+            each.delivery.forget_losses()
+
     def flush_at_end_of_run(self) -> None:
         """Wait for the rows until the deadline; one log line if some are left in the journal.
 

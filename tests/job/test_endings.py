@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sqlite3
 import sys
 import threading
+from contextlib import closing
+from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from opentelemetry.trace import StatusCode
@@ -13,6 +17,8 @@ from opentelemetry.trace import StatusCode
 import dbbtrace
 from dbbtrace.model import attributes as key
 from dbbtrace.testing import TimeGenerator, capture
+from dbbtrace.tracing import runtime
+from tests.delivery.test_backends import wait_until
 from tests.job.support import RUN, parent_of
 
 
@@ -267,3 +273,30 @@ def test_thousands_of_spans_leave_nothing_in_memory(lenient):
         tracemalloc.stop()
     assert not scope._opened
     assert after - before < 20_000
+
+
+def test_what_was_lost_before_the_run_is_not_held_against_it(tmp_path: Path) -> None:
+    """A row that the warehouse refuses makes ``flush()`` False in the run that it came from, not in the next one."""
+    warehouse = tmp_path / "rows.db"
+    dbbtrace.configure(warehouse=f"sqlite:///{warehouse}", journal_dir=tmp_path / "journal", rows_timeout=0)
+    dbbtrace.migrate()
+    with closing(sqlite3.connect(warehouse)) as database:
+        database.execute(
+            "CREATE TRIGGER refuse BEFORE INSERT ON monitoring_integration WHEN NEW.table_name = 'Bad' "
+            "BEGIN SELECT RAISE(ABORT, 'not this one'); END"
+        )
+    with dbbtrace.orchestration_run(str(uuid4())), dbbtrace.table_load("Bad"):
+        pass
+    wait_until(lambda: not runtime.current().delivery.left())
+    with dbbtrace.orchestration_run(str(uuid4())):
+        with dbbtrace.table_load("Good"):
+            pass
+        assert dbbtrace.flush(30)
+        with dbbtrace.table_load("Bad"):
+            pass
+        assert not runtime.current().delivery.force_flush(0)
+        wait_until(lambda: not runtime.current().delivery.left())
+        with dbbtrace.join_run():  # a run inside the run forgets nothing
+            pass
+        assert not dbbtrace.flush(30)
+        assert dbbtrace.flush(30), "it has been told"
