@@ -14,7 +14,8 @@ from dbbtrace.delivery.sink import Destination
 if TYPE_CHECKING:
     from dbbtrace.delivery.dead_letter import DeadLetter, damaged_lines, dead_letters
     from dbbtrace.delivery.durable import DurableSpanProcessor
-    from dbbtrace.delivery.recovery import Recovered, Waiting, recover, resend_dead_letters, set_aside, waiting
+    from dbbtrace.delivery.inventory import Waiting, set_aside, waiting
+    from dbbtrace.delivery.recovery import Recovered, recover, resend_dead_letters
 
 __all__ = [
     "DeadLetter",
@@ -35,13 +36,13 @@ _ON_FIRST_USE = {
     "DeadLetter": "dead_letter",
     "DurableSpanProcessor": "durable",
     "Recovered": "recovery",
-    "Waiting": "recovery",
+    "Waiting": "inventory",
     "damaged_lines": "dead_letter",
     "dead_letters": "dead_letter",
     "recover": "recovery",
     "resend_dead_letters": "recovery",
-    "set_aside": "recovery",
-    "waiting": "recovery",
+    "set_aside": "inventory",
+    "waiting": "inventory",
 }
 """What a job that delivers its own spans does not need."""
 

@@ -218,6 +218,7 @@ class TableLoad(Operation):
 
     verified: int | None = None
     """How many rows ``verify`` counted when the load had ended; None: it was not asked, or could not tell."""
+    _verify: Callable[[], object] | None = None
     _attempt: Attempt | None = None
     """The last one made, if any."""
 
