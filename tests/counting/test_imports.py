@@ -46,6 +46,6 @@ def test_nothing_slow_of_the_standard_library_is_imported(script: str) -> None:
 
 
 def test_few_modules_are_imported() -> None:
-    """Beside opentelemetry.sdk.trace: some thirty to import, as many again for a first span."""
-    assert len(modules("import dbbtrace\n")) < 40
+    """Beside opentelemetry.sdk.trace: some forty to import, as many again for a first span."""
+    assert len(modules("import dbbtrace\n")) < 48
     assert len(modules(FIRST_SPAN)) < 85
