@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import gc
+import subprocess
+import sys
 import threading
 import tracemalloc
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan
@@ -68,3 +71,27 @@ def test_a_delivered_span_keeps_nothing(one_load: Callable[[], None], traced: No
     gc.collect()
     after, _ = tracemalloc.get_traced_memory()
     assert (after - before) / SPANS < 500
+
+
+BURST = """
+import resource, sys
+import dbbtrace
+dbbtrace.configure(warehouse="mssql://nowhere.invalid/dw", journal_dir=sys.argv[1], rows_timeout=0, exit_timeout=0)
+loads = int(sys.argv[2])
+with dbbtrace.orchestration_run("0f8fad5b-d9cb-469f-a165-70867728950e"), dbbtrace.integration():
+    for number in range(1, loads + 1):
+        with dbbtrace.table_load("Customer", schema="mds") as load:
+            load.rows_written = number
+        if number in (loads // 20, loads):
+            print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, flush=True)
+"""
+
+
+@pytest.mark.long
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no resource module")
+def test_memory_is_flat_in_a_burst_of_a_million_spans(tmp_path: Path) -> None:
+    """The warehouse is down meanwhile: all of them wait in the journal, on disk."""
+    command = [sys.executable, "-c", BURST, str(tmp_path / "journal"), "1000000"]
+    told = subprocess.run(command, capture_output=True, text=True, check=True, timeout=3_000).stdout
+    early, late = map(int, told.split())
+    assert late < early * 1.1
