@@ -6,7 +6,10 @@ The oldest dbt-core and Fusion run as children; beside the newest dbt-core dbbtr
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sysconfig
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +18,7 @@ import pytest
 
 from tests.packaging.conftest import Venv
 from tests.sources.dbt import projects
-from tests.sources.dbt.projects import EVERYTHING, RUN, SINCE_1_9, by_node, made, rows
+from tests.sources.dbt.projects import EVERYTHING, RUN, SINCE_1_9, SLOW, by_node, made, rows
 
 FUSION = "2.0.0rc196"
 """The newest whose wheel is on PyPI; later ones download the program while they are built."""
@@ -31,6 +34,15 @@ UNTOLD = frozenset(
     {"thread_id", "execution_time", "process_started_at", "process_completed_at", "duration", "generated_at"}
 )
 """What Fusion's telemetry tells otherwise than its artifact, or not at all."""
+
+PID_TO_FILE = """
+from dbbtrace.sources.dbt.child import _Child
+begin = _Child.started
+def started(self, pid):
+    open("pid", "w").write(str(pid))
+    begin(self, pid)
+_Child.started = started
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -183,3 +195,32 @@ def test_a_fusion_that_can_not_start_says_why(fusion: dict[str, str], tmp_path: 
     [invocation] = [span for span in projects.spans(folder) if span["name"] == "dbt run"]
     assert invocation["attributes"]["dbb.error.message"] == "target 'nope' not found in profile 'shop'"
     assert not (folder / "rows.db").exists() or rows(folder / "rows.db") == []
+
+
+def is_running(folder: Path, node: str) -> bool:
+    """Whether Fusion's telemetry says that the node has started."""
+    lines = (folder / "logs" / "otel.jsonl").read_text().splitlines(keepends=True)
+    return any(f'"{node}"' in line and "NodeProcessed" in line and "SpanStart" in line for line in lines)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_fusion_that_is_killed_leaves_its_rows(
+    fusion: dict[str, str], tmp_path: Path, number: signal.Signals
+) -> None:
+    """Amid a slow model: what ran has its row, the model is Interrupted, the invocation failed."""
+    folder = made(tmp_path, SLOW)
+    more = {"BEFORE": PID_TO_FILE, "DBT_OTEL_FILE_NAME": "otel.jsonl", **fusion}
+    running = projects.started_job(folder, "build", "--threads", "2", **more)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        if "model.shop.customers" in projects.nodes(folder) and is_running(folder, "model.shop.slow"):
+            break
+        time.sleep(0.05)
+    os.kill(int((folder / "pid").read_text()), number)
+    running.communicate(timeout=200)
+    found = by_node(rows(folder / "rows.db"))
+    words = {name: (row["status"], row["error_type"]) for name, row in found.items()}
+    assert words["model.shop.orders"] == words["model.shop.customers"] == ("success", None)
+    assert words["model.shop.slow"] == ("error", "Interrupted")
+    [invocation] = [span for span in projects.spans(folder) if span["name"] == "dbt build"]
+    assert invocation["status"]["status_code"] == "ERROR"
