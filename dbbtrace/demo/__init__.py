@@ -37,7 +37,7 @@ class DemoRun:
     own_warehouse: bool
     """Whether this is the demo's own warehouse, because no other was set."""
     log: Path
-    """What dbt printed."""
+    """What dbt said."""
 
 
 def run_demo(

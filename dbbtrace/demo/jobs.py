@@ -1,6 +1,6 @@
-"""The demo's orchestration run, as a job author would write it: load five tables, build with dbt, refresh.
+"""The demo's orchestration run, as a job author would write it: load five tables, build with dbt, reconcile, refresh.
 
-On the platform these are three pipelines in three processes that share only the run id (see examples/). Here they run
+On the platform these are four pipelines in four processes that share only the run id (see examples/). Here they run
 one after another in one process. The code below does not know that it is a demo.
 """
 
@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-import sys
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from uuid import NAMESPACE_URL, uuid4, uuid5
 
@@ -23,7 +22,7 @@ from dbbtrace.demo.source import NAME, TABLES
 DATA_PRODUCT = "NYC-Flights"
 PROJECT = Path(__file__).parent / "dbt_project"
 BUILD_LOG = "dbt.log"
-"""What dbt printed."""
+"""What dbt says."""
 # On the platform, Fabric gives these ids.
 WORKSPACE, MODEL, LOADING, BUILDING, REFRESHING = (
     str(uuid5(NAMESPACE_URL, f"dbbtrace/demo/{name}"))
@@ -40,16 +39,17 @@ class Outcome:
 
 
 def run(source: Path, directory: Path, run_id: str | None = None) -> Outcome:
-    """The orchestration: integration, then transformation in any case, then a refresh if that succeeded."""
+    """The orchestration: integration, then transformation in any case, then the rest if that succeeded."""
     run_id, succeeded = run_id or str(uuid4()), False
     with (
-        suppress(subprocess.CalledProcessError),  # dbt failed; the rows name every failed node
+        suppress(dbbtrace.DbtError),  # dbt failed; the rows name every failed node
         dbbtrace.orchestration_run(
             run_id, data_product=DATA_PRODUCT, environment="TST", workspace_id=WORKSPACE
         ) as orchestration,
     ):
         all_arrived = integrate(source, directory / "flights.duckdb")
         transform(directory)
+        reconcile(directory)
         refresh(directory)
         if not all_arrived:
             orchestration.fail("not every table arrived")
@@ -82,24 +82,40 @@ def load(duck: duckdb.DuckDBPyConnection, table: str, file: Path) -> None:
 
 
 def transform(directory: Path) -> None:
-    """Build the data product with dbt, and record every node."""
-    project = directory / "dbt_project"
-    shutil.copytree(PROJECT, project, dirs_exist_ok=True)
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("DBT_")}
-    environment["DEMO_DATABASE"] = str(directory / "flights.duckdb")
+    """Build the data product with dbt. Its artifacts go to a folder of their own."""
+    shutil.copytree(PROJECT, directory / "dbt_project", dirs_exist_ok=True)
     select = f"+tag:{DATA_PRODUCT}"
     with dbbtrace.transformation(select=select, pipeline_id=BUILDING, pipeline_run_id=uuid4()):
-        with (directory / BUILD_LOG).open("wb") as log:
-            dbt = subprocess.run(
-                [sys.executable, "-m", "dbt.cli.main", "build", "--select", select, "--profiles-dir", "."],
-                cwd=project,
-                env=environment,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                check=False,
-            )
-        dbbtrace.record_dbt(project / "target")
-        dbt.check_returncode()
+        dbt(directory, "deps")
+        artifacts = f"../monitoring/transformation_dbt_{datetime.now():%Y%m%d_%H%M%S_%f}"
+        dbt(directory, "build", "--select", select, "--target-path", artifacts)
+
+
+def reconcile(directory: Path) -> None:
+    """Compare what was built with the source. It is another dbt invocation of the same run."""
+    with dbbtrace.step("reconciliation"):
+        dbt(directory, "clean")
+        dbt(directory, "deps")
+        dbt(directory, "run", "--select", "kpi_reconciliation_history")
+
+
+def dbt(directory: Path, *command: str) -> None:
+    """Run dbt on the demo's project. Every node is recorded.
+
+    Raises:
+        DbtError: a node failed, or dbt itself.
+    """
+    from dbt.adapters.duckdb.connections import DuckDBConnectionManager
+
+    os.environ["DEMO_DATABASE"] = str(directory / "flights.duckdb")
+    project = str(directory / "dbt_project")
+    folders = ("--project-dir", project, "--profiles-dir", project, "--target", "demo", "--log-path", str(directory))
+    said = ("--log-level", "none", "--log-level-file", "info", "--no-use-colors-file")
+    try:
+        dbbtrace.run_dbt([*command, *folders, *said], check=True)
+    finally:
+        # It would hold the file until the process ends.
+        DuckDBConnectionManager.close_all_connections()  # type: ignore[no-untyped-call]
 
 
 def refresh(directory: Path) -> None:

@@ -58,9 +58,15 @@ class Demo:
             connection.close()
 
     def results(self) -> dict[str, str]:
-        """What dbt itself wrote: status by unique_id. Of the last run only."""
-        file = self.directory / ".demo" / "dbt_project" / "target" / "run_results.json"
-        return {result["unique_id"]: result["status"] for result in json.loads(file.read_text())["results"]}
+        """What dbt itself wrote: status by unique_id. Of the last build, and of its reconciliation if it ran."""
+        build = sorted((self.directory / ".demo" / "monitoring").iterdir())[-1] / "run_results.json"
+        reconciliation = self.directory / ".demo" / "dbt_project" / "target" / "run_results.json"
+        later = [reconciliation] if reconciliation.stat().st_mtime > build.stat().st_mtime else []
+        return {
+            result["unique_id"]: result["status"]
+            for file in (build, *later)
+            for result in json.loads(file.read_text())["results"]
+        }
 
 
 def demo(directory: Path, *options: str) -> Demo:
@@ -146,7 +152,10 @@ def test_every_dbt_node_has_its_row(demos: Demos) -> None:
     assert {row["unique_id"]: row["status"] for row in rows} == demos.good_results
     assert len(rows) == len(demos.good_results)
     assert {row["resource_type"] for row in rows} == {"model", "test", "seed", "snapshot"}
-    assert {row["build_models"] for row in rows} == {"+tag:NYC-Flights"}
+    reconciled = "model.flights.kpi_reconciliation_history"
+    assert {row["build_models"] for row in rows if row["unique_id"] != reconciled} == {"+tag:NYC-Flights"}
+    assert {row["build_models"] for row in rows if row["unique_id"] == reconciled} == {"kpi_reconciliation_history"}
+    assert len({row["invocation_id"] for row in rows}) == 2
     assert [row["unique_id"] for row in rows if row["status"] == "warn"] == ["test.flights.planes_are_registered"]
     assert all(row["depends_on"] for row in rows if row["resource_type"] == "test")
 
@@ -243,8 +252,19 @@ def test_failed_and_skipped_nodes_say_why(demos: Demos) -> None:
     assert "│    it reads raw.weather, whose load failed" in lines
 
 
+def test_each_dbt_command_is_in_the_runs_own_record(demos: Demos) -> None:
+    """The platform's sequence; where the build failed, nothing comes after it."""
+    before = ["dbt deps", "dbt build"]
+    for demo, names in ((demos.good, [*before, "dbt clean", "dbt deps", "dbt run"]), (demos.failing, before)):
+        found = demo.rows(
+            "monitoring_run_part", "AND part = 'dbt_invocation' AND status <> 'Started' ORDER BY process_completed_at"
+        )
+        assert [row["name"] for row in found] == names
+        assert [row["status"] for row in found][:2] == ["Succeeded", "Succeeded" if demo is demos.good else "Failed"]
+
+
 def test_a_failed_build_is_not_refreshed(demos: Demos) -> None:
-    """As on the platform, no report is refreshed from a build that failed."""
+    """As on the platform, nothing is reconciled with a build that failed, and no report is refreshed from it."""
     assert demos.failing.rows("monitoring_semantic_model_refresh") == []
     assert "consumption" not in demos.failing.out
 

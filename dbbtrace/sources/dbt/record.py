@@ -71,7 +71,8 @@ class DbtInvocation:
         words = ", ".join(f"{count} {word or 'without status'}" for word, count in self.nodes.items())
         when = f", {iso_utc(to_unix_nanos(self.generated_at))}" if self.generated_at else ""
         who = f"invocation {self.invocation_id or 'unknown'}, dbt {self.dbt_version or 'unknown'}{when}"
-        return f"{name}: {sum(self.nodes.values())} nodes ({words}); {who}"
+        total = sum(self.nodes.values())
+        return f"{name}: {total} {'node' if total == 1 else 'nodes'} ({words}); {who}"
 
 
 def record_dbt(
