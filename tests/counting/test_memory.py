@@ -76,7 +76,7 @@ def test_a_delivered_span_keeps_nothing(one_load: Callable[[], None], traced: No
 BURST = """
 import resource, sys
 import dbbtrace
-dbbtrace.configure(warehouse="mssql://nowhere.invalid/dw", journal_dir=sys.argv[1], rows_timeout=0, exit_timeout=0)
+dbbtrace.configure(warehouse="mssql://nowhere.invalid/dw", journal_dir=sys.argv[1], rows_timeout=0)
 loads = int(sys.argv[2])
 with dbbtrace.orchestration_run("0f8fad5b-d9cb-469f-a165-70867728950e"), dbbtrace.integration():
     for number in range(1, loads + 1):
