@@ -11,21 +11,33 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from opentelemetry.trace import SpanContext, Status, StatusCode
+from opentelemetry.trace import SpanContext
 
-from dbbtrace.job.finished import emit, finished
+from dbbtrace.job.finished import emit
 from dbbtrace.job.lineage import lineage_of
 from dbbtrace.job.parts import record_started
 from dbbtrace.job.scope import BLOCK, Place, Scope, enter, leave, parent_and_context
 from dbbtrace.model import attributes as key
-from dbbtrace.sources.dbt.build import build_spans, shared_attributes, stage_spans
+from dbbtrace.sources.dbt.build import build_spans, shared_attributes
 from dbbtrace.sources.dbt.identities import Identities
-from dbbtrace.sources.dbt.nodes import Nodes, stages_of
+from dbbtrace.sources.dbt.nodes import Nodes
+from dbbtrace.sources.dbt.results import completed, without_artifact
+from dbbtrace.sources.dbt.running import (
+    Ended,
+    NodeKey,
+    Running,
+    at_start,
+    end_span,
+    error_in,
+    of_invocation,
+    result_word,
+    tell,
+    unexplained,
+)
 from dbbtrace.sources.dbt.spans import watched
-from dbbtrace.sources.dbt.terms import label_of, status_of, without_colours
+from dbbtrace.sources.dbt.terms import label_of, status_of
 from dbbtrace.tracing import runtime
 from dbbtrace.tracing.provider import LiveSpan, now
 
@@ -35,27 +47,6 @@ if TYPE_CHECKING:
     from dbbtrace.sources.dbt.artifacts import ManifestNode, NodeResult, Results, Timing
 
 __all__ = ["Watch"]
-
-NodeKey = tuple[str, str]
-"""unique_id and dbt's start of it: the batches of a microbatch model have its unique_id too."""
-
-
-@dataclass(eq=False)
-class _Running:
-    """A node, or a batch of one, that has started."""
-
-    span: LiveSpan
-    place: Place | None
-    is_batch: bool
-
-
-@dataclass(eq=False)
-class _Ended:
-    """A node that has ended, and whose rows wait for the end of dbt."""
-
-    span: LiveSpan
-    result: NodeResult
-    at: int
 
 
 class Watch:
@@ -104,11 +95,11 @@ class Watch:
         self._inside = scope
         self._invocation: LiveSpan | None = None
         self._place: Place | None = None
-        self._running: dict[NodeKey, _Running] = {}
-        self._nodes_running: dict[str, _Running] = {}
+        self._running: dict[NodeKey, Running] = {}
+        self._nodes_running: dict[str, Running] = {}
         self._started: dict[str, None] = {}
         """Every node that ever started; others may link to it."""
-        self._ended: dict[str, _Ended] = {}
+        self._ended: dict[str, Ended] = {}
         self._without_span: dict[str, NodeResult] = {}
 
     # -- what happens, as it happens --------------------------------------------------------------------------
@@ -130,15 +121,7 @@ class Watch:
 
     def _open_invocation(self, span_id: int | None, identity: str | None) -> LiveSpan:
         name = f"dbt {self._command}".strip()
-        attributes = {
-            **self._shared,
-            key.OPERATION: key.OPERATION_DBT_INVOCATION,
-            key.IDENTITY: identity,
-            key.DBT_VERSION: self.version,
-            key.DBT_COMMAND: self._command or None,
-            key.CICD_TASK_NAME: name,
-        }
-        attributes = {attribute: value for attribute, value in attributes.items() if value is not None}
+        attributes = of_invocation(self._shared, identity, self.version, self._command, name)
         parent, context = parent_and_context(self.scope)
         span_id = span_id or runtime.current().provider.ids.new_span_id()
         record_started(self.scope, span_id, name, self._began, attributes)
@@ -165,33 +148,18 @@ class Watch:
         span = runtime.current().provider.start_span(
             label_of(unique_id) if around is None else "batch",
             parent_and_context(self._inside)[1],
-            self._attributes_at_start(unique_id, is_batch=around is not None),
+            at_start(self._shared, unique_id, self._identities.identity_of(unique_id) if around is None else None),
             start=now(),
             checked=True,
             parent=parent,
             span_id=self._identities.span_id_of(unique_id) if around is None else None,
         )
         place = enter(self._inside, BLOCK, span, self) if self._in_process else None
-        running = self._running[unique_id, started_at] = _Running(span, place, around is not None)
+        running = self._running[unique_id, started_at] = Running(span, place, around is not None)
         if around is None:
             self._nodes_running[unique_id] = running
             self._started[unique_id] = None
             lineage_of(self.scope.trace_id).nodes[unique_id] = span.context.span_id
-
-    def _attributes_at_start(self, unique_id: str, *, is_batch: bool) -> dict[str, Any]:
-        if is_batch:
-            return {
-                **self._shared,
-                key.OPERATION: key.OPERATION_DBT_STAGE,
-                key.DBT_UNIQUE_ID: unique_id,
-            }
-        return {
-            **self._shared,
-            key.IDENTITY: self._identities.identity_of(unique_id),
-            key.CICD_TASK_NAME: label_of(unique_id),
-            key.DBT_UNIQUE_ID: unique_id,
-            key.DBT_RESOURCE_TYPE: unique_id.split(".", 1)[0],
-        }
 
     def batch_named(self, unique_id: str, started_at: str, name: str) -> None:
         """dbt says what a batch covers."""
@@ -210,11 +178,13 @@ class Watch:
             leave(running.place)
         at = max(now(), running.span.start_time or 0)
         if running.is_batch:
-            _end(running.span, {key.STATUS: status_of(result)}, self._error_of(result), at)
+            error = self._made().told(result, status_of(result), {}, "").error
+            end_span(running.span, {key.STATUS: status_of(result)}, error, at)
             return
         self._nodes_running.pop(unique_id, None)
-        self._ended[unique_id] = _Ended(running.span, result, at)
-        self._tell(running.span, result, at)
+        self._ended[unique_id] = Ended(running.span, result, at)
+        identity, seen_at_once = self._identities.identity_of(unique_id), not self._waits
+        tell(self.scope, running.span, result, at, self._made(), identity, seen_at_once=seen_at_once)
 
     def node_without_span(self, result: NodeResult) -> None:
         """A node ended of which no span was opened."""
@@ -225,35 +195,6 @@ class Watch:
         """dbt tells of a node that has ended how long it took, more exactly."""
         if (ended := self._ended.get(unique_id)) is not None:
             ended.result.timing, ended.result.execution_time = timing, execution_time
-
-    def _error_of(self, result: NodeResult) -> tuple[str, str] | None:
-        return self._made().told(result, status_of(result), {}, "").error
-
-    def _tell(self, span: LiveSpan, result: NodeResult, at: int) -> None:
-        """The node's span as it ended: now to all but the warehouse, and into the journal for when dbt has ended."""
-        word, nodes = status_of(result), self._made()
-        stages = stages_of(result, word, fusion=nodes.fusion)
-        told = nodes.told(result, word, stages, self._identities.identity_of(result.unique_id))
-        told.attributes[key.DBT_GENERATED_AT] = at
-        start = span.start_time or at
-
-        def seen_by(audience: str, **more: Any) -> ReadableSpan:
-            return finished(
-                self.scope,
-                name=told.name,
-                span_id=span.context.span_id,
-                start=start,
-                end=at,
-                attributes={**told.attributes, key.AUDIENCE: audience, **more},
-                parent=span.parent,
-                error=told.error,
-                links=nodes.links_of(result.unique_id) if audience == key.FOR_SPANS else (),
-            )
-
-        if runtime.current().takes_all and not self._waits:
-            seen = seen_by(key.FOR_SPANS)
-            emit([seen, *stage_spans(self.scope, told.attributes, stages, (start, at), seen.context)])
-        runtime.current().save(seen_by(key.FOR_ROWS, **{key.ENDED_AT: at}))
 
     def _made(self) -> Nodes:
         """What the nodes share; made when the first has ended, by when dbt-core has written the manifest."""
@@ -284,14 +225,14 @@ class Watch:
         try:
             if error is not None and error[0] == "KeyboardInterrupt":
                 self._cut_off(artifact)
-            results = self._results(artifact) if self._builds and self.invocation_id else None
+            results = self._completed(artifact) if self._builds and self.invocation_id else None
             failed = None
             if results is not None:
                 failed = self._write(invocation.context, results)
             self._interrupt()
-            error = error or failed or self._unexplained(exit_code)
+            error = error or failed or unexplained(self.message, exit_code)
             values = {key.DBT_NODES: len(results.nodes)} if results is not None else {}
-            _end(invocation, {**values, key.CICD_TASK_RUN_RESULT: _result(error)}, error, now())
+            end_span(invocation, {**values, key.CICD_TASK_RUN_RESULT: result_word(error)}, error, now())
             return results
         finally:
             watched.discard(self.invocation_id or "")
@@ -304,34 +245,19 @@ class Watch:
         for unique_id, ended in list(self._ended.items()):
             if unique_id not in named and status_of(ended.result) == "error":
                 del self._ended[unique_id]
-                self._running[unique_id, ""] = _Running(ended.span, None, is_batch=False)
+                self._running[unique_id, ""] = Running(ended.span, None, is_batch=False)
 
-    def _unexplained(self, exit_code: int) -> tuple[str, str] | None:
-        """Why dbt failed, where neither an exception nor a node says so."""
-        said = without_colours(self.message or "").strip()
-        return ("dbt.error", said or f"dbt ended with exit code {exit_code}") if exit_code != 0 else None
-
-    def _results(self, artifact: Results | None) -> Results:
-        """The artifact, and what ended that it doesn't name."""
-        from msgspec.structs import replace
-
-        from dbbtrace.model.times import iso_utc
-        from dbbtrace.sources.dbt.artifacts import Arguments, Environment, Metadata, Results
-
-        if artifact is None:
-            kind = "sources" if self._waits else "run-results"
-            about = Metadata(
-                dbt_schema_version=f"/dbt/{kind}/v0.json",
-                dbt_version=self.version,
-                generated_at=iso_utc(now()),
-                invocation_id=self.invocation_id,
-                env=Environment(self._span),
-            )
-            artifact = Results(about, Arguments(which=self._command, select=self._select), results=[])
-        named = {node.unique_id for node in artifact.nodes}
+    def _completed(self, artifact: Results | None) -> Results:
         live = {**self._without_span, **{unique_id: ended.result for unique_id, ended in self._ended.items()}}
-        missing = [result for unique_id, result in live.items() if unique_id not in named]
-        return replace(artifact, results=[*artifact.nodes, *missing])
+        found = artifact or without_artifact(
+            invocation_id=self.invocation_id,
+            version=self.version,
+            command=self._command,
+            select=self._select,
+            span=self._span,
+            freshness=self._waits,
+        )
+        return completed(found, live)
 
     def _write(self, invocation: SpanContext, results: Results) -> tuple[str, str] | None:
         """End the nodes' spans with what is known by now; why the invocation failed, by its nodes."""
@@ -343,12 +269,12 @@ class Watch:
                 attributes = span.attributes or {}
                 unique_id = str(attributes.get(key.DBT_UNIQUE_ID, ""))
                 if attributes.get(key.OPERATION) == key.OPERATION_DBT_INVOCATION:
-                    failed = _error(span)
+                    failed = error_in(span)
                 elif unique_id not in self._ended:
                     new.append(span)
                 elif attributes.get(key.OPERATION) == key.OPERATION_DBT_NODE:
                     ended = self._ended[unique_id]
-                    _end(ended.span, {**attributes, **audience}, _error(span), ended.at)
+                    end_span(ended.span, {**attributes, **audience}, error_in(span), ended.at)
                 elif self._waits:
                     new.append(span)
             emit([span for span in new if self._is_news(span)])
@@ -361,7 +287,7 @@ class Watch:
         if running is None or attributes.get(key.OPERATION) != key.OPERATION_DBT_NODE:
             return True
         self._running = {node: other for node, other in self._running.items() if other is not running}
-        _end(running.span, attributes, _error(span), now())
+        end_span(running.span, attributes, error_in(span), now())
         return False
 
     def _interrupt(self) -> None:
@@ -369,25 +295,6 @@ class Watch:
         for (unique_id, _), running in list(self._running.items()):
             message = f"dbt ended while {label_of(unique_id)} ran"
             values = {key.STATUS: "error", key.CICD_TASK_RUN_RESULT: "error"}
-            _end(running.span, values, (key.INTERRUPTED, message), now())
+            end_span(running.span, values, (key.INTERRUPTED, message), now())
         self._running.clear()
         self._nodes_running.clear()
-
-
-def _error(span: ReadableSpan) -> tuple[str, str] | None:
-    attributes = span.attributes or {}
-    if key.ERROR_TYPE not in attributes:
-        return None
-    return str(attributes[key.ERROR_TYPE]), str(attributes.get(key.ERROR_MESSAGE, ""))
-
-
-def _result(error: tuple[str, str] | None) -> str:
-    return "success" if error is None else "cancellation" if error[0] == "KeyboardInterrupt" else "failure"
-
-
-def _end(span: LiveSpan, values: Mapping[str, Any], error: tuple[str, str] | None, at: int) -> None:
-    if error is not None:
-        values = {**values, key.ERROR_TYPE: error[0], key.ERROR_MESSAGE: error[1]}
-        span.set_status(Status(StatusCode.ERROR, error[1]))
-    span.put(values)
-    span.end(max(at, span.start_time or 0))

@@ -1,0 +1,42 @@
+"""The results of an invocation: dbt's artifact, completed by what was seen live. Pure, but for the clock."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from msgspec.structs import replace
+
+from dbbtrace.model.times import iso_utc
+from dbbtrace.sources.dbt.artifacts import Arguments, Environment, Metadata, NodeResult, Results
+from dbbtrace.tracing.provider import now
+
+__all__ = ["completed", "without_artifact"]
+
+
+def completed(found: Results, live: Mapping[str, NodeResult]) -> Results:
+    """The results, and what ended that they do not name.
+
+    Args:
+        live: what ended, by unique_id.
+    """
+    named = {node.unique_id for node in found.nodes}
+    missing = [result for unique_id, result in live.items() if unique_id not in named]
+    return replace(found, results=[*found.nodes, *missing])
+
+
+def without_artifact(
+    *, invocation_id: str | None, version: str | None, command: str, select: str, span: str | None, freshness: bool
+) -> Results:
+    """The results of an invocation that wrote none.
+
+    Args:
+        span: see ``Identities``.
+    """
+    about = Metadata(
+        dbt_schema_version=f"/dbt/{'sources' if freshness else 'run-results'}/v0.json",
+        dbt_version=version,
+        generated_at=iso_utc(now()),
+        invocation_id=invocation_id,
+        env=Environment(span),
+    )
+    return Results(about, Arguments(which=command, select=select), results=[])
