@@ -19,6 +19,11 @@ _COMMANDS = frozenset({
     "build", "clean", "clone", "compile", "debug", "deps", "docs", "freshness", "init", "list", "ls", "parse",
     "retry", "run", "run-operation", "seed", "serve", "show", "snapshot", "source", "test",
 })  # fmt: skip
+_WITH_VALUE = frozenset({
+    "-t", "--target", "--profile", "--profiles-dir", "--project-dir", "--target-path", "--log-path", "--state",
+    "--defer-state", "-r", "--record-timing-info",
+})  # fmt: skip
+"""Options that may come before the command, with a value that may be spelled like one: a target ``test``."""
 _WITH_MORE = {"source": ("freshness", "snapshot-freshness"), "docs": ("generate", "serve")}
 _SELECT = ("--select", "-s", "--models", "--model", "-m")
 _ENVIRONMENT_VARIABLE = re.compile(
@@ -42,7 +47,7 @@ class Arguments:
     def command(self) -> str:
         """``build``, ``source freshness``, ...; '' where there is none."""
         for place, word in enumerate(self._args):
-            if word in _COMMANDS:
+            if word in _COMMANDS and (place == 0 or self._args[place - 1] not in _WITH_VALUE):
                 following = self._args[place + 1] if place + 1 < len(self._args) else ""
                 return (
                     f"{word} freshness"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from dbbtrace.sources.dbt.arguments import Arguments
 from tests.sources.dbt import projects
 from tests.sources.dbt.projects import EVERYTHING, SLOW, SMALL, by_node, made, rows
 
@@ -143,3 +144,18 @@ def test_the_commands_of_one_run_are_kept_apart(tmp_path):
     assert [span["attributes"].get("dbb.dbt.nodes") is None for span in invocations(folder)] == [
         True, False, False, True, False
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("words", "command"),
+    [
+        (("--target", "test", "run"), "run"),
+        (("-t", "build", "source", "freshness"), "source freshness"),
+        (("--quiet", "docs", "generate"), "docs generate"),
+        (("--target=test", "seed", "--target", "build"), "seed"),
+        (("--no-write-json",), ""),
+    ],
+)
+def test_a_target_that_is_called_like_a_command_is_none(words, command):
+    """The value of an option before the command is not taken for it."""
+    assert Arguments(words, {}).command == command
