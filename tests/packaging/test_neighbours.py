@@ -116,10 +116,11 @@ def value_of(span: dict[str, Any], key: str) -> str | None:
 def oldest(wheel: Path, make_venv: Callable[..., Venv]) -> Venv:
     """The oldest OpenTelemetry that we support, with what the core's tests need."""
     return make_venv(
-        f"{wheel}[otlp]",
+        f"{wheel}[mssql,otlp]",
         *(f"opentelemetry-{name}==1.27.0" for name in ("api", "sdk", "exporter-otlp")),
         *("opentelemetry-distro==0.48b0", "setuptools<81"),  # which needs pkg_resources
-        *("hypothesis", "ipykernel", "jupyter-client", "numpy", "psutil", "pytest", "pytest-timeout", "sqlglot"),
+        *("hypothesis", "ipykernel", "jupyter-client", "numpy", "pandas", "psutil", "pytest", "pytest-timeout"),
+        "sqlglot",
     )
 
 

@@ -32,6 +32,7 @@ DOCUMENTED = {
     "GETUTCDATE": "t-sql/functions/getutcdate-transact-sql",
     "ISJSON": "t-sql/functions/isjson-transact-sql",
     "LAG": "t-sql/functions/lag-transact-sql",
+    "LEN": "t-sql/functions/len-transact-sql",
     "LOWER": "t-sql/functions/lower-transact-sql",
     "MAX": "t-sql/functions/max-transact-sql",
     "MIN": "t-sql/functions/min-transact-sql",
@@ -54,8 +55,8 @@ DOCUMENTED = {
 add one."""
 
 NO_FUNCTIONS = {
-    "AND", "AS", "BY", "EXISTS", "FROM", "IN", "NOT", "ON", "OR", "OVER", "SELECT", "THEN", "VALUES", "WHEN", "WITH",
-    "DATETIME2", "DECIMAL", "NVARCHAR", "VARCHAR",
+    "AND", "AS", "BY", "EXISTS", "FROM", "IN", "JOIN", "NOT", "ON", "OR", "OVER", "SELECT", "THEN", "VALUES", "WHEN",
+    "WITH", "DATETIME2", "DECIMAL", "NVARCHAR", "VARCHAR",
 }  # fmt: skip
 """Other words that a parenthesis may follow."""
 
