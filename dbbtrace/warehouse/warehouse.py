@@ -32,7 +32,7 @@ _ORPHANS: list[Any] = []
 """Connections of a parent process. They are never closed here, because that would close the parent's files."""
 _OPEN: weakref.WeakSet[Warehouse] = weakref.WeakSet()
 _HELD: list[Warehouse] = []
-_FORK_PATIENCE = 0.05
+_FORK_PATIENCE = 0.2
 """Seconds that a fork waits for statements under way: a driver's own locks, held at that moment, stay held for ever in
 the child. A statement that takes longer waits itself, for a lock or an answer; the fork does not wait with it."""
 

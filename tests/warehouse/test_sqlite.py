@@ -142,7 +142,7 @@ def test_threads_share_a_warehouse(tmp_path):
     assert warehouse.query(COUNT).rows == [(76,)]
 
 
-SLOW = "WITH RECURSIVE c (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c WHERE x < 300000) SELECT COUNT(*) FROM c"
+SLOW = "WITH RECURSIVE c (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c WHERE x < 30000) SELECT COUNT(*) FROM c"
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no Python forks here")
