@@ -283,7 +283,9 @@ def test_a_journal_of_many_destinations_is_delivered_to_each(tmp_path: Path) -> 
     wait_until(lambda: all(len(backend.stored) == 21 for backend in backends.values()))
     assert delivery.force_flush(10_000)
     delivery.shutdown()
-    wait_until(lambda: not journals(tmp_path))
+    recover(tmp_path, lambda name: to(backends[name], name))  # what all have acknowledged may be left to delete
+    assert not journals(tmp_path)
+    assert all(len(backend.stored) == 21 for backend in backends.values())
 
 
 def test_what_was_acknowledged_is_not_delivered_again(tmp_path: Path) -> None:
