@@ -1,8 +1,7 @@
-"""Fabric's API over HTTP: a ``Service``. Uses httpx, imported only when needed.
+"""Fabric's API over HTTP: a ``Service``. Reads only.
 
-A service that throttles (429), is down (5xx, a lost connection) or takes its time (202) gets patience; a token that
-expires on the way is replaced once. The token goes to the configured address alone: a page or an operation that the
-answer places elsewhere is refused. Reads only.
+An operation that takes its time (202) gets patience as a service that can't answer does; a page or an operation that
+the answer places elsewhere is refused. How one request is sent is in ``access.http``.
 """
 
 from __future__ import annotations
@@ -10,27 +9,18 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlsplit
+from typing import Any
+from urllib.parse import quote
 
-from dbbtrace.access.credentials import FABRIC, TokenSource, token_of, token_source
-from dbbtrace.errors import ConfigurationError, DbbtraceError, RefusedError, TransientError, UsageError
+from dbbtrace.access.credentials import FABRIC, TokenSource, token_source
+from dbbtrace.access.http import PATIENCE, Api, GoneError, Host
 from dbbtrace.model.identity import normalise_guid
-from dbbtrace.sources.fabric.service import ForbiddenError, GoneError, Json
+from dbbtrace.sources.fabric.service import Json
 from dbbtrace.tracing import runtime
-
-if TYPE_CHECKING:
-    import httpx
 
 __all__ = ["FabricApi", "from_settings"]
 
-_TIMEOUT = 60.0
-"""Seconds that one request may take to connect, and between two parts of its answer."""
-_PATIENCE = 300.0
-"""Seconds that a service gets that can't answer, in all for one question."""
-_LONGEST_WAIT = 60.0
-_LARGEST = 256 << 20
-"""Bytes of an answer that are read at most."""
+_FABRIC = Host("Fabric", FABRIC, "fabric_url", "the Viewer role in the workspace")
 _MOST_PAGES = 10_000
 _READS_AGAIN = 3
 """How often a list is read that changed between two of its pages."""
@@ -42,7 +32,6 @@ _ACTIVITY_RUNS = {
     "lastUpdatedAfter": _SINCE,
     "lastUpdatedBefore": _UNTIL,
 }
-_LOCAL = ("localhost", "127.0.0.1", "::1")
 
 
 def from_settings() -> FabricApi:
@@ -71,18 +60,11 @@ class FabricApi:
         url: str,
         token: TokenSource,
         *,
-        patience: float = _PATIENCE,
+        patience: float = PATIENCE,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        parts = urlsplit(url)
-        if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOCAL):
-            raise UsageError(f"fabric_url = {url}: write https://...; an access token is not sent over anything else")
-        self._url = url.rstrip("/")
-        self._token = token
-        self._bearer: str | None = None
-        self._patience = patience
-        self._sleep = sleep
-        self._client = _client()
+        self._api = Api(_FABRIC, url, token, patience=patience, sleep=sleep)
+        self._url = self._api.url
 
     # -- questions --------------------------------------------------------------------------------------------
 
@@ -130,16 +112,9 @@ class FabricApi:
             if body is not None:
                 body = {**body, "continuationToken": token}
             elif following:
-                url = self._own(following)
+                url = self._api.own(following)
             else:
                 url = f"{self._url}{path}{'&' if '?' in path else '?'}continuationToken={quote(token, safe='')}"
-
-    def _own(self, url: str) -> str:
-        """The address, which must be the API's own: the token goes nowhere else."""
-        theirs, ours = urlsplit(url), urlsplit(self._url)
-        if (theirs.scheme, theirs.netloc.lower()) != (ours.scheme, ours.netloc.lower()):
-            raise RefusedError(f"the answer leads to another host ({theirs.hostname}), which gets no access token")
-        return url
 
     # -- one question -----------------------------------------------------------------------------------------
 
@@ -149,70 +124,20 @@ class FabricApi:
         Raises:
             DbbtraceError: there is none.
         """
-        waited, attempt, renewed = 0.0, 0, False
+        patience = self._api.patience()
         while True:
-            status, headers, content = self._send(method, url, body)
-            if status == 401 and not renewed:
-                self._bearer, renewed = None, True
-                continue
-            if status == 202:
-                if headers.get("location"):
-                    method, url, body = "GET", self._own(headers["location"]), None
-            elif 200 <= status < 300:
-                operation = _operation(content)
+            answer = self._api.ask(method, url, body, patience=patience)
+            if answer.status == 202:
+                if answer.headers.get("location"):
+                    method, url, body = "GET", self._api.own(answer.headers["location"]), None
+            else:
+                operation = _operation(answer.content)
                 if operation is None:
-                    return _decoded(content, url)
+                    return answer.json()
                 if operation == "succeeded":
                     url = f"{url.rstrip('/')}/result"
                     continue
-            elif status not in (0, 408, 429) and status < 500:
-                raise _refusal(status, content, url)
-            attempt += 1
-            wait = _wanted(headers)
-            wait = min(_LONGEST_WAIT, 2.0 ** min(attempt - 1, 6)) if wait is None else wait
-            if waited + wait > self._patience:
-                raise TransientError(
-                    f"Fabric does not answer {urlsplit(url).path}: {_reason(status, content)}", retry_after=wait
-                )
-            self._sleep(wait)
-            waited += max(wait, 0.05)  # a service that asks for no wait gets no endless patience either
-
-    def _send(self, method: str, url: str, body: Mapping[str, Any] | None) -> tuple[int, Mapping[str, str], bytes]:
-        """Status, headers and content; status 0 and the error's text where nothing came."""
-        import httpx
-
-        if self._bearer is None:
-            self._bearer = token_of(self._token, FABRIC)
-        headers = {"Authorization": f"Bearer {self._bearer}"}
-        try:
-            with self._client.stream(method, url, json=body, headers=headers) as answer:
-                content = bytearray()
-                for part in answer.iter_bytes():
-                    content += part
-                    if len(content) > _LARGEST:
-                        raise RefusedError(f"the answer of {urlsplit(url).path} is larger than {_LARGEST >> 20} MiB")
-                return (
-                    answer.status_code,
-                    {name.lower(): value for name, value in answer.headers.items()},
-                    bytes(content),
-                )
-        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-            return 0, {}, f"{type(error).__name__}: {error}".encode("utf-8", "replace")
-
-
-def _client() -> httpx.Client:
-    try:
-        import httpx
-    except ImportError:
-        raise ConfigurationError("Fabric's API needs httpx: pip install 'dbbtrace[fabric]'") from None
-    return httpx.Client(timeout=_TIMEOUT, follow_redirects=False)
-
-
-def _decoded(content: bytes, url: str) -> Any:
-    try:
-        return json.loads(content) if content.strip() else {}
-    except ValueError:
-        raise RefusedError(f"the answer of {urlsplit(url).path} is not JSON") from None
+            patience.wait(_FABRIC, answer)
 
 
 def _operation(content: bytes) -> str | None:
@@ -224,45 +149,3 @@ def _operation(content: bytes) -> str | None:
     except (ValueError, AttributeError):
         return None
     return str(status).lower() if str(status).lower() in ("notstarted", "running", "succeeded") else None
-
-
-def _wanted(headers: Mapping[str, str]) -> float | None:
-    """Seconds that the service asks us to wait; None where it does not say."""
-    text = headers.get("retry-after", "").strip()
-    if text.isdecimal():
-        return min(float(text), 86400.0)
-    if text:
-        from datetime import datetime, timezone
-        from email.utils import parsedate_to_datetime
-
-        try:
-            at = parsedate_to_datetime(text)
-            return max(0.0, (at - datetime.now(timezone.utc)).total_seconds())
-        except (ValueError, TypeError):
-            pass
-    return None
-
-
-def _refusal(status: int, content: bytes, url: str) -> DbbtraceError:
-    message = f"{urlsplit(url).path}: {_reason(status, content)}"
-    if status == 401:
-        return ConfigurationError(f"{message}; Fabric does not take the access token: log in, or pass fabric_token=")
-    if status == 403:
-        return ForbiddenError(f"{message}; the identity may not see it: it needs the Viewer role in the workspace")
-    if status == 404:
-        return GoneError(message)
-    return RefusedError(message)
-
-
-def _reason(status: int, content: bytes) -> str:
-    """What the service says of an error: {errorCode, message}, bare or as ``error``."""
-    text = content[:2000].decode("utf-8", "replace").strip()
-    if status == 0:
-        return text
-    try:
-        said = json.loads(content)
-        said = said.get("error", said) if isinstance(said, dict) else {}
-        text = ": ".join(str(said[name]) for name in ("errorCode", "code", "message") if said.get(name)) or text
-    except (ValueError, AttributeError):
-        pass
-    return f"{status} {text[:500]}".strip()

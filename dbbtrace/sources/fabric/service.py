@@ -5,19 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from dbbtrace.errors import TerminalError
+from dbbtrace.access.http import ForbiddenError, GoneError
 
 __all__ = ["ForbiddenError", "GoneError", "Json", "Service"]
 
 Json = Mapping[str, Any]
-
-
-class ForbiddenError(TerminalError):
-    """We may not see it (403)."""
-
-
-class GoneError(TerminalError):
-    """There is no such thing, or not any more (404)."""
 
 
 class Service(Protocol):
