@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from dbbtrace.answers.graph import Graph
+from dbbtrace.answers.graph import RunGraph
 from dbbtrace.answers.rows import Operation
 
 __all__ = ["PathStep", "critical_path"]
@@ -38,7 +38,7 @@ class PathStep:
 
 def critical_path(operations: Iterable[Operation]) -> list[PathStep]:
     """The path, first step first. It is empty if no operation of the run has a start and an end."""
-    graph = Graph(operations)
+    graph = RunGraph(operations)
     timed = [operation for operation in graph.outcomes if operation.started_at and operation.ended_at]
     if not timed:
         return []
@@ -58,7 +58,7 @@ def critical_path(operations: Iterable[Operation]) -> list[PathStep]:
 
 
 class _Walk:
-    def __init__(self, graph: Graph, timed: list[Operation]) -> None:
+    def __init__(self, graph: RunGraph, timed: list[Operation]) -> None:
         self._graph = graph
         self.by_end = sorted(timed, key=_end)
         self._ends = [_end(operation) for operation in self.by_end]

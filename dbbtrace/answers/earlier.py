@@ -12,7 +12,8 @@ from itertools import pairwise
 
 from dbbtrace.answers.read import WORKSPACE_ENVIRONMENTS, moment_of_row
 from dbbtrace.answers.rows import Run
-from dbbtrace.answers.usual import Load, PastRun, TableKey
+from dbbtrace.answers.usual import Load, PastRun
+from dbbtrace.graph import TableKey
 from dbbtrace.warehouse import Warehouse, views
 
 __all__ = ["Earlier", "local_zone", "read_earlier"]

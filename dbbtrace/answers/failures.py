@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from dbbtrace.answers.graph import NOT_BUILT, Graph
+from dbbtrace.answers.graph import NOT_BUILT, RunGraph
 from dbbtrace.answers.read import operations, run_keys
 from dbbtrace.answers.rows import Operation
 from dbbtrace.model.statuses import STATUSES
@@ -61,7 +61,7 @@ def failures_of(warehouse: Warehouse, runs: Collection[str]) -> dict[str, list[F
 
 def failures_among(found: Iterable[Operation]) -> list[Failure]:
     """The failures among the operations of one run."""
-    graph = Graph(found)
+    graph = RunGraph(found)
     return [
         Failure(operation, tuple(graph.held_up(operation)))
         for operation in graph.outcomes

@@ -14,7 +14,7 @@ from datetime import datetime, timezone, tzinfo
 from typing import Any
 
 from dbbtrace.answers.earlier import Earlier
-from dbbtrace.answers.graph import Graph
+from dbbtrace.answers.graph import RunGraph
 from dbbtrace.answers.platform import Validation, active_models
 from dbbtrace.answers.read import moment_of_row, operations
 from dbbtrace.answers.readable import bytes_of, count_of, moment_of
@@ -165,7 +165,7 @@ def _empty(loads: Iterable[Load], counted: Iterable[Validation]) -> list[Finding
 
 
 def _stale(warehouse: Warehouse, run: Run, earlier: Earlier) -> list[Finding]:
-    graph = Graph(operations(warehouse, [run.run_id]))
+    graph = RunGraph(operations(warehouse, [run.run_id]))
     found = []
     for node, cause in graph.stale():
         age = ""

@@ -1,8 +1,8 @@
-"""The graph of one run: what each dbt node selects from, and which nodes a failure held up. Pure.
+"""The graph of one run, from its rows: what each dbt node selects from, and which nodes a failure held up. Pure.
 
-A dbt source is matched with the table load of the same name, as in ``monitoring_lineage``. A failed test holds up the
-nodes that select from the tested node, because ``dbt build`` waits for tests. Apart from table loads, operations that
-succeeded may be left out of the graph, because they neither hold anything up nor are held up.
+A dbt source is matched with the table load that fits its name: see ``dbbtrace.graph.tables``. A failed test holds up
+the nodes that select from the tested node, because ``dbt build`` waits for tests. Apart from table loads, operations
+that succeeded may be left out of the graph, because they neither hold anything up nor are held up.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from collections.abc import Iterable
 from functools import cached_property
 
 from dbbtrace.answers.rows import Operation
+from dbbtrace.graph import DbtSource, Graph, Rules, Table, Tables, is_test
 
-__all__ = ["BUILT", "NOT_BUILT", "Graph"]
+__all__ = ["BUILT", "NOT_BUILT", "RunGraph", "table_of"]
 
 BUILT = frozenset({"Succeeded", "Warned"})
 NOT_BUILT = "o.superseded = 0 AND (o.kind = 'table_load' OR o.status NOT IN ('Succeeded', 'Warned'))"
@@ -27,8 +28,10 @@ CUT = "…"
 """Stands at the end of a list that found no room in its column."""
 
 
-def _is_test(operation_id: str) -> bool:
-    return operation_id.startswith(("test.", "unit_test."))
+def table_of(load: Operation) -> Table:
+    """The table that an operation loaded."""
+    schema, _, table = load.name.rpartition(".")
+    return Table(load.source_name or "", schema, table)
 
 
 def _is_stored(operation: Operation) -> bool:
@@ -40,11 +43,12 @@ def _is_stored(operation: Operation) -> bool:
     )
 
 
-class Graph:
+class RunGraph:
     """Outcomes of one run and the edges between them."""
 
-    def __init__(self, operations: Iterable[Operation]) -> None:
+    def __init__(self, operations: Iterable[Operation], rules: Rules | None = None) -> None:
         self.outcomes = [operation for operation in operations if not operation.superseded]
+        self._rules = rules
 
     @cached_property
     def nodes(self) -> dict[str, Operation]:
@@ -52,25 +56,16 @@ class Graph:
         return {operation.operation_id: operation for operation in self.outcomes if operation.kind == "dbt_node"}
 
     @cached_property
-    def _loads(self) -> dict[str, list[Operation]]:
-        """Table loads by the table's name without schema, in lower case."""
-        found: dict[str, list[Operation]] = defaultdict(list)
-        for operation in self.outcomes:
-            if operation.kind == "table_load":
-                found[operation.name.rpartition(".")[2].lower()].append(operation)
-        return found
+    def _loads(self) -> Tables[Operation]:
+        loads = sorted(
+            (operation for operation in self.outcomes if operation.kind == "table_load"),
+            key=lambda load: (load.name, load.source_name or ""),
+        )
+        return Tables(((table_of(load), load) for load in loads), self._rules)
 
     def load_of(self, source: str) -> Operation | None:
         """The load of the table that a dbt source names; if there are several, the one of its system or schema."""
-        said = source.lower()
-        fitting = self._loads.get(said.rpartition(".")[2], [])
-
-        def rank(load: Operation) -> tuple[int, str, str]:
-            named = f".{(load.source_name or '?').lower()}." in said.partition(".")[2]
-            place = 0 if named else 1 if said.endswith(f".{load.name.lower()}") else 2
-            return place, load.name, load.source_name or ""
-
-        return min(fitting, key=rank, default=None)
+        return next(iter(self._loads.of(DbtSource.of_id(source))), None)
 
     def upstream(self, operation: Operation) -> list[Operation]:
         """What a node selects from directly, if it is among the operations."""
@@ -81,14 +76,13 @@ class Graph:
         return self.load_of(parent) if parent.startswith("source.") else self.nodes.get(parent)
 
     @cached_property
-    def _downstream(self) -> dict[str, list[Operation]]:
-        """operation_id → the nodes that select from it."""
-        children: dict[str, list[Operation]] = defaultdict(list)
-        for node in self.nodes.values():
-            for parent in node.depends_on:
-                known = self._operation(parent)
-                children[known.operation_id if known else parent].append(node)
-        return children
+    def graph(self) -> Graph:
+        """operation_id → what it selects from: operation_ids of loads and nodes, or names that are not in the run."""
+        return Graph({node.operation_id: self._parents(node) for node in self.nodes.values()})
+
+    def _parents(self, node: Operation) -> list[str]:
+        known = [(parent, self._operation(parent)) for parent in node.depends_on]
+        return [operation.operation_id if operation else parent for parent, operation in known]
 
     @cached_property
     def _blamed(self) -> dict[str, list[Operation]]:
@@ -105,7 +99,7 @@ class Graph:
         causes: dict[str, Operation | None] = {}
         found = []
         for node in self.nodes.values():
-            if node.status in BUILT and not _is_test(node.operation_id):
+            if node.status in BUILT and not is_test(node.operation_id):
                 cause = self._old_above(node, causes)
                 if cause is not None:
                     found.append((node, cause))
@@ -119,7 +113,7 @@ class Graph:
             if here.operation_id in causes:
                 waiting.pop()
                 continue
-            parents = [parent for parent in self.upstream(here) if not _is_test(parent.operation_id)]
+            parents = [parent for parent in self.upstream(here) if not is_test(parent.operation_id)]
             views = [parent for parent in parents if parent.status in BUILT and not _is_stored(parent)]
             unknown = [view for view in views if view.operation_id not in causes and view not in waiting]
             if unknown:
@@ -136,21 +130,13 @@ class Graph:
 
     def held_up(self, failed: Operation) -> list[Operation]:
         """All downstream nodes that were not built, each once, nearest first."""
-        first = [*self._downstream.get(failed.operation_id, ()), *self._blamed.get(failed.operation_id, ())]
-        if failed.operation_id.startswith(("test.", "unit_test.")):
-            waited = [child for tested in failed.depends_on for child in self._downstream.get(tested, ())]
-            if failed.operation_id.startswith("unit_test."):  # it runs before the model that it tests
-                waited += self.upstream(failed)
-            first += [node for node in waited if node.status == "Skipped"]
-        return self._all_the_way_down(failed, first)
+        first = self.graph.held_back_by(failed.operation_id)
+        if is_test(failed.operation_id):
+            first = [name for name in first if name in self.nodes and self.nodes[name].status == "Skipped"]
+        first += [node.operation_id for node in self._blamed.get(failed.operation_id, ())]
+        found = self.graph.spread(((failed, name) for name in first), lambda name: self._is_held_up(name, failed))
+        return [self.nodes[name] for name in found]
 
-    def _all_the_way_down(self, failed: Operation, level: list[Operation]) -> list[Operation]:
-        found: dict[str, Operation] = {}
-        while level:
-            following: list[Operation] = []
-            for node in level:
-                if node.operation_id not in found and node is not failed and node.status not in BUILT:
-                    found[node.operation_id] = node
-                    following += self._downstream.get(node.operation_id, ())
-            level = following
-        return list(found.values())
+    def _is_held_up(self, name: str, failed: Operation) -> bool:
+        node = self.nodes.get(name)
+        return node is not None and node is not failed and node.status not in BUILT

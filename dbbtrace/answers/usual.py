@@ -14,6 +14,7 @@ from math import exp, log, sqrt
 from typing import NamedTuple
 
 from dbbtrace.answers.statistics import median
+from dbbtrace.graph import TableKey
 
 __all__ = ["Absence", "Load", "PastRun", "Volume", "absences", "usual_pause", "volume_of"]
 
@@ -27,9 +28,6 @@ _FORGOTTEN = 2
 """Absences after which a table is no longer expected."""
 _NONE_BEFORE = 10
 """Loads that all brought something, before one that brings nothing is odd."""
-
-TableKey = tuple[str, str, str]
-"""Source, schema and table, in lower case."""
 
 
 class Load(NamedTuple):

@@ -10,7 +10,7 @@ from typing import Any
 from dbbtrace.answers.audit import Gap, gaps_of, operation_gaps
 from dbbtrace.answers.critical import PathStep, critical_path
 from dbbtrace.answers.failures import Failure, failures_among
-from dbbtrace.answers.graph import Graph
+from dbbtrace.answers.graph import RunGraph
 from dbbtrace.answers.read import operations, parts
 from dbbtrace.answers.readable import bytes_of, count_of, duration_of, moment_of
 from dbbtrace.answers.reasons import Verdict
@@ -278,7 +278,7 @@ def _data(report: RunReport, trace_link: str | None) -> dict[str, Any]:
     run, found = report.run, report.operations
     begin = min((o.started_at for o in found if o.started_at), default=None)
     on_path = {id(step.operation): step for step in report.path}
-    graph = Graph(found)
+    graph = RunGraph(found)
     place = {id(operation): number for number, operation in enumerate(found)}
     timings = [None if o.superseded else report.history.get((o.kind, o.operation_id)) for o in found]
     pool = _Pool()

@@ -183,9 +183,9 @@ def test_an_underscore_in_a_name_is_no_wildcard(tmp_path: Path, source: str, sta
 
 
 def answers_graph(found: Any) -> Any:
-    from dbbtrace.answers.graph import Graph
+    from dbbtrace.answers.graph import RunGraph
 
-    return Graph(found)
+    return RunGraph(found)
 
 
 def test_a_load_that_was_done_again_is_no_upstream(tmp_path: Path) -> None:

@@ -12,9 +12,9 @@ import pytest
 
 import dbbtrace
 from dbbtrace.job.runs import scope_for
-from dbbtrace.sources.dbt.artifacts import ManifestNode
 from dbbtrace.sources.dbt.events import Events
 from dbbtrace.sources.dbt.live import Watch
+from dbbtrace.sources.dbt.manifest import ManifestNode
 from dbbtrace.tracing.provider import now
 
 NODES = 200

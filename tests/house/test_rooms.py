@@ -122,6 +122,17 @@ def test_the_vocabulary_knows_nothing_else_of_ours() -> None:
     }
 
 
+def test_the_graph_is_pure() -> None:
+    """``graph`` imports itself at most: whoever has names and edges can ask it."""
+    assert not {
+        (name, target)
+        for name in ARROWS
+        if is_in(name, "dbbtrace.graph")
+        for target in ARROWS[name]
+        if not is_in(target, "dbbtrace.graph")
+    }
+
+
 def test_exporters_are_found_by_their_entry_points() -> None:
     """Only the command line, which serves the receiver, imports ``dbbtrace_exporters``."""
     assert not {

@@ -1,4 +1,4 @@
-"""Reads dbt's artifacts: only the fields that rows and spans hold, whatever else is in the file.
+"""Reads the results that dbt wrote: only the fields that rows and spans hold, whatever else is in the file.
 
 Unknown keys are ignored, missing ones are None, and a value of the wrong kind costs only itself. ``args.vars``,
 ``args.invocation_command`` and ``metadata.env`` can hold passwords: no field here takes them in, but for the one
@@ -20,7 +20,7 @@ from msgspec import Meta, Struct, field
 from dbbtrace.diagnostics import log
 from dbbtrace.errors import UsageError
 
-__all__ = ["ManifestNode", "Metadata", "NodeResult", "Results", "read_manifest", "read_results", "results_file"]
+__all__ = ["Metadata", "NodeResult", "Results", "parse", "read_results", "results_file"]
 
 OLDEST, NEWEST = 4, 6
 """Schema versions of run_results.json that are known: dbt 1.5 writes 4, dbt 1.8 and newer 6."""
@@ -152,41 +152,6 @@ class Results(Struct, gc=False):
         return self.about.artifact is not None and self.about.artifact[0] == "sources"
 
 
-class DependsOn(Struct, gc=False):
-    """What a node selects from."""
-
-    nodes: list[str] | None = None
-
-
-class ManifestNode(Struct, gc=False):
-    """One node of manifest.json."""
-
-    resource_type: str | None = None
-    name: str | None = None
-    label: str | None = None
-    """Of an exposure: what people call it."""
-    identifier: str | None = None
-    """Of a source: what its table is called, where the name is not."""
-    depends_on: DependsOn | None = None
-
-    @property
-    def parents(self) -> list[str]:
-        """unique_ids that the node selects from."""
-        return (self.depends_on and self.depends_on.nodes) or []
-
-
-class Manifest(Struct, gc=False):
-    """manifest.json."""
-
-    metadata: Metadata | None = None
-    nodes: dict[str, ManifestNode] | None = None
-    sources: dict[str, ManifestNode] | None = None
-    unit_tests: dict[str, ManifestNode] | None = None
-    exposures: dict[str, ManifestNode] | None = None
-    saved_queries: dict[str, ManifestNode] | None = None
-    functions: dict[str, ManifestNode] | None = None
-
-
 Model = TypeVar("Model", bound=Struct)
 
 
@@ -210,7 +175,7 @@ def read_results(file: Path) -> Results:
         ) from None
     except (OSError, ValueError) as error:
         raise UsageError(f"{file} can't be read: {getattr(error, 'strerror', None) or error}") from None
-    results = _parse(Results, data, file, "run dbt again, or name another file")
+    results = parse(Results, data, file, "run dbt again, or name another file")
     _check_schema(results, file)
     assert results.results is not None
     if unreadable := len(results.results) - len(results.nodes):
@@ -218,38 +183,12 @@ def read_results(file: Path) -> Results:
     return results
 
 
-def read_manifest(file: Path, invocation_id: str | None) -> dict[str, ManifestNode]:
-    """The nodes of the manifest by unique_id; none, with a log line, where it is of no use.
+def parse(model: type[Model], data: bytes, file: Path, advice: str) -> Model:
+    """The model in the bytes.
 
-    Args:
-        invocation_id: of the results; a manifest that another invocation wrote is ignored. None: take any.
+    Raises:
+        UsageError: there is none; the message never quotes the bytes.
     """
-    try:  # UsageError is a ValueError, and so is a path with a NUL
-        manifest = _parse(Manifest, file.read_bytes(), file, "the results are recorded without it")
-        about = manifest.metadata or Metadata()
-        if (about.artifact or ("",))[0] != "manifest":
-            raise UsageError(f"{file} is not a manifest of dbt; the results are recorded without it")
-        if invocation_id is not None and about.invocation_id != invocation_id:
-            raise UsageError(
-                f"{file} is of another dbt invocation ({about.invocation_id}) than the results ({invocation_id}): "
-                "they are recorded without it"
-            )
-    except (OSError, ValueError) as error:
-        log.warning("%s", error)
-        return {}
-    sections = (
-        manifest.nodes,
-        manifest.sources,
-        manifest.unit_tests,
-        manifest.exposures,
-        manifest.saved_queries,
-        manifest.functions,
-    )
-    return {unique_id: node for section in sections if section for unique_id, node in section.items()}
-
-
-def _parse(model: type[Model], data: bytes, file: Path, advice: str) -> Model:
-    """The model in the bytes; never quotes them."""
     try:
         return msgspec.json.decode(data, type=model)
     except (msgspec.MsgspecError, ValueError, RecursionError):

@@ -25,7 +25,8 @@ from dbbtrace.sources.dbt.nodes import Nodes, Period, Stages, stages_of
 from dbbtrace.sources.dbt.terms import command_of, moment, selection_of, status_of
 
 if TYPE_CHECKING:
-    from dbbtrace.sources.dbt.artifacts import ManifestNode, NodeResult, Results
+    from dbbtrace.sources.dbt.artifacts import NodeResult, Results
+    from dbbtrace.sources.dbt.manifest import ManifestNode
 
 __all__ = ["build_spans", "shared_attributes", "stage_spans"]
 

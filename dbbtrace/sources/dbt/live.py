@@ -44,7 +44,8 @@ from dbbtrace.tracing.provider import LiveSpan, now
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
 
-    from dbbtrace.sources.dbt.artifacts import ManifestNode, NodeResult, Results, Timing
+    from dbbtrace.sources.dbt.artifacts import NodeResult, Results, Timing
+    from dbbtrace.sources.dbt.manifest import ManifestNode
 
 __all__ = ["Watch"]
 

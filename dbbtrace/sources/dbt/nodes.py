@@ -26,8 +26,9 @@ from dbbtrace.sources.dbt.terms import (
 )
 
 if TYPE_CHECKING:
-    from dbbtrace.sources.dbt.artifacts import ManifestNode, NodeResult
+    from dbbtrace.sources.dbt.artifacts import NodeResult
     from dbbtrace.sources.dbt.identities import Identities
+    from dbbtrace.sources.dbt.manifest import ManifestNode
 
 __all__ = ["STAGES", "Nodes", "Period", "Stages", "Told", "stages_of"]
 

@@ -24,7 +24,8 @@ from dbbtrace.model.statuses import NODE_FAILURES
 from dbbtrace.model.times import iso_utc, to_datetime, to_unix_nanos
 
 if TYPE_CHECKING:
-    from dbbtrace.sources.dbt.artifacts import ManifestNode, Results
+    from dbbtrace.sources.dbt.artifacts import Results
+    from dbbtrace.sources.dbt.manifest import ManifestNode
 
 __all__ = ["DbtInvocation", "Found", "described", "find_results", "record_dbt"]
 
@@ -204,7 +205,7 @@ class Found:
 
     def manifest(self, given: str | os.PathLike[str] | None) -> Mapping[str, ManifestNode]:
         """The nodes of the manifest: of the one given, which the caller vouches for, or of the one beside."""
-        from dbbtrace.sources.dbt.artifacts import read_manifest
+        from dbbtrace.sources.dbt.manifest import read_manifest
 
         if given is not None:
             return read_manifest(Path(given), None)

@@ -23,8 +23,8 @@ from dbbtrace.tracing.provider import now
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from dbbtrace.sources.dbt.artifacts import ManifestNode
     from dbbtrace.sources.dbt.live import Watch
+    from dbbtrace.sources.dbt.manifest import ManifestNode
 
 __all__ = ["DbtRun", "run_and_record", "run_dbt", "run_plainly"]
 
@@ -176,7 +176,7 @@ def _watch(
 
 def _manifest(file: Path, invocation_id: str, began: int) -> Mapping[str, ManifestNode] | None:
     """The manifest, if this invocation has written it by now."""
-    from dbbtrace.sources.dbt.artifacts import read_manifest
+    from dbbtrace.sources.dbt.manifest import read_manifest
 
     try:
         if file.stat().st_mtime_ns < began:

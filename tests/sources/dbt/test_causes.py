@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dbbtrace.sources.dbt.artifacts import DependsOn, ManifestNode
 from dbbtrace.sources.dbt.causes import skip_causes
+from dbbtrace.sources.dbt.manifest import DependsOn, ManifestNode
 
 
 def graph(**parents):

@@ -11,8 +11,9 @@ import msgspec
 import pytest
 
 from dbbtrace.sources.dbt import artifacts
-from dbbtrace.sources.dbt.artifacts import Manifest, Results, read_manifest, read_results
+from dbbtrace.sources.dbt.artifacts import Results, read_results
 from dbbtrace.sources.dbt.lenient import taken
+from dbbtrace.sources.dbt.manifest import Manifest, read_manifest
 from tests.sources.dbt.support import ARTIFACTS, RESULTS, SOURCES, load, name_of
 
 LARGE = sorted((ARTIFACTS / "large").glob("*.json.gz"))

@@ -1,0 +1,14 @@
+"""The graph: what selects from what, and which loaded table a dbt source reads.
+
+    walks      Graph: names and their parents, and the walks up and down
+    tables     Tables: the load that fits a dbt source
+
+Pure: no clock, no driver, no dbt. Gate, lineage, repair, what a failure held up and the critical path ask it.
+"""
+
+from __future__ import annotations
+
+from dbbtrace.graph.tables import DbtSource, Rules, Table, TableKey, Tables
+from dbbtrace.graph.walks import Graph, is_test
+
+__all__ = ["DbtSource", "Graph", "Rules", "Table", "TableKey", "Tables", "is_test"]
