@@ -8,6 +8,7 @@ What can't be looked at is left alone, and is somebody's to look at later.
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -173,6 +174,8 @@ class AdoptedLog(FileLog):
         self.claims = claims
         self._resolve = resolve
         self._interrupted: list[ReadableSpan] | None = None
+        self._leaving = threading.Lock()
+        """Taken for good by the destination that settles last: it deletes the journal, or lets it go."""
 
     def queue_for(self, claim: Claim, wants: Callable[[ReadableSpan], bool]) -> Queue:
         """What the journal holds for one destination.
@@ -236,7 +239,7 @@ class AdoptedLog(FileLog):
 
     def settled(self) -> None:
         """Delete the journal if nothing is left in it for anybody, or let it go once nobody here delivers from it."""
-        if any(queue.waits for queue in self.queues):
+        if any(queue.waits for queue in self.queues) or not self._leaving.acquire(blocking=False):
             return
         try:
             done = not Found(self.path, this_process(), None).open_claims() and not self.has_problem

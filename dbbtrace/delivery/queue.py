@@ -211,6 +211,6 @@ class Queue:
     def _advance(self, position: Position) -> None:
         if position <= self.position or self.closed:
             return
+        self.log.acknowledge(self._key, position)  # first: nobody counts on what is not said yet
         self.position = position
         self._settled = {each for each in self._settled if each > position}
-        self.log.acknowledge(self._key, position)

@@ -18,7 +18,8 @@ from dbbtrace.delivery import Delivery, adoption, recover, waiting
 from dbbtrace.delivery.neighbours import Neighbours
 from dbbtrace.errors import ConfigurationError, TransientError
 from dbbtrace.journal.owner import Owner, this_process
-from dbbtrace.journal.writer import Journal
+from dbbtrace.journal.position import Position
+from dbbtrace.journal.writer import Journal, claim_key
 from dbbtrace.model import attributes as key
 from tests.delivery.support import Backend, finished, left_behind, load, orphaned, to, tracer_of
 from tests.delivery.test_backends import wait_until
@@ -283,9 +284,37 @@ def test_a_journal_of_many_destinations_is_delivered_to_each(tmp_path: Path) -> 
     wait_until(lambda: all(len(backend.stored) == 21 for backend in backends.values()))
     assert delivery.force_flush(10_000)
     delivery.shutdown()
-    recover(tmp_path, lambda name: to(backends[name], name))  # what all have acknowledged may be left to delete
-    assert not journals(tmp_path)
+    wait_until(lambda: not journals(tmp_path))
     assert all(len(backend.stored) == 21 for backend in backends.values())
+
+
+def test_a_journal_is_let_go_only_when_the_last_has_acknowledged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One destination is through while another has delivered and is about to say so: the journal stays where it is."""
+    names = ["memory://quick", "memory://slow"]
+    left_behind(tmp_path, [load(1)], names=names)
+    slow_has_delivered, quick_is_through = threading.Event(), threading.Event()
+    acknowledge, settled = adoption.acknowledge, adoption.AdoptedLog.settled
+
+    def acknowledges(path: str, key: str, position: Position) -> None:
+        if key == claim_key("memory://slow"):
+            slow_has_delivered.set()
+            quick_is_through.wait(30)
+        else:
+            slow_has_delivered.wait(30)
+        acknowledge(path, key, position)
+
+    def is_through(journal: adoption.AdoptedLog) -> None:
+        settled(journal)
+        quick_is_through.set()
+
+    monkeypatch.setattr(adoption, "acknowledge", acknowledges)
+    monkeypatch.setattr(adoption.AdoptedLog, "settled", is_through)
+    backends = {name: Backend() for name in names}
+    assert recover(tmp_path, lambda name: to(backends[name], name)).is_complete
+    assert not journals(tmp_path)
+    assert [backend.names for backend in backends.values()] == [["span 1"], ["span 1"]]
 
 
 def test_what_was_acknowledged_is_not_delivered_again(tmp_path: Path) -> None:
