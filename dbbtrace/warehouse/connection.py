@@ -8,8 +8,7 @@ used.
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -22,9 +21,6 @@ from dbbtrace.warehouse.statements import Found, Shape, suited, yielding
 from dbbtrace.warehouse.urls import SqliteAddress
 
 __all__ = ["Connector", "Result", "SqliteConnector", "shape_of"]
-
-_BUSY_TIMEOUT = 10.0
-"""Seconds that a SQLite writer waits for other writers."""
 
 
 @dataclass(frozen=True)
@@ -40,12 +36,17 @@ class Connector(Protocol):
 
     name: str
     """Its URL without secrets."""
+    fork_patience: float
+    """Seconds that a fork waits for a statement under way: a driver's own locks, held at that moment, stay held for
+    ever in the child."""
 
     def connect(self) -> Any:
-        """A new DB-API connection in autocommit; raises typed errors."""
+        """A new DB-API connection in autocommit; raises typed errors. It never waits for other writers: where they are
+        in the way, statements raise what ``fault`` calls a LockedError."""
 
-    def connect_bare(self, *, dry_run: bool) -> Any:
-        """The same, but nothing is created on the way; with ``dry_run`` not even a file."""
+    def connect_bare(self, *, dry_run: bool, waits: float) -> Any:
+        """The same, but nothing is created on the way; with ``dry_run`` not even a file. Its statements wait so many
+        seconds for other writers."""
 
     def driver(self, connection: Any) -> str:
         """Name and version of the driver in use."""
@@ -97,6 +98,8 @@ def _narrower(kind: Kind, size: int, length: int | None) -> int | None:
 class SqliteConnector:
     """The embedded warehouse: a file, attached to an empty main database under the name ``meta``."""
 
+    fork_patience = 5.0  # no statement waits for others
+
     def __init__(self, address: SqliteAddress, *, create: bool) -> None:
         self.name = address.name
         self._path = address.path
@@ -114,11 +117,11 @@ class SqliteConnector:
         self._file = _identity(self._path)
         return connection
 
-    def connect_bare(self, *, dry_run: bool) -> Any:
+    def connect_bare(self, *, dry_run: bool, waits: float) -> Any:
         path = ":memory:" if dry_run and not os.path.exists(self._path) else self._path
-        return self._attached(path, write=not dry_run)
+        return self._attached(path, write=not dry_run, waits=waits)
 
-    def _attached(self, path: str, *, write: bool) -> Any:
+    def _attached(self, path: str, *, write: bool, waits: float = 0.0) -> Any:
         import sqlite3
 
         if path != ":memory:" and not os.path.exists(path):
@@ -128,12 +131,12 @@ class SqliteConnector:
                 )
             self._make_directory()
         connection = sqlite3.connect(
-            "file::memory:", uri=True, timeout=_BUSY_TIMEOUT, isolation_level=None, check_same_thread=False
+            "file::memory:", uri=True, timeout=waits, isolation_level=None, check_same_thread=False
         )
         try:
             connection.execute(f"ATTACH ? AS {SCHEMA}", (path if write else _to_read(path),))
             if write:  # a reader leaves the file as it is
-                _persistently(lambda: connection.execute(f"PRAGMA {SCHEMA}.journal_mode=WAL").fetchone())
+                connection.execute(f"PRAGMA {SCHEMA}.journal_mode=WAL").fetchone()
         except sqlite3.Error as error:
             connection.close()
             raise self.fault(error) from error
@@ -244,22 +247,3 @@ def _identity(path: str) -> tuple[int, int] | None:
     except OSError:
         return None
     return status.st_dev, status.st_ino
-
-
-def _persistently(attempt: Callable[[], object]) -> None:
-    """Switching a new file to WAL does not wait for other processes that do the same, so try for a while."""
-    deadline = time.monotonic() + _BUSY_TIMEOUT
-    while not _done(attempt, final=time.monotonic() > deadline):
-        time.sleep(0.02)
-
-
-def _done(attempt: Callable[[], object], *, final: bool) -> bool:
-    import sqlite3
-
-    try:
-        attempt()
-    except sqlite3.OperationalError as error:
-        if final or "locked" not in str(error):
-            raise
-        return False
-    return True

@@ -15,7 +15,7 @@ from dbbtrace.errors import ConfigurationError, DbbtraceError, LoginError, Refus
 from dbbtrace.model.masking import masked
 from dbbtrace.warehouse.driver_texts import number_of, state_of
 
-__all__ = ["RETRIABLE_ERRORS", "RETRIABLE_STATES", "of_mssql_python", "of_odbc", "of_sqlite", "short"]
+__all__ = ["RETRIABLE_ERRORS", "RETRIABLE_STATES", "LockedError", "of_mssql_python", "of_odbc", "of_sqlite", "short"]
 
 RETRIABLE_STATES: Final = frozenset({"08S01", "08001", "08003", "08007", "HYT00", "40001"})
 RETRIABLE_ERRORS: Final = frozenset({
@@ -125,7 +125,12 @@ def _of_binding(error: BaseException) -> bool:
     return isinstance(error, (OverflowError, UnicodeError, TypeError, ValueError))
 
 
-_TRANSIENT_SQLITE = ("locked", "busy", "disk i/o error", "disk is full", "interrupted")
+_LOCKED_SQLITE = ("locked", "busy")
+_TRANSIENT_SQLITE = ("disk i/o error", "disk is full", "interrupted")
+
+
+class LockedError(TransientError):
+    """Another writer has the database for the moment; nothing was done."""
 
 
 def of_sqlite(error: BaseException) -> DbbtraceError:
@@ -133,6 +138,8 @@ def of_sqlite(error: BaseException) -> DbbtraceError:
     message = f"SQLite: {error}"
     lowered = str(error).lower()
     kinds = {kind.__name__ for kind in type(error).__mro__}
+    if "OperationalError" in kinds and any(word in lowered for word in _LOCKED_SQLITE):
+        return LockedError(message)
     if "OperationalError" in kinds and any(word in lowered for word in _TRANSIENT_SQLITE):
         return TransientError(message)
     if "IntegrityError" in kinds:

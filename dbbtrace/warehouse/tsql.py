@@ -45,6 +45,8 @@ _IDLE = 30.0
 class TsqlConnector:
     """SQL Server, Azure SQL or Fabric Warehouse, through either driver."""
 
+    fork_patience = 0.2  # a statement may wait for a lock, or for a warehouse that sleeps
+
     def __init__(self, address: OdbcAddress, token: TokenSource | None) -> None:
         self.name = address.name
         self._address = address
@@ -72,7 +74,7 @@ class TsqlConnector:
     def driver(self, connection: Any) -> str:
         return self._driver.describe(connection)
 
-    def connect_bare(self, *, dry_run: bool) -> Any:
+    def connect_bare(self, *, dry_run: bool, waits: float) -> Any:
         return self.connect()
 
     def dialect(self, connection: Any) -> Dialect:

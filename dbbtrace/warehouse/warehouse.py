@@ -12,12 +12,14 @@ import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from dbbtrace.errors import ConfigurationError, DbbtraceError, RefusedError, TransientError
 from dbbtrace.model.attributes import STARTED
 from dbbtrace.warehouse.connection import Connector, Result
 from dbbtrace.warehouse.dialects import Dialect
+from dbbtrace.warehouse.driver_errors import LockedError
 from dbbtrace.warehouse.schema import PARTS, SCHEMA, TABLES, Row, Table
 from dbbtrace.warehouse.statements import Shape, once
 
@@ -32,9 +34,10 @@ _ORPHANS: list[Any] = []
 """Connections of a parent process. They are never closed here, because that would close the parent's files."""
 _OPEN: weakref.WeakSet[Warehouse] = weakref.WeakSet()
 _HELD: list[Warehouse] = []
-_FORK_PATIENCE = 0.2
-"""Seconds that a fork waits for statements under way: a driver's own locks, held at that moment, stay held for ever in
-the child. A statement that takes longer waits itself, for a lock or an answer; the fork does not wait with it."""
+_PATIENCE = 10.0
+"""Seconds that other writers are waited for."""
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.001, 0.05
+"""Seconds between two looks whether another writer is done."""
 
 
 class Warehouse:
@@ -157,7 +160,8 @@ class Warehouse:
         with self._lock:
             self.close()
             try:
-                connection = self._connector.connect_bare(dry_run=dry_run)
+                bare = partial(self._connector.connect_bare, dry_run=dry_run, waits=_PATIENCE)
+                connection = _patiently(bare)
                 try:
                     steps = plan(self._connector, connection)
                     for step in () if dry_run else steps:
@@ -200,13 +204,16 @@ class Warehouse:
                 connection.close()
 
     def _run(self, work: Callable[[Any], T], *, writing: bool = False) -> T:
+        return _patiently(lambda: self._run_now(work, writing))
+
+    def _run_now(self, work: Callable[[Any], T], writing: bool) -> T:
         """Do the work on a connection. Try once more on a new one if an old one has clearly failed."""
         with self._lock:
             fresh = self._connect()
             try:
                 return self._attempt(work, writing)
             except TransientError as error:
-                if fresh or error.ambiguous:
+                if fresh or error.ambiguous or isinstance(error, LockedError):
                     raise
             self._connect()
             return self._attempt(work, writing)
@@ -227,11 +234,24 @@ class Warehouse:
             raise
         except Exception as error:
             fault = self._connector.fault(error, writing=writing)
-            if not isinstance(fault, RefusedError):
+            if not isinstance(fault, (RefusedError, LockedError)):
                 self._drop()
             raise fault from error
         self._used_at = time.monotonic()
         return result
+
+
+def _patiently(attempt: Callable[[], T]) -> T:
+    """Attempt it again while other writers are in the way. No lock of ours is held in between: a fork doesn't wait."""
+    deadline, pause = time.monotonic() + _PATIENCE, _FIRST_PAUSE
+    while True:
+        try:
+            return attempt()
+        except LockedError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(pause)
+        pause = min(2 * pause, _LONGEST_PAUSE)
 
 
 def _in_order(rows: Sequence[Row]) -> Iterator[tuple[Table, list[Row]]]:
@@ -264,10 +284,11 @@ def _check(table: Table, shape: Shape | None) -> None:
 
 
 def _before_fork() -> None:
-    deadline = time.monotonic() + _FORK_PATIENCE
-    _HELD.extend(
-        warehouse for warehouse in list(_OPEN) if warehouse._lock.acquire(timeout=max(0.0, deadline - time.monotonic()))
-    )
+    now = time.monotonic()
+    for warehouse in list(_OPEN):
+        patience = now + warehouse._connector.fork_patience - time.monotonic()
+        if warehouse._lock.acquire(timeout=max(0.0, patience)):
+            _HELD.append(warehouse)
 
 
 def _after_in_parent() -> None:

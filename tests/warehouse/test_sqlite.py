@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -142,7 +143,7 @@ def test_threads_share_a_warehouse(tmp_path):
     assert warehouse.query(COUNT).rows == [(76,)]
 
 
-SLOW = "WITH RECURSIVE c (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c WHERE x < 30000) SELECT COUNT(*) FROM c"
+SLOW = "WITH RECURSIVE c (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c WHERE x < 1000000) SELECT COUNT(*) FROM c"
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no Python forks here")
@@ -166,6 +167,32 @@ def test_a_forked_child_opens_its_own_connection(tmp_path):
     assert warehouse.query(COUNT).rows == [(3,)]
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no Python forks here")
+def test_a_fork_does_not_wait_for_another_writer(tmp_path, monkeypatch):
+    """While the file is locked a write waits, for as long as it takes; a fork goes on, and so does the write after."""
+    monkeypatch.setattr("dbbtrace.warehouse.warehouse._PATIENCE", 120.0)
+    warehouse = open_warehouse(f"sqlite:///{tmp_path}/a.db")
+    warehouse.write(rows_of(load(span_id=1)))
+    warehouse._connector.fork_patience = 60.0
+    with contextlib.closing(sqlite3.connect(tmp_path / "a.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        tried = threading.Event()
+        attempt = warehouse._attempt
+        monkeypatch.setattr(warehouse, "_attempt", lambda *arguments: (tried.set(), attempt(*arguments))[1])
+        writing = threading.Thread(target=lambda: warehouse.write(rows_of(load(span_id=2))))
+        writing.start()
+        assert tried.wait(60)
+        began = time.monotonic()
+        child = os.fork()
+        if child == 0:
+            os._exit(0)
+        assert time.monotonic() - began < 30
+        os.waitpid(child, 0)
+        other.execute("ROLLBACK")
+    writing.join(60)
+    assert warehouse.query(COUNT).rows == [(2,)]
+
+
 def test_a_file_that_was_replaced_takes_no_rows_with_it(tmp_path):
     """Rows go to the file that has the name, not to the one that was deleted."""
     path = tmp_path / "a.db"
@@ -180,7 +207,7 @@ def test_a_file_that_was_replaced_takes_no_rows_with_it(tmp_path):
 
 def test_a_locked_file_is_worth_another_try(tmp_path, monkeypatch):
     """After the time that writers wait for each other."""
-    monkeypatch.setattr("dbbtrace.warehouse.connection._BUSY_TIMEOUT", 0.05)
+    monkeypatch.setattr("dbbtrace.warehouse.warehouse._PATIENCE", 0.05)
     warehouse = open_warehouse(f"sqlite:///{tmp_path}/a.db")
     warehouse.write(rows_of(load()))
     with sqlite3.connect(tmp_path / "a.db", isolation_level=None) as other:
