@@ -57,6 +57,9 @@ class Operation:
     pipeline_run_id: str | None
     invocation_id: str | None
     depends_on: tuple[str, ...]
+    """What a node or a semantic model reads; … at the end of a list that was cut."""
+    materialized: str | None
+    """For a dbt node: view, table, incremental, ...; None: unknown."""
     trace_id: str | None
     span_id: str | None
     record_id: str | None

@@ -26,6 +26,7 @@ __all__ = [
     "dbt_node",
     "integration",
     "load_names",
+    "model_names",
     "model_refresh",
     "refresh_names",
     "step",
@@ -178,8 +179,8 @@ def model_refresh(
         name: its name.
         workspace_id: the workspace the model lives in; never taken from the run.
         request_id: what the service answered to the refresh request, if it is known already.
-        reads: names of dbt models that it reads: its span links to theirs, where this process built or recorded them.
-            Default: what a dbt exposure of the model's name depends on.
+        reads: names of dbt models that it reads, for `dbbtrace lineage` and `asof`. Its span links to theirs, where
+            this process built or recorded them. Default: what a dbt exposure of the model's name depends on.
         pipeline_id, pipeline_run_id: instead of those of the enclosing ``consumption(...)``.
     """
     names = refresh_names(model_id, name, workspace_id, request_id, refresh_type)
@@ -191,11 +192,11 @@ def model_refresh(
             key.PIPELINE_RUN_ID: checked_guid("pipeline_run_id", pipeline_run_id),
         },
     )
-    refresh._reads = checked("reads", _names, reads) or ()
+    refresh._reads = checked("reads", model_names, reads) or ()
     return refresh
 
 
-def _names(value: object) -> tuple[str, ...]:
+def model_names(value: object) -> tuple[str, ...]:
     """Names, from one or from several.
 
     Raises:

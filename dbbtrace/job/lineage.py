@@ -63,10 +63,20 @@ class Lineage:
     def _context(self, span_id: int) -> SpanContext:
         return SpanContext(self._trace_id, span_id, False, _SAMPLED)
 
-    def links_to_models(self, names: Sequence[str]) -> tuple[Link, ...]:
-        """Links to the models of these names or unique_ids, as far as they are known."""
+    def read_by(self, semantic_model: object, said: Sequence[str]) -> tuple[str, ...]:
+        """The dbt models that a semantic model reads, by unique_id where it is known, else as they were said.
+
+        Args:
+            semantic_model: its name.
+            said: names or unique_ids; empty: what a dbt exposure of the model's name depends on.
+        """
+        names = said or self.exposures.get(str(semantic_model or "").lower(), ())
         by_name = {unique_id.split(".", 2)[-1]: unique_id for unique_id in self.nodes if unique_id.count(".") > 1}
-        found = {name: self.node(by_name.get(name, name)) for name in names}
+        return tuple(by_name.get(name, name) for name in names)
+
+    def links_to(self, unique_ids: Sequence[str]) -> tuple[Link, ...]:
+        """Links to the spans of these nodes, as far as they are known."""
+        found = {unique_id: self.node(unique_id) for unique_id in unique_ids}
         return tuple(link_to(name, context) for name, context in found.items() if context is not None)
 
 

@@ -360,13 +360,16 @@ class ModelRefresh(Operation):
     _reads: tuple[str, ...] = ()
     """dbt models that it reads."""
 
+    def _read_by(self, scope: Scope) -> tuple[str, ...]:
+        return lineage_of(scope.trace_id).read_by(self._values.get(key.MODEL_NAME), self._reads)
+
     def _links(self, scope: Scope) -> tuple[Link, ...]:
-        seen = lineage_of(scope.trace_id)
-        reads = self._reads or seen.exposures.get(str(self._values.get(key.MODEL_NAME, "")).lower(), ())
-        return (*super()._links(scope), *seen.links_to_models(reads))
+        return (*super()._links(scope), *lineage_of(scope.trace_id).links_to(self._read_by(scope)))
 
     def _attributes(self, scope: Scope) -> dict[str, Any]:
         attributes = super()._attributes(scope)
+        if reads := self._read_by(scope):
+            attributes[key.MODEL_READS] = reads
         if key.WORKSPACE_ID not in self._values:
             attributes.pop(key.WORKSPACE_ID, None)  # the model's own workspace, never the run's
         return attributes

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from opentelemetry.sdk.trace import ReadableSpan
 
 from dbbtrace.diagnostics import complain, guard
-from dbbtrace.job.api import load_names, refresh_names
+from dbbtrace.job.api import load_names, model_names, refresh_names
 from dbbtrace.job.finished import emit, fact
-from dbbtrace.job.lineage import loaded
+from dbbtrace.job.lineage import lineage_of, loaded
 from dbbtrace.job.operations import load_status, refresh_failed
 from dbbtrace.job.runs import scope_for
 from dbbtrace.job.scope import Scope
@@ -118,6 +119,7 @@ def record_refresh(
     workspace_id: str | None = None,
     request_id: str | None = None,
     refresh_type: str | None = None,
+    reads: Sequence[str] = (),
     error_type: str | None = None,
     error_message: object = None,
     run_id: object = None,
@@ -134,6 +136,7 @@ def record_refresh(
         started_at, ended_at: as the service reports them; UTC. ended_at: default now.
         request_id: identity of the refresh; default model and start. Recorded twice, it is one row.
         workspace_id: the model's own; never taken from the run.
+        reads: names of dbt models that it reads, or their unique_ids.
 
     The other arguments are those of ``model_refresh`` and ``record_load``. Never raises into the job.
     """
@@ -155,12 +158,14 @@ def record_refresh(
         start, end = _period(scope, started_at, ended_at)
         if refresh_failed(word):
             error = error or (word, f"the refresh ended as {word}")
+        said = checked("reads", model_names, reads) or ()
+        read = lineage_of(scope.trace_id).read_by(names[key.MODEL_NAME], said) or None
         identity = identities.refresh_identity(
             names[key.REFRESH_REQUEST_ID] or f"{names[key.MODEL_ID]} {iso_utc(start)}"
         )
         emit([_operation(
             scope, f"refresh {names[key.CICD_TASK_NAME]}", key.OPERATION_REFRESH, identity, start, end, error,
-            {**names, key.WORKLOAD: "consumption", key.STATUS: word},
+            {**names, key.WORKLOAD: "consumption", key.STATUS: word, key.MODEL_READS: read},
         )])  # fmt: skip
 
 

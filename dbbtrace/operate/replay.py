@@ -151,6 +151,7 @@ def _attributes(row: Operation) -> dict[str, object]:
         key.DBT_UNIQUE_ID: row.unique_id,
         key.DBT_RESOURCE_TYPE: row.resource_type,
         key.DBT_INVOCATION_ID: row.invocation_id,
-        key.DBT_DEPENDS_ON: list(row.depends_on) or None,
+        key.DBT_DEPENDS_ON if is_node else key.MODEL_READS: list(row.depends_on) or None,
+        key.DBT_MATERIALIZED: row.materialized,
         key.DBT_MESSAGE: row.error_message if is_node else None,
     }

@@ -232,6 +232,7 @@ DBT_NODES: Final = Table(
             _text("resource_type", 100, key.DBT_RESOURCE_TYPE),
             _text("message", 8000, key.DBT_MESSAGE),
             _text("depends_on", 8000, key.DBT_DEPENDS_ON, Form.LIST),
+            _text("materialized", 100, key.DBT_MATERIALIZED),
         ),
     ),
     # relation_name: the last segment of a unique_id is `v2` for every versioned model.
@@ -253,7 +254,11 @@ REFRESHES: Final = Table(
         _guid("data_product_refresh_pipeline_run_id", 255, key.PIPELINE_RUN_ID),
         _guid("data_product_refresh_pipeline_id", 255, key.PIPELINE_ID),
         _text("semantic_model_name", 100, key.MODEL_NAME),
-        *_added(*_TRACKING, _text("environment", 255, key.ENVIRONMENT, Form.UPPER)),
+        *_added(
+            *_TRACKING,
+            _text("environment", 255, key.ENVIRONMENT, Form.UPPER),
+            _text("depends_on", 8000, key.MODEL_READS, Form.LIST),
+        ),
     ),
     NaturalKey(("semantic_model_id",), "process_started_at"),
 )

@@ -79,6 +79,7 @@ def _operation(row: Row, workload: str, **more: Any) -> Row:
         "bytes_read": None,
         "bytes_written": None,
         "depends_on": None,
+        "materialized": None,
         "superseded": 0,
         **more,
     }
@@ -184,6 +185,7 @@ def _nodes(rows: Sequence[Row]) -> Iterable[Row]:
             rows_written=row["rows_affected"] if (row["rows_affected"] or 0) >= 0 else None,
             error_message=None if outcome == "Succeeded" and not row.get("error_type") else said,
             depends_on=row.get("depends_on"),
+            materialized=row.get("materialized"),
             superseded=int(_recency(row) < newest[_thing(row)]),
         )
 

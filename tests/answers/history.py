@@ -214,6 +214,7 @@ def _nodes(
             "resource_type": unique_id.partition(".")[0],
             "message": message or "OK",
             "depends_on": json.dumps(parents),
+            "materialized": "test" if is_test else "table",
         }
         stages = [("execute", None if skipped else start, None if skipped else end)]
         if not skipped:

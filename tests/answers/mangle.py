@@ -11,8 +11,8 @@ from tests.answers.history import History, Row, text
 ADDED = ("record_id", "trace_id", "span_id", "error_type", "error_message")
 OLD = {
     "monitoring_integration": (*ADDED, "environment", "process_started_at", "process_completed_at"),
-    "monitoring_transformation_dbt": (*ADDED, "unique_id", "resource_type", "message", "depends_on"),
-    "monitoring_semantic_model_refresh": (*ADDED, "environment", "semantic_model_name"),
+    "monitoring_transformation_dbt": (*ADDED, "unique_id", "resource_type", "message", "depends_on", "materialized"),
+    "monitoring_semantic_model_refresh": (*ADDED, "environment", "semantic_model_name", "depends_on"),
 }
 """Columns that the platform's own tables lack."""
 
@@ -92,7 +92,7 @@ def _interrupted(row: Row) -> Row:
 def _by_hand(row: Row) -> Row:
     """The same, written by a hand-made writer too: it rounds where we floor."""
     by_hand = {**row, **dict.fromkeys(ADDED)}
-    for name in ("unique_id", "resource_type", "message", "depends_on"):
+    for name in ("unique_id", "resource_type", "message", "depends_on", "materialized"):
         if name in by_hand:
             by_hand[name] = None
     if "timestamp" in row:

@@ -85,6 +85,7 @@ def node(unique_id: str = "model.shop.customers", **more: Any) -> ReadableSpan:
         key.DBT_MESSAGE: "OK",
         key.DBT_ROWS_AFFECTED: -1,
         key.DBT_DEPENDS_ON: ("source.shop.mds.customer", "model.shop.base"),
+        key.DBT_MATERIALIZED: "table",
         key.DBT_GENERATED_AT: "2026-11-24T02:20:00.123456Z",
         key.DBT_SELECT: "+tag:Group-FinancialStatements",
         key.DBT_COMPILE_STARTED_AT: "2026-11-24T02:15:08.000001Z",
@@ -110,6 +111,7 @@ def refresh(model: str = "9E2D1C3B-0000-4000-8000-00000000BEEF", **more: Any) ->
         key.OPERATION: key.OPERATION_REFRESH,
         key.MODEL_ID: model,
         key.MODEL_NAME: "Finance",
+        key.MODEL_READS: ("model.shop.customers",),
         key.STATUS: "Completed",
     }
     return span(attributes, **more)

@@ -41,8 +41,8 @@ PLATFORM = {
 COMMON = ["record_id", "trace_id", "span_id", "error_type", "error_message"]
 ADDED = {
     LOADS: [*COMMON, "environment", "process_started_at", "process_completed_at"],
-    DBT_NODES: [*COMMON, "unique_id", "resource_type", "message", "depends_on"],
-    REFRESHES: [*COMMON, "environment"],
+    DBT_NODES: [*COMMON, "unique_id", "resource_type", "message", "depends_on", "materialized"],
+    REFRESHES: [*COMMON, "environment", "depends_on"],
 }
 
 

@@ -21,6 +21,12 @@ class DependsOn(Struct, gc=False):
     nodes: list[str] | None = None
 
 
+class NodeConfig(Struct, gc=False):
+    """How dbt is to build a node."""
+
+    materialized: str | None = None
+
+
 class ManifestNode(Struct, gc=False):
     """One node of manifest.json."""
 
@@ -36,7 +42,15 @@ class ManifestNode(Struct, gc=False):
     """Of a source: what its table is called, where the name is not."""
     fqn: list[str] | None = None
     """The way to the node, from its package to its name."""
+    relation_name: str | None = None
+    """What the table or view is called in the database, quoted as dbt quotes it."""
     depends_on: DependsOn | None = None
+    config: NodeConfig | None = None
+
+    @property
+    def materialized(self) -> str | None:
+        """view, table, incremental, seed, snapshot, test, ..., where dbt says it."""
+        return self.config.materialized if self.config else None
 
     @property
     def parents(self) -> list[str]:

@@ -136,6 +136,7 @@ class Nodes:
             (key.DBT_ROWS_AFFECTED, response and rows_affected_of(response)),
             (key.DBT_MESSAGE, message),
             (key.DBT_DEPENDS_ON, (known and known.parents) or None),
+            (key.DBT_MATERIALIZED, known and known.materialized),
         )
         attributes.update([pair for pair in sometimes if pair[1] is not None])
         if self.freshness:

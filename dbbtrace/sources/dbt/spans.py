@@ -68,6 +68,7 @@ def node_attributes(
         key.CICD_TASK_NAME: label_of(unique_id),
         key.DBT_UNIQUE_ID: unique_id,
         key.DBT_RESOURCE_TYPE: found.get("node_type") or unique_id.split(".", 1)[0],
+        key.DBT_MATERIALIZED: found.get("materialization"),
         key.DBT_INVOCATION_ID: invocation_id,
         key.STATUS: word.lower(),
         key.DBT_ROWS_AFFECTED: found.get("rows_affected"),

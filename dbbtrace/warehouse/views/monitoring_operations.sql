@@ -114,7 +114,7 @@ node_rows AS (
         d.item_name, d.invocation_id, d.status, d.execution_time, d.relation_name, d.rows_affected, d.duration,
         d.environment, d.orchestration_run_id, d.data_product, d.transformation_pipeline_run_id, d.workspace_id,
         d.transformation_pipeline_id, d.record_id, d.trace_id, d.span_id, d.error_type, d.error_message, d.unique_id,
-        d.resource_type, d.message, d.depends_on,
+        d.resource_type, d.message, d.depends_on, d.materialized,
         MOMENT(d.process_started_at) AS start_time,
         MOMENT(d.process_completed_at) AS end_time,
         1 AS place, NULL_TEXT AS mark, NULL_TEXT AS mark_before
@@ -146,7 +146,7 @@ node_rows AS (
         d.item_name, d.invocation_id, d.status, d.execution_time, d.relation_name, d.rows_affected, d.duration,
         d.environment, d.orchestration_run_id, d.data_product, d.transformation_pipeline_run_id, d.workspace_id,
         d.transformation_pipeline_id, d.record_id, d.trace_id, d.span_id, d.error_type, d.error_message, d.unique_id,
-        d.resource_type, d.message, d.depends_on,
+        d.resource_type, d.message, d.depends_on, d.materialized,
         MOMENT(d.process_started_at) AS start_time,
         MOMENT(d.process_completed_at) AS end_time,
         -- What became of the node last comes first; the same row twice stands in sequence.
@@ -198,7 +198,7 @@ refresh_rows AS (
         r.workspace_id, r.semantic_model_id, r.semantic_model_name, r.data_product, r.environment,
         r.orchestration_run_id, r.duration, r.status, r.data_product_refresh_pipeline_run_id,
         r.data_product_refresh_pipeline_id, r.record_id, r.trace_id, r.span_id, r.error_type, r.error_message,
-        MOMENT(r.process_started_at) AS start_time,
+        r.depends_on, MOMENT(r.process_started_at) AS start_time,
         MOMENT(r.process_completed_at) AS end_time,
         -- A model is refreshed once at a time: a start in the same second is the same refresh, written twice.
         ROW_NUMBER() OVER (
@@ -229,7 +229,7 @@ refresh_outcomes AS (
         f.workspace_id, f.semantic_model_id, f.semantic_model_name, f.data_product, f.environment,
         f.orchestration_run_id, f.duration, f.status, f.data_product_refresh_pipeline_run_id,
         f.data_product_refresh_pipeline_id, f.record_id, f.trace_id, f.span_id, f.error_type, f.error_message,
-        f.start_time, f.end_time,
+        f.depends_on, f.start_time, f.end_time,
         ROW_NUMBER() OVER (
             PARTITION BY f.orchestration_run_id, f.semantic_model_id
             ORDER BY f.start_time DESC, f.record_id
@@ -265,6 +265,7 @@ SELECT
     l.workspace AS workspace_id,
     NULL_TEXT AS invocation_id,
     NULL_TEXT AS depends_on,
+    NULL_TEXT AS materialized,
     l.trace_id,
     l.span_id,
     l.record_id,
@@ -309,6 +310,7 @@ SELECT
     n.workspace_id,
     n.invocation_id,
     n.depends_on,
+    n.materialized,
     n.trace_id,
     n.span_id,
     n.record_id,
@@ -342,6 +344,7 @@ SELECT
     f.data_product_refresh_pipeline_run_id,
     f.workspace_id,
     NULL_TEXT,
+    f.depends_on,
     NULL_TEXT,
     f.trace_id,
     f.span_id,
@@ -373,6 +376,7 @@ SELECT
     NULL_TEXT,
     NULL_TEXT,
     k.reconciliation_pipeline_run_id,
+    NULL_TEXT,
     NULL_TEXT,
     NULL_TEXT,
     NULL_TEXT,

@@ -101,6 +101,7 @@ def test_a_dbt_node_is_a_compile_row_and_an_execute_row():
         "resource_type": "model",
         "message": "OK",
         "depends_on": '["source.shop.mds.customer", "model.shop.base"]',
+        "materialized": "table",
     }
 
 
@@ -124,6 +125,7 @@ def test_a_refresh_is_one_row():
         "error_type": None,
         "error_message": None,
         "environment": "PRD",
+        "depends_on": '["model.shop.customers"]',
     }
 
 

@@ -68,6 +68,9 @@ def test_links_lead_to_loads_and_nodes_that_this_process_knows(target):
             pass
         with dbbtrace.model_refresh("7c9e6679-7425-40de-944b-e07fc1f90ae8", reads=["stg_rates", "unknown"]):
             pass
+        dbbtrace.record_refresh(
+            "7c9e6679-7425-40de-944b-e07fc1f90ae9", started_at="2025-11-24T15:00:00Z", reads=["sales", "unknown"]
+        )
     found = nodes(captured)
     loads = {
         (span.attributes[key.TABLE_NAME], span.attributes[key.SOURCE_NAME]): span.context.span_id
@@ -79,9 +82,12 @@ def test_links_lead_to_loads_and_nodes_that_this_process_knows(target):
         "model.shop.stg_rates": found["model.shop.stg_rates"].context.span_id,
         "model.shop.stg_customer": found["model.shop.stg_customer"].context.span_id,
     }
-    by_exposure, by_name = captured.operations(key.OPERATION_REFRESH)
+    by_exposure, by_name, recorded = captured.operations(key.OPERATION_REFRESH)
     assert links(by_exposure) == {"model.shop.sales": found["model.shop.sales"].context.span_id}
-    assert links(by_name) == {"stg_rates": found["model.shop.stg_rates"].context.span_id}
+    assert links(by_name) == {"model.shop.stg_rates": found["model.shop.stg_rates"].context.span_id}
+    assert by_exposure.attributes[key.MODEL_READS] == ("model.shop.sales",)
+    assert by_name.attributes[key.MODEL_READS] == ("model.shop.stg_rates", "unknown")
+    assert recorded.attributes[key.MODEL_READS] == ("model.shop.sales", "unknown")
 
 
 def test_another_run_is_not_linked_to(target):

@@ -88,6 +88,8 @@ def test_each_failure_and_each_skip_says_why(built):
         assert message == "Skipped due to upstream failure: model.shop.broken (error)"
     assert "test.shop.unique_good_id" in spans["model.shop.doubted"].attributes[key.DBT_MESSAGE]
     assert list(spans["model.shop.doubted"].attributes[key.DBT_DEPENDS_ON]) == ["model.shop.good"]
+    assert spans["model.shop.good"].attributes[key.DBT_MATERIALIZED] == "table"
+    assert spans["model.shop.doubted"].attributes[key.DBT_MATERIALIZED] == "view"
 
 
 def test_the_trace_holds_together(built):
