@@ -46,7 +46,7 @@ class Finding:
     """A sentence that names what to look at."""
     figures: dict[str, Any] = field(default_factory=dict, compare=False)
     by: str = "judge"
-    """verify: the job itself found it."""
+    """verify: the job itself found it; import-run ...: it could not be read from Fabric."""
 
 
 @dataclass(frozen=True)
@@ -261,20 +261,26 @@ def _few(found: list[Finding]) -> list[Finding]:
 
 
 def stored(warehouse: Warehouse, runs: Collection[str]) -> dict[str, list[Finding]]:
-    """Run id → the findings of its latest judgement and what its jobs verified, for the runs that have any."""
+    """Run id → the findings of the latest judgement of each who judges, for the runs that have any."""
     rows = views.ask(warehouse, _STORED, runs=runs)
-    latest: dict[tuple[str, str], datetime] = {}
+    latest: dict[tuple[str, str, str], datetime] = {}
     for run_id, _, _, name, _, _, by, at in rows:
         if (when := moment_of_row(at)) is not None:
-            which = (run_id, name if by == "verify" else "")
+            which = _judgement(run_id, name, by)
             latest[which] = max(latest.get(which, when), when)
     found: dict[str, list[Finding]] = defaultdict(list)
     for run_id, kind, verdict, name, text, detail, by, at in rows:
-        if moment_of_row(at) == latest.get((run_id, name if by == "verify" else "")):
+        if moment_of_row(at) == latest.get(_judgement(run_id, name, by)):
             finding = Finding(str(kind), str(verdict), str(name), str(text), _figures(detail), str(by or "judge"))
             if finding.verdict in ("Failed", "Incomplete", "Warned"):
                 found[run_id].append(finding)
     return dict(found)
+
+
+def _judgement(run_id: str, name: str, by: str | None) -> tuple[str, str, str]:
+    """What a later judgement takes the place of: all that the same one said, of a job that verified a table what it
+    said of that table."""
+    return run_id, by or "judge", name if by == "verify" else ""
 
 
 _STORED = """\

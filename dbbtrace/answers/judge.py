@@ -93,7 +93,7 @@ class Judge:
         """Store what is new, of runs that have ended."""
         for run_id, found in self._new.items():
             run = said[run_id].run
-            before = [one for one in self._stored.get(run_id, ()) if one.by != "verify"]
+            before = [one for one in self._stored.get(run_id, ()) if one.by == "judge"]
             if run is None or run.is_open or (run.judged_at is not None and set(before) == set(found)):
                 continue
             judging.store(self._warehouse, run, found, self._now)
@@ -187,7 +187,7 @@ class Judge:
         if run.run_id in self._looked_at:
             new = judging.find(self._warehouse, run, self._earlier, self._counted, self._zone, self._tolerance)
             self._new[run.run_id] = judging.not_acknowledged(new, run, self._acks)
-            found = [*new, *(one for one in found if one.by == "verify")]
+            found = [*new, *(one for one in found if one.by != "judge")]
         for ack in self._acks:
             if any(ack.holds_for(run, one.name) for one in found):
                 text = f"{ack.name} is acknowledged until {moment_of(ack.until)} UTC: {one_line(ack.reason)}"

@@ -12,6 +12,7 @@
     loads.py        which Copies load which tables, and which were planned and never came
     refreshes.py    a refresh activity → what its row says
     build.py        a pipeline run → finished spans
+    ending.py       how the run ended, and what of it could not be read
     runs.py         ``import_run``
     following.py    ``dbbtrace follow``: the runs of a workspace as they come
     jobs.py         ``import_jobs``: job events

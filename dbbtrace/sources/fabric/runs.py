@@ -16,16 +16,13 @@ from opentelemetry.sdk.trace import ReadableSpan
 
 from dbbtrace.diagnostics import is_strict, log
 from dbbtrace.errors import DbbtraceError, RunFailedError, TransientError, UsageError
-from dbbtrace.job.finished import emit_all, fact
+from dbbtrace.job.finished import emit_all
 from dbbtrace.job.runs import make_scope
-from dbbtrace.job.scope import Scope
-from dbbtrace.model import attributes as key
 from dbbtrace.model import identity as identities
-from dbbtrace.model.statuses import FAILED, RUNNING, SUCCEEDED
-from dbbtrace.sources.fabric.activities import Activity
+from dbbtrace.model.statuses import RUNNING, SUCCEEDED
 from dbbtrace.sources.fabric.build import Build
-from dbbtrace.sources.fabric.copies import error_of
-from dbbtrace.sources.fabric.rules import Rules, captured, matches, read_rules
+from dbbtrace.sources.fabric.ending import judgement, outcome_of, root_of
+from dbbtrace.sources.fabric.rules import Rules, captured, read_rules
 from dbbtrace.sources.fabric.saved import SavedResponses
 from dbbtrace.sources.fabric.service import Service
 from dbbtrace.sources.fabric.walk import Child, PipelineRun, Walk
@@ -37,6 +34,8 @@ __all__ = ["ImportedRun", "Importer", "children_of", "import_run"]
 _BATCH = 250
 """Spans that are handed over together."""
 _POLL = 15.0
+_LAG = 60.0
+"""Seconds that the service gets to list what ended before the closing activity began."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ class ImportedRun:
     status: str
     """Succeeded, Failed, Cancelled, or Running."""
     reason: str | None = None
-    """Why it failed."""
+    """Why it failed; or what the closing activity did not wait for."""
     loads: int = 0
     """Table loads that have a row."""
     failed: int = 0
@@ -104,8 +103,8 @@ def import_run(
         data_product: default: what the orchestration pipeline's name says.
         environment: TST, ACC, QUAL or PRD; default: as the settings say.
         follow: go on until the run has ended, asking every ``poll`` seconds.
-        raise_on_failure: for the last activity of the pipeline: everything else in it has ended, and where it failed,
-            this fails too, so that the pipeline stays failed.
+        raise_on_failure: for the last activity of the pipeline: everything else in it has ended, and where an activity
+            failed that the rules don't allow to, this fails too, so that the pipeline stays failed.
 
     Raises:
         RunFailedError: the run failed, or could not be read; only with ``raise_on_failure``.
@@ -123,7 +122,7 @@ def import_run(
             environment=environment,
             closing=raise_on_failure,
         )
-        done = importer.follow(poll) if follow else importer.once()
+        done = importer.follow(poll) if follow else importer.closed() if raise_on_failure else importer.once()
     except DbbtraceError as error:
         if is_strict():
             raise
@@ -137,6 +136,8 @@ def import_run(
         runtime.current().flush_at_end_of_run()
         if done.status not in (SUCCEEDED, RUNNING):
             raise RunFailedError(f"the run {done.run_id} {done.status.lower()}: {done.reason}")
+        if not done.is_over:  # a branch that it does not depend on
+            log.warning("the run %s is not over, so that its end is not recorded: %s", done.run_id, done.reason)
     return done
 
 
@@ -206,6 +207,8 @@ class Importer:
         self._known: set[int] = set()
         """Spans that this importer has emitted."""
         self._settled: dict[str, PipelineRun] = {}
+        self._has_ended = False
+        """Nothing more comes of the run."""
 
     def follow(
         self,
@@ -222,9 +225,23 @@ class Importer:
             else:
                 if progress is not None:
                     progress(done)
-                if done.is_over:
+                if self._has_ended:
                     return done
             sleep(poll)
+
+    def closed(self, sleep: Callable[[float], None] = time.sleep) -> ImportedRun:
+        """Import the run as its last activity does: the service may list a little late how the others ended.
+
+        Raises:
+            DbbtraceError: it can't be read.
+        """
+        waited, pause = 0.0, 1.0
+        while True:
+            done = self.once()
+            if self._has_ended or waited >= _LAG:
+                return done
+            sleep(pause)
+            waited, pause = waited + pause, min(2 * pause, 10.0)
 
     def once(self) -> ImportedRun:
         """Import the run as far as it is.
@@ -244,9 +261,12 @@ class Importer:
         )
         build = Build(scope, self._rules, walk, clock)
         emit_all(_batches(self._new(build.spans(top))))
-        status, reason = self._outcome(top)
+        status, reason = outcome_of(top, self._rules, closing=self._closing)
+        self._has_ended = top.is_over
         if top.is_over:
-            emit_all(_batches(self._new(self._end(scope, top, walk.reasons, reason, clock))))
+            emit_all(_batches(self._new(judgement(scope, top, walk.reasons, clock))))
+            if scope.run_id == self._run_id and runtime.current().delivery.claim(f"root-{scope.trace_id:032x}"):
+                emit_all(_batches(self._new(iter([root_of(scope, top, reason, clock)]))))
         counts = build.counts
         return ImportedRun(
             scope.run_id,
@@ -271,73 +291,6 @@ class Importer:
             if span.context.span_id not in self._known:
                 self._known.add(span.context.span_id)
                 yield span
-
-    def _outcome(self, top: PipelineRun) -> tuple[str, str | None]:
-        """How the run ended, and why where it failed."""
-        if not top.is_over:
-            return RUNNING, None
-        word = (top.job.word("status") or "").lower()
-        if word in ("failed", "cancelled", "canceled"):
-            said = error_of(top.job)
-            status = FAILED if word == "failed" else "Cancelled"
-            return status, (said[1] if said else None) or self._failures(top) or f"the pipeline {status.lower()}"
-        failures = None if word in ("completed", "succeeded") else self._failures(top)
-        return (FAILED, failures) if failures else (SUCCEEDED, None)
-
-    def _failures(self, top: PipelineRun) -> str | None:
-        """The activities of the pipeline itself that failed, in words."""
-        outcomes: dict[tuple[str, str], Activity] = {(each.name, each.iteration): each for each in top.activities}
-        failed = [
-            each
-            for each in outcomes.values()
-            if each.failed and not matches(each.name, self._rules("outcome", "may_fail"))
-        ]
-        named = [f"{each.name}: {each.error[1]}" for each in failed if each.error is not None]
-        return "; ".join(named[:3]) + (f"; and {len(named) - 3} more" if len(named) > 3 else "") or None
-
-    def _end(
-        self, scope: Scope, top: PipelineRun, reasons: Mapping[str, str], reason: str | None, clock: int
-    ) -> Iterator[ReadableSpan]:
-        """The root, and what could not be read."""
-        for name, why in reasons.items():
-            yield fact(
-                scope,
-                name=f"not read: {name}",
-                operation=key.OPERATION_FINDING,
-                identity="\n".join(("finding", "import-run", name, why)),
-                start=clock,
-                end=clock,
-                attributes={
-                    key.CICD_TASK_NAME: name,
-                    key.STATUS: "Incomplete",
-                    key.EXPECTED_BY: "import-run",
-                    key.AUDIENCE: key.FOR_ROWS,
-                },
-                error=("NotRead", why),
-            )
-        if scope.run_id != self._run_id or not runtime.current().delivery.claim(f"root-{scope.trace_id:032x}"):
-            return
-        starts = [each.start for each in top.activities if each.start is not None]
-        ends = [each.end for each in top.activities if each.end is not None]
-        start = top.job.moment("startTimeUtc")
-        end = top.job.moment("endTimeUtc")
-        yield fact(
-            scope,
-            name=f"orchestration_run {scope.data_product or scope.run_id}",
-            operation=key.OPERATION_RUN,
-            identity=None,
-            span_id=identities.root_span_id(scope.trace_id),
-            is_root=True,
-            start=start if start is not None else min(starts, default=clock),
-            end=end if end is not None else max(ends, default=clock),
-            attributes={
-                key.CICD_PIPELINE_RESULT: "failure" if reason else "success",
-                key.JOB_INVOKE_TYPE: top.job.text("invokeType"),
-                key.PIPELINE_ID: top.pipeline_id,
-                key.PIPELINE_RUN_ID: top.run_id,
-            },
-            error=(error_of(top.job) or (FAILED, reason)) if reason else None,
-        )
 
 
 def _batches(spans: Iterator[ReadableSpan]) -> Iterator[Sequence[ReadableSpan]]:

@@ -127,22 +127,21 @@ expected_totals AS (
     GROUP BY e.orchestration_run_id
 ),
 judgements AS (
-    SELECT f.orchestration_run_id, MAX(MOMENT(f.process_started_at)) AS judged_at
-    FROM meta.monitoring_run_part AS f
-    WHERE f.part = 'finding' AND COALESCE(f.expected_by, '') <> 'verify' AND f.orchestration_run_id <> ''
-    GROUP BY f.orchestration_run_id
-),
-verifications AS (
-    SELECT f.orchestration_run_id, f.name, MAX(MOMENT(f.process_started_at)) AS verified_at
-    FROM meta.monitoring_run_part AS f
-    WHERE f.part = 'finding' AND f.expected_by = 'verify' AND f.orchestration_run_id <> ''
-    GROUP BY f.orchestration_run_id, f.name
-),
-finding_totals AS (
-    -- The latest judgement counts, and what a job has verified itself.
+    -- The latest of each who judges: all that it found then counts, of a job that verified a table what it found of it.
     SELECT
         f.orchestration_run_id,
-        MAX(j.judged_at) AS judged_at,
+        COALESCE(f.expected_by, 'judge') AS judge,
+        CASE WHEN f.expected_by = 'verify' THEN f.name ELSE '' END AS about,
+        MAX(MOMENT(f.process_started_at)) AS judged_at
+    FROM meta.monitoring_run_part AS f
+    WHERE f.part = 'finding' AND f.orchestration_run_id <> ''
+    GROUP BY
+        f.orchestration_run_id, COALESCE(f.expected_by, 'judge'), CASE WHEN f.expected_by = 'verify' THEN f.name ELSE '' END
+),
+finding_totals AS (
+    SELECT
+        f.orchestration_run_id,
+        MAX(CASE WHEN j.judge = 'judge' THEN j.judged_at END) AS judged_at,
         SUM(CASE WHEN f.status = 'Failed' THEN 1 ELSE 0 END) AS findings_failed,
         SUM(CASE WHEN f.status = 'Incomplete' THEN 1 ELSE 0 END) AS findings_incomplete,
         SUM(CASE WHEN f.status = 'Warned' THEN 1 ELSE 0 END) AS findings_warned,
@@ -150,11 +149,13 @@ finding_totals AS (
         MIN(CASE WHEN f.status = 'Incomplete' THEN f.error_message END) AS first_incomplete,
         MIN(CASE WHEN f.status = 'Warned' THEN f.error_message END) AS first_warned
     FROM meta.monitoring_run_part AS f
-    LEFT JOIN judgements AS j ON j.orchestration_run_id = f.orchestration_run_id
-    LEFT JOIN verifications AS v ON v.orchestration_run_id = f.orchestration_run_id AND v.name = f.name
-    WHERE
-        f.part = 'finding'
-        AND MOMENT(f.process_started_at) = CASE WHEN f.expected_by = 'verify' THEN v.verified_at ELSE j.judged_at END
+    INNER JOIN judgements AS j
+        ON
+            j.orchestration_run_id = f.orchestration_run_id
+            AND j.judge = COALESCE(f.expected_by, 'judge')
+            AND j.about = CASE WHEN f.expected_by = 'verify' THEN f.name ELSE '' END
+            AND j.judged_at = MOMENT(f.process_started_at)
+    WHERE f.part = 'finding'
     GROUP BY f.orchestration_run_id
 ),
 run_totals AS (

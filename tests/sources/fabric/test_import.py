@@ -17,12 +17,14 @@ from typing import Any
 import pytest
 
 import dbbtrace
+from dbbtrace.answers.verdict import verdict_of
 from dbbtrace.demo.fabric_service import RESPONSES, FabricService, load_responses
 from dbbtrace.model import attributes as key
 from dbbtrace.model.identity import root_span_id, trace_id_of
 from dbbtrace.sources.fabric.following import Follower
 from dbbtrace.sources.fabric.runs import Importer
 from dbbtrace.testing import Captured, capture
+from dbbtrace.warehouse import views
 from tests.cli.support import assert_one_line, run
 from tests.job.support import rows
 from tests.support.fabric import ENDED, RUN, WORKSPACE
@@ -264,9 +266,47 @@ def test_a_child_that_cannot_be_read_is_named(fabric: FabricService, status: int
     [reason] = done.reasons
     assert "integration_pipeline_source_Dynamics" in reason
     assert word in reason
-    [finding] = captured.operations("finding")
+    [_, finding] = captured.operations("finding")
     assert finding.attributes[key.STATUS] == "Incomplete"
     assert finding.attributes[key.CICD_TASK_NAME] == "integration_pipeline_source_Dynamics"
+
+
+def verdict() -> tuple[str, list[str]]:
+    """The reasons for which the run is Incomplete: those of the view, and those of a judge who looks at it anew."""
+    [[count]] = views_of("SELECT r.findings_incomplete FROM meta.monitoring_runs AS r")
+    with dbbtrace.open_warehouse("sqlite:///w.db") as opened:
+        said = verdict_of(opened, RUN, write=True)
+    return count, sorted(reason.name or "" for reason in said.reasons if reason.kind == "NotRead")
+
+
+def views_of(sql: str) -> Any:
+    with dbbtrace.open_warehouse("sqlite:///w.db") as opened:
+        return views.ask(opened, sql)
+
+
+def test_what_a_later_import_reads_is_not_missing_any_more(warehouse: FabricService) -> None:
+    """The latest import counts, and a judge who has compared the run with others takes nothing from it."""
+    source, deeper = "integration_pipeline_source_Dynamics", "integration_pipeline_Dynamics_incremental"
+    warehouse.gone[MDS_RUN], warehouse.gone[DYNAMICS_RUN] = 403, 404
+    said = []
+    for readable in (RUN, MDS_RUN, DYNAMICS_RUN):
+        warehouse.gone.pop(readable, None)
+        for _ in range(2):  # the second time it adds nothing
+            dbbtrace.import_run(RUN)
+            assert dbbtrace.flush(30)
+        said.append((verdict(), verdict()))
+        if readable == MDS_RUN:
+            warehouse.gone[DEEPEST_RUN] = 403
+    del warehouse.gone[DEEPEST_RUN]
+    dbbtrace.import_run(RUN)
+    assert dbbtrace.flush(30)
+    said.append((verdict(), verdict()))
+    assert said == [
+        ((2, [source, "integration_pipeline_source_MDS"]),) * 2,
+        ((1, [source]),) * 2,
+        ((1, [deeper]),) * 2,
+        ((0, []),) * 2,
+    ]
 
 
 def test_a_child_that_the_caller_names(fabric: FabricService) -> None:
@@ -393,6 +433,73 @@ def test_a_failed_pipeline_stays_failed(warehouse: FabricService) -> None:
     assert rows("SELECT COUNT(*) FROM meta.monitoring_integration WHERE error_type = 'NotStarted'") == [(1,)]
     with pytest.raises(dbbtrace.RunFailedError, match="2 of 7 operations failed"):
         dbbtrace.close_run(RUN, raise_on_failure=True)
+
+
+def test_the_service_lists_late_how_an_activity_ended(fabric: FabricService) -> None:
+    """The closing activity has begun because the others have ended: it waits until the list says so too."""
+    closing(fabric)
+    [*_, last, _] = fabric.activities[RUN]
+    ended, asked = dict(last), 0
+    last.update(status="InProgress", activityRunEnd=None, output={})
+
+    def later(seconds: float) -> None:
+        nonlocal asked
+        asked += 1
+        if asked == 3:
+            last.update(ended)
+
+    with capture() as captured:
+        dbbtrace.configure(fabric_token="t")
+        done = Importer(RUN, closing=True).closed(later)
+    assert asked == 3
+    assert done.status == "Failed"
+    assert len(captured.operations("orchestration_run")) == 1
+
+
+def test_a_branch_that_the_closing_activity_does_not_depend_on(fabric: FabricService) -> None:
+    """What failed so far fails it; otherwise it says what it should have waited for. The run has no end yet."""
+    closing(fabric)
+    fabric.activities[RUN].append({
+        **fabric.activities[RUN][-1], "activityName": "copy_archive", "activityType": "Copy",
+        "activityRunId": "cccccccc-0000-4000-8000-000000000002", "activityRunStart": "2025-11-20T07:04:30.0000000Z",
+    })  # fmt: skip
+    rules = Path("rules.toml")
+    for may_fail, status, reason in (
+        ("[]", "Failed", "integration_pipeline_Group-FinancialStatements"),
+        ('["integration_pipeline_*"]', "Running", "copy_archive is still running"),
+    ):
+        rules.write_text(f"[outcome]\nmay_fail = {may_fail}\n", encoding="utf-8")
+        waited: list[float] = []
+        with capture() as captured:
+            dbbtrace.configure(fabric_token="t")
+            done = Importer(RUN, closing=True, rules=rules).closed(waited.append)
+        assert (done.status, 60 <= sum(waited) <= 70) == (status, True)
+        assert reason in (done.reason or "")
+        assert not captured.operations("orchestration_run")
+
+
+def test_what_failed_in_a_for_each_that_succeeded(fabric: FabricService) -> None:
+    """Something handled it: the ForEach decides, of a Copy that was tried again its last attempt."""
+    closing(fabric)
+    first = fabric.activities[RUN][0]
+    for each in fabric.activities[RUN]:
+        each.update(status="Succeeded" if each["status"] != "InProgress" else "InProgress", error={})
+    for number, (name, iteration, attempt, status) in enumerate((
+        ("for_each_model", "", 0, "Succeeded"), ("check_model", "a1", 0, "Failed"), ("say_so", "a1", 0, "Succeeded"),
+        ("notify", "", 0, "Failed"), ("notify", "", 1, "Succeeded"),
+    )):  # fmt: skip
+        fabric.activities[RUN].insert(-1, {
+            **first, "activityName": name, "activityType": "ForEach" if number == 0 else "WebActivity",
+            "iterationHash": iteration, "retryAttempt": attempt, "status": status, "output": {}, "input": {},
+            "activityRunId": f"cccccccc-0000-4000-8000-00000000001{number}",
+            "activityRunStart": f"2025-11-20T07:04:5{number}.0000000Z",
+            "activityRunEnd": f"2025-11-20T07:04:5{number}.5000000Z" if number else "2025-11-20T07:04:53.0000000Z",
+        })  # fmt: skip
+    _, done = imported(raise_on_failure=True)
+    assert done.status == "Succeeded"
+    fabric.activities[RUN][-2]["status"] = "TimedOut"
+    with pytest.raises(dbbtrace.RunFailedError, match="notify"):
+        imported(raise_on_failure=True, strict=False)
 
 
 def test_a_pipeline_that_succeeded(fabric: FabricService) -> None:
