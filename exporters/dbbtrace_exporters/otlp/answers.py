@@ -8,10 +8,8 @@ Pure: no network, no clock but for dates in Retry-After.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
-from datetime import timezone
-from email.utils import parsedate_to_datetime
+from contextlib import suppress
 from typing import Any
 
 import orjson
@@ -21,13 +19,13 @@ from dbbtrace.model.masking import masked
 
 __all__ = [
     "MAX_ANSWER_BYTES",
-    "answer_error",
     "grpc_error",
     "http_error",
     "no_answer",
     "partial_success_error",
     "retry_after_seconds",
     "transport_error",
+    "unreadable",
 ]
 
 MAX_ANSWER_BYTES = 1 << 20
@@ -35,15 +33,20 @@ MAX_ANSWER_BYTES = 1 << 20
 _LONGEST_WAIT = 86400.0
 """Seconds, whatever Retry-After says."""
 
-_REFUSED = frozenset({400, 413, 422})
-_LATER = frozenset({408, 425, 429})
-_NEVER_OF_5XX = frozenset({501, 505, 511})
-
-_GRPC_CONFIGURATION = frozenset(
-    {"UNAUTHENTICATED", "PERMISSION_DENIED", "UNIMPLEMENTED", "NOT_FOUND", "FAILED_PRECONDITION"}
-)
-_TOO_LARGE = ("larger than max", "exceeds maximum", "too large", "message length")
+_KINDS: dict[int | str, type[DbbtraceError]] = {
+    **dict.fromkeys((400, 413, 422, "INVALID_ARGUMENT"), RefusedError),
+    **dict.fromkeys((401, 407, "UNAUTHENTICATED"), LoginError),
+    **dict.fromkeys((408, 425, 429), TransientError),
+    **dict.fromkeys((501, 505, 511), ConfigurationError),
+    **dict.fromkeys(("PERMISSION_DENIED", "UNIMPLEMENTED", "NOT_FOUND", "FAILED_PRECONDITION"), ConfigurationError),
+}
+"""HTTP status or gRPC code → error. Another 5xx or code is for later, another 4xx for a person."""
+_HEADERS, _ENDPOINT = "OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_ENDPOINT"
+_TLS = "OTEL_EXPORTER_OTLP_CERTIFICATE, and http:// or https://"
+_CHECKS = dict.fromkeys((401, 403), f"{_HEADERS} and the rights of its token") | {407: "the login of the proxy"}
+"""HTTP status → what a person must look at; otherwise the address."""
 _TLS_FAULTS = ("certificate", "ssl_error", "handshake", "wrong_version")
+_TOO_LARGE = ("larger than max", "exceeds maximum", "too large", "message length")
 
 
 def http_error(status: int, headers: Mapping[str, str], body: bytes | None, destination: str) -> DbbtraceError | None:
@@ -51,67 +54,41 @@ def http_error(status: int, headers: Mapping[str, str], body: bytes | None, dest
 
     Args:
         status: of the answer.
-        headers: of the answer, names in lower case.
+        headers: of the answer; upper and lower case are the same to it.
         body: None where it could not be read: too long, or packed in a way that was not asked for.
         destination: who answered.
     """
     content_type = headers.get("content-type", "").lower()
     if 200 <= status < 300:
         if body is None:
-            return answer_error(destination)
+            return unreadable(destination)
         if "text/html" in content_type:
             return ConfigurationError(f"{destination} answered with a web page: this is no OTLP endpoint")
-        rejected, message = _partial_success(body, content_type)
-        return partial_success_error(rejected, message, destination) if rejected > 0 else None
-    said = f"{destination} answered {status}{_quoted(_message(body or b'', content_type))}"
+        return partial_success_error(*_partial_success(body, content_type), destination)
     if 300 <= status < 400:
         to = masked(headers.get("location", "elsewhere").partition("?")[0])
         return ConfigurationError(
             f"{destination} answered {status}, a redirect to {to}, which is not followed: name that address in "
-            "OTEL_EXPORTER_OTLP_ENDPOINT if it is the right one"
+            f"{_ENDPOINT} if it is the right one"
         )
-    if status in _REFUSED:
-        return RefusedError(said)
-    if status in _LATER or (status >= 500 and status not in _NEVER_OF_5XX):
-        return TransientError(said, retry_after=retry_after_seconds(headers.get("retry-after")))
-    kind = LoginError if status in (401, 407) else ConfigurationError
-    return kind(f"{said}: check {_advice(status)}")
-
-
-def _advice(status: int) -> str:
-    if status in (401, 403):
-        return "OTEL_EXPORTER_OTLP_HEADERS and the rights of its token"
-    if status == 407:
-        return "the login of the proxy"
-    return "OTEL_EXPORTER_OTLP_ENDPOINT and its path"
+    kind = _KINDS.get(status) or (TransientError if status >= 500 else ConfigurationError)
+    said = f"{destination} answered {status}{_quoted(_message(body or b'', content_type))}"
+    return _error(
+        kind, said, _CHECKS.get(status, f"{_ENDPOINT} and its path"), retry_after_seconds(headers.get("retry-after"))
+    )
 
 
 def grpc_error(code: str, details: str, retry_after: float | None, destination: str) -> DbbtraceError:
     """The error that a gRPC status means; ``code`` is its name, e.g. UNAVAILABLE."""
-    said = f"{destination} answered {code}{_quoted(details)}"
-    lower = details.lower()
-    if code == "INVALID_ARGUMENT":
-        return RefusedError(said)
+    kind, check, lower = _KINDS.get(code, TransientError), f"{_ENDPOINT} and {_HEADERS}", details.lower()
     if code in ("RESOURCE_EXHAUSTED", "OUT_OF_RANGE") and any(word in lower for word in _TOO_LARGE):
-        return RefusedError(said)
-    if code == "INTERNAL" and "invalid metadata" in lower:
-        return ConfigurationError(f"{said}: check OTEL_EXPORTER_OTLP_HEADERS")
-    if code in _GRPC_CONFIGURATION:
-        kind = LoginError if code == "UNAUTHENTICATED" else ConfigurationError
-        return kind(f"{said}: check OTEL_EXPORTER_OTLP_ENDPOINT and OTEL_EXPORTER_OTLP_HEADERS")
-    if code == "UNAVAILABLE" and any(word in lower for word in _TLS_FAULTS):
-        return ConfigurationError(f"{said}: check OTEL_EXPORTER_OTLP_CERTIFICATE, and http:// or https://")
-    return TransientError(said, retry_after=retry_after, ambiguous=code in ("DEADLINE_EXCEEDED", "CANCELLED"))
-
-
-def answer_error(destination: str) -> ConfigurationError:
-    """The answer is longer than MAX_ANSWER_BYTES, or packed in a way that was not asked for: spans may be rejected."""
-    return ConfigurationError(f"{destination} gave an answer that can't be read: this is no OTLP endpoint")
-
-
-def partial_success_error(rejected: int, message: str, destination: str) -> RefusedError:
-    """A success that names rejected spans is a refusal: which ones, only halving the batch can tell."""
-    return RefusedError(f"{destination} rejected {rejected} of the spans{_quoted(message)}")
+        kind = RefusedError
+    elif code == "INTERNAL" and "invalid metadata" in lower:
+        kind, check = ConfigurationError, _HEADERS
+    elif code == "UNAVAILABLE" and any(word in lower for word in _TLS_FAULTS):
+        kind, check = ConfigurationError, _TLS
+    said = f"{destination} answered {code}{_quoted(details)}"
+    return _error(kind, said, check, retry_after, ambiguous=code in ("DEADLINE_EXCEEDED", "CANCELLED"))
 
 
 def transport_error(error: BaseException, destination: str) -> DbbtraceError:
@@ -120,24 +97,34 @@ def transport_error(error: BaseException, destination: str) -> DbbtraceError:
     from urllib3.exceptions import HTTPError, NewConnectionError, ReadTimeoutError
 
     if isinstance(error, failures.InvalidHeader):  # its text holds the value
-        return ConfigurationError("OTEL_EXPORTER_OTLP_HEADERS holds a header that can't be sent")
-    said = f"{destination}: {_innermost(error)}"
+        return ConfigurationError(f"{_HEADERS} holds a header that can't be sent")
     if isinstance(error, (failures.InvalidURL, failures.InvalidSchema, failures.MissingSchema)):
         return ConfigurationError(f"{destination} is no URL to send to: begin it with http:// or https://")
-    if isinstance(error, failures.SSLError) and any(word in said.lower() for word in _TLS_FAULTS):
-        return ConfigurationError(f"{said}: check OTEL_EXPORTER_OTLP_CERTIFICATE, and http:// or https://")
-    if isinstance(error, failures.ProxyError) and "407" in str(error):
-        return ConfigurationError(f"{said}: check the login of the proxy")
     if isinstance(error, failures.ConnectTimeout):
         return TransientError(f"{destination}: no connection in time")
     if isinstance(error, (failures.Timeout, TimeoutError, ReadTimeoutError)):
         return no_answer(destination)
-    if isinstance(error, failures.RequestException):
+    said = f"{destination}: {_innermost(error)}"
+    if isinstance(error, failures.SSLError) and any(word in said.lower() for word in _TLS_FAULTS):
+        return _error(ConfigurationError, said, _TLS)
+    if isinstance(error, failures.ProxyError) and "407" in str(error):
+        return _error(LoginError, said, _CHECKS[407])
+    if isinstance(error, (failures.RequestException, HTTPError)):  # the latter while the answer was read
         reason = getattr(error.args[0], "reason", None) if error.args else None
         return TransientError(said, ambiguous=not isinstance(reason, NewConnectionError))
-    if isinstance(error, HTTPError):  # while the answer was read
-        return TransientError(said, ambiguous=True)
-    return ConfigurationError(f"{said}: check the OTEL_EXPORTER_OTLP_* variables")
+    return _error(ConfigurationError, said, "the OTEL_EXPORTER_OTLP_* variables")
+
+
+def partial_success_error(rejected: int, message: str, destination: str) -> RefusedError | None:
+    """A success that names rejected spans is a refusal: which ones, only halving the batch can tell."""
+    if rejected <= 0:
+        return None
+    return RefusedError(f"{destination} rejected {rejected} of the spans{_quoted(message)}")
+
+
+def unreadable(destination: str) -> ConfigurationError:
+    """The answer is longer than MAX_ANSWER_BYTES, or packed in a way that was not asked for: spans may be rejected."""
+    return ConfigurationError(f"{destination} gave an answer that can't be read: this is no OTLP endpoint")
 
 
 def no_answer(destination: str) -> TransientError:
@@ -147,18 +134,21 @@ def no_answer(destination: str) -> TransientError:
 
 def retry_after_seconds(value: str | None) -> float | None:
     """Seconds to wait, from Retry-After in either form: a number, or an HTTP date; None where it says nothing."""
-    if not value:
-        return None
-    value = value.strip()
-    if value.isascii() and value.replace(".", "", 1).isdigit():
-        return min(float(value), _LONGEST_WAIT)
-    try:
-        moment = parsedate_to_datetime(value)
-    except (TypeError, ValueError):
-        return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=timezone.utc)
-    return min(max(0.0, moment.timestamp() - time.time()), _LONGEST_WAIT)
+    from urllib3.exceptions import InvalidHeader
+    from urllib3.util import Retry
+
+    for parse in (float, Retry().parse_retry_after):
+        with suppress(ValueError, OverflowError, InvalidHeader):
+            return min(max(0.0, parse(value or "")), _LONGEST_WAIT)
+    return None
+
+
+def _error(
+    kind: type[DbbtraceError], said: str, check: str, retry_after: float | None = None, *, ambiguous: bool = False
+) -> DbbtraceError:
+    if kind is TransientError:
+        return TransientError(said, retry_after=retry_after, ambiguous=ambiguous)
+    return kind(said if kind is RefusedError else f"{said}: check {check}")
 
 
 def _partial_success(body: bytes, content_type: str) -> tuple[int, str]:

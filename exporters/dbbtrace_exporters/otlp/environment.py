@@ -7,7 +7,7 @@ not set. A value that makes no sense is an error that names the variable and the
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
@@ -23,10 +23,8 @@ LONGEST_TIMEOUT = 60.0
 """Seconds that one attempt may last. The specification counts OTEL_EXPORTER_OTLP_TIMEOUT in milliseconds, the Python
 exporters in seconds, and 10000 of those would be three hours."""
 
-_DEFAULT_TIMEOUT = 10.0
 _DEFAULT_URLS = {"grpc": "http://localhost:4317"}
 _DEFAULT_HTTP_URL = "http://localhost:4318/v1/traces"
-_COMPRESSIONS = ("none", "gzip", "deflate")
 
 
 class Environment(NamedTuple):
@@ -60,18 +58,18 @@ def read() -> Environment:
     Raises:
         ConfigurationError: a value makes no sense, or names a file that can't be read.
     """
-    certificate, client_certificate, client_key = map(_file, ("CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY"))
-    if client_key and not client_certificate:
-        raise ConfigurationError("OTEL_EXPORTER_OTLP_CLIENT_KEY needs OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE beside it")
-    return Environment(
-        headers=_headers(),
-        timeout=_timeout(),
-        compression=_compression(),
-        certificate=certificate,
-        client_certificate=client_certificate,
-        client_key=client_key,
-        insecure=_variable("OTEL_EXPORTER_OTLP_{}INSECURE")[1].lower() == "true",
+    environment = Environment(
+        headers=_parsed("HEADERS", _headers),
+        timeout=_parsed("TIMEOUT", _seconds, "write a number of seconds, e.g. 10"),
+        compression=_parsed("COMPRESSION", _compression, "write gzip, deflate or none"),
+        certificate=_parsed("CERTIFICATE", _file),
+        client_certificate=_parsed("CLIENT_CERTIFICATE", _file),
+        client_key=_parsed("CLIENT_KEY", _file),
+        insecure=_parsed("INSECURE", lambda text: text.lower() == "true"),
     )
+    if environment.client_key and not environment.client_certificate:
+        raise ConfigurationError("OTEL_EXPORTER_OTLP_CLIENT_KEY needs OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE beside it")
+    return environment
 
 
 def provided(transport: str, kind: type) -> Any:
@@ -85,17 +83,17 @@ def provided(transport: str, kind: type) -> Any:
         return None
     from importlib.metadata import entry_points
 
-    found = list(entry_points(group="opentelemetry_otlp_credential_provider", name=name))
-    if not found:
-        raise ConfigurationError(f"{variable}: no OTLP credential provider {name!r} is installed")
     try:
-        made = found[0].load()()
+        (provider,) = entry_points(group="opentelemetry_otlp_credential_provider", name=name)
+    except ValueError:
+        raise ConfigurationError(f"{variable}: no OTLP credential provider {name!r} is installed") from None
+    try:
+        made = provider.load()()
     except Exception as error:  # its text may hold the credential
         raise ConfigurationError(f"{variable}: the provider {name!r} failed with {type(error).__name__}") from error
     if not isinstance(made, kind):
-        raise ConfigurationError(
-            f"{variable}: the provider {name!r} made a {type(made).__name__}, a {kind.__name__} is needed"
-        )
+        made_a, needed = type(made).__name__, kind.__name__
+        raise ConfigurationError(f"{variable}: the provider {name!r} made a {made_a}, a {needed} is needed")
     return made
 
 
@@ -107,41 +105,37 @@ def _variable(pattern: str) -> tuple[str, str]:
     return name, ""
 
 
-def _headers() -> dict[str, str]:
-    variable, text = _variable("OTEL_EXPORTER_OTLP_{}HEADERS")
+def _parsed(name: str, parse: Callable[[str], Any], fix: str = "") -> Any:
+    variable, text = _variable(f"OTEL_EXPORTER_OTLP_{{}}{name}")
+    try:
+        return parse(text)
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"{variable} = {text}: {fix or getattr(error, 'strerror', error)}") from None
+
+
+def _headers(text: str) -> dict[str, str]:
     headers = {}
     for pair in filter(None, map(str.strip, text.split(","))):
         name, equals, value = pair.partition("=")
         if equals and name.strip():
             headers[unquote(name).strip().lower()] = unquote(value).strip()
         else:  # not shown: it may be part of a token
-            warn_once(f"otlp:{variable}", "%s: a part without = is left out: write name=value,name=value", variable)
+            warn_once("otlp:headers", "OTEL_EXPORTER_OTLP_HEADERS: write name=value,name=value; a part is left out")
     return headers
 
 
-def _timeout() -> float:
-    variable, text = _variable("OTEL_EXPORTER_OTLP_{}TIMEOUT")
-    try:
-        seconds = float(text) if text else _DEFAULT_TIMEOUT
-    except ValueError:
-        raise ConfigurationError(f"{variable} = {text}: write a number of seconds, e.g. 10") from None
+def _seconds(text: str) -> float:
+    seconds = float(text or 10)
     return seconds if 0 < seconds < LONGEST_TIMEOUT else LONGEST_TIMEOUT  # 0 means no limit
 
 
-def _compression() -> str:
-    variable, text = _variable("OTEL_EXPORTER_OTLP_{}COMPRESSION")
-    compression = text.lower() or "none"
-    if compression not in _COMPRESSIONS:
-        raise ConfigurationError(f"{variable} = {text}: write gzip, deflate or none")
-    return compression
+def _compression(text: str) -> str:
+    if text.lower() not in ("", "none", "gzip", "deflate"):
+        raise ValueError
+    return text.lower() or "none"
 
 
-def _file(kind: str) -> str | None:
-    variable, path = _variable(f"OTEL_EXPORTER_OTLP_{{}}{kind}")
-    if not path:
-        return None
-    try:
-        with open(path, "rb"):
-            return path
-    except OSError as error:
-        raise ConfigurationError(f"{variable} = {path}: {error.strerror}") from error
+def _file(path: str) -> str | None:
+    if path:
+        open(path, "rb").close()
+    return path or None

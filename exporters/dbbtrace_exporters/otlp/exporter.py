@@ -18,8 +18,8 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from dbbtrace.diagnostics import warn_once
 from dbbtrace.errors import ConfigurationError, DbbtraceError, RefusedError, TransientError
 from dbbtrace.model.destinations import otlp_name
-from dbbtrace_exporters.otlp import environment
 from dbbtrace_exporters.otlp.clean import clean, requests_of
+from dbbtrace_exporters.otlp.environment import target
 
 __all__ = ["MAX_REQUEST_BYTES", "ForwardingSpanExporter"]
 
@@ -29,11 +29,10 @@ protobuf; as JSON a request is about three times as long, and HTTP servers take 
 
 
 class _Wire(NamedTuple):
-    """What turns spans into a request, and what sends it."""
+    """What turns spans into a request, and what sends it: an HttpSender or a GrpcSender."""
 
     encode: Callable[[Sequence[ReadableSpan]], Any]
     sender: Any
-    """HttpSender or GrpcSender."""
 
 
 class ForwardingSpanExporter(SpanExporter):
@@ -49,13 +48,9 @@ class ForwardingSpanExporter(SpanExporter):
     """
 
     def __init__(
-        self,
-        endpoint: str | None = None,
-        *,
-        protocol: str | None = None,
-        max_request_bytes: int = MAX_REQUEST_BYTES,
+        self, endpoint: str | None = None, *, protocol: str | None = None, max_request_bytes: int = MAX_REQUEST_BYTES
     ) -> None:
-        self.endpoint, self.protocol = environment.target(endpoint, protocol)
+        self.endpoint, self.protocol = target(endpoint, protocol)
         self.destination = otlp_name(self.endpoint, self.protocol)
         """Where the spans go, without login and query: what a journal is addressed to."""
         self._max_request_bytes = max_request_bytes
@@ -76,28 +71,18 @@ class ForwardingSpanExporter(SpanExporter):
                 self._send(request)
 
     def check(self) -> None:
-        """Send a request without spans: whether the backend is there and lets us in.
-
-        Raises:
-            TransientError, ConfigurationError, RefusedError: as ``deliver()`` would.
-        """
+        """Send a request without spans: whether the backend is there and lets us in. Raises what ``deliver()`` does."""
         with self._one_at_a_time, _unobserved():
             self._send(())
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """For the stock processors: ``deliver()`` without exceptions; what goes wrong is logged once a kind."""
-        if self._shut_down:
-            warn_once(
-                f"otlp:{self.destination}:shut down", "%s: already shut down, spans are dropped", self.destination
-            )
-            return SpanExportResult.FAILURE
         try:
             self.deliver(spans)
-        except DbbtraceError as error:
-            warn_once(f"otlp:{self.destination}:{type(error).__name__}", "Spans are not forwarded: %s", error)
-            return SpanExportResult.FAILURE
         except Exception as error:
-            warn_once(f"otlp:{self.destination}:fault", "Spans are not forwarded: %s", type(error).__name__)
+            kind = "shut down" if self._shut_down else type(error).__name__
+            said = error if isinstance(error, DbbtraceError) else kind
+            warn_once(f"otlp:{self.destination}:{kind}", "Spans are not forwarded: %s", said)
             return SpanExportResult.FAILURE
         return SpanExportResult.SUCCESS
 
@@ -129,41 +114,28 @@ class ForwardingSpanExporter(SpanExporter):
 
     def _open(self) -> _Wire:
         try:
-            return _OPENERS[self.protocol](self.endpoint, self.destination)
+            if self.protocol == "http/json":
+                from dbbtrace_exporters.otlp.json_encoder import encoder
+
+                return _Wire(encoder(), self._http_sender("application/json"))
+            from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+
+            if self.protocol == "grpc":
+                from dbbtrace_exporters.otlp.grpc import GrpcSender
+
+                return _Wire(encode_spans, GrpcSender(self.endpoint, self.destination))
+            sender = self._http_sender("application/x-protobuf")
+            return _Wire(lambda spans: encode_spans(spans).SerializeToString(), sender)
         except ImportError as error:
             extra = "otlp-json" if self.protocol == "http/json" else "otlp"
             raise ConfigurationError(
                 f'Sending spans to {self.destination} needs {error.name}: pip install "dbbtrace[{extra}]"'
             ) from error
 
+    def _http_sender(self, content_type: str) -> Any:
+        from dbbtrace_exporters.otlp.http import HttpSender
 
-def _http_protobuf(endpoint: str, destination: str) -> _Wire:
-    from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
-
-    from dbbtrace_exporters.otlp.http import HttpSender
-
-    def encode(spans: Sequence[ReadableSpan]) -> bytes:
-        return bytes(encode_spans(spans).SerializeToString())
-
-    return _Wire(encode, HttpSender(endpoint, destination, "application/x-protobuf"))
-
-
-def _http_json(endpoint: str, destination: str) -> _Wire:
-    from dbbtrace_exporters.otlp.http import HttpSender
-    from dbbtrace_exporters.otlp.json_encoder import encoder
-
-    return _Wire(encoder(), HttpSender(endpoint, destination, "application/json"))
-
-
-def _grpc(endpoint: str, destination: str) -> _Wire:
-    from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
-
-    from dbbtrace_exporters.otlp.grpc import GrpcSender
-
-    return _Wire(encode_spans, GrpcSender(endpoint, destination))
-
-
-_OPENERS = {"http/protobuf": _http_protobuf, "http/json": _http_json, "grpc": _grpc}
+        return HttpSender(self.endpoint, self.destination, content_type)
 
 
 def _unobserved() -> AbstractContextManager[None]:

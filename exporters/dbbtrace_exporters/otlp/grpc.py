@@ -5,6 +5,7 @@ gRPC holds to the deadline itself, name resolution and answers that trickle incl
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -14,7 +15,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import TraceS
 from dbbtrace.errors import ConfigurationError
 from dbbtrace.version import __version__
 from dbbtrace_exporters.otlp import environment
-from dbbtrace_exporters.otlp.answers import MAX_ANSWER_BYTES, answer_error, grpc_error, no_answer, partial_success_error
+from dbbtrace_exporters.otlp.answers import MAX_ANSWER_BYTES, grpc_error, no_answer, partial_success_error, unreadable
 
 if TYPE_CHECKING:
     from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -51,7 +52,7 @@ class GrpcSender:
         except grpc.RpcError as error:
             details = error.details() or ""
             if f"vs. {MAX_ANSWER_BYTES})" in details or ("Decompressed" in details and not self._packs):
-                raise answer_error(self._destination) from None  # our limit, not the backend's
+                raise unreadable(self._destination) from None  # our limit, not the backend's
             raise grpc_error(error.code().name, details, _retry_delay(error), self._destination) from None
         except Exception as error:  # its text may hold the headers
             if self._closed:
@@ -59,9 +60,9 @@ class GrpcSender:
             raise ConfigurationError(
                 f"OTEL_EXPORTER_OTLP_HEADERS holds metadata that gRPC can't send ({type(error).__name__})"
             ) from None
-        if answer.partial_success.rejected_spans > 0:
-            success = answer.partial_success
-            raise partial_success_error(success.rejected_spans, success.error_message, self._destination)
+        success = answer.partial_success
+        if fault := partial_success_error(success.rejected_spans, success.error_message, self._destination):
+            raise fault
 
     def close(self) -> None:
         """Give up the request under way and close the channel."""
@@ -76,19 +77,11 @@ def _channel(endpoint: str, settings: environment.Environment) -> Any:
     compression = _COMPRESSIONS.get(settings.compression)
     if scheme.lower() == "http" or (settings.insecure and not (separator and scheme.lower() == "https")):
         return grpc.insecure_channel(address, options=_OPTIONS, compression=compression)
+    files = settings.certificate, settings.client_key or settings.client_certificate, settings.client_certificate
     credentials = environment.provided("GRPC", grpc.ChannelCredentials) or grpc.ssl_channel_credentials(
-        _content(settings.certificate),
-        _content(settings.client_key or settings.client_certificate),
-        _content(settings.client_certificate),
+        *(Path(file).read_bytes() if file else None for file in files)
     )
     return grpc.secure_channel(address, credentials, options=_OPTIONS, compression=compression)
-
-
-def _content(path: str | None) -> bytes | None:
-    if path is None:
-        return None
-    with open(path, "rb") as file:
-        return file.read()
 
 
 def _retry_delay(error: Any) -> float | None:
@@ -96,15 +89,12 @@ def _retry_delay(error: Any) -> float | None:
     from google.rpc.error_details_pb2 import RetryInfo
     from google.rpc.status_pb2 import Status
 
-    retry = RetryInfo()
-    trailers = dict(error.trailing_metadata() or ())
+    retry, trailers = RetryInfo(), dict(error.trailing_metadata() or ())
     try:
         if raw := trailers.get("google.rpc.retryinfo-bin"):
             retry.ParseFromString(raw)
-            return float(retry.retry_delay.ToNanoseconds() / 1e9)
-        for detail in Status.FromString(trailers.get("grpc-status-details-bin", b"")).details:
-            if detail.Unpack(retry):
-                return float(retry.retry_delay.ToNanoseconds() / 1e9)
+        elif not any(each.Unpack(retry) for each in Status.FromString(trailers["grpc-status-details-bin"]).details):
+            return None
     except Exception:
         return None
-    return None
+    return float(retry.retry_delay.ToNanoseconds() / 1e9)

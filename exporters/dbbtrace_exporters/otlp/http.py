@@ -12,10 +12,7 @@ import socket
 import threading
 import zlib
 from collections.abc import Callable
-from concurrent.futures import CancelledError, Future, InvalidStateError
-from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import suppress
-from functools import partial
 from typing import Any
 
 import requests
@@ -35,18 +32,32 @@ class HttpSender:
 
     def __init__(self, endpoint: str, destination: str, content_type: str) -> None:
         self._endpoint, self._destination = endpoint, destination
-        self._environment = settings = environment.read()
-        self._pack = _PACKERS.get(settings.compression)
-        self._headers = {
+        settings = environment.read()
+        self._timeout, self._pack = settings.timeout, _PACKERS.get(settings.compression)
+        self._adapter = _Adapter(pool_maxsize=1)
+        self._session = session = environment.provided("HTTP", requests.Session) or requests.Session()
+        for prefix in ("http://", "https://"):
+            if type(session.get_adapter(prefix)) is HTTPAdapter:  # a provider's own kind of adapter stays
+                session.mount(prefix, self._adapter)
+        session.hooks["response"].append(self._read)
+        headers = {
             "Content-Type": content_type,
             "User-Agent": f"dbbtrace/{__version__}",
             "Accept-Encoding": "identity",  # an answer is short
             **({"Content-Encoding": settings.compression} if self._pack else {}),
             **settings.headers,
         }
-        self._adapter = _Adapter()
-        self._session = _session(self._adapter)
-        self._pending: Future[Any] | None = None
+        certificate, key = settings.client_certificate, settings.client_key
+        self._options: dict[str, Any] = {
+            "headers": headers,
+            "timeout": (min(environment.CONNECT_TIMEOUT, settings.timeout), settings.timeout),
+            "allow_redirects": False,
+            "stream": True,
+            "verify": settings.certificate or session.verify,  # a path said here beats REQUESTS_CA_BUNDLE
+            "cert": (certificate, key) if certificate and key else certificate,
+        }
+        self._body: bytes | None = None
+        self._done = threading.Event()
         self._closed = False
 
     def send(self, body: bytes) -> None:
@@ -55,59 +66,51 @@ class HttpSender:
         Raises:
             TransientError, ConfigurationError, RefusedError: as the answer says, or because there was none.
         """
-        outcome = self._pending = _in_thread(partial(self._exchange, body))
-        try:
-            if self._closed:
-                raise CancelledError
-            status, headers, answer = outcome.result(self._environment.timeout)
-        except (CancelledError, FutureTimeoutError):
+        outcome: list[requests.Response | Exception] = []
+
+        def attempt() -> None:
+            try:
+                data = self._pack(body) if self._pack else body
+                outcome.append(self._session.post(self._endpoint, data=data, **self._options))
+            except Exception as error:
+                outcome.append(error.with_traceback(None))
+            finally:
+                self._done.set()
+
+        self._done.clear()
+        _in_thread(attempt)
+        if not self._closed:
+            self._done.wait(self._timeout)
+        if self._closed or not outcome:
             self.close()
-            raise no_answer(self._destination) from None
-        except Exception as error:
-            raise transport_error(error, self._destination) from error
-        finally:
-            self._pending = None
-        if fault := http_error(status, headers, answer, self._destination):
+            raise no_answer(self._destination)
+        if isinstance(answer := outcome[0], Exception):
+            raise transport_error(answer, self._destination) from answer
+        if fault := http_error(answer.status_code, answer.headers, self._body, self._destination):
             raise fault
 
     def close(self) -> None:
         """Give up the request under way and close the connection."""
         self._closed = True
-        if (pending := self._pending) is not None:
-            pending.cancel()
+        self._done.set()
         self._adapter.cut()
         self._session.close()
 
-    def _exchange(self, body: bytes) -> tuple[int, dict[str, str], bytes | None]:
-        settings, session = self._environment, self._session
-        certificate, key = settings.client_certificate, settings.client_key
-        answers: list[bytes | None] = []
-
-        def read(response: requests.Response, **_: Any) -> None:
-            answers.append(_body(response))  # here, before requests reads the body of a redirect whole
-
-        response = session.request(
-            "POST",
-            self._endpoint,
-            data=self._pack(body) if self._pack else body,
-            headers=self._headers,
-            timeout=(min(environment.CONNECT_TIMEOUT, settings.timeout), settings.timeout),
-            allow_redirects=False,
-            stream=True,
-            verify=settings.certificate or session.verify,  # a path said here beats REQUESTS_CA_BUNDLE
-            cert=(certificate, key) if certificate and key else certificate,
-            hooks={"response": [*session.hooks.get("response", ()), read]},
-        )
-        return response.status_code, {name.lower(): value for name, value in response.headers.items()}, answers[-1]
-
-
-def _session(adapter: HTTPAdapter) -> requests.Session:
-    """A session of our own, or the credential provider's; one with adapters of its own keeps them."""
-    session: requests.Session = environment.provided("HTTP", requests.Session) or requests.Session()
-    for prefix in ("http://", "https://"):
-        if type(session.get_adapter(prefix)) is HTTPAdapter:
-            session.mount(prefix, adapter)
-    return session
+    def _read(self, response: requests.Response, **_: Any) -> None:
+        """Called before requests reads the body of a redirect whole. The body is None where it is too long, or packed
+        in a way that was not asked for."""
+        self._body = None
+        packed = response.headers.get("Content-Encoding", "identity").lower()
+        try:
+            body = response.raw.read(MAX_ANSWER_BYTES + 1, decode_content=False)
+            if body and packed in ("gzip", "deflate"):
+                body = zlib.decompressobj(zlib.MAX_WBITS | 32).decompress(body, MAX_ANSWER_BYTES + 1)
+        except zlib.error:
+            return
+        finally:
+            response.close()
+        if len(body) <= MAX_ANSWER_BYTES and (not body or packed in ("identity", "gzip", "deflate")):
+            self._body = body
 
 
 class _Adapter(HTTPAdapter):
@@ -116,87 +119,45 @@ class _Adapter(HTTPAdapter):
     Closing a session leaves alone what is in use, and a time-out starts again with each byte.
     """
 
-    def __init__(self) -> None:
-        self._connection: Any = None
-        self._is_cut = False
-        super().__init__(pool_maxsize=1)
+    connection: Any = None
+    is_cut = False
 
     def cut(self) -> None:
         """Cut the connection; a later one is closed as soon as it is up."""
-        self._is_cut = True
-        if (held := getattr(self._connection, "sock", None)) is not None:
+        self.is_cut = True
+        if (held := getattr(self.connection, "sock", None)) is not None:
             with suppress(OSError, AttributeError):  # closed already; TLS within TLS has no shutdown()
                 held.shutdown(socket.SHUT_RDWR)
 
-    def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
-        super().init_poolmanager(*arguments, **options)
-        self._watch(self.poolmanager)
-
-    def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
-        known = proxy in self.proxy_manager
-        manager = super().proxy_manager_for(proxy, **options)
-        if not known:
-            self._watch(manager)
-        return manager
-
-    def _watch(self, manager: Any) -> None:
-        manager.pool_classes_by_scheme = {
-            scheme: type(pool.__name__, (pool,), {"ConnectionCls": self._watched(pool.ConnectionCls)})
-            for scheme, pool in manager.pool_classes_by_scheme.items()
-        }
-
-    def _watched(self, kind: Any) -> Any:
-        adapter = self
-
-        class Connection(kind):  # type: ignore[misc]
-            def connect(self) -> None:
-                adapter._connection = self
-                super().connect()
-                if adapter._is_cut:
-                    self.close()
-                    raise OSError("given up")
-
-        return Connection
+    def cert_verify(self, conn: Any, *arguments: Any) -> None:
+        """What every version of requests calls with the pool that it is about to use: here its connections are
+        made ours."""
+        super().cert_verify(conn, *arguments)
+        kind = conn.ConnectionCls
+        if not issubclass(kind, _Connection):
+            conn.ConnectionCls = type(kind.__name__, (_Connection, kind), {"adapter": self})
 
 
-def _body(response: requests.Response) -> bytes | None:
-    """The body of an answer; None where it is too long, or packed in a way that was not asked for."""
-    try:
-        body = response.raw.read(MAX_ANSWER_BYTES + 1, decode_content=False)
-    finally:
-        response.close()
-    packed = response.headers.get("Content-Encoding", "identity").lower()
-    if body and packed != "identity":
-        body = _unpacked(body) if packed in ("gzip", "deflate") else None
-    return body if body is not None and len(body) <= MAX_ANSWER_BYTES else None
+class _Connection:
+    """What an adapter's connections do beside what urllib3 has them do."""
+
+    adapter: _Adapter
+
+    def connect(self) -> None:
+        self.adapter.connection = self
+        super().connect()  # type: ignore[misc]
+        if self.adapter.is_cut:
+            self.close()  # type: ignore[attr-defined]
+            raise OSError("given up")
 
 
-def _unpacked(body: bytes) -> bytes | None:
-    try:
-        return zlib.decompressobj(zlib.MAX_WBITS | 32).decompress(body, MAX_ANSWER_BYTES + 1)
-    except zlib.error:
-        return None
-
-
-def _in_thread(call: Callable[[], Any]) -> Future[Any]:
-    """The call's outcome, from a thread of its own: only so can a caller leave a connection that hangs.
+def _in_thread(call: Callable[[], None]) -> None:
+    """Run it in a thread of its own: only so can a caller leave a connection that hangs.
 
     Neither name resolution nor an answer that trickles heeds the time-outs of a socket.
     """
-    outcome: Future[Any] = Future()
-    context = contextvars.copy_context()
-
-    def work() -> None:
-        with suppress(InvalidStateError):  # given up meanwhile
-            try:
-                result = context.run(call)
-            except BaseException as error:
-                outcome.set_exception(error.with_traceback(None))
-            else:
-                outcome.set_result(result)
-
     try:
-        threading.Thread(target=work, name="dbbtrace-otlp", daemon=True).start()
+        target = contextvars.copy_context().run
+        threading.Thread(target=target, args=(call,), name="dbbtrace-otlp", daemon=True).start()
     except RuntimeError:  # the interpreter is on its way out and starts no threads any more
-        work()
-    return outcome
+        call()
