@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from dbbtrace.operate.recover import recover
     from dbbtrace.operate.replay import replay_run
     from dbbtrace.operate.verdict import verdict
+    from dbbtrace.operate.verify import verify
     from dbbtrace.pages.notebook import query, report
     from dbbtrace.sources.dbt import DbtRun, record_dbt, run_dbt
     from dbbtrace.sources.fabric.jobs import import_jobs
@@ -103,6 +104,7 @@ __all__ = [
     "table_load",
     "transformation",
     "verdict",
+    "verify",
 ]
 
 _ON_FIRST_USE = {
@@ -126,6 +128,7 @@ _ON_FIRST_USE = {
     "report": "dbbtrace.pages.notebook",
     "run_dbt": "dbbtrace.sources.dbt",
     "verdict": "dbbtrace.operate.verdict",
+    "verify": "dbbtrace.operate.verify",
 }
 
 

@@ -171,9 +171,17 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("webhook_url", ("DBBTRACE_WEBHOOK_URL",), _text, None,
             "Where `dbbtrace check` and `dbbtrace watch` send their alerts.", secret=True),
     Setting("fabric_url", ("DBBTRACE_FABRIC_URL",), _text, "https://api.fabric.microsoft.com",
-            "Fabric's API, which `dbbtrace import-run` asks.", show=masked_address),
+            "Fabric's API, which `dbbtrace import-run` and `dbbtrace verify` ask.", show=masked_address),
     Setting("fabric_rules", ("DBBTRACE_FABRIC_RULES",), _text, None,
             "File with rules by which pipeline runs are read, laid over dbbtrace's own."),
+    Setting("sql_endpoint", ("DBBTRACE_SQL_ENDPOINT",), _text, None,
+            "Where `dbbtrace.verify` counts loaded tables, in the forms of warehouse; default the warehouse.",
+            show=masked_address),
+    Setting("lakehouse", ("DBBTRACE_LAKEHOUSE",), _text, None,
+            "Name or id of the lakehouse whose SQL endpoint that is; default, in Fabric, the database's name."),
+    Setting("lakehouse_tables", ("DBBTRACE_LAKEHOUSE_TABLES",), _table, {},
+            "schema.table, a source, or * → the loaded table's name at the SQL endpoint, a JSON object; {source}, "
+            "{schema} and {table} are filled in. Default {source}__{schema}_{table}."),
     Setting("webhook_format", ("DBBTRACE_WEBHOOK_FORMAT",), _webhook_format, None,
             "teams (an Adaptive Card), slack or json; default as the URL's host suggests."),
     Setting("webhooks", ("DBBTRACE_WEBHOOKS",), _table, {},
@@ -217,6 +225,9 @@ class Settings(NamedTuple):
     webhook_url: str | None
     fabric_url: str
     fabric_rules: str | None
+    sql_endpoint: str | None
+    lakehouse: str | None
+    lakehouse_tables: Mapping[str, str]
     webhook_format: str | None
     webhooks: Mapping[str, str]
     owners: Mapping[str, str]

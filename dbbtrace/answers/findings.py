@@ -37,7 +37,7 @@ class Finding:
     """One thing that was found."""
 
     kind: str
-    """absent, volume, empty, stale, warning or reconciliation."""
+    """absent, volume, empty, not counted, stale, warning or reconciliation."""
     verdict: str
     """Failed, Incomplete or Warned: what it makes of the run."""
     name: str

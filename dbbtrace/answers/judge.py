@@ -187,7 +187,9 @@ class Judge:
         if run.run_id in self._looked_at:
             new = judging.find(self._warehouse, run, self._earlier, self._counted, self._zone, self._tolerance)
             self._new[run.run_id] = judging.not_acknowledged(new, run, self._acks)
-            found = [*new, *(one for one in found if one.by != "judge")]
+            others = [one for one in found if one.by != "judge"]
+            told = {(one.kind, one.name) for one in others}
+            found = [*others, *(one for one in new if (one.kind, one.name) not in told)]
         for ack in self._acks:
             if any(ack.holds_for(run, one.name) for one in found):
                 text = f"{ack.name} is acknowledged until {moment_of(ack.until)} UTC: {one_line(ack.reason)}"

@@ -9,11 +9,10 @@ from typing import Any, NamedTuple
 from dbbtrace.answers.read import moment_of_row
 from dbbtrace.warehouse import Warehouse
 from dbbtrace.warehouse.dialects import SQLITE
-from dbbtrace.warehouse.schema import SCHEMA
+from dbbtrace.warehouse.schema import SCHEMA, VALIDATIONS
 
-__all__ = ["VALIDATIONS", "Validation", "active_models", "columns_of", "validations"]
+__all__ = ["Validation", "active_models", "columns_of", "validations"]
 
-VALIDATIONS = "monitoring_integration_validation"
 MODELS = "data_product_models"
 _SEMANTIC_MODELS = "semantic_models"
 
@@ -55,7 +54,7 @@ def validations(warehouse: Warehouse, since: datetime) -> list[Validation]:
     quote = warehouse.dialect.quote
     rows = _select(
         warehouse,
-        VALIDATIONS,
+        VALIDATIONS.name,
         ("source_name", "schema_table_name", "row_count", "timestamp"),
         f" WHERE {quote('timestamp')} >= ?",
         since.strftime("%Y-%m-%d %H:%M:%S"),

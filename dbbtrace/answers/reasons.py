@@ -19,8 +19,8 @@ class Reason:
     verdict: str
     """The verdict that it leads to; '' of what is only worth knowing."""
     kind: str
-    """failed, running, unfinished, lost, absent, stale, volume, empty, warning, reconciliation, nothing done, rows
-    alone, not judged, ..."""
+    """failed, running, unfinished, lost, absent, stale, volume, empty, not counted, warning, reconciliation, nothing
+    done, rows alone, not judged, ..."""
     text: str
     name: str | None = None
     """The operation, part or table that it is about."""

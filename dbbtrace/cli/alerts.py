@@ -28,15 +28,15 @@ from dbbtrace.errors import DbbtraceError, UsageError
 
 if TYPE_CHECKING:
     from dbbtrace.answers import Check
-    from dbbtrace.settings import Settings
     from dbbtrace.warehouse import Warehouse
 
-__all__ = ["BROKEN", "COMMANDS", "rule_options"]
+__all__ = ["BROKEN", "COMMANDS", "UNANSWERED", "rule_options", "run_id_meant"]
 
 BROKEN = 1
 """Exit code of a run that breaks a rule."""
 STILL_RUNNING = 3
 UNANSWERED = 4
+"""Exit code where nobody could be asked."""
 _LOOK_AGAIN = 5.0
 """Seconds between two looks at a run that still runs."""
 
@@ -95,7 +95,7 @@ def check(
     rules = Rules(max_duration, require_refresh, allow_failures, allow_warnings=not no_warnings)
     with _asking(context), opened_warehouse() as warehouse:
         known = settings()
-        run_id = _run_id(warehouse, run or _run_in_environment(known), data_product, environment)
+        run_id = run_id_meant(warehouse, run, data_product, environment)
         until = time.monotonic() + (wait.total_seconds() if wait is not None else 0)
         while True:
             found = ask(
@@ -137,21 +137,16 @@ def _asking(context: click.Context) -> Iterator[None]:
         context.exit(UNANSWERED)
 
 
-def _run_in_environment(known: Settings) -> str:
-    """The run that the environment names, as ``dbbtrace close`` takes it."""
-    if not known.orchestration_run_id:
-        raise UsageError(
-            "which run is to be checked? Name it (last, for example), or set DBBTRACE_ORCHESTRATION_RUN_ID"
-        )
-    return known.orchestration_run_id
-
-
-def _run_id(warehouse: Warehouse, text: str, data_product: str | None, environment: str | None) -> str:
-    """The run id that the text means. A whole GUID is accepted even without rows, because that is reported."""
+def run_id_meant(warehouse: Warehouse, text: str | None, data_product: str | None, environment: str | None) -> str:
+    """The run id that the text means; without a text that of the environment, as ``dbbtrace close`` takes it. A whole
+    GUID is accepted even without rows, because that is reported."""
     import re
 
     from dbbtrace.model.identity import normalise_run_id
 
+    text = text or settings().orchestration_run_id
+    if not text:
+        raise UsageError("which run? Name it (last, for example), or set DBBTRACE_ORCHESTRATION_RUN_ID")
     try:
         return run_meant(warehouse, text, data_product, environment)
     except UsageError:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -82,7 +82,11 @@ class FabricService:
         self.gone: dict[str, int] = {}
         """Part of a path → status of whatever has it in its path: 403, 404."""
         self.long_running = False
-        """Lists of activity runs are answered as long-running operations: 202, Location, Retry-After."""
+        """Lists of activity runs and refreshes are answered as long-running operations: 202, Location, Retry-After."""
+        self.lakehouses: list[dict[str, Any]] = []
+        """Lakehouses of every workspace, as the API lists them."""
+        self.on_refresh: Callable[[str], list[dict[str, Any]]] = lambda endpoint: []
+        """Called with the id of a SQL endpoint that is refreshed; gives how that went for each table."""
         self.requests: list[str] = []
         """Method and path of every request, in their order."""
         self.authorizations: list[str] = []
@@ -137,6 +141,10 @@ class FabricService:
             if not {"lastUpdatedAfter", "lastUpdatedBefore"} <= body.keys():
                 return 400, {}, _error(400)
             return self._activity_runs(path[5].lower(), continued)
+        if path[3] == "lakehouses":
+            return 200, {}, self._page(self.lakehouses, continued, f"/{'/'.join(path)}?")
+        if path[3] == "sqlEndpoints":
+            return self._in_time({"value": self.on_refresh(path[4].lower())})
         if len(path) == 4:
             found = [each for each in self.pipelines if each.get("workspaceId") in (None, path[2].lower())]
             return 200, {}, self._page(found, continued, f"/{'/'.join(path)}?type=DataPipeline")
@@ -154,6 +162,10 @@ class FabricService:
         listed = list(self._of_clock(self.activities[run_id]))
         answer: Any = self._page(listed, start, "")
         answer.pop("continuationUri", None)
+        return self._in_time(answer)
+
+    def _in_time(self, answer: Any) -> Answer:
+        """The answer, or where it will be."""
         if self.long_running:
             name = f"{len(self._operations):08x}"
             self._operations[name] = [answer, 2]

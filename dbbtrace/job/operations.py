@@ -14,6 +14,7 @@ from opentelemetry.trace import Link
 from dbbtrace.diagnostics import complain, guard
 from dbbtrace.errors import UsageError
 from dbbtrace.job.attempts import Attempt, Attempts
+from dbbtrace.job.endpoint import Loaded
 from dbbtrace.job.expected import expected_of
 from dbbtrace.job.handle import Handle
 from dbbtrace.job.lineage import lineage_of, loaded
@@ -233,12 +234,21 @@ class TableLoad(Operation):
 
     def _count_rows(self, verify: Callable[[], object], scope: Scope) -> None:
         """Ask how many rows readers find in the table; an answer that is none changes nothing."""
-        name = str(self._values.get(key.CICD_TASK_NAME) or self._values.get(key.TABLE_NAME))
-        with guard(f"verify {name}"):
-            rows = checked("verify", count, verify())
+        began = self._values.get(key.STARTED_AT)
+        if began is None and self._span is not None and self._span.start_time is not None:
+            began = iso_utc(self._span.start_time)
+        loaded = Loaded(self._values[key.TABLE_NAME], self.schema, self.source, began)
+        with guard(f"verify {loaded.label}"):
+            try:
+                answer = verify()
+            except Exception as error:
+                record_count(scope, loaded, None, f"{type(error).__name__}: {message_of(error)}")
+                complain(f"{loaded.label} was not counted: {shown(error)}")
+                return
+            rows = checked("verify", count, answer)
             if rows is not None:
                 self.__dict__["verified"] = rows
-                record_count(scope, name, rows)
+                record_count(scope, loaded, rows)
 
     def attempts(self, limit: int, *, delay: float = 0.0) -> Attempts:
         """Try the load up to ``limit`` times, ``delay`` seconds apart; each attempt is a child span.

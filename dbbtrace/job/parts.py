@@ -17,6 +17,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
 from dbbtrace.diagnostics import guard
+from dbbtrace.job.endpoint import Loaded, name_at_endpoint
 from dbbtrace.job.expected import Expected
 from dbbtrace.job.finished import fact
 from dbbtrace.job.scope import Scope
@@ -84,11 +85,25 @@ def record_expected(scope: Scope, expected: Sequence[Expected], by: str, start: 
         runtime.current().delivery.emit_parts(spans)
 
 
-def record_count(scope: Scope, table: str, rows: int) -> None:
-    """Say how many rows readers find in a table that was loaded; none is a finding, until some are found."""
+def record_count(scope: Scope, loaded: Loaded, rows: int | None, problem: str = "") -> None:
+    """Say how many rows readers find in a table that was loaded. None found is a finding, until some are; so is a count
+    that failed.
+
+    Args:
+        scope: of the run.
+        loaded: the table.
+        rows: how many; None: nobody knows.
+        problem: why nobody knows, or what else went wrong.
+    """
     with guard("record what was counted"):
-        at = now()
-        text = f"{table} has no rows where readers read it, though its load succeeded"
+        at, table = now(), loaded.label
+        text = f"{table} has rows where readers read it"
+        if rows is None:
+            text = f"{table} could not be counted where readers read it: {problem}"
+        elif rows == 0:
+            text = f"{table} has no rows where readers read it, though its load succeeded"
+            text = f"{text}; {problem}" if problem else text
+        there = name_at_endpoint(loaded, runtime.current().settings.lakehouse_tables)
         span = fact(
             scope,
             name=f"verify {table}",
@@ -98,10 +113,14 @@ def record_count(scope: Scope, table: str, rows: int) -> None:
             end=at,
             attributes={
                 key.CICD_TASK_NAME: table,
+                key.SOURCE_NAME: loaded.source,
+                key.COUNTED_AS: there[-1],
+                key.COUNTED_ROWS: rows,
+                key.LOADED_AT: loaded.loaded_at,
                 key.EXPECTED_BY: "verify",
                 key.STATUS: "Verified" if rows else "Warned",
-                key.ERROR_TYPE: "empty",
-                key.ERROR_MESSAGE: f"{table} has rows where readers read it" if rows else text,
+                key.ERROR_TYPE: "empty" if rows is not None else "not counted",
+                key.ERROR_MESSAGE: text,
                 key.PART_DETAIL: dumps({"rows": rows}).decode().strip(),
                 key.AUDIENCE: key.FOR_ROWS,
             },

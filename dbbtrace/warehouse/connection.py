@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from dbbtrace.errors import ConfigurationError, DbbtraceError
 from dbbtrace.warehouse import driver_errors
 from dbbtrace.warehouse.dialects import SQLITE, Dialect
-from dbbtrace.warehouse.schema import ALL_TABLES, RECORD, SCHEMA, Kind, Row, Table
+from dbbtrace.warehouse.schema import ALL_TABLES, RECORD, SCHEMA, WRITTEN, Kind, Row, Table
 from dbbtrace.warehouse.sqlite_batches import insert_many
 from dbbtrace.warehouse.statements import Found, Shape, suited, yielding
 from dbbtrace.warehouse.urls import SqliteAddress
@@ -179,7 +179,7 @@ class SqliteConnector:
 
     def shapes(self, connection: Any) -> dict[str, Shape]:
         result = {}
-        for table in ALL_TABLES:
+        for table in WRITTEN:
             rows = connection.execute(f'PRAGMA {SCHEMA}.table_info("{table.name}")').fetchall()
             if rows:
                 columns = [Found(str(row[1])) for row in rows]

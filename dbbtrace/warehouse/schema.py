@@ -24,6 +24,8 @@ __all__ = [
     "SCHEMA",
     "TABLES",
     "TABLE_OF_OPERATION",
+    "VALIDATIONS",
+    "WRITTEN",
     "Column",
     "Form",
     "Kind",
@@ -99,7 +101,8 @@ class NaturalKey:
     moment: str | None
     """Column whose times must be within one second, because other writers round and dbbtrace rounds down."""
     status: str = "status"
-    """Must be equal too, except for an interrupted row, which yields to an ended row of any status."""
+    """Must be equal too, except for an interrupted row, which yields to an ended row of any status. '': the table has
+    none, and the times must be equal to the last digit."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -301,7 +304,25 @@ PARTS: Final = Table(
 )
 """The run's own record: ours alone, so that a warehouse may lack it."""
 
+VALIDATIONS: Final = Table(
+    "monitoring_integration_validation",
+    "",  # of findings that counted a table's rows
+    (
+        _text("table_identifier", 500, key.COUNTED_AS),
+        _text("source_name", 500, key.SOURCE_NAME),
+        _text("schema_table_name", 500, key.CICD_TASK_NAME),
+        _guid("workspace", 500, key.WORKSPACE_ID),
+        _count("row_count", key.COUNTED_ROWS),
+        _time("latest_ingestion_timestamp", 6, key.LOADED_AT),
+        _time("timestamp", 6, "started_at"),
+    ),
+    NaturalKey(("table_identifier",), "timestamp", status=""),
+)
+"""How many rows readers found in a table. The platform's, and written to only where it is: nothing here creates it."""
+
 TABLES: Final = (LOADS, DBT_NODES, REFRESHES)
-"""The platform's."""
+"""The platform's three."""
 ALL_TABLES: Final = (*TABLES, PARTS)
+"""Those that ``migrate`` creates."""
+WRITTEN: Final = (*ALL_TABLES, VALIDATIONS)
 TABLE_OF_OPERATION: Final = {table.operation: table for table in TABLES}

@@ -175,7 +175,7 @@ def insert(dialect: Dialect, table: Table, shape: Shape, facts: bool, interrupte
     """
     columns = [column for column in table.columns if column.name in shape]
     tracked = "record_id" in shape
-    natural = facts or not tracked
+    natural = bool(table.natural_key.status) and (facts or not tracked)
     controls = (*((_OWN, _NTH) if natural else ()), *((_INTERRUPTED, _ENDED_ID) if interrupted else ()))
     writer = _Writer(dialect, table, shape)
     conditions = []
@@ -185,6 +185,8 @@ def insert(dialect: Dialect, table: Table, shape: Shape, facts: bool, interrupte
         conditions.append(writer.no_record("ended_id"))
     if natural:
         conditions.append(writer.no_natural(tracked, interrupted))
+    if not table.natural_key.status:
+        conditions.append(writer.no_same())
     if interrupted and table is LOADS:
         conditions.append(writer.no_success())
     target = f"{writer.target} ({', '.join(dialect.quote(shape[column.name].name) for column in columns)})"
@@ -252,6 +254,14 @@ class _Writer:
             matches += [f"{self.here('record_id')} IS NULL", f"j.{self.dialect.quote('own')} = 1"]
         count = f"(SELECT COUNT(*) FROM {self.target} AS t WHERE {' AND '.join(matches)})"
         return f"j.{self.dialect.quote('nth')} > {count}"
+
+    def no_same(self) -> str:
+        """No row has the same key and the same time."""
+        natural = self.table.natural_key
+        matches = [self.same(name) for name in natural.texts]
+        moment = str(natural.moment)
+        matches.append(f"{self.here(moment)} = j.{self.dialect.quote(moment)}")
+        return self.dialect.none(f"FROM {self.target} AS t WHERE {' AND '.join(matches)}")
 
     def no_success(self) -> str:
         """An interrupted load must not undo one that succeeded in the same run."""

@@ -16,7 +16,7 @@ from dbbtrace.warehouse.connection import shape_of
 from dbbtrace.warehouse.dialects import BABELFISH, FABRIC, TSQL, Dialect
 from dbbtrace.warehouse.drivers import Driver, driver_for
 from dbbtrace.warehouse.drivers.interface import STATEMENT_TIMEOUT
-from dbbtrace.warehouse.schema import ALL_TABLES, SCHEMA, Row, Table
+from dbbtrace.warehouse.schema import SCHEMA, WRITTEN, Row, Table
 from dbbtrace.warehouse.statements import Found, Shape, suited
 from dbbtrace.warehouse.urls import OdbcAddress
 
@@ -98,7 +98,7 @@ class TsqlConnector:
             differs = collation if collation and default and collation != default else None
             wide = not _utf8(default) and (str(type_).lower() in ("nvarchar", "nchar") or _utf8(collation))
             columns.setdefault(str(table), []).append(Found(str(name), length, differs, wide))
-        return {table.name: shape_of(table, columns[table.name]) for table in ALL_TABLES if table.name in columns}
+        return {table.name: shape_of(table, columns[table.name]) for table in WRITTEN if table.name in columns}
 
     def indexed(self, connection: Any, table: str, index: str) -> bool:
         target = self.dialect(connection).target(table)

@@ -69,6 +69,11 @@ class OdbcAddress:
         return "".join(f"{name}={value};" for name, value in self.pairs if name.lower() not in names)
 
     @property
+    def database(self) -> str | None:
+        """Name of the database."""
+        return next((_unbraced(value) for name, value in self.pairs if name.lower() == "database"), None)
+
+    @property
     def driver(self) -> str | None:
         """Name or path of the ODBC driver; None if a data source names it."""
         return next((_unbraced(value) for name, value in self.pairs if name.lower() == "driver"), None)

@@ -15,12 +15,13 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from dbbtrace.diagnostics import warn_once
 from dbbtrace.errors import ConfigurationError, DbbtraceError, RefusedError, TransientError
 from dbbtrace.model.attributes import STARTED
 from dbbtrace.warehouse.connection import Connector, Result
 from dbbtrace.warehouse.dialects import Dialect
 from dbbtrace.warehouse.driver_errors import LockedError
-from dbbtrace.warehouse.schema import PARTS, SCHEMA, TABLES, Row, Table
+from dbbtrace.warehouse.schema import PARTS, SCHEMA, TABLES, VALIDATIONS, Row, Table
 from dbbtrace.warehouse.statements import Shape, once
 
 if TYPE_CHECKING:
@@ -101,7 +102,8 @@ class Warehouse:
 
         One statement for each table. Returns only when every row is there. What the database refuses is bisected,
         and what is wrong with one table does not stop the others. The rows that say that a part of the run has ended
-        are written last, and only if all the others are there. Without a table of parts, its rows are left out.
+        are written last, and only if all the others are there. Without a table of parts, its rows are left out; so are
+        counts of tables where the platform has no table for them, or lets nobody write to it.
 
         Raises:
             TransientError: try again later; rows that were already written are not written twice.
@@ -113,6 +115,9 @@ class Warehouse:
         for table, batch in _in_order(rows):
             shape = self.shapes()
             if table is PARTS and table.name not in shape:
+                continue
+            if table is VALIDATIONS:
+                written += self._write_counts(batch, shape.get(table.name))
                 continue
             if misconfigured and table is PARTS:
                 break
@@ -128,6 +133,16 @@ class Warehouse:
             where = f"{SCHEMA}.{row.table.name} {row.record_id}"
             raise RefusedError(f"{many} refused, all others written; {where}: {why}")
         return written
+
+    def _write_counts(self, rows: list[Row], shape: Shape | None) -> int:
+        """The run's own record has the counts too: what is wrong with the platform's table stops nothing."""
+        if shape is None:
+            return 0
+        try:
+            return self._write(VALIDATIONS, rows, shape, [])
+        except ConfigurationError as error:
+            warn_once(f"warehouse:{self.name}:counts", "counts of tables are left out: %s", error)
+            return 0
 
     def _write(
         self, table: Table, rows: list[Row], shape: Shape | None, refused: list[tuple[Row, RefusedError]]
@@ -261,7 +276,7 @@ def _in_order(rows: Sequence[Row]) -> Iterator[tuple[Table, list[Row]]]:
     parts = [row for row in rows if row.table is PARTS]
     groups = [
         (PARTS, [row for row in parts if row.values[status] == STARTED]),
-        *((table, [row for row in rows if row.table is table]) for table in TABLES),
+        *((table, [row for row in rows if row.table is table]) for table in (*TABLES, VALIDATIONS)),
         (PARTS, [row for row in parts if row.values[status] != STARTED]),
     ]
     for table, group in groups:
@@ -274,10 +289,12 @@ def _check(table: Table, shape: Shape | None) -> None:
     if shape is None:
         raise ConfigurationError(f"{SCHEMA}.{table.name} is missing, or may not be read: run `dbbtrace migrate`")
     natural = table.natural_key
-    needed = {"orchestration_run_id", natural.status, *natural.texts} | ({natural.moment} if natural.moment else set())
+    needed = {*natural.texts, *filter(None, (natural.status, natural.moment))}
+    needed |= {"orchestration_run_id"} & table.position.keys()
     lacking = sorted(name for name in needed if name not in shape)
     if lacking:
-        raise ConfigurationError(f"{SCHEMA}.{table.name} lacks {', '.join(lacking)}: run `dbbtrace migrate`")
+        cure = ": run `dbbtrace migrate`" if table is not VALIDATIONS else ""
+        raise ConfigurationError(f"{SCHEMA}.{table.name} lacks {', '.join(lacking)}{cure}")
 
 
 # -- forks --------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import pytest
 
 from dbbtrace.model import attributes
 from dbbtrace.settings import SETTINGS
-from dbbtrace.warehouse.schema import PARTS, TABLES
+from dbbtrace.warehouse.schema import PARTS, TABLES, VALIDATIONS
 from tests.docs.pages import PAGES, REPOSITORY
 from tests.docs.reference import DOCS, GENERATED, regenerated
 
@@ -44,13 +44,14 @@ def test_the_table_is_documented_column_by_column(table) -> None:
         ]
 
 
-def test_the_runs_own_record_is_documented() -> None:
-    """All its columns are dbbtrace's."""
+@pytest.mark.parametrize("table", [PARTS, VALIDATIONS], ids=lambda table: table.name)
+def test_the_other_tables_are_documented(table) -> None:
+    """Neither has columns that were added."""
     page = (DOCS / "tables.md").read_text(encoding="utf-8")
-    section = page.split(f"## meta.{PARTS.name}\n")[1].split("\n## ")[0]
+    section = page.split(f"## meta.{table.name}\n")[1].split("\n## ")[0]
     documented = re.findall(r"^\| `(\w+)` \| ([^|]+?) \|", section, re.M)
     assert documented == [
-        (column.name, column.sql_type + ("" if column.nullable else " NOT NULL")) for column in PARTS.columns
+        (column.name, column.sql_type + ("" if column.nullable else " NOT NULL")) for column in table.columns
     ]
 
 

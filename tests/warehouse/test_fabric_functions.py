@@ -11,7 +11,7 @@ from pathlib import Path
 import dbbtrace
 from dbbtrace.warehouse import views
 from dbbtrace.warehouse.dialects import FABRIC
-from dbbtrace.warehouse.schema import TABLES, Kind
+from dbbtrace.warehouse.schema import TABLES, VALIDATIONS, Kind
 from dbbtrace.warehouse.statements import Found, Shape, insert
 from dbbtrace.warehouse.views.spelling import spelled
 
@@ -23,6 +23,7 @@ DOCUMENTED = {
     "COALESCE": "t-sql/language-elements/coalesce-transact-sql",
     "CONCAT": "t-sql/functions/concat-transact-sql",
     "CONVERT": "t-sql/functions/cast-and-convert-transact-sql",
+    "COUNT_BIG": "t-sql/functions/count-big-transact-sql",
     "COUNT": "t-sql/functions/count-transact-sql",
     "DATABASEPROPERTYEX": "t-sql/functions/databasepropertyex-transact-sql",
     "DATEADD": "t-sql/functions/dateadd-transact-sql",
@@ -112,6 +113,8 @@ def _rendered() -> Iterator[str]:
     tables[views.RECONCILIATION] = views.BaseTable("[d].[k]", reconciliation)
     yield from views.statements(FABRIC, tables).values()
     yield FABRIC.rights
+    shape = Shape(tuple((c.name, Found(c.name)) for c in VALIDATIONS.columns))
+    yield insert(FABRIC, VALIDATIONS, shape, facts=False, interrupted=False).sql
     for table in TABLES:
         yield FABRIC.create_table(table)
         yield from FABRIC.indexes(table).values()

@@ -1,4 +1,4 @@
-"""Fabric's API over HTTP: a ``Service``. Reads only.
+"""Fabric's API over HTTP: a ``Service``. Reads, but that it has a SQL endpoint look at its lakehouse again.
 
 An operation that takes its time (202) gets patience as a service that can't answer does; a page or an operation that
 the answer places elsewhere is refused. How one request is sent is in ``access.http``.
@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from dbbtrace.access.credentials import FABRIC, TokenSource, token_source
 from dbbtrace.access.http import PATIENCE, Api, GoneError, Host
+from dbbtrace.errors import RefusedError
 from dbbtrace.model.identity import normalise_guid
 from dbbtrace.sources.fabric.service import Json
 from dbbtrace.tracing import runtime
@@ -95,6 +96,28 @@ class FabricApi:
         path = f"/v1/workspaces/{quote(workspace)}/items/{quote(item)}/jobs/instances"
         return [job for page in self._pages("GET", path) for job in page]
 
+    # -- the SQL endpoint ---------------------------------------------------------------------------------------
+
+    def sql_endpoints(self, workspace: str) -> Mapping[str, str]:
+        """Name and id of each lakehouse, in lower case → the id of its SQL endpoint."""
+        found = {}
+        pages = self._pages("GET", f"/v1/workspaces/{quote(workspace)}/lakehouses")
+        for lakehouse in (one for page in pages for one in page):
+            properties = lakehouse.get("properties")
+            endpoint = properties.get("sqlEndpointProperties") if isinstance(properties, Mapping) else None
+            if isinstance(endpoint, Mapping) and endpoint.get("id"):
+                for name in (lakehouse.get("displayName"), lakehouse.get("id")):
+                    found[str(name).lower()] = normalise_guid(str(endpoint["id"]))
+        return found
+
+    def refresh_endpoint(self, workspace: str, endpoint: str) -> Sequence[Json]:
+        """Have a SQL endpoint look at its lakehouse again, and wait until it has; says of each table how that went:
+        ``tableName``, ``status`` (Success, Failure, NotRun), ``error``."""
+        path = f"/v1/workspaces/{quote(workspace)}/sqlEndpoints/{quote(endpoint)}/refreshMetadata"
+        answer = self._ask("POST", self._url + path, {})
+        tables = answer.get("value") if isinstance(answer, Mapping) else answer  # bare, before it was settled
+        return [each for each in tables if isinstance(each, Mapping)] if isinstance(tables, list) else []
+
     # -- pages ------------------------------------------------------------------------------------------------
 
     def _pages(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Iterator[list[Json]]:
@@ -134,6 +157,8 @@ class FabricApi:
                 operation = _operation(answer.content)
                 if operation is None:
                     return answer.json()
+                if operation == "failed":
+                    raise RefusedError(f"{answer.path}: {answer.reason()}")
                 if operation == "succeeded":
                     url = f"{url.rstrip('/')}/result"
                     continue
@@ -148,4 +173,4 @@ def _operation(content: bytes) -> str | None:
         status = json.loads(content).get("status")
     except (ValueError, AttributeError):
         return None
-    return str(status).lower() if str(status).lower() in ("notstarted", "running", "succeeded") else None
+    return str(status).lower() if str(status).lower() in ("notstarted", "running", "succeeded", "failed") else None

@@ -29,7 +29,7 @@ from weakref import WeakKeyDictionary
 from dbbtrace.errors import UsageError
 from dbbtrace.warehouse.dialects import SQLITE, Dialect
 from dbbtrace.warehouse.migrate import Step
-from dbbtrace.warehouse.schema import ALL_TABLES, PARTS, SCHEMA
+from dbbtrace.warehouse.schema import ALL_TABLES, PARTS, SCHEMA, VALIDATIONS
 from dbbtrace.warehouse.views.spelling import spelled
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def look(warehouse: Queried) -> dict[str, BaseTable]:
         UsageError: none of the tables is there.
     """
     tables = base_tables(warehouse.dialect, warehouse.shapes())
-    if not tables:
+    if not tables.keys() - {VALIDATIONS.name}:
         raise UsageError(f"schema {SCHEMA} of {warehouse.name} has no tables yet: run `dbbtrace migrate`")
     return tables | _of_the_platform(warehouse.dialect, lambda sql: warehouse.query(sql).rows)
 

@@ -21,7 +21,7 @@ from dbbtrace.model.parts import PART_OF_OPERATION, claims_rows, own_attributes
 from dbbtrace.model.statuses import NODES, SKIPPED, meaning, row_of_load, row_of_node, row_of_refresh
 from dbbtrace.model.times import NANOS
 from dbbtrace.warehouse.cleaning import count, moments, numbers, text
-from dbbtrace.warehouse.schema import DBT_NODES, LOADS, PARTS, REFRESHES, Row
+from dbbtrace.warehouse.schema import DBT_NODES, LOADS, PARTS, REFRESHES, VALIDATIONS, Row
 from dbbtrace_exporters.warehouse.batch import Batch, copied, stands
 from dbbtrace_exporters.warehouse.rows import Stage, rows_from
 
@@ -61,7 +61,7 @@ def flatten(spans: Sequence[ReadableSpan], *, now: int = _FOREVER) -> Flattened:
         now: what the clock says, in nanoseconds since the Unix epoch: no row starts later.
     """
     batches = {operation: Batch() for operation in _NEEDS}
-    started, ended = Batch(), Batch()
+    started, ended, counted = Batch(), Batch(), Batch()
     for span in spans:
         attributes = span.attributes
         if attributes:
@@ -71,6 +71,8 @@ def flatten(spans: Sequence[ReadableSpan], *, now: int = _FOREVER) -> Flattened:
                 batches[operation].add(span, values)
             elif claims_rows(values, failed=span.status.status_code is StatusCode.ERROR):
                 (started if values.get(key.STATUS) == key.STARTED else ended).add(span, values)
+                if key.COUNTED_ROWS in values:
+                    counted.add(span, values)
     flat = Flattened([], [], [])
     for operation, batch in batches.items():
         if batch.spans:
@@ -85,6 +87,11 @@ def flatten(spans: Sequence[ReadableSpan], *, now: int = _FOREVER) -> Flattened:
         if batch.spans:
             batch.derive(now)
             flat.rows.extend(_parts(batch, stage))
+    if counted.spans:
+        counted.without(key.COUNTED_AS)
+    if counted.spans:
+        counted.derive(now)
+        flat.rows.extend(_counts(counted))
     return flat
 
 
@@ -204,6 +211,13 @@ def _parts(batch: Batch, stage: str) -> list[Row]:
     batch["fact"] = [False] * len(batch.spans)  # nobody else writes this table
     ended = [None] * len(batch.spans) if stage else batch["done"]
     [rows] = rows_from(batch, PARTS, Stage(batch["began"], ended, stage))
+    return rows
+
+
+def _counts(batch: Batch) -> list[Row]:
+    """How many rows readers found in tables."""
+    batch["fact"] = [False] * len(batch.spans)
+    [rows] = rows_from(batch, VALIDATIONS, Stage(batch["began"], batch["done"]))
     return rows
 
 

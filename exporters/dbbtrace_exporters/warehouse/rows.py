@@ -10,7 +10,7 @@ from dbbtrace.model import attributes as key
 from dbbtrace.model.identity import record_ids
 from dbbtrace.model.times import NANOS, format_all_utc
 from dbbtrace.warehouse.cleaning import ColumnCleaner, column_cleaner, shortened
-from dbbtrace.warehouse.schema import ALL_TABLES, Column, Row, Table
+from dbbtrace.warehouse.schema import WRITTEN, Column, Row, Table
 from dbbtrace_exporters.warehouse.batch import Batch
 
 __all__ = ["Stage", "Times", "rows_from"]
@@ -83,5 +83,5 @@ def _column_cleaner(column: Column) -> ColumnCleaner:
     return column_cleaner(column, repeats=column.source not in _UNIQUE)
 
 
-_CLEANING = {table.name: [(column.source, _column_cleaner(column)) for column in table.columns] for table in ALL_TABLES}
+_CLEANING = {table.name: [(column.source, _column_cleaner(column)) for column in table.columns] for table in WRITTEN}
 """For each column where its values come from, and how they are cleaned."""
