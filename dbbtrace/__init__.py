@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from dbbtrace.sources.fabric.record import record_copy
     from dbbtrace.sources.fabric.runs import import_run
     from dbbtrace.sources.otlp.files import import_otlp
+    from dbbtrace.sources.powerbi.imported import import_refreshes
     from dbbtrace.warehouse import open_warehouse
 
 __all__ = [
@@ -83,6 +84,7 @@ __all__ = [
     "flush",
     "import_jobs",
     "import_otlp",
+    "import_refreshes",
     "import_run",
     "integration",
     "join_run",
@@ -115,6 +117,7 @@ _ON_FIRST_USE = {
     "identity": "dbbtrace.model",
     "import_jobs": "dbbtrace.sources.fabric.jobs",
     "import_otlp": "dbbtrace.sources.otlp.files",
+    "import_refreshes": "dbbtrace.sources.powerbi.imported",
     "import_run": "dbbtrace.sources.fabric.runs",
     "migrate": "dbbtrace.operate.migrate",
     "open_warehouse": "dbbtrace.warehouse",

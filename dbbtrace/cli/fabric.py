@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from dbbtrace.settings import Settings
     from dbbtrace.sources.fabric.runs import ImportedRun
 
-__all__ = ["COMMANDS"]
+__all__ = ["COMMANDS", "deliver"]
 
 _PATIENCE = 120
 """Seconds that a command waits for its rows. A sleeping warehouse takes a minute to answer."""
@@ -59,7 +59,7 @@ def record_copy(file: str, run_id: str, table: str, **options: str | None) -> No
     if not dbbtrace.record_copy(content, table, run_id=run_id, **options):
         raise DbbtraceError("nothing was recorded; the log line says why")
     click.echo(f"{options['schema'] + '.' if options['schema'] else ''}{table}: {outcome.status}")
-    _deliver(configured)
+    deliver(configured)
 
 
 _rules = click.option(
@@ -111,7 +111,7 @@ def import_run(children: tuple[str, ...], follow: bool, poll: float, raise_on_fa
     click.echo(one_line(str(done)))
     for reason in done.reasons:
         click.echo(one_line(f"not read: {reason}"), err=True)
-    _deliver(configured)
+    deliver(configured)
     if raise_on_failure and done.is_over and done.status != "Succeeded":
         raise RunFailedError(f"the run {done.status.lower()}: {done.reason}")
     if done.reasons:
@@ -167,7 +167,7 @@ def follow(once: bool, poll: float, **options: Any) -> None:
         else:
             follower.run(tell, poll=poll)
     finally:
-        _deliver(configured)
+        deliver(configured)
 
 
 @click.command("import-jobs")
@@ -210,7 +210,7 @@ def import_jobs(
         events = jobs.jobs_in_file(str(file))
     done = jobs.import_jobs(events, rules=rules, environment=environment)
     click.echo(one_line(str(done)))
-    _deliver(configured)
+    deliver(configured)
 
 
 def _pairs(given: tuple[str, ...]) -> dict[str, str]:
@@ -223,7 +223,7 @@ def _pairs(given: tuple[str, ...]) -> dict[str, str]:
     return pairs
 
 
-def _deliver(configured: Settings) -> None:
+def deliver(configured: Settings) -> None:
     """Wait for the rows.
 
     Raises:

@@ -370,6 +370,42 @@ class ModelRefresh(Operation):
     _reads: tuple[str, ...] = ()
     """dbt models that it reads."""
 
+    def from_details(self, details: object) -> None:
+        """Take status, times, error and request id from what the service returned of the refresh.
+
+        Attempts, tables and partitions become child spans. One that still runs is taken too: it gives no row before
+        it has ended. Details that make no sense are left out with a warning that names the field.
+
+        Args:
+            details: what sempy or Power BI's API gave: execution details, or the history (a list, a frame), of which
+                the refresh with this request id counts. An object or its JSON text.
+        """
+        from dbbtrace.job.finished import emit
+        from dbbtrace.sources.powerbi.details import details_of
+        from dbbtrace.sources.powerbi.spans import inner_spans
+
+        with guard("read what Power BI says of a refresh"):
+            try:
+                found = details_of(details, self._values.get(key.REFRESH_REQUEST_ID), now=now())
+            except UsageError as error:
+                complain(str(error))
+                return
+            self._set(key.STATUS, found.status)
+            if found.request is not None:
+                self._set(key.REFRESH_REQUEST_ID, found.request)
+            if found.refresh_type is not None:
+                self._set(key.REFRESH_TYPE, found.refresh_type)
+            if found.start is None or found.end is None:
+                return
+            self._set(key.STARTED_AT, iso_utc(found.start))
+            self._set(key.ENDED_AT, iso_utc(found.end))
+            if found.error is not None:
+                self.fail(found.error[1], error_type=found.error[0])
+            if self._place is not None and self._span is not None and self._is_running():
+                context, task = self._span.get_span_context(), str(self._values[key.CICD_TASK_NAME])
+                known_by = found.request or f"{context.span_id:016x}"
+                emit(list(inner_spans(self._place.scope, found, task, identity=known_by, parent=context)))
+
     def _read_by(self, scope: Scope) -> tuple[str, ...]:
         return lineage_of(scope.trace_id).read_by(self._values.get(key.MODEL_NAME), self._reads)
 
@@ -389,7 +425,7 @@ class ModelRefresh(Operation):
         if key.REFRESH_REQUEST_ID in values:
             values.setdefault(key.IDENTITY, identity.refresh_identity(values[key.REFRESH_REQUEST_ID]))
         word = str(values.get(key.STATUS, "")).strip()
-        if self.failed and not refresh_failed(word):
+        if self.failed and (not word or is_running(word) or meaning(word, REFRESHES) == SUCCEEDED):
             word = FAILED
         values[key.STATUS] = word = word or "Completed"
         if refresh_failed(word) and not self.failed:

@@ -28,6 +28,7 @@ from dbbtrace.sources.fabric.refreshes import read_refresh
 from dbbtrace.sources.fabric.rules import Rules, captured, matches
 from dbbtrace.sources.fabric.spans import load_spans
 from dbbtrace.sources.fabric.walk import PipelineRun, Walk, follows
+from dbbtrace.sources.powerbi.spans import attempt_spans
 
 __all__ = ["Build"]
 
@@ -268,20 +269,8 @@ class Build:
             error=refresh.error,
         )  # fmt: skip
         yield span
-        for attempt in refresh.attempts:
-            yield fact(
-                level.scope,
-                name=attempt.name,
-                operation=key.OPERATION_ATTEMPT,
-                identity=f"{identity}\nattempt {attempt.number}",
-                start=attempt.start,
-                end=attempt.end,
-                attributes={key.ATTEMPT: attempt.number, key.WORKLOAD: "consumption",
-                            key.CICD_TASK_NAME: names[key.CICD_TASK_NAME],
-                            key.CICD_TASK_RUN_RESULT: "failure" if attempt.error else "success"},
-                parent=span.context,
-                error=attempt.error,
-            )  # fmt: skip
+        task = str(names[key.CICD_TASK_NAME])
+        yield from attempt_spans(level.scope, refresh.attempts, task, identity=identity, parent=span.context)
 
     def _fact(self, activity: Activity, level: _Level, name: str, operation: str) -> ReadableSpan:
         start = activity.start if activity.start is not None else activity.end or self._now
