@@ -6,48 +6,30 @@ import json
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta, tzinfo
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone, tzinfo
 from itertools import pairwise
 
-from dbbtrace.answers.read import WORKSPACE_ENVIRONMENTS, moment_of_row
+from dbbtrace.answers.past_runs import DAYS, RUNS, Entry, directory
+from dbbtrace.answers.read import moment_of_row
 from dbbtrace.answers.rows import Run
-from dbbtrace.answers.usual import Load, PastRun
+from dbbtrace.answers.usual import Load, PastRun, same_weekly_slot
 from dbbtrace.graph import TableKey
 from dbbtrace.warehouse import Warehouse, views
 
 __all__ = ["Earlier", "local_zone", "read_earlier"]
 
-DAYS = timedelta(days=35)
-RUNS = 30
-"""How far back is looked."""
-_STEPS = (timedelta(days=4), timedelta(days=12), DAYS)
-"""So far back is looked in turn, until there are enough runs."""
-_QUIET = timedelta(hours=6)
-"""A run of which nothing was heard for so long has ended, whatever became of it."""
-
-
-@dataclass(frozen=True)
-class _Entry:
-    """One run in the directory of runs."""
-
-    run_id: str
-    at: datetime
-    data_product: str | None
-    environment: str | None
-    ended: bool
-    by_hand: bool
-    repairs: bool
-    last_sign: datetime
-
 
 class Earlier:
     """The runs before some runs, and the loads of all of them."""
 
-    def __init__(self, entries: Iterable[_Entry], loads: Iterable[Load], selects: dict[str, str]) -> None:
+    def __init__(
+        self, entries: Iterable[Entry], loads: Iterable[Load], selects: dict[str, str], zone: tzinfo = timezone.utc
+    ) -> None:
         self.entries = {entry.run_id: entry for entry in entries}
         self._ordered = sorted(self.entries.values(), key=lambda entry: entry.at)
         self._selects = selects
+        self._zone = zone
         self.by_run: dict[str, list[Load]] = defaultdict(list)
         self._by_table: dict[TableKey, list[Load]] = defaultdict(list)
         for load in sorted(loads, key=lambda load: load.started_at):
@@ -84,8 +66,10 @@ class Earlier:
             and one.at >= entry.at - DAYS
             and (one.data_product, one.environment) == (entry.data_product, entry.environment)
         ]
-        found = [self.past_run(one.run_id, usual) for one in reversed(same[-RUNS:])]
-        return [one for one in found if one is not None]
+        newest, older = same[-RUNS:], same[:-RUNS]
+        weekly = [one for one in older if same_weekly_slot(one.at, entry.at, self._zone)]
+        found = [self.past_run(one.run_id, usual) for one in reversed([*weekly, *newest])]
+        return [replace(one, alone=place >= len(newest)) for place, one in enumerate(found) if one is not None]
 
     def usual_select(self, run: Run) -> str | None:
         """What the product's runs build mostly."""
@@ -117,124 +101,18 @@ class Earlier:
         return found
 
 
-def read_earlier(warehouse: Warehouse, runs: Sequence[Run], now: datetime) -> Earlier:
-    """What was before these runs, and their own loads."""
-    starts = [run.started_at for run in runs if run.started_at is not None]
-    if not starts:
+def read_earlier(warehouse: Warehouse, runs: Sequence[Run], now: datetime, zone: tzinfo) -> Earlier:
+    """What was before these runs, and their own loads.
+
+    Args:
+        zone: where slots are local times.
+    """
+    if all(run.started_at is None for run in runs):
         return Earlier([], [], {})
     tables = views.look(warehouse)
-    since = (min(starts) - DAYS).strftime("%Y-%m-%d %H:%M:%S")
-    entries = _directory(warehouse, tables, since, now, runs)
-    chosen = _chosen(entries, runs)
-    return Earlier(
-        chosen, _loads(warehouse, tables, [one.run_id for one in chosen]), _selects(warehouse, tables, chosen)
-    )
-
-
-def _directory(
-    warehouse: Warehouse, tables: dict[str, views.BaseTable], since: str, now: datetime, runs: Sequence[Run]
-) -> list[_Entry]:
-    found = {
-        entry.run_id: entry
-        for row in views.ask(warehouse, _PARTS, [since], tables=tables)
-        if (entry := _entry(row, now)) is not None
-    }
-    # Runs that others recorded have no parts: only where those of ours are few is it worth reading all loads.
-    products = {(run.data_product, run.environment) for run in runs}
-    known = [entry for entry in found.values() if (entry.data_product, entry.environment) in products]
-    if len(known) < RUNS * len(products):
-        oldest = min(run.started_at for run in runs if run.started_at is not None)
-        by_loads: dict[str, _Entry] = {}
-        for back in _STEPS:
-            at = max(since, (oldest - back).strftime("%Y-%m-%d %H:%M:%S"))
-            rows = views.ask(warehouse, _LOAD_RUNS, [at], tables=tables)
-            by_loads = {entry.run_id: entry for row in rows if (entry := _entry(row, now)) is not None}
-            if _are_enough([*found.values(), *by_loads.values()], products, oldest):
-                break
-        found = by_loads | found
-    for run in runs:
-        if run.run_id not in found and run.started_at is not None:
-            last = run.last_sign_at or run.started_at
-            found[run.run_id] = _Entry(
-                run.run_id, run.started_at, run.data_product, run.environment, True, False, False, last
-            )
-    return list(found.values())
-
-
-def _are_enough(found: Iterable[_Entry], products: Collection[tuple[str | None, str | None]], oldest: datetime) -> bool:
-    """Whether no older run would be chosen: see ``_chosen``. Products that have not run for days may not exist."""
-    counts: dict[tuple[str | None, str | None] | None, int] = defaultdict(int)
-    for entry in found:
-        whose = (entry.data_product, entry.environment)
-        counts[whose if whose in products else None] += entry.at < oldest
-    return (counts[None] == 0 or counts[None] >= 2 * RUNS) and all(counts[whose] >= RUNS for whose in products)
-
-
-def _entry(row: Sequence[object], now: datetime) -> _Entry | None:
-    run_id, started, last, product, place, ended, repairs, scheduled, invoked = row
-    at, last_sign = moment_of_row(scheduled) or moment_of_row(started), moment_of_row(last)
-    if at is None:
-        return None
-    last_sign = last_sign or at
-    return _Entry(
-        str(run_id),
-        at,
-        str(product) if product is not None else None,
-        str(place) if place is not None else None,
-        ended=bool(ended) or now - last_sign > _QUIET,
-        by_hand=str(invoked or "").lower() == "manual",
-        repairs=bool(repairs),
-        last_sign=last_sign,
-    )
-
-
-_PARTS = """\
-SELECT
-    p.orchestration_run_id, MOMENT(MIN(p.process_started_at)),
-    MOMENT(MAX(COALESCE(p.process_completed_at, p.process_started_at))), MAX(p.data_product), MAX(p.environment),
-    MAX(CASE WHEN p.part = 'run' AND p.status IN ('Succeeded', 'Failed') THEN 1 ELSE 0 END),
-    MAX(CASE WHEN p.part = 'link' THEN 1 ELSE 0 END),
-    MOMENT(MIN(p.job_scheduled_at)), MAX(p.job_invoke_type)
-FROM meta.monitoring_run_part AS p
-WHERE p.process_started_at >= ? AND p.part NOT IN ('finding', 'ack') AND p.orchestration_run_id <> ''
-GROUP BY p.orchestration_run_id
-"""
-_LOAD_RUNS = f"""\
-SELECT
-    l.orchestration_run_id, MOMENT(MIN(COMPARABLE(l.[timestamp]))), MOMENT(MAX(COMPARABLE(l.[timestamp]))),
-    MAX(l.data_product),
-    COALESCE(
-        MAX(COALESCE(l.environment, v.environment)), MAX(CASE WHEN l.record_id IS NULL THEN LOWER(l.workspace) END)
-    ),
-    0, 0, NULL_MOMENT, NULL_TEXT
-FROM meta.monitoring_integration AS l
-{WORKSPACE_ENVIRONMENTS}WHERE l.[timestamp] >= ? AND l.orchestration_run_id <> ''
-GROUP BY l.orchestration_run_id
-"""
-
-
-def _chosen(entries: Collection[_Entry], runs: Sequence[Run]) -> list[_Entry]:
-    """The runs that matter: the asked ones, those of their products before them, and as many of others, which may
-    load the same tables."""
-    first: dict[tuple[str | None, str | None] | None, datetime] = {}
-    for run in runs:
-        if run.started_at is not None:
-            for whose in ((run.data_product, run.environment), None):
-                first[whose] = min(first.get(whose, run.started_at), run.started_at)
-    wanted = {run.run_id for run in runs}
-    asked = [one for one in entries if one.run_id in wanted]
-    last = max((one.at for one in asked), default=None)
-    left = {whose: RUNS if whose is not None else 2 * RUNS for whose in first}
-    chosen = []
-    for one in sorted(entries, key=lambda entry: entry.at, reverse=True):
-        whose = (one.data_product, one.environment) if (one.data_product, one.environment) in first else None
-        is_before = one.at < first[whose] or (whose is None and one.at <= first[whose])
-        if one.run_id in wanted or (last is not None and first[whose] <= one.at <= last and not is_before):
-            chosen.append(one)
-        elif is_before and left[whose] > 0:
-            left[whose] -= 1
-            chosen.append(one)
-    return chosen
+    chosen = directory(warehouse, tables, now, [run for run in runs if run.started_at is not None], zone)
+    loads = _loads(warehouse, tables, [one.run_id for one in chosen])
+    return Earlier(chosen, loads, _selects(warehouse, tables, chosen), zone)
 
 
 def _loads(warehouse: Warehouse, tables: dict[str, views.BaseTable], runs: Collection[str]) -> list[Load]:
@@ -262,7 +140,7 @@ FROM meta.monitoring_integration AS l
 """
 
 
-def _selects(warehouse: Warehouse, tables: dict[str, views.BaseTable], chosen: Collection[_Entry]) -> dict[str, str]:
+def _selects(warehouse: Warehouse, tables: dict[str, views.BaseTable], chosen: Collection[Entry]) -> dict[str, str]:
     """Run id → the selector of its transformation, where the job said one."""
     found = {}
     for run_id, detail in views.ask(warehouse, _SELECTS, runs=[one.run_id for one in chosen], tables=tables):
@@ -285,7 +163,6 @@ GROUP BY p.orchestration_run_id
 
 def local_zone(name: str) -> tzinfo:
     """The time zone; UTC where this Python knows none of that name."""
-    from datetime import timezone
     from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
     try:

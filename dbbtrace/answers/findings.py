@@ -125,7 +125,8 @@ def _absent(run: Run, earlier: Earlier, zone: tzinfo) -> list[Finding]:
     found = []
     for absence in absences(past, earlier.before(run), zone):
         name = names.get(absence.key, absence.key[2])
-        usual = f"in {absence.came} of the last {absence.of} runs at this time" if absence.of else "at this interval"
+        when = "at this time on this day of the week" if absence.weekly else "at this time"
+        usual = f"in {absence.came} of the last {absence.of} runs {when}" if absence.of else "at this interval"
         text = f"{name} was not loaded; it came {usual}"
         found.append(Finding("absent", "Warned", name, text, {"came": absence.came, "of": absence.of}))
     return _few(found)

@@ -54,7 +54,7 @@ class Judge:
         # Open runs and those not judged yet are looked at; of a long list the newest.
         looked_at = [run for run in found if anew or run.is_open or _is_unjudged(run)][:_AT_ONCE]
         self._looked_at = {run.run_id for run in looked_at}
-        self._earlier = read_earlier(warehouse, looked_at, now)
+        self._earlier = read_earlier(warehouse, looked_at, now, zone)
         self._counted = self._validations(looked_at)
         self._new: dict[str, list[Finding]] = {}
         troubled = [run.run_id for run in found if run.failed or run.running or run.unknown]

@@ -1,7 +1,8 @@
 """What is usual, learned from earlier runs: which tables come in which slot, and how much each brings. Pure.
 
 A slot is a time of day (45 minutes around it) on weekdays or at the weekend, where people live: summer time moves it
-in UTC. What was done by hand, repairs and loads after a failed one teach nothing and are not held against anybody.
+in UTC. A table that comes once a week has one day of the week in its slot. What was done by hand, repairs and loads
+after a failed one teach nothing and are not held against anybody.
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ from typing import NamedTuple
 from dbbtrace.answers.statistics import median
 from dbbtrace.graph import TableKey
 
-__all__ = ["Absence", "Load", "PastRun", "Volume", "absences", "usual_pause", "volume_of"]
+__all__ = ["Absence", "Load", "PastRun", "Volume", "absences", "same_weekly_slot", "usual_pause", "volume_of"]
 
 _SLOT = 45
 """Minutes around a slot's time."""
+_SATURDAY = 5
 _OF, _CAME = 4, 3
-"""A table is due where it came in three of the last four runs of the slot."""
+"""A table is due where it came in three of the last four runs of the slot, or of the slot on that day of the week."""
 _LEAST = 5
 """Loads from which anything is learned."""
 _FORGOTTEN = 2
@@ -57,6 +59,8 @@ class PastRun:
     teaches: bool
     """It was no repair, not by hand, and built what its product usually builds."""
     tables: frozenset[TableKey]
+    alone: bool = False
+    """It is older than the newest runs, and runs at other times around it are not known."""
 
 
 class Absence(NamedTuple):
@@ -66,6 +70,8 @@ class Absence(NamedTuple):
     came: int
     of: int
     """In so many of the last so many runs of the slot; 0: it comes at intervals of its own."""
+    weekly: bool = False
+    """Of the slot on the same day of the week."""
 
 
 class Volume(NamedTuple):
@@ -83,15 +89,26 @@ class Volume(NamedTuple):
 # -- which tables come --------------------------------------------------------------------------------------
 
 
-def _slot_of(at: datetime, zone: tzinfo) -> tuple[bool, int]:
+def same_slot(one: datetime, other: datetime, zone: tzinfo) -> bool:
+    """Whether both are at the same local time of day, both on weekdays or both at a weekend."""
+    (day, minute), (other_day, other_minute) = _slot_of(one, zone), _slot_of(other, zone)
+    return (day >= _SATURDAY) == (other_day >= _SATURDAY) and _near(minute, other_minute)
+
+
+def same_weekly_slot(one: datetime, other: datetime, zone: tzinfo) -> bool:
+    """Whether both are at the same local time of the same day of the week."""
+    (day, minute), (other_day, other_minute) = _slot_of(one, zone), _slot_of(other, zone)
+    return day == other_day and _near(minute, other_minute)
+
+
+def _slot_of(at: datetime, zone: tzinfo) -> tuple[int, int]:
     local = at.astimezone(zone)
-    return local.weekday() >= 5, local.hour * 60 + local.minute
+    return local.weekday(), local.hour * 60 + local.minute
 
 
-def _same_slot(one: datetime, other: datetime, zone: tzinfo) -> bool:
-    (weekend, minute), (other_weekend, other_minute) = _slot_of(one, zone), _slot_of(other, zone)
-    apart = abs(minute - other_minute)
-    return weekend == other_weekend and min(apart, 1440 - apart) <= _SLOT
+def _near(minute: int, other: int) -> bool:
+    apart = abs(minute - other)
+    return min(apart, 1440 - apart) <= _SLOT
 
 
 def absences(run: PastRun, earlier: Sequence[PastRun], zone: tzinfo) -> list[Absence]:
@@ -102,47 +119,67 @@ def absences(run: PastRun, earlier: Sequence[PastRun], zone: tzinfo) -> list[Abs
     """
     if not run.teaches:
         return []
-    learned = [one for one in earlier if one.ended and one.teaches]
-    known = {key for one in learned for key in one.tables} - run.tables
+    learned = _Learned([one for one in earlier if one.ended and one.teaches], zone)
+    known = {key for one in learned.runs for key in one.tables} - run.tables
     found = []
     for key in sorted(known):
-        due = _due(key, run, learned, zone)
-        if due is not None and not _is_forgotten(key, learned, zone):
+        due = learned.due(key, run)
+        if due is not None and not learned.has_forgotten(key):
             found.append(due)
     return found
 
 
-def _due(key: TableKey, run: PastRun, earlier: Sequence[PastRun], zone: tzinfo) -> Absence | None:
-    slot = [one for one in earlier if _same_slot(one.at, run.at, zone)][:_OF]
-    if len(slot) >= _CAME:
-        came = sum(key in one.tables for one in slot)
-        return Absence(key, came, len(slot)) if came >= _CAME else None
-    if _has_slots(earlier, zone):
-        return None
-    times = [one.at for one in earlier if key in one.tables]
-    if len(times) < _LEAST:
-        return None
-    usual = median([(later - before).total_seconds() for later, before in pairwise(times)])
-    assert usual is not None
-    return Absence(key, 0, 0) if (run.at - times[0]).total_seconds() >= 0.75 * usual else None
+class _Learned:
+    """What earlier runs teach about which tables come."""
+
+    def __init__(self, runs: Sequence[PastRun], zone: tzinfo) -> None:
+        self.runs = runs
+        self._zone = zone
+        self._before: dict[str, tuple[list[PastRun], list[PastRun], bool]] = {}
+
+    def due(self, key: TableKey, run: PastRun, place: int = 0) -> Absence | None:
+        """Whether the table was due in a run; ``place`` is that of the first run before it."""
+        slot, weekly, has_slots = self._peers(run, place)
+        for peers, is_weekly in ((slot, False), (weekly, True)):
+            came = sum(key in one.tables for one in peers)
+            if came >= _CAME:
+                return Absence(key, came, len(peers), is_weekly)
+        if len(slot) >= _CAME or has_slots:
+            return None
+        times = [one.at for one in self.runs[place:] if key in one.tables and not one.alone]
+        if len(times) < _LEAST:
+            return None
+        usual = median([(later - before).total_seconds() for later, before in pairwise(times)])
+        assert usual is not None
+        return Absence(key, 0, 0) if (run.at - times[0]).total_seconds() >= 0.75 * usual else None
+
+    def _peers(self, run: PastRun, place: int) -> tuple[list[PastRun], list[PastRun], bool]:
+        """The last runs before it in its slot, those of the same day of the week, and whether most runs have a slot."""
+        known = self._before.get(run.run_id)
+        if known is None:
+            before = self.runs[place:]
+            together = [one for one in before if not one.alone]
+            slot = [one for one in together if same_slot(one.at, run.at, self._zone)]
+            weekly = [one for one in before if same_weekly_slot(one.at, run.at, self._zone)]
+            known = self._before[run.run_id] = (slot[:_OF], weekly[:_OF], _has_slots(together, self._zone))
+        return known
+
+    def has_forgotten(self, key: TableKey) -> bool:
+        """Whether the table has been absent twice already where it was due."""
+        absent = 0
+        for place, one in enumerate(self.runs):
+            if key in one.tables:
+                return False
+            absent += self.due(key, one, place + 1) is not None
+            if absent >= _FORGOTTEN:
+                return True
+        return False
 
 
 def _has_slots(earlier: Sequence[PastRun], zone: tzinfo) -> bool:
     """Whether most runs were at times at which others were, too."""
-    regular = sum(sum(_same_slot(one.at, other.at, zone) for other in earlier) > _CAME - 1 for one in earlier)
+    regular = sum(sum(same_slot(one.at, other.at, zone) for other in earlier) > _CAME - 1 for one in earlier)
     return regular * 2 >= len(earlier) > 0
-
-
-def _is_forgotten(key: TableKey, earlier: Sequence[PastRun], zone: tzinfo) -> bool:
-    """Whether it has been absent twice already where it was due."""
-    absent = 0
-    for place, one in enumerate(earlier):
-        if key in one.tables:
-            return False
-        absent += _due(key, one, earlier[place + 1 :], zone) is not None
-        if absent >= _FORGOTTEN:
-            return True
-    return False
 
 
 # -- how much they bring --------------------------------------------------------------------------------------
@@ -194,7 +231,7 @@ def _incremental(load: Load, before: Sequence[Load], zone: tzinfo) -> Volume | N
         if one.rows
         and not one.full
         and _hours(one, previous) >= 0.25
-        and _same_slot(one.started_at, load.started_at, zone)
+        and same_slot(one.started_at, load.started_at, zone)
     ][-30:]
     if hours < 0.25 or len(past) < _LEAST:
         return None
