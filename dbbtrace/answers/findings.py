@@ -15,9 +15,10 @@ from typing import Any
 
 from dbbtrace.answers.earlier import Earlier
 from dbbtrace.answers.graph import RunGraph
+from dbbtrace.answers.lost import lost_rows
 from dbbtrace.answers.platform import Validation, active_models
 from dbbtrace.answers.read import moment_of_row, operations
-from dbbtrace.answers.readable import bytes_of, count_of, moment_of
+from dbbtrace.answers.readable import bytes_of, count_of, moment_of, not_in_the_table
 from dbbtrace.answers.rows import Run, outcomes
 from dbbtrace.answers.usual import Load, absences, volume_of
 from dbbtrace.errors import DbbtraceError
@@ -106,6 +107,8 @@ def find(
         *_volumes(loads, earlier, zone),
         *_empty(loads, counted),
     ]
+    if run.jobs and run.is_open == 0:
+        found += _lost(warehouse, run)
     if run.nodes and (run.failed or run.skipped or run.unknown):
         found += _stale(warehouse, run, earlier)
     if run.warned:
@@ -130,6 +133,13 @@ def _absent(run: Run, earlier: Earlier, zone: tzinfo) -> list[Finding]:
         text = f"{name} was not loaded; it came {usual}"
         found.append(Finding("absent", "Warned", name, text, {"came": absence.came, "of": absence.of}))
     return _few(found)
+
+
+def _lost(warehouse: Warehouse, run: Run) -> list[Finding]:
+    return [
+        Finding("lost", "Incomplete", thing, not_in_the_table(number, thing), {"lost": number})
+        for thing, number in lost_rows(warehouse, run).items()
+    ]
 
 
 def _volumes(loads: Iterable[Load], earlier: Earlier, zone: tzinfo) -> list[Finding]:

@@ -13,7 +13,7 @@ from dbbtrace.answers.earlier import read_earlier
 from dbbtrace.answers.findings import Ack, Finding, Tolerance
 from dbbtrace.answers.platform import Validation, validations
 from dbbtrace.answers.read import operations, parts
-from dbbtrace.answers.readable import counted, duration_of, moment_of, one_line
+from dbbtrace.answers.readable import counted, duration_of, moment_of, not_in_the_table, one_line
 from dbbtrace.answers.reasons import VERDICTS, Here, Reason, Verdict
 from dbbtrace.answers.rows import Operation, Part, Run
 from dbbtrace.answers.usual import usual_pause
@@ -170,10 +170,7 @@ class Judge:
             (run.refreshes_lost, "model refresh"),
         ):
             if number:
-                things = thing if number == 1 else "model refreshes" if thing.endswith("h") else f"{thing}s"
-                are = "is" if number == 1 else "are"
-                text = f"{number:,} {things} that a job recorded {are} not in the table"
-                yield Reason("Incomplete", "lost", text, thing)
+                yield Reason("Incomplete", "lost", not_in_the_table(number, thing), thing)
         for name, by in self._absent.get(run.run_id, ()):
             text = f"{name} is not there; {by} says that it belongs into the run"
             yield Reason("Incomplete", "absent", text, name)

@@ -6,7 +6,7 @@ import re
 import unicodedata
 from datetime import datetime, timezone
 
-__all__ = ["bytes_of", "count_of", "counted", "duration_of", "moment_of", "one_line", "safe"]
+__all__ = ["bytes_of", "count_of", "counted", "duration_of", "moment_of", "not_in_the_table", "one_line", "safe"]
 
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
@@ -58,6 +58,12 @@ def count_of(number: int | None) -> str:
 def counted(number: int, singular: str, plural: str | None = None) -> str:
     """``1 gap``, ``2 gaps``; with ``plural`` for more than an "s": ``1 span waits``, ``2 spans wait``."""
     return f"{number:,} {singular if number == 1 else plural or f'{singular}s'}"
+
+
+def not_in_the_table(number: int, thing: str) -> str:
+    """That so many rows were lost, in a sentence."""
+    things = thing if number == 1 else "model refreshes" if thing.endswith("h") else f"{thing}s"
+    return f"{number:,} {things} that a job recorded {'is' if number == 1 else 'are'} not in the table"
 
 
 def bytes_of(number: int | None) -> str:

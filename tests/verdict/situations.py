@@ -11,6 +11,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -361,6 +362,41 @@ def row_is_lost(stage: Stage) -> None:
     stage.sql("DELETE FROM monitoring_integration WHERE table_name = 'Vendor'")
 
 
+def row_is_lost_beside_an_imported_one(stage: Stage) -> None:
+    with opened():
+        load()
+        load("Vendor")
+        dbbtrace.record_load("Country", schema="mdm", source="MDS", started_at=time.time(), identity="activity")
+    dbbtrace.shutdown()
+    stage.sql("DELETE FROM monitoring_integration WHERE table_name = 'Vendor'")
+
+
+def _made_by_hand(stage: Stage, table: str) -> None:
+    """A row of the load, as another program would have written it."""
+    names = ", ".join(column.name for column in LOADS.columns if not column.added)
+    stage.sql(f"INSERT INTO {LOADS.name} ({names}) SELECT {names} FROM {LOADS.name} WHERE table_name = ?", table)
+
+
+def hand_made_in_its_place(stage: Stage) -> None:
+    with opened():
+        load()
+        load("Vendor")
+    dbbtrace.shutdown()
+    _made_by_hand(stage, "Vendor")
+    stage.sql("DELETE FROM monitoring_integration WHERE table_name = 'Vendor' AND record_id IS NOT NULL")
+
+
+def row_is_lost_beside_a_hand_made_one(stage: Stage) -> None:
+    row_is_lost(stage)
+    _made_by_hand(stage, "Customer")
+
+
+def row_is_lost_beside_a_double(stage: Stage) -> None:
+    row_is_lost(stage)
+    stage.sql("DROP INDEX ux_monitoring_integration_record_id")
+    stage.sql("INSERT INTO monitoring_integration SELECT * FROM monitoring_integration")
+
+
 def refresh_is_lost(stage: Stage) -> None:
     good(stage)
     dbbtrace.shutdown()
@@ -609,6 +645,16 @@ SITUATIONS = {
     "killed between loads and recovered": Situation(killed_between_and_recovered, "Unfinished", 1, "interrupted"),
     "killed, recovered, done again": Situation(killed_and_done_again, "Succeeded", 0, ""),
     "a row is lost": Situation(row_is_lost, "Incomplete", 1, "1 table load"),
+    "a row is lost beside an imported one": Situation(
+        row_is_lost_beside_an_imported_one, "Incomplete", 1, "1 table load that a job recorded"
+    ),
+    "a row is lost beside a hand-made one": Situation(
+        row_is_lost_beside_a_hand_made_one, "Incomplete", 1, "1 table load that a job recorded"
+    ),
+    "a row is lost beside a double": Situation(
+        row_is_lost_beside_a_double, "Incomplete", 1, "1 table load that a job recorded"
+    ),
+    "a hand-made row in its place": Situation(hand_made_in_its_place, "Succeeded", 0, ""),
     "a refresh is lost": Situation(refresh_is_lost, "Incomplete", 1, "1 model refresh"),
     "an expected table is absent": Situation(expected_table_is_absent, "Incomplete", 1, "mdm.Vendor"),
     "expected by a file": Situation(expected_by_a_file, "Incomplete", 1, "mdm.Vendor"),
