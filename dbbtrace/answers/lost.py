@@ -1,7 +1,7 @@
 """Rows that a job recorded and that are not in the table, by record ids.
 
-``monitoring_runs`` compares counts, so that an imported load can take the place of a row that was lost. Which rows are a
-job's own live work their record ids tell: each is a hash of its span id.
+``monitoring_runs`` compares counts, so that an imported load can take the place of a row that was lost. Record ids tell
+which rows are a job's own live work: each is a hash of its span id.
 """
 
 from __future__ import annotations
