@@ -4,8 +4,8 @@ They carry dbt's status, but no invocation id, no stages and no message: what an
 more, and is the same fact where both are known in one process. Where dbbtrace watches the invocation itself they stay
 as they are: the node has its span.
 
-A batch of a microbatch model has a span like the model's own. In the process where dbt works it is told by the span
-above it; a receiver can't tell it.
+A batch of a microbatch model has a span like the model's own. In the process where dbt works the span above tells it;
+of spans that arrive from elsewhere ``batches.py`` tells them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from dbbtrace.model.statuses import NODE_FAILURES
 from dbbtrace.model.times import iso_utc
 from dbbtrace.sources.dbt.terms import label_of
 
-__all__ = ["SCOPE", "DbtSpans", "as_node", "is_dbts", "node_attributes", "watched"]
+__all__ = ["SCOPE", "DbtSpans", "as_node", "is_dbts", "watched"]
 
 SCOPE = "dbt.runner"
 """Instrumentation scope of dbt's spans."""
@@ -37,7 +37,7 @@ def is_dbts(span: ReadableSpan) -> bool:
     return scope is not None and scope.name == SCOPE
 
 
-def node_attributes(
+def _node_attributes(
     attributes: Mapping[str, Any],
     *,
     trace_id: int,
@@ -107,7 +107,7 @@ class DbtSpans:
             return span
         scope = current_scope("transformation")
         of_run = scope is not None and scope.trace_id == span.context.trace_id
-        made = node_attributes(
+        made = _node_attributes(
             span.attributes or {},
             trace_id=span.context.trace_id,
             parent_id=parent_id,
@@ -126,7 +126,7 @@ def as_node(span: ReadableSpan) -> ReadableSpan:
         return span
     parent_id, start = span.parent.span_id if span.parent is not None else 0, span.start_time or 0
     trace_id = span.context.trace_id
-    return _with(span, node_attributes(span.attributes or {}, trace_id=trace_id, parent_id=parent_id, start=start))
+    return _with(span, _node_attributes(span.attributes or {}, trace_id=trace_id, parent_id=parent_id, start=start))
 
 
 def _with(span: ReadableSpan, attributes: dict[str, Any]) -> ReadableSpan:

@@ -96,24 +96,29 @@ def import_otlp(
         ConfigurationError: a file is compressed with zstd, or is protobuf, and the package for it is missing.
     """
     from dbbtrace.job.finished import emit
-    from dbbtrace.sources.dbt.spans import as_node
+    from dbbtrace.sources.dbt.batches import Arriving
 
     done = Imported()
+    arriving = Arriving()
     waiting: list[ReadableSpan] = []
+
+    def take(spans: list[ReadableSpan]) -> None:
+        done.spans += len(spans)
+        done.operations += sum((span.attributes or {}).get(OPERATION) in ROW_OPERATIONS for span in spans)
+        waiting.extend(spans)
+
     for file in [OtlpFile(path) for path in paths]:
         for number, (spans, reasons) in file:
-            spans = [as_node(span) for span in spans]
-            done.spans += len(spans)
-            done.operations += sum((span.attributes or {}).get(OPERATION) in ROW_OPERATIONS for span in spans)
+            take(arriving.take(spans))
             for reason in reasons:
                 done.add(Fault(file.path, number, reason), on_fault)
-            waiting += spans
             if len(waiting) >= _BATCH:
                 emit(waiting)
-                waiting = []
+                waiting.clear()
             if on_progress:
                 on_progress(file.path, file.position, file.size)
         done.others += file.others
+    take(arriving.rest())
     emit(waiting)
     return done
 

@@ -21,6 +21,7 @@ from starlette.routing import Route
 
 from dbbtrace.diagnostics import log
 from dbbtrace.errors import DbbtraceError, TransientError
+from dbbtrace.sources.dbt.batches import Invocations
 from dbbtrace_exporters.receiver.commit import GroupCommit, Store
 from dbbtrace_exporters.receiver.limits import ELEMENT_BYTES, BusyError, Limits, Memory, Share, TooLargeError
 from dbbtrace_exporters.receiver.messages import JSON, PROTOBUF, accepted, failed, spans_in, unpacked
@@ -80,6 +81,7 @@ class _Receiver:
         self._authorization = f"Bearer {token}".encode() if token else None
         self._ready = ready
         self._memory = Memory(limits.max_memory)
+        self._dbt = Invocations()
 
     async def healthz(self, _: Request) -> Response:
         """The process lives."""
@@ -156,7 +158,7 @@ class _Receiver:
         try:
             plain = unpacked(body, encoding, self.limits.max_bytes, held.add)
             held.add(len(plain) if plain.isascii() or content_type == PROTOBUF else 4 * len(plain))  # its texts
-            spans, faults = spans_in(plain, content_type, _scales(self.limits, held))
+            spans, faults = spans_in(plain, content_type, _scales(self.limits, held), self._dbt)
         except TooLargeError as error:
             raise _Answer(413, str(error)) from None
         except (ValueError, TypeError, AttributeError) as error:

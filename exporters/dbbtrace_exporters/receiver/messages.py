@@ -14,7 +14,7 @@ from google.rpc.status_pb2 import Status
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
 from dbbtrace.model.parts import gives_rows
-from dbbtrace.sources.dbt.spans import as_node
+from dbbtrace.sources.dbt.batches import Invocations
 from dbbtrace.sources.otlp.decode import Decoded, spans_of_json
 from dbbtrace_exporters.receiver.limits import TooLargeError
 from dbbtrace_exporters.receiver.protobuf import Weigh, spans_of_protobuf
@@ -64,24 +64,27 @@ def unpacked(body: bytes, encoding: str, max_bytes: int, hold: Callable[[int], N
     return b"".join(parts)
 
 
-def spans_in(body: bytes, content_type: str, weigh: Weigh) -> Decoded:
+def spans_in(body: bytes, content_type: str, weigh: Weigh, dbt: Invocations) -> Decoded:
     """The spans of an ExportTraceServiceRequest that give rows, and what is wrong with those left out.
 
     Args:
         weigh: told of what the body becomes, before it does; raises where that is too much.
+        dbt: what earlier requests told of dbt; learns from this one.
 
     Raises:
         ValueError: the body is none.
     """
-    if content_type != JSON:
-        return spans_of_protobuf(body, weigh)
+    spans, faults = _spans_of_json(body, weigh) if content_type == JSON else spans_of_protobuf(body, weigh)
+    return [span for span in dbt.nodes(spans) if gives_rows(span)], faults
+
+
+def _spans_of_json(body: bytes, weigh: Weigh) -> Decoded:
     weigh(body.count(b",") + body.count(b"{") + body.count(b"["))  # no fewer than there are values in it
     try:
         document = json.loads(body) if body else {}
     except RecursionError:
         raise ValueError("JSON is nested too deeply") from None
-    spans, faults = spans_of_json(document)
-    return [span for span in map(as_node, spans) if gives_rows(span)], faults
+    return spans_of_json(document)
 
 
 def accepted(faults: Sequence[str], content_type: str) -> bytes:

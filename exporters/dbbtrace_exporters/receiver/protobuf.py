@@ -1,7 +1,7 @@
-"""Protobuf bodies → the spans that give rows.
+"""Protobuf bodies → the spans that give rows, and all of dbt's own.
 
-Spans come with what rows are made of: name, ids, attributes, status and times. Parent, events, links, resource and
-scope are checked, as protobuf does it, and left out.
+Spans come with what rows are made of: name, ids, attributes, status and times. Events, links and resource are checked,
+as protobuf does it, and left out; so are parent and scope, except those of dbt's own spans.
 
 Reading attributes as protobuf gives them is most of the work, and most attributes are the same in span after span. So
 OTLP's own descriptor is taken twice: once as it is, and once with a span's attributes declared as bytes, which is the
@@ -21,11 +21,12 @@ from google.protobuf.message import DecodeError
 from opentelemetry.proto.common.v1 import common_pb2
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, Status, StatusCode, TraceFlags
 
 from dbbtrace.model.masking import masked_attributes, masked_input
 from dbbtrace.model.parts import claims_rows
-from dbbtrace.sources.dbt.spans import SCOPE, node_attributes
+from dbbtrace.sources.dbt.spans import SCOPE
 from dbbtrace.sources.otlp.decode import Decoded
 from dbbtrace.sources.otlp.protobuf import messages, scopes_of
 from dbbtrace.sources.otlp.wire import PIECE_BYTES, WireError, count_fields, pieces
@@ -34,6 +35,7 @@ __all__ = ["gives_rows", "spans_of_protobuf"]
 
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 _NO_RESOURCE = Resource({})
+_DBTS = InstrumentationScope(SCOPE)
 _UNSET, _OK = Status(StatusCode.UNSET), Status(StatusCode.OK)
 _LEVELS, _QUICK_LEVELS = 100, 20
 """Of values in values: as many as protobuf takes in a body; and apart from their body, well within what it takes."""
@@ -62,7 +64,7 @@ class _UnusualError(ValueError):
 
 
 def spans_of_protobuf(body: bytes, weigh: Weigh = lambda elements: None) -> Decoded:
-    """The spans of an ExportTraceServiceRequest that give rows, and what is wrong with spans.
+    """The spans of an ExportTraceServiceRequest that give rows, all of dbt's own, and what is wrong with spans.
 
     A large body is decoded piece by piece; ``weigh`` is told of what is kept, and raises where that is too much.
 
@@ -116,7 +118,7 @@ def _scopes(level: int, message: Any) -> Iterator[Any]:
 def _spans(level: int, message: Any, attributes_of: Callable[[Any], dict[str, Any]]) -> Decoded:
     spans, faults = [], []
     for of_scope in _scopes(level, message):
-        is_dbts = of_scope.scope.name == SCOPE
+        scope = _DBTS if of_scope.scope.name == SCOPE else None
         for span in of_scope.spans:
             attributes = attributes_of(span.attributes)
             try:
@@ -124,27 +126,25 @@ def _spans(level: int, message: Any, attributes_of: Callable[[Any], dict[str, An
             except ValueError as error:
                 faults.append(f"span {span.name[:80]!r} ({span.span_id.hex()[:16]}): {error}")
                 continue
-            if is_dbts:
-                attributes = node_attributes(
-                    attributes,
-                    trace_id=context.trace_id,
-                    parent_id=int.from_bytes(span.parent_span_id, "big"),
-                    start=span.start_time_unix_nano,
-                )
-            if gives_rows(attributes, span.status.code):
-                spans.append(_span(span, context, attributes))
+            if scope is not None or gives_rows(attributes, span.status.code):
+                spans.append(_span(span, context, attributes, scope))
     return spans, faults
 
 
-def _span(message: Any, context: SpanContext, attributes: dict[str, Any]) -> ReadableSpan:
+def _span(
+    message: Any, context: SpanContext, attributes: dict[str, Any], scope: InstrumentationScope | None
+) -> ReadableSpan:
+    parent_id = int.from_bytes(message.parent_span_id, "big") if scope is not None else 0
     return ReadableSpan(
         message.name,
         context,
+        SpanContext(context.trace_id, parent_id, True, _SAMPLED) if parent_id else None,
         resource=_NO_RESOURCE,
         attributes=masked_attributes(attributes),
         status=_status(message.status) if message.HasField("status") else _UNSET,
         start_time=message.start_time_unix_nano,
         end_time=message.end_time_unix_nano,
+        instrumentation_scope=scope,
     )
 
 

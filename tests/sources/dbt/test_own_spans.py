@@ -1,8 +1,12 @@
-"""dbt-core's own spans (``dbt.runner``): from files, at the receiver, and in our provider, they give a node's row."""
+"""dbt-core's own spans (``dbt.runner``): from files, at the receiver, and in our provider, they give a node's row.
+
+The batches of a microbatch model have spans like their model's, and give none: shown with what dbt 1.12.6 sent.
+"""
 
 from __future__ import annotations
 
 import json
+import random
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,9 +15,11 @@ from typing import Any
 import pytest
 
 import dbbtrace
+from dbbtrace.sources.dbt.batches import Invocations
 from dbbtrace.tracing.runtime import current
 from tests.sources.dbt.projects import by_node, rows
-from tests.sources.dbt.support import RUN
+from tests.sources.dbt.support import ARTIFACTS, RUN
+from tests.support.otlp import request_of_json
 
 TRACE = RUN.replace("-", "")
 NODE = {"unique_id": "model.shop.orders", "node_outcome": "success", "node_type": "model", "rows_affected": 3}
@@ -76,24 +82,24 @@ def test_spans_in_a_file_become_rows_once(tmp_path):
 @pytest.mark.parametrize("content_type", ["application/json", "application/x-protobuf"])
 def test_spans_at_the_receiver_become_rows(tmp_path, content_type):
     """As JSON and as protobuf."""
-    json_format = pytest.importorskip("google.protobuf.json_format")
-    service = pytest.importorskip("opentelemetry.proto.collector.trace.v1.trace_service_pb2")
+    receive(tmp_path / "rows.db", [json.dumps(document())], content_type)
+    check(tmp_path / "rows.db")
+
+
+def receive(database: Path, requests: list[str], content_type: str) -> None:
+    """The requests, one after another, to one receiver; given as JSON."""
     from dbbtrace_exporters.receiver.messages import spans_in
     from dbbtrace_exporters.warehouse.exporter import WarehouseSpanExporter
 
-    body = json.dumps(document()).encode()
-    if content_type != "application/json":
-        import base64
-
-        sent = document()
-        for span in sent["resourceSpans"][0]["scopeSpans"][0]["spans"]:
-            for name in ("traceId", "spanId", "parentSpanId"):
-                span[name] = base64.b64encode(bytes.fromhex(span[name])).decode()
-        body = json_format.ParseDict(sent, service.ExportTraceServiceRequest()).SerializeToString()
-    spans, faults = spans_in(body, content_type, lambda elements: None)
-    assert not faults
-    WarehouseSpanExporter(f"sqlite:///{tmp_path}/rows.db").deliver(spans)
-    check(tmp_path / "rows.db")
+    exporter, invocations = WarehouseSpanExporter(f"sqlite:///{database}"), Invocations()
+    for request in requests:
+        body = request.encode()
+        if content_type != "application/json":
+            body = request_of_json(body).SerializeToString()
+        spans, faults = spans_in(body, content_type, lambda elements: None, invocations)
+        assert not faults
+        exporter.deliver(spans)
+    exporter.shutdown()
 
 
 def test_spans_in_our_provider_are_the_nodes_of_the_artifact(tmp_path, monkeypatch):
@@ -124,3 +130,93 @@ def test_spans_in_our_provider_are_the_nodes_of_the_artifact(tmp_path, monkeypat
         "operation.shop.shop-on-run-start-0": "success",
     }
     assert {(row["invocation_id"], row["build_models"]) for row in found.values()} == {(invocation, "+tag:Finance")}
+
+
+BUILD = (ARTIFACTS / "1.12.6" / "own_spans" / "spans.jsonl").read_text().splitlines()
+"""A build as dbt sent it, a span a line: two microbatch models of five batches, and an incremental one without."""
+OUTCOMES = {
+    "operation.shop.shop-on-run-start-0": "success",
+    "model.shop.days": "success",
+    "test.shop.not_null_days_day.e805e48122": "pass",
+    "model.shop.whole": "success",
+    "model.shop.daily": "partial success",
+    "model.shop.big": "success",
+    "model.shop.after_daily": "skipped",
+}
+
+
+def named(line: str) -> str:
+    """The name of the line's span."""
+    return str(json.loads(line)["resourceSpans"][0]["scopeSpans"][0]["spans"][0]["name"])
+
+
+def outcomes_of_files(folder: Path, *files: list[str]) -> dict[str, str]:
+    """The status of each node after these files were imported."""
+    paths = [folder / f"{number}.jsonl" for number in range(len(files))]
+    for path, lines in zip(paths, files, strict=True):
+        path.write_text("\n".join(lines))
+    dbbtrace.configure(warehouse=f"sqlite:///{folder}/rows.db")
+    imported = dbbtrace.import_otlp(*paths)
+    assert dbbtrace.flush(60)
+    found = by_node(rows(folder / "rows.db"))
+    assert (imported.spans, imported.operations) == (sum(map(len, files)), len(found))
+    return {name: row["status"] for name, row in found.items()}
+
+
+@pytest.mark.parametrize("seed", [None, 1, 2, 3])
+def test_batches_in_a_file_give_no_row(tmp_path, seed):
+    """Each model has its row alone, with its own outcome, in whatever order the spans come."""
+    lines = list(BUILD)
+    if seed is not None:
+        random.Random(seed).shuffle(lines)
+    assert outcomes_of_files(tmp_path, lines) == OUTCOMES
+    (whole,) = [row for row in rows(tmp_path / "rows.db") if row["unique_id"] == "model.shop.whole"]
+    assert whole["process_started_at"] == "2025-11-28 20:52:06.240002"  # the model's: its first batch began 9 ms later
+
+
+def test_batches_in_another_file_give_no_row(tmp_path):
+    """A model's span may come in the next file, as after a rotation."""
+    middle = next(number for number, line in enumerate(BUILD) if named(line) == "model.shop.whole") + 1
+    assert outcomes_of_files(tmp_path, BUILD[:middle], BUILD[middle:]) == OUTCOMES
+
+
+def test_without_the_beginning_what_other_nodes_are_below_tells(tmp_path):
+    """In a file that begins in mid-run."""
+    assert outcomes_of_files(tmp_path, BUILD[3:]) == {n: s for n, s in OUTCOMES.items() if "on-run-start" not in n}
+
+
+def test_batches_of_a_dbt_that_was_killed_give_no_row(tmp_path):
+    """Their model's span never came, nor the invocation's."""
+    cut = [line for line in BUILD[:15] if named(line) != "model.shop.big"]
+    assert set(outcomes_of_files(tmp_path, cut)) == set(list(OUTCOMES)[:3])
+
+
+def test_a_node_of_which_nothing_else_is_known_has_its_row(tmp_path):
+    """An incremental model alone in a file is no batch, as far as anybody can tell."""
+    assert outcomes_of_files(tmp_path, [line for line in BUILD if named(line) == "model.shop.big"]) == {
+        "model.shop.big": "success"
+    }
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "application/x-protobuf"])
+def test_batches_at_the_receiver_give_no_row(tmp_path, content_type):
+    """They come before their model, in requests of their own: what dbt tells first is known from earlier ones."""
+    receive(tmp_path / "rows.db", BUILD, content_type)
+    assert {name: row["status"] for name, row in by_node(rows(tmp_path / "rows.db")).items()} == OUTCOMES
+
+
+def test_batches_at_a_receiver_that_knows_nothing_give_none_beside_their_model(tmp_path):
+    """In one request with the model's span."""
+    (request, *others) = [json.loads(line) for line in BUILD if named(line) == "model.shop.daily"]
+    for other in others:
+        request["resourceSpans"] += other["resourceSpans"]
+    receive(tmp_path / "rows.db", [json.dumps(request)], "application/json")
+    (row,) = rows(tmp_path / "rows.db")
+    assert row["status"] == "partial success"
+
+
+def test_a_second_invocation_in_the_trace_is_not_taken_for_a_model(tmp_path):
+    """The first one has ended; what the second one told first was lost on its way."""
+    second = [line.replace("cc16e05853ccd16f", "aa16e05853ccd16f") for line in BUILD if named(line) == "model.shop.big"]
+    receive(tmp_path / "rows.db", [*BUILD, *second], "application/json")
+    assert len([row for row in rows(tmp_path / "rows.db") if row["unique_id"] == "model.shop.big"]) == 2
