@@ -16,6 +16,7 @@ from dbbtrace.errors import (
     ConfigurationError,
     DbbtraceError,
     DbtError,
+    RefreshError,
     RefusedError,
     RunFailedError,
     TransientError,
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     from dbbtrace.sources.fabric.runs import import_run
     from dbbtrace.sources.otlp.files import import_otlp
     from dbbtrace.sources.powerbi.imported import import_refreshes
+    from dbbtrace.sources.powerbi.refresh import RefreshResult, refresh_model
     from dbbtrace.warehouse import open_warehouse
 
 __all__ = [
@@ -65,6 +67,8 @@ __all__ = [
     "DbtRun",
     "DurableSpanProcessor",
     "ModelRefresh",
+    "RefreshError",
+    "RefreshResult",
     "RefusedError",
     "Run",
     "RunFailedError",
@@ -98,6 +102,7 @@ __all__ = [
     "record_load",
     "record_refresh",
     "recover",
+    "refresh_model",
     "replay_run",
     "report",
     "run_dbt",
@@ -112,6 +117,7 @@ __all__ = [
 _ON_FIRST_USE = {
     "DbtRun": "dbbtrace.sources.dbt",
     "DurableSpanProcessor": "dbbtrace.delivery",
+    "RefreshResult": "dbbtrace.sources.powerbi.refresh",
     "close_run": "dbbtrace.operate.close",
     "doctor": "dbbtrace.operate.doctor",
     "identity": "dbbtrace.model",
@@ -127,6 +133,7 @@ _ON_FIRST_USE = {
     "record_load": "dbbtrace.job.records",
     "record_refresh": "dbbtrace.job.records",
     "recover": "dbbtrace.operate.recover",
+    "refresh_model": "dbbtrace.sources.powerbi.refresh",
     "replay_run": "dbbtrace.operate.replay",
     "report": "dbbtrace.pages.notebook",
     "run_dbt": "dbbtrace.sources.dbt",

@@ -4,6 +4,7 @@
     ├── UsageError           the caller's input is wrong; the message names the value and the fix
     ├── TransientError       the other side can't now: try again later (``retry_after``)
     ├── DbtError             dbt failed; raised only where the job asks for it (``check=True``)
+    ├── RefreshError         a model was not refreshed; raised only where the job asks for it (``check=True``)
     ├── RunFailedError       the run that was imported or closed failed; raised only where that was asked for
     └── TerminalError        trying the same again can't help
         ├── ConfigurationError   permission, missing table, missing package: a person must act;
@@ -24,6 +25,7 @@ __all__ = [
     "DbbtraceError",
     "DbtError",
     "LoginError",
+    "RefreshError",
     "RefusedError",
     "RunFailedError",
     "TerminalError",
@@ -45,6 +47,10 @@ class UsageError(DbbtraceError, ValueError):
 
 class DbtError(DbbtraceError):
     """dbt failed, or one of its nodes did."""
+
+
+class RefreshError(DbbtraceError):
+    """A semantic model was not refreshed."""
 
 
 class TransientError(DbbtraceError):

@@ -172,6 +172,8 @@ SETTINGS: tuple[Setting, ...] = (
             "Where `dbbtrace check` and `dbbtrace watch` send their alerts.", secret=True),
     Setting("fabric_url", ("DBBTRACE_FABRIC_URL",), _text, "https://api.fabric.microsoft.com",
             "Fabric's API, which `dbbtrace import-run` and `dbbtrace verify` ask.", show=masked_address),
+    Setting("power_bi_url", ("DBBTRACE_POWER_BI_URL",), _text, "https://api.powerbi.com",
+            "Power BI's API, which `dbbtrace refresh` asks.", show=masked_address),
     Setting("fabric_rules", ("DBBTRACE_FABRIC_RULES",), _text, None,
             "File with rules by which pipeline runs are read, laid over dbbtrace's own."),
     Setting("sql_endpoint", ("DBBTRACE_SQL_ENDPOINT",), _text, None,
@@ -224,6 +226,7 @@ class Settings(NamedTuple):
     jaeger_url: str | None
     webhook_url: str | None
     fabric_url: str
+    power_bi_url: str
     fabric_rules: str | None
     sql_endpoint: str | None
     lakehouse: str | None

@@ -45,6 +45,9 @@ from dbbtrace.tracing.provider import now
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from dbbtrace.sources.powerbi.details import Details
+    from dbbtrace.sources.powerbi.spans import Seen
+
 __all__ = [
     "DbtNode",
     "ModelRefresh",
@@ -369,6 +372,8 @@ class ModelRefresh(Operation):
 
     _reads: tuple[str, ...] = ()
     """dbt models that it reads."""
+    _left: bool = False
+    """The service works on, and nobody here follows it any more."""
 
     def from_details(self, details: object) -> None:
         """Take status, times, error and request id from what the service returned of the refresh.
@@ -380,9 +385,7 @@ class ModelRefresh(Operation):
             details: what sempy or Power BI's API gave: execution details, or the history (a list, a frame), of which
                 the refresh with this request id counts. An object or its JSON text.
         """
-        from dbbtrace.job.finished import emit
         from dbbtrace.sources.powerbi.details import details_of
-        from dbbtrace.sources.powerbi.spans import inner_spans
 
         with guard("read what Power BI says of a refresh"):
             try:
@@ -390,21 +393,45 @@ class ModelRefresh(Operation):
             except UsageError as error:
                 complain(str(error))
                 return
-            self._set(key.STATUS, found.status)
-            if found.request is not None:
-                self._set(key.REFRESH_REQUEST_ID, found.request)
-            if found.refresh_type is not None:
-                self._set(key.REFRESH_TYPE, found.refresh_type)
-            if found.start is None or found.end is None:
-                return
-            self._set(key.STARTED_AT, iso_utc(found.start))
-            self._set(key.ENDED_AT, iso_utc(found.end))
-            if found.error is not None:
-                self.fail(found.error[1], error_type=found.error[0])
-            if self._place is not None and self._span is not None and self._is_running():
-                context, task = self._span.get_span_context(), str(self._values[key.CICD_TASK_NAME])
-                known_by = found.request or f"{context.span_id:016x}"
-                emit(list(inner_spans(self._place.scope, found, task, identity=known_by, parent=context)))
+            self._take_details(found)
+
+    def leave_running(self) -> None:
+        """Leave the refresh to the service, which works on: the next process that reads the journal asks what became
+        of it, by its request id. Ending the block then ends nothing here, and writes no row."""
+        self.save()
+        self._left = True
+
+    def _take_details(self, found: Details, seen: Seen | None = None) -> None:
+        from dbbtrace.job.finished import emit
+        from dbbtrace.sources.powerbi.spans import inner_spans
+
+        self._set(key.STATUS, found.status)
+        if found.request is not None:
+            self._set(key.REFRESH_REQUEST_ID, found.request)
+        if found.refresh_type is not None:
+            self._set(key.REFRESH_TYPE, found.refresh_type)
+        if found.start is None or found.end is None:
+            return
+        self._set(key.STARTED_AT, iso_utc(found.start))
+        self._set(key.ENDED_AT, iso_utc(found.end))
+        if found.error is not None:
+            self.fail(found.error[1], error_type=found.error[0])
+        if self._place is not None and self._span is not None and self._is_running():
+            context, task = self._span.get_span_context(), str(self._values[key.CICD_TASK_NAME])
+            known_by = self._values.get(key.REFRESH_REQUEST_ID) or f"{context.span_id:016x}"
+            emit(list(inner_spans(self._place.scope, found, task, identity=known_by, parent=context, seen=seen)))
+
+    def _forget(self) -> None:
+        super()._forget()
+        self._left = False
+
+    def _finish(self, error: BaseException | None) -> bool:
+        if not (self._left and self._is_running()):
+            return super()._finish(error)
+        self.__dict__["_open"] = False
+        if self._place is not None:
+            self._leave(self._place)
+        return False
 
     def _read_by(self, scope: Scope) -> tuple[str, ...]:
         return lineage_of(scope.trace_id).read_by(self._values.get(key.MODEL_NAME), self._reads)
@@ -425,6 +452,9 @@ class ModelRefresh(Operation):
         if key.REFRESH_REQUEST_ID in values:
             values.setdefault(key.IDENTITY, identity.refresh_identity(values[key.REFRESH_REQUEST_ID]))
         word = str(values.get(key.STATUS, "")).strip()
+        if self._failed is not None and self._failed[0] == key.INTERRUPTED:
+            values[key.STATUS] = "Unknown"  # nobody can say how it ended
+            return
         if self.failed and (not word or is_running(word) or meaning(word, REFRESHES) == SUCCEEDED):
             word = FAILED
         values[key.STATUS] = word = word or "Completed"

@@ -21,7 +21,7 @@ from dbbtrace.model.times import EARLIEST_START, STARTS_AHEAD, to_unix_nanos
 from dbbtrace.sources.fabric.fields import Fields, folded
 
 __all__ = ["Attempt", "Details", "RefreshedPart", "attempts_of", "details_of", "entries_of", "exception_of",
-           "read_details"]  # fmt: skip
+           "read_details", "request_id_of"]  # fmt: skip
 
 TIMED_OUT, CANCELLED = "TimedOut", "Cancelled"
 
@@ -89,7 +89,7 @@ def read_details(value: object, *, now: int, path: str = "") -> Details:
     word, extended = _status(fields)
     if is_running(word):
         return Details(
-            request=_request_id(fields),
+            request=request_id_of(fields),
             status=word,
             start=None if is_empty(fields.get("startTime")) else _moment(fields, "startTime"),
             end=None,
@@ -105,7 +105,7 @@ def read_details(value: object, *, now: int, path: str = "") -> Details:
         raise _wrong(fields, "endTime", "lies before startTime")
     attempts = tuple(attempts_of(fields))
     return Details(
-        request=_request_id(fields),
+        request=request_id_of(fields),
         status=word,
         start=start,
         end=end,
@@ -132,7 +132,7 @@ def details_of(value: object, request: str | None, *, now: int) -> Details:
         raise UsageError(f"{len(entries)} refreshes were given: set request_id first, so that it is known which one")
     for path, entry in entries:
         with suppress(UsageError):  # of another refresh
-            if _request_id(Fields(_as_mapping(entry, path), path)) == request.lower():
+            if request_id_of(Fields(_as_mapping(entry, path), path)) == request.lower():
                 return read_details(entry, now=now, path=path)
     raise UsageError(f"none of the {len(entries)} refreshes that were given can be read as {request}")
 
@@ -174,7 +174,7 @@ def _moment(fields: Fields, name: str) -> int:
     raise _wrong(fields, name, "is not a point in time: write ISO 8601 text")
 
 
-def _request_id(fields: Fields) -> str | None:
+def request_id_of(fields: Fields) -> str | None:
     """The request id; None where nothing gives one.
 
     Raises:

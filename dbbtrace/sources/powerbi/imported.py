@@ -16,10 +16,10 @@ from dbbtrace.job.api import refresh_names
 from dbbtrace.job.finished import emit
 from dbbtrace.job.runs import make_scope, scope_for
 from dbbtrace.job.scope import Scope
-from dbbtrace.job.values import checked_guid
 from dbbtrace.model import attributes as key
-from dbbtrace.model.identity import normalise_run_id, refresh_identity, trace_id_of
+from dbbtrace.model.identity import normalise_guid, normalise_run_id, refresh_identity, trace_id_of
 from dbbtrace.model.times import NANOS, iso_utc, to_unix_nanos
+from dbbtrace.sources.powerbi.api import from_settings, is_guid
 from dbbtrace.sources.powerbi.details import Details, entries_of, read_details
 from dbbtrace.sources.powerbi.spans import inner_spans, refresh_span
 from dbbtrace.tracing import runtime
@@ -62,8 +62,8 @@ class ImportedRefreshes:
 def import_refreshes(
     refreshes: object,
     *,
-    model: object,
-    workspace: object,
+    model: str,
+    workspace: str,
     name: str | None = None,
     run_id: object = None,
     request_id: object = None,
@@ -75,8 +75,8 @@ def import_refreshes(
     Args:
         refreshes: what ``sempy.fabric.list_refresh_requests`` or the refresh history of Power BI's API gave, or the
             execution details of one refresh: an object, a frame or JSON text.
-        model, workspace: ids of the model and of the workspace it lives in.
-        name: of the model.
+        model, workspace: ids or names of the model and of the workspace it lives in. Names are asked for.
+        name: of the model, with its id.
         run_id: the orchestration run that the refresh belongs to. Default: each refresh counts as a run by hand of
             its own, whose run id is the request id.
         request_id: only this refresh; needed with run_id where there are several.
@@ -84,6 +84,7 @@ def import_refreshes(
 
     Raises:
         UsageError: what was given makes no sense as a whole. An entry that makes no sense is in ``refused``.
+        DbbtraceError: Power BI can't be asked for a name.
     """
     wanted = normalise_run_id(request_id) or None
     done, over = ImportedRefreshes(), list[Details]()
@@ -104,7 +105,7 @@ def import_refreshes(
             done.running += 1
     if run_id is not None and len(over) > 1:
         raise UsageError(f"{len(over)} refreshes were given, and one belongs to the run: name its request id")
-    place = _Place(checked_guid("model", model), checked_guid("workspace", workspace), name)
+    place = _place_of(model, workspace, name)
     known = _known_starts(place.model) if over and run_id is None else ()
     for details in over:
         if any(abs(start - (details.start or 0)) <= _A_SECOND for start in known):
@@ -120,8 +121,8 @@ def import_refreshes(
 class _Place:
     """Which model the refreshes are of."""
 
-    model: str | None
-    workspace: str | None
+    model: str
+    workspace: str
     name: str | None
 
     def identity(self, details: Details) -> str:
@@ -136,6 +137,14 @@ class _Place:
         return [span, *inner_spans(scope, details, task, identity=identity, parent=span.context)]
 
 
+def _place_of(model: str, workspace: str, name: str | None) -> _Place:
+    """The place, by its ids; where a name was given, as Power BI says."""
+    if is_guid(model) and is_guid(workspace):
+        return _Place(normalise_guid(model), normalise_guid(workspace), name)
+    found = from_settings().model(workspace, model)
+    return _Place(found.id, found.workspace, name or found.name)
+
+
 def _scope(details: Details, place: _Place, run_id: object, data_product: str | None, environment: str | None) -> Scope:
     if run_id is not None:
         return scope_for(run_id, data_product=data_product, environment=environment, workload="consumption")
@@ -144,7 +153,7 @@ def _scope(details: Details, place: _Place, run_id: object, data_product: str | 
     return make_scope(own, environment=environment).inner(manual=True, nobodys=True, workload="consumption")
 
 
-def _known_starts(model: str | None) -> Collection[int]:
+def _known_starts(model: str) -> Collection[int]:
     """Starts of the model's refreshes that the table has; none where it can't be asked."""
     from dbbtrace.warehouse import open_warehouse
 
