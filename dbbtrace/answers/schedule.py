@@ -34,6 +34,12 @@ class Schedule:
     zone: tzinfo
     zone_name: str
 
+    def covers(self, other: Schedule) -> bool:
+        """Whether it is for the product and environment of the other, too."""
+        place = self.environment
+        is_there = place is None or place.lower() == (other.environment or "").lower()
+        return self.data_product == other.data_product and is_there
+
     def last_due(self, now: datetime) -> datetime | None:
         """The newest point in time before now at which a run was due; None if there was none within eight days."""
         today = now.astimezone(self.zone).date()

@@ -13,12 +13,13 @@ from datetime import datetime, timedelta, timezone
 from dbbtrace.answers.check import Problem, Rules, problems_of
 from dbbtrace.answers.failures import Failure, failures_of
 from dbbtrace.answers.findings import acks
+from dbbtrace.answers.job_events import schedules_learned
 from dbbtrace.answers.links import fabric_pages
 from dbbtrace.answers.memory import Memory
 from dbbtrace.answers.read import run_keys, run_rows
 from dbbtrace.answers.rows import Run, RunKey
 from dbbtrace.answers.schedule import LATE_AFTER, Schedule
-from dbbtrace.answers.verdict import verdicts
+from dbbtrace.answers.verdict import DEFAULT_ZONE, verdicts
 from dbbtrace.warehouse import Warehouse
 from dbbtrace.warehouse.schema import PARTS
 
@@ -82,6 +83,7 @@ def alerts(
     expect_every: timedelta | None = None,
     schedules: Sequence[Schedule] = (),
     now: datetime | None = None,
+    zone: str = DEFAULT_ZONE,
 ) -> list[Alert]:
     """The problems that need a person now, newest run first.
 
@@ -91,11 +93,13 @@ def alerts(
         since: only runs that started since then.
         data_product, environment: see ``run_keys``.
         expect_every: report a product and environment that has had no run for this long.
-        schedules: report a run that has not started 45 minutes after it was due.
+        schedules: report a run that has not started 45 minutes after it was due. Of a product and environment that has
+            none, Fabric's job events tell when it is due.
         now: the current time, for tests.
+        zone: see ``verdict_of``.
     """
     now = now or datetime.now(timezone.utc)
-    look = _Look(warehouse, rules or Rules(allow_running=True), since, data_product, environment, now)
+    look = _Look(warehouse, rules or Rules(allow_running=True), since, data_product, environment, now, zone)
     return _in_full(warehouse, [*look.missing(expect_every), *look.overdue(schedules), *look.alerts()])
 
 
@@ -110,8 +114,12 @@ class _Look:
         data_product: str | None,
         environment: str | None,
         now: datetime,
+        zone: str,
     ) -> None:
         self._now = now
+        self._warehouse = warehouse
+        self._zone = zone
+        self._whose = (data_product, environment)
         self.keys = run_keys(warehouse, data_product=data_product, environment=environment)
         recent = [
             key.run_id for key in self.keys if since is None or (key.started_at is not None and key.started_at >= since)
@@ -148,8 +156,9 @@ class _Look:
                 yield Alert(None, product, place, (Problem("missing", said),))
 
     def overdue(self, schedules: Iterable[Schedule]) -> Iterator[Alert]:
-        """Runs that were due and have not started."""
-        for schedule in schedules:
+        """Runs that were due and have not started; where no schedule says when a product's are, job events do."""
+        known = list(schedules)
+        for schedule in [*known, *(one for one in self._learned() if not any(each.covers(one) for each in known))]:
             due = schedule.last_due(self._now - LATE_AFTER)
             starts = [key.started_at for key in self.keys if key.started_at is not None and _is_of(key, schedule)]
             last = max(starts, default=None)
@@ -158,6 +167,16 @@ class _Look:
             before = f"; its last run started {last:%Y-%m-%d %H:%M} UTC" if last is not None else ""
             said = f"its run of {due:%a %d %b %H:%M} ({schedule.zone_name}) has not started{before}"
             yield Alert(None, schedule.data_product, schedule.environment, (Problem("missing", said),))
+
+    def _learned(self) -> list[Schedule]:
+        """What job events tell of the products that are looked at."""
+        product, place = self._whose
+        return [
+            each
+            for each in schedules_learned(self._warehouse, self._now, self._zone)
+            if (product is None or each.data_product.lower() == product.lower())
+            and (place is None or (each.environment or "").lower() == place.lower())
+        ]
 
     def well_again(self, ill: Iterable[str]) -> Iterator[Alert]:
         """Products whose newest run is good, of those of which a problem was told."""
@@ -201,6 +220,7 @@ class Watch:
         expect_every: timedelta | None = None,
         schedules: Sequence[Schedule] = (),
         memory: Memory | None = None,
+        zone: str = DEFAULT_ZONE,
     ) -> None:
         self._warehouse = warehouse
         self._rules = rules
@@ -210,6 +230,7 @@ class Watch:
         self._expect_every = expect_every
         self._schedules = schedules
         self._memory = memory or Memory()
+        self._zone = zone
         self._returned: set[str] = set()
         self._good: set[str] = set()
         """Products whose newest run is good, though an older one is not."""
@@ -220,7 +241,7 @@ class Watch:
         """The alerts that are new, oldest run first."""
         now = now or datetime.now(timezone.utc)
         since = now - self._since if isinstance(self._since, timedelta) else self._since
-        look = _Look(self._warehouse, self._rules, since, self._data_product, self._environment, now)
+        look = _Look(self._warehouse, self._rules, since, self._data_product, self._environment, now, self._zone)
         found = [*look.missing(self._expect_every), *look.overdue(self._schedules), *look.alerts()]
         self.wrong = len(found)
         fresh = [alert for alert in reversed(found) if not self._is_known(alert)]

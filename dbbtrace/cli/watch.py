@@ -105,6 +105,7 @@ def watch(
             expect_every=expect_every,
             schedules=due,
             memory=Memory(path, warehouse.name),
+            zone=known.timezone,
         )
         unsent: list[Alert] = []
         while True:
