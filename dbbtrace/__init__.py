@@ -16,6 +16,7 @@ from dbbtrace.errors import (
     ConfigurationError,
     DbbtraceError,
     DbtError,
+    GateClosed,
     RefreshError,
     RefusedError,
     RunFailedError,
@@ -44,11 +45,13 @@ if TYPE_CHECKING:
     from dbbtrace.job.records import record_load, record_refresh
     from dbbtrace.operate.close import close_run
     from dbbtrace.operate.doctor import doctor
+    from dbbtrace.operate.gate import gate
     from dbbtrace.operate.migrate import migrate
     from dbbtrace.operate.recover import recover
     from dbbtrace.operate.replay import replay_run
     from dbbtrace.operate.verdict import verdict
     from dbbtrace.operate.verify import verify
+    from dbbtrace.operate.watermark import watermark
     from dbbtrace.pages.notebook import query, report
     from dbbtrace.sources.dbt import DbtRun, record_dbt, run_dbt
     from dbbtrace.sources.fabric.jobs import import_jobs
@@ -66,6 +69,7 @@ __all__ = [
     "DbtNode",
     "DbtRun",
     "DurableSpanProcessor",
+    "GateClosed",
     "ModelRefresh",
     "RefreshError",
     "RefreshResult",
@@ -86,6 +90,7 @@ __all__ = [
     "dbt_node",
     "doctor",
     "flush",
+    "gate",
     "import_jobs",
     "import_otlp",
     "import_refreshes",
@@ -112,6 +117,7 @@ __all__ = [
     "transformation",
     "verdict",
     "verify",
+    "watermark",
 ]
 
 _ON_FIRST_USE = {
@@ -120,6 +126,7 @@ _ON_FIRST_USE = {
     "RefreshResult": "dbbtrace.sources.powerbi.refresh",
     "close_run": "dbbtrace.operate.close",
     "doctor": "dbbtrace.operate.doctor",
+    "gate": "dbbtrace.operate.gate",
     "identity": "dbbtrace.model",
     "import_jobs": "dbbtrace.sources.fabric.jobs",
     "import_otlp": "dbbtrace.sources.otlp.files",
@@ -139,6 +146,7 @@ _ON_FIRST_USE = {
     "run_dbt": "dbbtrace.sources.dbt",
     "verdict": "dbbtrace.operate.verdict",
     "verify": "dbbtrace.operate.verify",
+    "watermark": "dbbtrace.operate.watermark",
 }
 
 

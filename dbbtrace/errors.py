@@ -6,14 +6,15 @@
     ├── DbtError             dbt failed; raised only where the job asks for it (``check=True``)
     ├── RefreshError         a model was not refreshed; raised only where the job asks for it (``check=True``)
     ├── RunFailedError       the run that was imported or closed failed; raised only where that was asked for
+    ├── GateClosed           something that is to be read did not arrive; raised only by ``gate``
     └── TerminalError        trying the same again can't help
         ├── ConfigurationError   permission, missing table, missing package: a person must act;
         │   │                    nothing was refused, so nothing is set aside
         │   └── LoginError       login, token: not tried again before somebody has acted
         └── RefusedError         the backend will never take this payload: bisect, then set aside
 
-Inside a job none of these is raised, unless it asks for ``RunFailedError``: there they become one log line (see
-``diagnostics.guard``).
+Inside a job none of these is raised, unless it asks for ``RunFailedError`` or ``GateClosed``: there they become one log
+line (see ``diagnostics.guard``).
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ __all__ = [
     "ConfigurationError",
     "DbbtraceError",
     "DbtError",
+    "GateClosed",
     "LoginError",
     "RefreshError",
     "RefusedError",
@@ -70,6 +72,19 @@ class TransientError(DbbtraceError):
 
 class RunFailedError(DbbtraceError):
     """The run failed: for the activity that closes a pipeline, which must end as the pipeline did."""
+
+
+class GateClosed(DbbtraceError):  # noqa: N818  (what it is called where it is caught)
+    """Something that is to be read did not arrive, or nobody can tell yet.
+
+    Args:
+        message: what, and why.
+        exit_code: 1: it did not arrive. 2: nobody knows the run. 3: more may still come.
+    """
+
+    def __init__(self, message: str, *, exit_code: int = 1) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
 
 
 class TerminalError(DbbtraceError):

@@ -193,6 +193,11 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("schedules", ("DBBTRACE_SCHEDULES",), _table, {},
             "Data product, or product and environment → when its runs are due, a JSON object: "
             "08:00,12:30 Europe/Brussels."),
+    Setting("table_pattern", ("DBBTRACE_TABLE_PATTERN",), _text, "{source}__{schema}_{table}",
+            "What a loaded table is called where dbt reads it."),
+    Setting("dbt_sources", ("DBBTRACE_DBT_SOURCES",), _table, {},
+            "dbt source → the table that is loaded for it, where names don't tell, a JSON object: "
+            "dynamics.Company → Dynamics.dbo.cdm_company."),
 )  # fmt: skip
 
 
@@ -235,6 +240,8 @@ class Settings(NamedTuple):
     webhooks: Mapping[str, str]
     owners: Mapping[str, str]
     schedules: Mapping[str, str]
+    table_pattern: str
+    dbt_sources: Mapping[str, str]
     sources: Mapping[str, str]
     """Setting → where its value comes from: ``argument``, a variable's name, a file's path, or ``default``."""
 

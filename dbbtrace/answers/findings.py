@@ -27,7 +27,18 @@ from dbbtrace.warehouse import Warehouse, views
 from dbbtrace.warehouse.cleaning import cleaner
 from dbbtrace.warehouse.schema import PARTS, Row
 
-__all__ = ["Ack", "Finding", "Tolerance", "acks", "find", "finding_row", "not_acknowledged", "store", "stored"]
+__all__ = [
+    "Ack",
+    "Finding",
+    "Tolerance",
+    "acks",
+    "empty_tables",
+    "find",
+    "finding_row",
+    "not_acknowledged",
+    "store",
+    "stored",
+]
 
 _MOST = 20
 """Findings of a kind that a run gets; the last one says how many more there are."""
@@ -105,7 +116,7 @@ def find(
     found = [
         *(_absent(run, earlier, zone) if run.is_open == 0 else ()),
         *_volumes(loads, earlier, zone),
-        *_empty(loads, counted),
+        *empty_tables(loads, counted),
     ]
     if run.jobs and run.is_open == 0:
         found += _lost(warehouse, run)
@@ -128,9 +139,7 @@ def _absent(run: Run, earlier: Earlier, zone: tzinfo) -> list[Finding]:
     found = []
     for absence in absences(past, earlier.before(run), zone):
         name = names.get(absence.key, absence.key[2])
-        when = "at this time on this day of the week" if absence.weekly else "at this time"
-        usual = f"in {absence.came} of the last {absence.of} runs {when}" if absence.of else "at this interval"
-        text = f"{name} was not loaded; it came {usual}"
+        text = f"{name} was not loaded; it came {absence.usual}"
         found.append(Finding("absent", "Warned", name, text, {"came": absence.came, "of": absence.of}))
     return _few(found)
 
@@ -156,7 +165,7 @@ def _volumes(loads: Iterable[Load], earlier: Earlier, zone: tzinfo) -> list[Find
     return _few(found)
 
 
-def _empty(loads: Iterable[Load], counted: Iterable[Validation]) -> list[Finding]:
+def empty_tables(loads: Iterable[Load], counted: Iterable[Validation]) -> list[Finding]:
     """Tables that were loaded and in which readers find nothing."""
     last = {(one.source.lower(), one.table): one for one in counted}
     found = []

@@ -73,6 +73,12 @@ class Absence(NamedTuple):
     weekly: bool = False
     """Of the slot on the same day of the week."""
 
+    @property
+    def usual(self) -> str:
+        """How it usually comes: ``in 4 of the last 4 runs at this time``."""
+        when = "at this time on this day of the week" if self.weekly else "at this time"
+        return f"in {self.came} of the last {self.of} runs {when}" if self.of else "at this interval"
+
 
 class Volume(NamedTuple):
     """A load that brought far more or far less than usual."""

@@ -93,7 +93,7 @@ def check(
 
     outbox = opened_outbox(notify)
     rules = Rules(max_duration, require_refresh, allow_failures, allow_warnings=not no_warnings)
-    with _asking(context), opened_warehouse() as warehouse:
+    with asking(context), opened_warehouse() as warehouse:
         known = settings()
         run_id = run_id_meant(warehouse, run, data_product, environment)
         until = time.monotonic() + (wait.total_seconds() if wait is not None else 0)
@@ -123,7 +123,7 @@ def check(
 
 
 @contextmanager
-def _asking(context: click.Context) -> Iterator[None]:
+def asking(context: click.Context) -> Iterator[None]:
     """An error is not a verdict: exit code 4."""
     try:
         yield

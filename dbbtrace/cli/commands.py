@@ -23,6 +23,7 @@ from dbbtrace.cli import (
     doctor,
     fabric,
     failures,
+    gate,
     query,
     refresh,
     report,
@@ -36,6 +37,7 @@ from dbbtrace.cli import (
     version,
     warehouse,
     watch,
+    watermark,
 )
 from dbbtrace.cli.common import warehouse_option
 from dbbtrace.cli.text import one_line
@@ -106,6 +108,8 @@ for _module in (
     demo,
     runs,
     failures,
+    gate,
+    watermark,
     slowest,
     audit,
     diff,

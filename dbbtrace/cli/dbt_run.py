@@ -8,6 +8,7 @@ import click
 
 from dbbtrace.cli.common import settings, warehouse_option
 from dbbtrace.cli.shell import of_the_run
+from dbbtrace.cli.text import one_line
 
 __all__ = ["COMMANDS"]
 
@@ -18,6 +19,8 @@ _TALK = frozenset({"--help", "-h", "--version", "-v", "-V"})
 @click.command("dbt", context_settings={"allow_interspersed_args": False, "ignore_unknown_options": True})
 @warehouse_option
 @click.option("--executable", metavar="DBT", help="The dbt of another environment, or Fusion.")
+@click.option("--gate", is_flag=True, help="Leave out what reads tables that did not arrive in the run.")
+@click.option("--strict", is_flag=True, help="With --gate: a table that nobody monitors has not arrived.")
 @click.option("--run", "run_id", metavar="ID", help="The run; else DBBTRACE_ORCHESTRATION_RUN_ID.")
 @of_the_run
 @click.option("--pipeline-id", metavar="I", help="Transformation pipeline.")
@@ -25,6 +28,8 @@ _TALK = frozenset({"--help", "-h", "--version", "-v", "-V"})
 @click.argument("arguments", metavar="COMMAND [ARGS]...", nargs=-1, type=click.UNPROCESSED)
 def dbt(
     executable: str | None,
+    gate: bool,
+    strict: bool,
     run_id: str | None,
     pipeline_id: str | None,
     pipeline_run_id: str | None,
@@ -38,25 +43,32 @@ def dbt(
     dbbtrace dbt --run "$RUN_ID" build --target-path ../monitoring
 
     Any command and flag of dbt's; options of dbbtrace come before the command. Output, colours and exit code are dbt's
-    own. Each node is a span while it runs, and has its rows when dbt has ended, also if dbt is killed.
+    own. Each node is a span while it runs, and has its rows when dbt has ended, also if dbt is killed. --gate may also
+    come after the command.
     """
     import dbbtrace
     from dbbtrace.sources.dbt.run import run_and_record, run_plainly
 
     if not arguments or not _TALK.isdisjoint(arguments):
         return run_plainly(arguments, executable)
+    gate = gate or "--gate" in arguments
+    arguments = tuple(word for word in arguments if word != "--gate")
     dbbtrace.configure(warehouse=settings().warehouse)
     pipeline = {"pipeline_id": pipeline_id, "pipeline_run_id": pipeline_run_id}
     before, sys.argv = sys.argv, ["dbt", *arguments]  # dbt writes it into its artifacts
     try:
         with dbbtrace.join_run(run_id, **pipeline, **run):
-            ended, _ = run_and_record(arguments, executable, None, {})
+            ended, _ = run_and_record(arguments, executable, None, {}, gate=gate, strict=strict)
+    except dbbtrace.GateClosed as closed:
+        click.echo(one_line(f"dbbtrace: {closed}"), err=True)
+        dbbtrace.shutdown()
+        return closed.exit_code
     finally:
         sys.argv = before
     dbbtrace.shutdown()
     if ended.is_misused:
         return run_plainly(arguments, executable)  # which says what is wrong, as dbt's own command line does
-    if ended.invocation is None and ended.message and ended.exception is None:
+    if ended.message and ended.exception is None and (ended.invocation is None or gate):
         click.echo(f"dbbtrace: {ended.message}", err=True)
     return ended.exit_code
 

@@ -2,13 +2,15 @@
 
     walks      Graph: names and their parents, and the walks up and down
     tables     Tables: the load that fits a dbt source
+    selection  Selection: the nodes that are to be built
 
 Pure: no clock, no driver, no dbt. Gate, lineage, repair, what a failure held up and the critical path ask it.
 """
 
 from __future__ import annotations
 
+from dbbtrace.graph.selection import Selection
 from dbbtrace.graph.tables import DbtSource, Rules, Table, TableKey, Tables
 from dbbtrace.graph.walks import Graph, is_test
 
-__all__ = ["DbtSource", "Graph", "Rules", "Table", "TableKey", "Tables", "is_test"]
+__all__ = ["DbtSource", "Graph", "Rules", "Selection", "Table", "TableKey", "Tables", "is_test"]

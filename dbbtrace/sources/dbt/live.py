@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from opentelemetry.trace import SpanContext
@@ -23,7 +24,7 @@ from dbbtrace.model import attributes as key
 from dbbtrace.sources.dbt.build import build_spans, shared_attributes
 from dbbtrace.sources.dbt.identities import Identities
 from dbbtrace.sources.dbt.nodes import Nodes
-from dbbtrace.sources.dbt.results import completed, without_artifact
+from dbbtrace.sources.dbt.results import completed, skipped, without_artifact
 from dbbtrace.sources.dbt.running import (
     Ended,
     NodeKey,
@@ -61,6 +62,7 @@ class Watch:
         began: when dbt was started; nanoseconds since the Unix epoch.
         manifest: the graph of the invocation of this id; None as long as dbt has not written it.
         in_process: events come in the threads where dbt works: what runs there belongs to the node.
+        left_out: nodes that dbt was not given to build, and why: they have rows as skipped ones.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class Watch:
         began: int,
         manifest: Callable[[str], Mapping[str, ManifestNode] | None],
         in_process: bool = True,
+        left_out: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.scope = scope
         self.invocation_id: str | None = None
@@ -88,6 +91,7 @@ class Watch:
         self._began = began
         self._read_manifest = manifest
         self._in_process = in_process
+        self._left_out = left_out
         self._nodes: Nodes | None = None
         self._making = threading.Lock()
         self._over = False
@@ -249,7 +253,12 @@ class Watch:
                 self._running[unique_id, ""] = Running(ended.span, None, is_batch=False)
 
     def _completed(self, artifact: Results | None) -> Results:
-        live = {**self._without_span, **{unique_id: ended.result for unique_id, ended in self._ended.items()}}
+        left_out = {node: skipped(node, why) for node, why in self._left_out.items()}
+        live = {
+            **left_out,
+            **self._without_span,
+            **{unique_id: ended.result for unique_id, ended in self._ended.items()},
+        }
         found = artifact or without_artifact(
             invocation_id=self.invocation_id,
             version=self.version,

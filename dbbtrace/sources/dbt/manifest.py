@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from msgspec import Struct, field
 
@@ -58,6 +59,13 @@ class ManifestNode(Struct, gc=False):
         return (self.depends_on and self.depends_on.nodes) or []
 
 
+class Selector(Struct, gc=False):
+    """One selector of the project's selectors.yml."""
+
+    default: Any = None
+    """True where dbt takes it if nothing is selected."""
+
+
 class Manifest(Struct, gc=False):
     """manifest.json."""
 
@@ -68,6 +76,12 @@ class Manifest(Struct, gc=False):
     exposures: dict[str, ManifestNode] | None = None
     saved_queries: dict[str, ManifestNode] | None = None
     functions: dict[str, ManifestNode] | None = None
+    selectors: dict[str, Selector] | None = None
+
+    @property
+    def has_default_selector(self) -> bool:
+        """Whether dbt takes a selector of the project's where nothing is selected."""
+        return any(selector.default is True for selector in (self.selectors or {}).values())
 
     def by_id(self) -> dict[str, ManifestNode]:
         """All of them by unique_id."""

@@ -10,7 +10,7 @@ from dbbtrace.model.times import iso_utc
 from dbbtrace.sources.dbt.artifacts import Arguments, Environment, Metadata, NodeResult, Results
 from dbbtrace.tracing.provider import now
 
-__all__ = ["completed", "without_artifact"]
+__all__ = ["completed", "skipped", "without_artifact"]
 
 
 def completed(found: Results, live: Mapping[str, NodeResult]) -> Results:
@@ -22,6 +22,11 @@ def completed(found: Results, live: Mapping[str, NodeResult]) -> Results:
     named = {node.unique_id for node in found.nodes}
     missing = [result for unique_id, result in live.items() if unique_id not in named]
     return replace(found, results=[*found.nodes, *missing])
+
+
+def skipped(unique_id: str, why: str) -> NodeResult:
+    """The result of a node that dbt was not given to build."""
+    return NodeResult(unique_id, status="skipped", timing=[], message=why)
 
 
 def without_artifact(

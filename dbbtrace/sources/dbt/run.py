@@ -11,6 +11,7 @@ import shutil
 import signal
 from collections.abc import Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,7 @@ def run_dbt(
     *,
     executable: str | os.PathLike[str] | None = None,
     check: bool = False,
+    gate: bool = False,
     select: str | None = None,
     run_id: object = None,
     data_product: str | None = None,
@@ -49,6 +51,8 @@ def run_dbt(
         executable: the ``dbt`` of another environment, or Fusion; default: dbt of this environment, in this process,
             and where there is none, the ``dbt`` on the PATH.
         check: raise DbtError unless dbt and all its nodes succeeded; what happened is recorded before.
+        gate: leave out what is made of tables that did not arrive in the run: see ``dbbtrace.gate``. What is left out
+            has its rows as skipped. Raises GateClosed where dbt is not to be run at all.
         select: what was built (build_models); default that of the enclosing ``transformation``, else dbt's own
             selection.
         run_id, data_product, environment, workspace_id: where no run is open; see ``join_run``.
@@ -64,7 +68,7 @@ def run_dbt(
         "pipeline_run_id": pipeline_run_id,
         "select": select,
     }
-    ended, heard = run_and_record(args, executable, run_id, options)
+    ended, heard = run_and_record(args, executable, run_id, options, gate=gate)
     if isinstance(ended.exception, KeyboardInterrupt) or signal.SIGINT in heard:
         raise KeyboardInterrupt from ended.exception
     for number in heard:
@@ -73,17 +77,42 @@ def run_dbt(
 
 
 def run_and_record(
-    args: Sequence[str], executable: str | os.PathLike[str] | None, run_id: object, options: Mapping[str, object]
+    args: Sequence[str],
+    executable: str | os.PathLike[str] | None,
+    run_id: object,
+    options: Mapping[str, object],
+    *,
+    gate: bool = False,
+    strict: bool = False,
 ) -> tuple[DbtRun, list[int]]:
-    """``run_dbt`` that raises nothing, whatever came of it; with the signals that a child was handed."""
+    """``run_dbt`` that raises nothing but GateClosed and what else the gate raises, whatever came of it; with the
+    signals that a child was handed.
+
+    Args:
+        strict: for the gate a table that nobody monitors has not arrived.
+    """
     words = [os.fspath(word) if isinstance(word, os.PathLike) else str(word) for word in args]
+    left_out: Mapping[str, str] = {}
+    nothing_left = False
+    if gate:
+        from dbbtrace.operate.gate import gated
+
+        found = gated(words, executable, run_id, strict=strict)
+        words, left_out, nothing_left = found.args, found.left_out, found.nothing_left
     began = now()  # before dbt is imported, which takes a second or more
     runner = None if executable is not None else _importable()
     if runner is not None:
-        return _in_process(runner, words, run_id, options, began), []
-    from dbbtrace.sources.dbt.child import run_child
+        ended, heard = _in_process(runner, words, run_id, options, began, left_out), list[int]()
+    else:
+        from dbbtrace.sources.dbt.child import run_child
 
-    return run_child(executable, words, lambda arguments, **more: _watch(arguments, run_id, options, **more))
+        def watched(arguments: Arguments, **more: Any) -> Watch:
+            return _watch(arguments, run_id, options, left_out=left_out, **more)
+
+        ended, heard = run_child(executable, words, watched)
+    if nothing_left and ended.exit_code == 0:
+        ended = replace(ended, exit_code=FAILED, message="nothing of the selection may be built: see the gate")
+    return ended, heard
 
 
 def run_plainly(args: Sequence[str], executable: str | os.PathLike[str] | None) -> int:
@@ -117,11 +146,18 @@ def _importable() -> Any:
     return dbtRunner
 
 
-def _in_process(runner: Any, words: list[str], run_id: object, options: Mapping[str, object], began: int) -> DbtRun:
+def _in_process(
+    runner: Any,
+    words: list[str],
+    run_id: object,
+    options: Mapping[str, object],
+    began: int,
+    left_out: Mapping[str, str],
+) -> DbtRun:
     watch, events = None, None
     arguments = Arguments(words)
     with guard("watch dbt"):
-        watch = _watch(arguments, run_id, options, began=began)
+        watch = _watch(arguments, run_id, options, began=began, left_out=left_out)
         from dbbtrace.sources.dbt.events import Events
 
         events = Events(watch)
@@ -152,7 +188,13 @@ def _same_folder() -> Iterator[None]:
 
 
 def _watch(
-    arguments: Arguments, run_id: object, options: Mapping[str, object], *, began: int, in_process: bool = True
+    arguments: Arguments,
+    run_id: object,
+    options: Mapping[str, object],
+    *,
+    began: int,
+    in_process: bool = True,
+    left_out: Mapping[str, str],
 ) -> Watch:
     from dbbtrace.job.runs import scope_for
     from dbbtrace.sources.dbt.live import Watch
@@ -171,6 +213,7 @@ def _watch(
         began=began,
         manifest=manifest,
         in_process=in_process,
+        left_out=left_out,
     )
 
 
