@@ -197,7 +197,8 @@ class Judge:
 
     def _steps(self, run: Run) -> Iterable[Reason]:
         failed = [one for one in self._parts.get(run.run_id, ()) if one.part == "step" and one.status == "Failed"]
-        for part in failed[:_TOLD]:
+        by_name = {one.name: one for one in reversed(failed)}  # a pipeline: the activity that invoked it, and its job
+        for part in [one for one in failed if by_name[one.name] is one][:_TOLD]:
             text = f"step {part.name} failed: {one_line(part.error_message or '')[:300]}"
             yield Reason("Warned", "step", text, part.name)
 

@@ -189,26 +189,27 @@ def import_jobs(
     """Import job events: how runs were started, when, and that they were cancelled.
 
     FILE holds job events as JSON lines or as a JSON list; - reads standard input. Instead of a file, name a --table or
-    a --workspace. Runs of orchestration pipelines are recorded, also those that never started.
+    a --workspace. Runs of orchestration pipelines are recorded, also those that never started. Jobs of other pipelines
+    are recorded if rows in the warehouse say which run they are part of.
     """
     import dbbtrace
-    from dbbtrace.sources.fabric import jobs
+    from dbbtrace.sources.fabric import job_events
 
     if sum(each is not None for each in (file, table, workspace_id)) != 1:
         raise click.UsageError("name a FILE, a --table or a --workspace")
     configured = settings()
     dbbtrace.configure(warehouse=configured.warehouse)
     if table is not None:
-        events = jobs.jobs_in_table(table, url)
+        events = job_events.jobs_in_table(table, url)
     elif workspace_id is not None:
         from dbbtrace.sources.fabric.http import from_settings
 
-        events = jobs.jobs_in_service(from_settings(), workspace_id, rules=rules)
+        events = job_events.jobs_in_service(from_settings(), workspace_id, rules=rules)
     elif file == "-":
-        events = jobs.jobs_in_text(sys.stdin.read(), "standard input")
+        events = job_events.jobs_in_text(sys.stdin.read(), "standard input")
     else:
-        events = jobs.jobs_in_file(str(file))
-    done = jobs.import_jobs(events, rules=rules, environment=environment)
+        events = job_events.jobs_in_file(str(file))
+    done = dbbtrace.import_jobs(events, rules=rules, environment=environment)
     click.echo(one_line(str(done)))
     deliver(configured)
 

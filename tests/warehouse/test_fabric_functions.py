@@ -32,6 +32,7 @@ DOCUMENTED = {
     "DB_NAME": "t-sql/functions/db-name-transact-sql",
     "GETUTCDATE": "t-sql/functions/getutcdate-transact-sql",
     "ISJSON": "t-sql/functions/isjson-transact-sql",
+    "JSON_VALUE": "t-sql/functions/json-value-transact-sql",
     "LAG": "t-sql/functions/lag-transact-sql",
     "LEN": "t-sql/functions/len-transact-sql",
     "LOWER": "t-sql/functions/lower-transact-sql",

@@ -15,7 +15,7 @@
     ending.py       how the run ended, and what of it could not be read
     runs.py         ``import_run``
     following.py    ``dbbtrace follow``: the runs of a workspace as they come
-    jobs.py         ``import_jobs``: job events
+    jobs.py         ``import_jobs``: job events; job_events.py finds them, job_runs.py the runs that they are part of
 
 What a service has already done becomes finished spans. Nothing here runs or changes anything in Fabric.
 """

@@ -1,15 +1,15 @@
 """``import_jobs``: Fabric's job events into the run's own record, so that a run that never started is known.
 
-They say how a run was started, when it was scheduled, how long it waited, and that it was cancelled. Only runs of
-orchestration pipelines are taken: a job event of another item does not say which run it is part of. Only warehouses get
-them: to a tracing backend the run's root is enough.
+They say how a run was started, when it was scheduled, how long it waited, and that it was cancelled. A job event of
+another pipeline does not say which run it is part of: the rows that name the job's id do, and without one it is left
+out. Only warehouses get them: to a tracing backend the run's root is enough. ``job_events`` finds events.
 """
 
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,6 @@ from typing import Any
 from opentelemetry.sdk.trace import ReadableSpan
 
 from dbbtrace.diagnostics import complain
-from dbbtrace.errors import UsageError
 from dbbtrace.job.finished import emit, fact
 from dbbtrace.job.runs import make_scope
 from dbbtrace.model import attributes as key
@@ -25,18 +24,21 @@ from dbbtrace.model.identity import normalise_run_id
 from dbbtrace.model.statuses import FAILED, SUCCEEDED, is_running
 from dbbtrace.model.times import NANOS, iso_utc
 from dbbtrace.sources.fabric.fields import Fields
-from dbbtrace.sources.fabric.rules import Rules, captured, read_rules
-from dbbtrace.sources.fabric.service import Json, Service
+from dbbtrace.sources.fabric.job_runs import PartOf, runs_of
+from dbbtrace.sources.fabric.rules import captured, read_rules
+from dbbtrace.sources.fabric.service import Json
 from dbbtrace.tracing import runtime
 
-__all__ = ["ImportedJobs", "import_jobs", "jobs_in_file", "jobs_in_service", "jobs_in_table", "jobs_in_text"]
+__all__ = ["ImportedJobs", "import_jobs"]
 
-_TABLE = re.compile(r"\w+(\.\w+){0,2}")
 _NAMES = {
     "run_id": ("jobInstanceId", "id"),
     "pipeline": ("itemName", "displayName"),
     "pipeline_id": ("itemId",),
+    "kind": ("itemKind", "itemType"),
     "workspace": ("workspaceId",),
+    "workspace_name": ("workspaceName",),
+    "type": ("jobType",),
     "invoke_type": ("jobInvokeType", "invokeType"),
     "status": ("jobStatus", "status"),
 }
@@ -51,11 +53,17 @@ class ImportedJobs:
     never_started: int
     """Runs that ended without a start."""
     others: int
-    """Events of other items, which are left out."""
+    """Events of other items that belong to no known run, which are left out."""
+    children: int = 0
+    """Jobs of other pipelines, in runs whose rows name them."""
 
     def __str__(self) -> str:
+        children = (
+            f"; {self.children} job{'' if self.children == 1 else 's'} of their pipelines" if self.children else ""
+        )
         others = f"; {self.others} event{'' if self.others == 1 else 's'} of other items" if self.others else ""
-        return f"{self.runs} run{'' if self.runs == 1 else 's'}, {self.never_started} of them never started{others}"
+        runs = f"{self.runs} run{'' if self.runs == 1 else 's'}, {self.never_started} of them never started"
+        return f"{runs}{children}{others}"
 
 
 @dataclass(frozen=True)
@@ -65,7 +73,10 @@ class _Job:
     run_id: str
     pipeline: str
     pipeline_id: str | None
+    kind: str | None
     workspace: str | None
+    workspace_name: str | None
+    type: str | None
     invoke_type: str | None
     status: str
     start: int | None
@@ -81,11 +92,18 @@ class _Job:
         return replace(
             self,
             pipeline_id=self.pipeline_id or earlier.pipeline_id,
+            kind=self.kind or earlier.kind,
             workspace=self.workspace or earlier.workspace,
+            workspace_name=self.workspace_name or earlier.workspace_name,
+            type=self.type or earlier.type,
             invoke_type=self.invoke_type or earlier.invoke_type,
             start=earlier.start if self.start is None else self.start,
             scheduled=earlier.scheduled if self.scheduled is None else self.scheduled,
         )
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def import_jobs(
@@ -93,8 +111,10 @@ def import_jobs(
 ) -> ImportedJobs:
     """Record the runs that the job events tell of; again, it adds nothing.
 
+    Import them after the rows of their runs: those say which run the job of an invoked pipeline is part of.
+
     Args:
-        events: job events or job instances, in any order; see ``jobs_in_file``, ``jobs_in_table``, ``jobs_in_service``.
+        events: job events or job instances, in any order; ``job_events`` finds them.
         rules: a file with rules; default: the setting fabric_rules.
         environment: TST, ACC, QUAL or PRD; default: as the settings say.
 
@@ -103,17 +123,33 @@ def import_jobs(
     """
     read = read_rules(rules or runtime.current_settings().fabric_rules)
     jobs: dict[str, _Job] = {}
+    count: Counter[str] = Counter()
     others = 0
     for event in events:
         job = _read(event)
-        if job is None or captured(job.pipeline, read("pipelines", "orchestration")) is None:
+        if job is None:
             others += 1
             continue
-        known = jobs.get(job.run_id)
-        jobs[job.run_id] = job if known is None else _later(known, job)
-    emit([span for job in jobs.values() for span in _spans(job, read, environment)])
-    never = sum(job.is_over and job.start is None for job in jobs.values())
-    return ImportedJobs(len(jobs), never, others)
+        earlier = jobs.get(job.run_id)
+        jobs[job.run_id] = job if earlier is None else _later(earlier, job)
+        count[job.run_id] += 1
+    runs = {
+        job.run_id: PartOf(job.run_id, product)
+        for job in jobs.values()
+        if (product := captured(job.pipeline, read("pipelines", "orchestration"))) is not None
+    }
+    part_of = {**runs_of(jobs.keys() - runs.keys()), **runs}
+    emit(
+        [
+            span
+            for job in jobs.values()
+            if job.run_id in part_of
+            for span in _spans(job, part_of[job.run_id], environment)
+        ]
+    )
+    never = sum(jobs[run].is_over and jobs[run].start is None for run in runs)
+    others += sum(number for job, number in count.items() if job not in part_of)
+    return ImportedJobs(len(runs), never, others, len(part_of) - len(runs))
 
 
 def _later(one: _Job, other: _Job) -> _Job:
@@ -134,7 +170,10 @@ def _read(event: Json) -> _Job | None:
         run_id=run_id,
         pipeline=fields.text(*_NAMES["pipeline"]) or "",
         pipeline_id=normalise_run_id(fields.text(*_NAMES["pipeline_id"])) or None,
+        kind=fields.text(*_NAMES["kind"]),
         workspace=normalise_run_id(fields.text(*_NAMES["workspace"])) or None,
+        workspace_name=fields.text(*_NAMES["workspace_name"]),
+        type=fields.text(*_NAMES["type"]),
         invoke_type=fields.text(*_NAMES["invoke_type"]),
         status=status,
         start=fields.moment("jobStartTimeUtc", "startTimeUtc", "jobStartTime"),
@@ -143,120 +182,60 @@ def _read(event: Json) -> _Job | None:
     )
 
 
-def _spans(job: _Job, rules: Rules, environment: str | None) -> Iterator[ReadableSpan]:
+def _spans(job: _Job, part_of: PartOf, environment: str | None) -> Iterator[ReadableSpan]:
     start = next((at for at in (job.start, job.scheduled, job.end) if at is not None), None)
     if start is None:
         complain(f"the job {job.run_id} is left out: it has no start, end or schedule time")
         return
     scope = make_scope(
-        job.run_id,
-        data_product=captured(job.pipeline, rules("pipelines", "orchestration")),
-        environment=environment,
-        workspace_id=job.workspace,
+        part_of.run_id, data_product=part_of.data_product, environment=environment, workspace_id=job.workspace
     )
-    word = job.status.lower()
-    error = None
-    if job.is_over and word not in ("completed", "succeeded", "deduped"):
-        kind = "Cancelled" if word.startswith("cancel") else FAILED
-        error = (kind, f"the pipeline was {kind.lower()}" if kind != FAILED else "the pipeline failed")
-        if job.start is None:
-            error = (kind, f"{error[1]} before it started")
-    waited = None if job.start is None or job.scheduled is None else max(0, job.start - job.scheduled)
-    detail = {"job_status": job.status} | ({} if waited is None else {"queued_seconds": waited / NANOS})
+    is_root, error = job.run_id == part_of.run_id, _error(job)
     yield fact(
         scope,
-        name=f"orchestration_run {scope.data_product or scope.run_id}",
-        operation=key.OPERATION_RUN,
+        name=f"orchestration_run {scope.data_product or scope.run_id}" if is_root else f"job {job.pipeline}",
+        operation=key.OPERATION_RUN if is_root else key.OPERATION_STEP,
         identity=f"job\n{job.run_id}",
-        is_root=True,
+        is_root=is_root,
         start=start,
         end=start if not job.is_over else max(start, job.end if job.end is not None else start),
         attributes={
+            key.CICD_TASK_NAME: job.pipeline or None,
             key.AUDIENCE: key.FOR_ROWS,
+            key.PART_ROW: None if is_root else True,
             key.STATUS: key.STARTED if not job.is_over else FAILED if error else SUCCEEDED,
             key.JOB_INVOKE_TYPE: job.invoke_type,
             key.JOB_SCHEDULED_AT: iso_utc(job.scheduled) if job.scheduled is not None else None,
             key.PIPELINE_ID: job.pipeline_id,
             key.PIPELINE_RUN_ID: job.run_id,
-            key.PART_DETAIL: json.dumps(detail),
+            key.PART_DETAIL: json.dumps(_detail(job), ensure_ascii=False),
         },
         error=error,
     )
 
 
-# -- where job events are -------------------------------------------------------------------------------------
+def _error(job: _Job) -> tuple[str, str] | None:
+    """error.type and message of a job that did not do its work."""
+    word = job.status.lower()
+    if not job.is_over or word in ("completed", "succeeded"):
+        return None
+    if word == "deduped":
+        return "Deduped", "the pipeline was not started: another run of it was going on"
+    kind = "Cancelled" if word.startswith("cancel") else FAILED
+    said = f"the pipeline was {kind.lower()}" if kind != FAILED else "the pipeline failed"
+    return kind, said if job.start is not None else f"{said} before it started"
 
 
-def jobs_in_file(path: str | Path) -> Iterator[Json]:
-    """Job events of a file: JSON lines, a JSON list, or an answer of the job-instances API.
-
-    Raises:
-        UsageError: the file can't be read, or is not JSON.
-    """
-    try:
-        text = Path(path).read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} can't be read: {error}") from None
-    return jobs_in_text(text, str(path))
-
-
-def jobs_in_text(text: str, name: str) -> Iterator[Json]:
-    """The same of a text.
-
-    Raises:
-        UsageError: it is not JSON.
-    """
-    try:
-        documents = [json.loads(text)]
-    except ValueError:
-        lines = enumerate(text.splitlines(), 1)
-        documents = [_line(line, f"{name}, line {number}") for number, line in lines if line.strip()]
-    for document in documents:
-        entries = document.get("value", [document]) if isinstance(document, Mapping) else document
-        yield from (entry for entry in (entries if isinstance(entries, list) else []) if isinstance(entry, Mapping))
-
-
-def _line(line: str, place: str) -> Any:
-    try:
-        return json.loads(line)
-    except ValueError as error:
-        raise UsageError(f"{place} is not JSON: {error}") from None
-
-
-def jobs_in_table(table: str, url: str | None = None) -> Iterator[Json]:
-    """Job events of a table, e.g. ``dbo.dbb_orchestration_run_data`` of the lakehouse's SQL endpoint.
-
-    Args:
-        table: its name; letters, digits, underscores and dots.
-        url: where it is, as for the warehouse; default: the warehouse in force.
-
-    Raises:
-        DbbtraceError: the name makes no sense, or the table can't be read.
-    """
-    from dbbtrace.warehouse import open_warehouse
-
-    if _TABLE.fullmatch(table) is None:
-        raise UsageError(f"table = {table!r} is not the name of a table: write e.g. dbo.dbb_orchestration_run_data")
-    with open_warehouse(url, create=False) as opened:
-        result = opened.query(f"SELECT * FROM {table}")
-    for row in result.rows:
-        yield dict(zip(result.columns, row, strict=True))
-
-
-def jobs_in_service(
-    service: Service, workspace_id: object = None, *, rules: str | Path | None = None
-) -> Iterator[Json]:
-    """The newest job instances of a workspace's orchestration pipelines.
-
-    Raises:
-        DbbtraceError: no workspace is named, or it can't be read.
-    """
-    settings = runtime.current_settings()
-    workspace = normalise_run_id(workspace_id) or settings.workspace_id
-    if not workspace:
-        raise UsageError("of which workspace are the jobs? Name it, or set DBBTRACE_WORKSPACE_ID")
-    read = read_rules(rules or settings.fabric_rules)
-    for name, item in service.pipelines(workspace).items():
-        if captured(name, read("pipelines", "orchestration")) is not None:
-            for job in service.jobs(workspace, item):
-                yield {**job, "itemName": name, "workspaceId": workspace}
+def _detail(job: _Job) -> dict[str, Any]:
+    """What the event says and no column holds; ``monitoring_jobs`` reads it."""
+    said: dict[str, Any] = {
+        "job_status": job.status,
+        "job_type": job.type,
+        "item_kind": job.kind,
+        "workspace_name": job.workspace_name,
+    }
+    if job.start is None:
+        said["started"] = "no"
+    elif job.scheduled is not None:
+        said["queued_seconds"] = max(0, job.start - job.scheduled) / NANOS
+    return {name: value for name, value in said.items() if value is not None}

@@ -2,6 +2,7 @@
 
     monitoring_operations     one uniform row per operation
     monitoring_parts          one row per part of a run that is no operation
+    monitoring_jobs           one row per job instance of Fabric's, in the columns of the platform's job events
     monitoring_runs           one row per run, with its verdict
     monitoring_lineage        lineage validation: each edge of a run's graph, with the status of both ends
     monitoring_performance    performance: newest duration compared with earlier ones
@@ -41,6 +42,7 @@ __all__ = ["VIEWS", "BaseTable", "ask", "base_tables", "current", "look", "plan"
 VIEWS: Final = (
     "monitoring_operations",
     "monitoring_parts",
+    "monitoring_jobs",
     "monitoring_runs",
     "monitoring_lineage",
     "monitoring_performance",

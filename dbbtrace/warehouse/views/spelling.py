@@ -39,9 +39,14 @@ def _named(*names: str) -> str:
 
 def _counted(number: str, noun: str) -> str:
     """``1 part``, ``2 parts``."""
-    word = noun.strip("'")
+    word = _bare(noun)
     several = f"{word}es" if word.endswith("h") else f"{word}s"
     return f"CONCAT(TEXT({number}), CASE WHEN {number} = 1 THEN ' {word}' ELSE ' {several}' END)"
+
+
+def _bare(quoted: str) -> str:
+    """A text of the SQL without its quotes."""
+    return quoted.strip("'")
 
 
 def _node_id(unique_id: str, relation_name: str, item_name: str) -> str:
@@ -109,6 +114,7 @@ _SQLITE: Final[Words] = {
     "SUM_OF": lambda x: f"CASE WHEN COUNT({x}) > 0 THEN CAST(TOTAL({x}) AS INTEGER) END",
     "SUBSTRING": lambda x, start, length: f"SUBSTR({x}, {start}, {length})",
     "EACH_OF": lambda x: f"JSON_EACH(CASE WHEN JSON_VALID({x}) THEN {x} END)",
+    "MEMBER_OF": lambda x, name: f"JSON_EXTRACT(CASE WHEN JSON_VALID({x}) THEN {x} END, '$.{_bare(name)}')",
     "STATUS": _status,
     "NAMED": _named,
     "NODE_ID": _node_id,
@@ -154,6 +160,9 @@ _TSQL: Final[Words] = {
     "SUBSTRING": lambda x, start, length: f"SUBSTRING({x}, {start}, {length})",
     # With an explicit type: the default is nvarchar, in a collation that may differ from the database's.
     "EACH_OF": lambda x: f"OPENJSON(CASE WHEN ISJSON({x}) = 1 THEN {x} END) WITH ([value] varchar(1000) '$')",
+    "MEMBER_OF": lambda x, name: (
+        f"CAST(JSON_VALUE(CASE WHEN ISJSON({x}) = 1 THEN {x} END, '$.{_bare(name)}') AS varchar(8000))"
+    ),
     "STATUS": _status,
     "NAMED": _named,
     "NODE_ID": _node_id,

@@ -12,7 +12,7 @@ import pytest
 import dbbtrace
 from dbbtrace.demo.fabric_service import FabricService
 from dbbtrace.sources.fabric.http import FabricApi
-from dbbtrace.sources.fabric.jobs import jobs_in_service
+from dbbtrace.sources.fabric.job_events import jobs_in_service
 from tests.cli.support import assert_one_line, run
 from tests.job.support import rows
 from tests.support.fabric import RUN, WORKSPACE
@@ -39,6 +39,7 @@ EVENTS = [
     event(SECOND, "Canceled", job_end_time_utc="2025-11-20T07:05:00Z"),
     event("c0000000-7d3f-4b6a-9f10-2a6d5b1c8e47", "Failed", item_name="transformation_pipeline_DBB", **STARTED),
 ]
+DETAIL = {"job_type": "Pipeline", "item_kind": "Pipeline", "workspace_name": "DBB"}
 PARTS = (
     "SELECT orchestration_run_id, status, process_started_at, process_completed_at, error_type, job_invoke_type,"
     " job_scheduled_at, data_product, pipeline_id FROM meta.monitoring_run_part WHERE part = 'run' ORDER BY 1, 2"
@@ -66,9 +67,9 @@ def test_from_a_file(tmp_path: Path, form: str) -> None:
         f"SELECT error_message, detail FROM meta.monitoring_run_part WHERE orchestration_run_id = '{SECOND}'"
     )
     assert message == "the pipeline was cancelled before it started"
-    assert json.loads(detail) == {"job_status": "Canceled"}
+    assert json.loads(detail) == {**DETAIL, "job_status": "Canceled", "started": "no"}
     [[detail]] = rows(f"SELECT detail FROM meta.monitoring_run_part WHERE orchestration_run_id = '{FIRST}'")
-    assert json.loads(detail) == {"job_status": "Completed", "queued_seconds": 12.5}
+    assert json.loads(detail) == {**DETAIL, "job_status": "Completed", "queued_seconds": 12.5}
 
 
 def test_a_run_that_goes_on_is_known(tmp_path: Path) -> None:
@@ -94,6 +95,14 @@ def test_from_a_table(tmp_path: Path) -> None:
     assert done.code == 0, done
     assert rows(PARTS) == EXPECTED
     assert_one_line(run("--warehouse", "sqlite:///w.db", "import-jobs", *options, "x; DROP TABLE y"), "name of a table")
+
+
+def test_a_run_that_was_left_out_because_another_went_on() -> None:
+    """Deduped is no success: nothing of it ran."""
+    dbbtrace.configure(warehouse="sqlite:///w.db")
+    dbbtrace.import_jobs([event(FIRST, "Deduped", job_end_time_utc="2025-11-20T07:00:01Z")])
+    assert dbbtrace.flush(30)
+    assert [(row[1], row[4]) for row in rows(PARTS)] == [("Failed", "Deduped")]
 
 
 def test_from_the_service(fabric: FabricService) -> None:
