@@ -134,6 +134,7 @@ def run_as_tsql(rows: dict[str, list[Row]], lacking: dict[str, tuple[str, ...]])
     connection = duckdb.connect()
     connection.execute("CREATE SCHEMA meta")
     connection.execute("CREATE MACRO getutcdate() AS (now() AT TIME ZONE 'UTC')")
+    connection.execute("CREATE MACRO isjson(x) AS json_valid(x)::integer")
     for table in ALL_TABLES:
         columns = [column for column in table.columns if column.name not in lacking.get(table.name, ())]
         declared = ", ".join(f'"{column.name}" {duck_type(column)}' for column in columns)
