@@ -20,15 +20,15 @@ FIND_PYTHON = for python in $(PYTHON) $(if $(PYTHON),,python3.13 python3.12 pyth
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
-# Five rows, in SQL that every warehouse takes: T-SQL has no LIMIT, SQLite no TOP.
+# Some rows, in SQL that every warehouse takes: T-SQL has no LIMIT, SQLite no TOP.
 comma := ,
-newest = SELECT $(1) FROM (SELECT $(1), ROW_NUMBER() OVER (ORDER BY $(3)) AS place FROM meta.$(2)) AS newest WHERE place <= 5 ORDER BY place
+newest = SELECT $(1) FROM (SELECT $(1), ROW_NUMBER() OVER (ORDER BY $(3)) AS place FROM meta.$(2)) AS newest WHERE place <= 6 ORDER BY place
 
 demo: $(STAMP)  ## Run a real, small orchestration and show its rows; ARGS=--fail lets some of it fail
 	@$(BIN)/dbbtrace demo $(ARGS)
 	@for query in \
-		"$(call newest,table_name$(comma) status$(comma) rows_written$(comma) data_written$(comma) duration,monitoring_integration,timestamp DESC$(comma) table_name)" \
-		"$(call newest,unique_id$(comma) status$(comma) rows_affected$(comma) execution_time,monitoring_transformation_dbt WHERE process_stage = 'execute',generated_at DESC$(comma) process_started_at)" \
+		"$(call newest,table_name$(comma) status$(comma) rows_written$(comma) duration$(comma) error_type,monitoring_integration,timestamp DESC$(comma) table_name)" \
+		$(if $(findstring --fabric,$(ARGS)),,"$(call newest,unique_id$(comma) status$(comma) rows_affected$(comma) execution_time,monitoring_transformation_dbt WHERE process_stage = 'execute',generated_at DESC$(comma) process_started_at)") \
 		"$(call newest,semantic_model_name$(comma) status$(comma) duration,monitoring_semantic_model_refresh,process_started_at DESC)"; \
 	do \
 		printf '\n%s\n' "$$query"; \

@@ -74,12 +74,14 @@ def _fabric(directory: Path, run_id: str | None) -> DemoRun:
 def _show(done: DemoRun) -> None:
     """The run as a tree, and commands to try next."""
     from dbbtrace.answers import operations, verdict_of
+    from dbbtrace.answers.read import parts
     from dbbtrace.cli.runs import show_run
     from dbbtrace.warehouse import open_warehouse
 
     warehouse = open_warehouse(done.warehouse, create=False)
     try:
-        show_run(done.run_id, operations(warehouse, [done.run_id]), verdict=verdict_of(warehouse, done.run_id))
+        found, recorded = operations(warehouse, [done.run_id]), parts(warehouse, [done.run_id])
+        show_run(done.run_id, found, verdict=verdict_of(warehouse, done.run_id), parts=recorded)
     finally:
         warehouse.close()
     click.echo("\nLook further:")

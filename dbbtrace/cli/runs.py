@@ -115,7 +115,7 @@ def show(run: str, data_product: str | None, environment: str | None, whole: boo
             }
         )
     else:
-        show_run(run_id, found, verdict=said, whole=whole, failed=failed, attempts=attempts)
+        show_run(run_id, found, verdict=said, whole=whole, failed=failed, parts=recorded)
 
 
 def judge_here(warehouse: Warehouse, run_id: str, *, write: bool = False) -> Verdict:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from dbbtrace.answers.reasons import Verdict
-from dbbtrace.answers.rows import Part, outcomes, status_of
+from dbbtrace.answers.rows import Part, attempts_of, outcomes, status_of
 from dbbtrace.cli.explain import reasons
 from dbbtrace.cli.text import bytes_of, count_of, counted, duration_of, middle_cut, moment_of, safe, wrapped
 from dbbtrace.model.identity import trace_id_of
@@ -118,7 +118,7 @@ def run_tree(
     ascii_only: bool = False,
     whole: bool = False,
     failed: bool = False,
-    attempts: Mapping[str, Sequence[Part]] | None = None,
+    parts: Sequence[Part] = (),
 ) -> list[Text]:
     """The lines of the tree.
 
@@ -128,11 +128,12 @@ def run_tree(
         width: width in columns; at least 60.
         whole: show every operation and every message in full.
         failed: show every operation that did not succeed, and no other.
-        attempts: span id of an operation → its attempts that failed.
+        parts: the run's own record: attempts that failed have a note, workloads in which nothing was recorded a line.
     """
     drawn, width = glyphs(ascii_only=ascii_only), max(width, 60)
-    lines, left_out = _lines(operations, drawn, whole, failed, attempts or {})
-    axis = _Axis(operations)
+    bare = _bare_workloads(operations, parts)
+    lines, left_out = _lines(operations, drawn, whole, failed, attempts_of(parts), bare)
+    axis = _Axis(operations, bare)
     columns = _Columns(lines, axis, width, drawn)
     shown = [*_head(run_id, operations, verdict, axis, width, drawn), columns.head()]
     for line in lines:
@@ -155,13 +156,21 @@ def run_tree(
 
 
 def _lines(
-    operations: Sequence[Operation], drawn: Glyphs, whole: bool, failed: bool, attempts: Mapping[str, Sequence[Part]]
+    operations: Sequence[Operation],
+    drawn: Glyphs,
+    whole: bool,
+    failed: bool,
+    attempts: Mapping[str, Sequence[Part]],
+    bare: Mapping[str, Part],
 ) -> tuple[list[_Line], int]:
     """The lines in order, and how many operations have no line."""
     lines: list[_Line] = []
     left_out = 0
     notes = {id(operation): said for operation, said in zip(operations, reasons(operations), strict=True)}
-    for name, group in _by_workload(operations).items():
+    for name, group in _by_workload(operations, bare).items():
+        if name in bare:
+            lines.append(_bare_line(name, bare[name]))
+            continue
         lines.append(_workload_line(name, group))
         shown = group if whole else _not_succeeded(group) if failed else _worth_showing(group)
         hidden = len(group) - len(shown)
@@ -177,11 +186,21 @@ def _lines(
     return lines, left_out
 
 
-def _by_workload(operations: Iterable[Operation]) -> dict[str, list[Operation]]:
-    groups: dict[str, list[Operation]] = {name: [] for name in WORKLOADS}
+def _by_workload(operations: Iterable[Operation], bare: Mapping[str, Part]) -> dict[str, list[Operation]]:
+    groups: dict[str, list[Operation]] = {name: [] for name in (*WORKLOADS, *bare)}
     for operation in operations:
         groups.setdefault(operation.workload, []).append(operation)
-    return {name: group for name, group in groups.items() if group}
+    return {name: group for name, group in groups.items() if group or name in bare}
+
+
+def _bare_workloads(operations: Iterable[Operation], parts: Iterable[Part]) -> dict[str, Part]:
+    """The workloads of which no operation is known: a pipeline without dbbtrace, or one in which nothing ran."""
+    known = {operation.workload for operation in operations}
+    return {
+        part.workload: part
+        for part in parts
+        if part.part == "workload" and part.workload and part.workload not in known and not part.superseded
+    }
 
 
 def _worth_showing(group: list[Operation]) -> list[Operation]:
@@ -226,6 +245,13 @@ def _workload_line(name: str, group: Sequence[Operation]) -> _Line:
     )
 
 
+def _bare_line(name: str, part: Part) -> _Line:
+    started, ended = part.started_at, part.ended_at
+    lasted = (ended - started).total_seconds() if started and ended else None
+    note = part.error_message if part.status == "Failed" and part.error_message else "no operation was recorded in it"
+    return _Line("", name, part.status, started, ended, lasted, notes=(note,), note_lead="  ", bold=True)
+
+
 def _operation_line(operation: Operation, notes: tuple[str, ...], drawn: Glyphs, last: bool) -> _Line:
     return _Line(
         drawn.last if last else drawn.branch,
@@ -246,7 +272,7 @@ def _sum(values: Iterable[int | None]) -> int | None:
     return sum(known) if known else None
 
 
-def _extent(operations: Iterable[Operation]) -> tuple[datetime | None, datetime | None]:
+def _extent(operations: Iterable[Operation | Part]) -> tuple[datetime | None, datetime | None]:
     """From the first start to the last end."""
     operations = list(operations)
     started = [operation.started_at for operation in operations if operation.started_at]
@@ -260,8 +286,8 @@ def _extent(operations: Iterable[Operation]) -> tuple[datetime | None, datetime 
 class _Axis:
     """The time axis that all bars share."""
 
-    def __init__(self, operations: Sequence[Operation]) -> None:
-        self.start, self.end = _extent(operations)
+    def __init__(self, operations: Sequence[Operation], bare: Mapping[str, Part]) -> None:
+        self.start, self.end = _extent([*operations, *bare.values()])
         self.seconds = (self.end - self.start).total_seconds() if self.start and self.end else 0.0
 
     def bar(self, line: _Line, width: int, drawn: Glyphs) -> str:

@@ -21,6 +21,9 @@ def test_the_demo_ends_in_tree_rows_and_verdict() -> None:
         assert "✗ Failed" in done.out.split("\n")[0]
         assert "workload integration failed" in done.out
         assert "NotStarted: its Copy never started: lookup_integration_source_metadata failed" in done.out
+        assert "attempt 1 failed: ModelRefresh" in done.out
+        assert "no operation was recorded in it" in done.out.partition("transformation")[2].split("\n")[1]
+        assert "for_each_source_table" not in done.out, "it failed because something in it did, which has a line"
         assert "7 operations: 5 succeeded, 2 failed" in done.out
         connection = sqlite3.connect(Path(".demo/dbb_warehouse.db"))
         [counted] = connection.execute("SELECT COUNT(*) FROM monitoring_integration").fetchall()

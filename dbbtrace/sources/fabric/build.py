@@ -7,7 +7,7 @@ gives none yet.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -115,11 +115,12 @@ class Build:
             if follows(activity, self._rules):
                 yield from self._invoked(run, activity, replace(level, parent=parent))
             elif activity.is_over and not activity.never_started:
-                yield from self._activity(activity, replace(level, parent=parent))
+                inside = [each for each in run.activities if each.iteration in around] if _is_for_each(activity) else ()
+                yield from self._activity(activity, replace(level, parent=parent), inside)
 
     def _for_eachs(self, run: PipelineRun, level: _Level) -> dict[str, SpanContext]:
         """Iteration → the ForEach's span, where a pipeline has one; of several nothing tells which."""
-        found = [each for each in run.activities if each.type.lower() == "foreach"]
+        found = [each for each in run.activities if _is_for_each(each)]
         if len(found) != 1:
             return {}
         context = self._context(found[0])
@@ -142,6 +143,7 @@ class Build:
                 replace(level, scope=scope),
                 workload or name,
                 key.OPERATION_WORKLOAD if workload else key.OPERATION_STEP,
+                inside=child.activities if child is not None else (),
             )
             self.counts["steps"] += 1
         if child is not None:
@@ -235,12 +237,12 @@ class Build:
 
     # -- all other activities ---------------------------------------------------------------------------------
 
-    def _activity(self, activity: Activity, level: _Level) -> Iterator[ReadableSpan]:
+    def _activity(self, activity: Activity, level: _Level, inside: Sequence[Activity]) -> Iterator[ReadableSpan]:
         if matches(activity.type, self._rules("refreshes", "activity_types")):
             yield from self._refresh(activity, level)
         else:
             self.counts["steps"] += 1
-            yield self._fact(activity, level, activity.name, key.OPERATION_STEP)
+            yield self._fact(activity, level, activity.name, key.OPERATION_STEP, inside=inside)
 
     def _refresh(self, activity: Activity, level: _Level) -> Iterator[ReadableSpan]:
         refresh = read_refresh(activity, self._rules)
@@ -272,12 +274,21 @@ class Build:
         task = str(names[key.CICD_TASK_NAME])
         yield from attempt_spans(level.scope, refresh.attempts, task, identity=identity, parent=span.context)
 
-    def _fact(self, activity: Activity, level: _Level, name: str, operation: str) -> ReadableSpan:
+    def _fact(
+        self, activity: Activity, level: _Level, name: str, operation: str, *, inside: Sequence[Activity] = ()
+    ) -> ReadableSpan:
+        """The activity's span.
+
+        Args:
+            inside: what ran in it. Where that failed, its own failure says nothing more, and has no row.
+        """
         start = activity.start if activity.start is not None else activity.end or self._now
         attributes: dict[str, Any] = {
             key.CICD_TASK_NAME: name,
             key.CICD_TASK_RUN_RESULT: "failure" if activity.failed else "success",
         }
+        if operation == key.OPERATION_STEP and any(each.failed for each in inside):
+            attributes[key.PART_ROW] = False
         if activity.attempt:
             attributes[key.ATTEMPT] = activity.attempt + 1
         return fact(
@@ -296,6 +307,10 @@ class Build:
         """Of the activity's span, which may follow later."""
         trace_id = self._scope.trace_id
         return SpanContext(trace_id, identities.span_id_of(trace_id, activity.identity), False, _SAMPLED)
+
+
+def _is_for_each(activity: Activity) -> bool:
+    return activity.type.lower() == "foreach"
 
 
 def _load_names(names: Names) -> dict[str, Any]:

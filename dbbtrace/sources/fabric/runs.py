@@ -67,9 +67,10 @@ class ImportedRun:
 
     def __str__(self) -> str:
         loads = f"{self.loads} load{'' if self.loads == 1 else 's'}"
-        failed = f" ({self.failed} failed)" if self.failed else ""
+        failed = f", {self.failed} failed" if self.failed else ""
         refreshes = f"{self.refreshes} refresh{'' if self.refreshes == 1 else 'es'}"
-        return f"{self.run_id} {self.status}: {loads}, {refreshes}{failed}, {self.steps} other activities"
+        others = f"{self.steps} other activit{'y' if self.steps == 1 else 'ies'}"
+        return f"{self.run_id} {self.status}: {loads}, {refreshes}{failed}; {others}"
 
 
 def import_run(

@@ -533,7 +533,7 @@ def test_import_from_files() -> None:
     """The only run in a folder of saved responses, without any service."""
     done = run("--warehouse", "sqlite:///w.db", "import-run", "--file", str(RESPONSES))
     assert (done.code, done.err) == (0, "")
-    assert done.out.startswith(f"{RUN} Failed: 6 loads, 1 refresh (2 failed), ")
+    assert done.out.startswith(f"{RUN} Failed: 6 loads, 1 refresh, 2 failed; ")
     assert rows("SELECT COUNT(*) FROM meta.monitoring_integration") == [(6,)]
 
 
