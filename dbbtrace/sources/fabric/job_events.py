@@ -87,11 +87,8 @@ def jobs_in_service(
     workspace = normalise_run_id(workspace_id) or settings.workspace_id
     if not workspace:
         raise UsageError("of which workspace are the jobs? Name it, or set DBBTRACE_WORKSPACE_ID")
-    known = [
-        pattern
-        for patterns in read_rules(rules or settings.fabric_rules).tables["pipelines"].values()
-        for pattern in patterns
-    ]
+    patterns = read_rules(rules or settings.fabric_rules).tables["pipelines"].values()
+    known = tuple(name for names in patterns for name in names)
     for name, item in service.pipelines(workspace).items():
         if matches(name, known):
             for job in service.jobs(workspace, item):
