@@ -41,26 +41,33 @@ class MemoryLog:
     def end(self) -> Position:
         return (0, self._last)
 
-    def append(self, span: ReadableSpan) -> Entry:
-        """Keep the span."""
+    def append(self, span: ReadableSpan) -> bool:
+        """Keep the span, at the cost of another where there is no room; whether some destination should look."""
         self._last += 1
         self._spans[self._last] = span
         if (span.attributes or {}).get(key.OPERATION) not in key.ROW_OPERATIONS:
             self._steps.append(self._last)
-        return Entry((0, self._last), span)
+        due = False
+        for queue in self.queues:
+            if queue.wants(span):
+                due |= queue.put(self.end)
+        if len(self._spans) > CAPACITY:
+            self._drop()
+        return due
 
-    def drop(self) -> Entry | None:
-        """Give up one span where there are too many."""
-        if len(self._spans) <= CAPACITY:
-            return None
+    def _drop(self) -> None:
         number = next(iter(self._spans))
         while self._steps:
             step = self._steps.popleft()
             if step in self._spans:
                 number = step
                 break
+        span = self._spans.pop(number)
         self.dropped += 1
-        return Entry((0, number), self._spans.pop(number))
+        for queue in self.queues:
+            if (0, number) > queue.position and queue.wants(span):
+                queue.lost += 1
+                queue.waiting = max(0, queue.waiting - 1)
 
     def read(self, position: Position, most: int) -> Part:
         with self._turn.taken():

@@ -17,9 +17,10 @@ from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
 from dbbtrace.delivery import lifecycle
 from dbbtrace.delivery.heartbeat import HEARTBEAT, Heartbeat
+from dbbtrace.delivery.logs import Options, fault
 from dbbtrace.delivery.neighbours import Neighbours
 from dbbtrace.delivery.queue import BATCH, Queue
-from dbbtrace.delivery.recorder import Options, Recorder, fault
+from dbbtrace.delivery.recorder import Recorder
 from dbbtrace.delivery.sink import Destination
 from dbbtrace.delivery.worker import Worker
 from dbbtrace.diagnostics import log
@@ -88,7 +89,7 @@ class Delivery(SpanProcessor):
         self._mirror: Mirror | None = None
         self._neighbours: Neighbours | None = None
         if self._journal_dir is not None:
-            keep, silent_after = self._recorder.keep_damaged, self._options.silent_after
+            keep, silent_after = self._options.keep_damaged, self._options.silent_after
             self._neighbours = Neighbours(self._journal_dir, silent_after, keep, self._resolve)
         self._told: dict[str, int] = {}
         """Destination → losses that a flush has told of, or that came before the outermost run."""
@@ -104,7 +105,7 @@ class Delivery(SpanProcessor):
             self._mirror = Mirror(self._journal_path, self._mirror_dir)
 
     def _journal_path(self) -> str | None:
-        own = self._recorder.log
+        own = self._recorder.logs.own
         return own.path if own is not None else None
 
     @property
@@ -171,8 +172,8 @@ class Delivery(SpanProcessor):
         """Wait until another batch finds room in memory: what does not, its destination has to read back. False once
         the time has passed, and at once where a destination does not keep up anyway."""
         deadline = time.monotonic() + timeout
-        while (own := self._recorder.log) is not None and not own.has_room:
-            keeps_up = not own.is_read_back and all(worker.error is None for worker in self._workers)
+        while (own := self._recorder.logs.own) is not None and not (has_room := own.has_room):
+            keeps_up = has_room is not None and all(worker.error is None for worker in self._workers)
             if time.monotonic() > deadline or not keeps_up:
                 return False
             time.sleep(_GLANCE)
@@ -192,7 +193,7 @@ class Delivery(SpanProcessor):
     def _chores(self) -> None:
         """A sign of life, and whatever journals nobody delivers any more."""
         with self._recorder.turn.taken():
-            self._recorder.beat()
+            self._recorder.logs.beat()
         self._recorder.catch_up()
         if self._neighbours is not None:
             self._neighbours.adopt_some(self._by_name(worker for worker in self._workers if not worker.stopped))
@@ -230,7 +231,7 @@ class Delivery(SpanProcessor):
         """Whether all of it is acknowledged. Somebody who is ``acting`` may have mended what stopped a destination, and
         is told of losses."""
         recorder = self._recorder
-        if recorder.turn.is_mine:  # a signal handler amid journalling would wait for itself
+        if recorder.turn.is_mine():  # a signal handler amid journalling would wait for itself
             return False
         deadline = time.monotonic() + timeout if timeout >= 0 else float("inf")
         recorder.catch_up()
@@ -239,7 +240,7 @@ class Delivery(SpanProcessor):
             trying = [worker for worker in workers if acting or not worker.stopped]
             stands = self._neighbours.adopt_children(self._by_name(trying), deadline)
         with recorder.turn.taken():
-            recorder.look()
+            recorder.logs.look()
             asked = [(worker, queue, queue.log.end) for worker in workers for queue in worker.own if queue.waits]
         for worker in workers:
             worker.children = [queue for queue in worker.children if queue.position < queue.log.end]
@@ -278,7 +279,7 @@ class Delivery(SpanProcessor):
 
     def after(self, task: Callable[[], object]) -> bool:
         """If this thread is amid journalling, have the task run right after it; False if it isn't."""
-        if not self._recorder.turn.is_mine:
+        if not self._recorder.turn.is_mine():
             return False
         self._recorder.outside.append(task)
         return True
@@ -288,16 +289,16 @@ class Delivery(SpanProcessor):
         recorder = self._recorder
         deadline = time.monotonic() + timeout
         self._flush(self._workers, timeout, acting=False)
-        if recorder.turn.is_mine:
+        if recorder.turn.is_mine():
             return
         with recorder.turn.taken():
-            recorder.close_if_done()
+            recorder.logs.close_if_done()
         for worker in self._workers:
             if worker.is_idle:
                 worker.close(max(0.0, deadline - time.monotonic()))
         if self._mirror is not None:
             self._mirror.copy_now(max(0.0, deadline - time.monotonic()))
-        if not recorder.at_work:
+        if not recorder.logs.at_work:
             lifecycle.at_work.discard(self)
         self._say_what_is_left()
 
@@ -307,17 +308,17 @@ class Delivery(SpanProcessor):
         self.leave(timeout)
         if self._neighbours is not None:
             self._neighbours.adopts = False  # before: the heartbeat may be looking
-        if recorder.turn.is_mine:
+        if recorder.turn.is_mine():
             return
         with recorder.turn.taken():
-            recorder.release()
+            recorder.logs.release()
         for worker in self._workers:
             worker.close(0)
-        if recorder.log is None and self._heartbeat is not None:
+        if recorder.logs.own is None and self._heartbeat is not None:
             self._heartbeat.stop()
             self._heartbeat = None
-            recorder.at_work = False
-        if recorder.log is None and self._mirror is not None:
+            recorder.logs.at_work = False
+        if recorder.logs.own is None and self._mirror is not None:
             self._mirror.close()
             self._mirror = None
 
@@ -326,7 +327,7 @@ class Delivery(SpanProcessor):
             f"{'1 span still waits' if count == 1 else f'{count} spans still wait'} for {name}"
             for name, count in self.left().items()
         )
-        if left and self._recorder.log is not None:
+        if left and self._recorder.logs.own is not None:
             log.warning(
                 "%s; they stay in the journal %s and are delivered by the next job that uses it or by `dbbtrace flush`",
                 left,
@@ -334,13 +335,13 @@ class Delivery(SpanProcessor):
             )
         elif left:
             log.error("%s, and are lost: no journal could be written", left)
-        dropped = self._recorder.memory.dropped
+        dropped = self._recorder.logs.memory.dropped
         if dropped:
             log.error("%d spans were lost: neither the journal nor memory had room for them", dropped)
 
     def after_fork(self) -> None:
         """In a forked child: begin anew, and leave the parent's spans, threads and connections to the parent."""
-        recorder, own = self._recorder, self._recorder.log
+        recorder, own = self._recorder, self._recorder.logs.own
         _left_to_the_parent.append(recorder)
         lifecycle.at_work.discard(self)
         self._begin(recorder.foreign.union(own.journal.open if own is not None else ()))

@@ -114,6 +114,8 @@ class Queue:
         """Spans have been taken and are not settled yet."""
         self.damaged = 0
         """Lines that made no sense and were set aside."""
+        self.lost = 0
+        """Spans that were dropped before they were delivered."""
         self.problem = ""
         """Why it was closed, if it can't be read."""
         self.closed = False

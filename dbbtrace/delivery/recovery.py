@@ -215,7 +215,7 @@ def _queue_of(letters: Sequence[DeadLetter]) -> Queue:
     queue = Queue(log, "", lambda span: True)
     log.queues = [queue]
     for letter in letters:
-        queue.put(log.append(letter.span).position)
+        log.append(letter.span)
     return queue
 
 

@@ -72,8 +72,6 @@ class Worker:
         self.children: list[Queue] = []
         """Of it, what child processes left, and deliveries of this process that were shut down."""
         self.stored = self.refused = self.damaged = 0
-        self.lost = 0
-        """Spans of this process and its children that were refused, or dropped for want of room."""
         self.error: str | None = None
         """Why delivery waits."""
         self.running = False
@@ -88,7 +86,7 @@ class Worker:
         self._turn = threading.Lock()
         """Held by the one thread that delivers."""
         self._closing = self._given_up = False
-        self._unexplained = 0
+        self._unexplained = self._lost = 0
         self._waiting_since: float | None = None
         self._urgent = False
         """What waits is to be delivered without delay: somebody has asked."""
@@ -111,6 +109,15 @@ class Worker:
     def is_idle(self) -> bool:
         """Whether nothing waits and nothing is in hand."""
         return not any(queue.waits for queue in self._queues())
+
+    @property
+    def lost(self) -> int:
+        """Spans of this process and its children that were refused, dropped for want of room, or left to another."""
+        return self._lost + sum(queue.lost for queue in self.own)
+
+    def lose(self, count: int) -> None:
+        """So many spans are no longer this process's to deliver."""
+        self._lost += count
 
     def start(self) -> None:
         """Have a thread. Late in the interpreter's exit there can be none: then spans stay in the journal."""
@@ -267,7 +274,7 @@ class Worker:
             return False
         finally:
             self.damaged += queue.damaged - damaged
-            self._lose(queue, queue.damaged - damaged)
+            self._count_lost(queue, queue.damaged - damaged)
         queue.log.settled()
         self._progressed(queue)
         return True
@@ -279,7 +286,7 @@ class Worker:
         self._bury(outcome)
         self.stored += outcome.stored
         self.refused += len(outcome.refused)
-        self._lose(queue, len(outcome.refused))
+        self._count_lost(queue, len(outcome.refused))
         queue.settle(taken, outcome.left)
         if outcome.error is not None:
             self._pause(outcome.error)
@@ -290,10 +297,10 @@ class Worker:
             self._unexplained = 0
             self.error = None
 
-    def _lose(self, queue: Queue, count: int) -> None:
+    def _count_lost(self, queue: Queue, count: int) -> None:
         """So many spans of the queue, or lines of its journal, were set aside."""
         if queue in self.own or queue in self.children:
-            self.lost += count
+            self.lose(count)
 
     def _bury(self, outcome: Outcome[Entry]) -> None:
         if not outcome.refused:

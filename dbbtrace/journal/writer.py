@@ -239,6 +239,7 @@ class Journal:
             raise TakenError(self.path)
         self._look_at = now + self._look_after
         fd = self._file[0]
+        self._torn = True  # until all of it is there: Ctrl-C may strike anywhere
         try:
             written = os.write(fd, data)
             if written < len(data):  # a disk that is all but full takes a part, and says so the next time
@@ -250,16 +251,18 @@ class Journal:
             raise
         segment, offset = self.position
         self.position = (segment, offset + len(data))
+        self._torn = False
 
     def _mend(self, data: bytes) -> bytes:
         """Before a write: a new segment where one is due; after a torn line a fresh one."""
+        if self._torn:
+            self.resynchronise()
         if self.position[1] >= self._limit:
             try:
                 self._rotate()
             except OSError:  # no room for a new file: the old one may still have some
                 self._limit += self._segment_bytes
         if self._torn:
-            self._torn = False
             return b"\n\n" + data  # an empty line behind a torn one: it is known here, and nobody's loss
         return data
 

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from dbbtrace.delivery import Delivery
-from dbbtrace.delivery.file_log import CACHED
+from dbbtrace.delivery.own_log import CACHED
 from dbbtrace.delivery.queue import BATCH
 from dbbtrace.errors import TransientError
 from dbbtrace.job import finished as finished_spans

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.sdk.trace import ReadableSpan
 
-from dbbtrace.delivery import Delivery, file_log, queue, worker
-from dbbtrace.delivery.file_log import OwnLog
+from dbbtrace.delivery import Delivery, own_log, queue, worker
+from dbbtrace.delivery.own_log import OwnLog
 from dbbtrace.delivery.queue import Queue
 from dbbtrace.delivery.signals import Turn
 from dbbtrace.errors import TransientError
@@ -56,7 +56,7 @@ class Job:
             span = load(next(self._numbers))
             self.ended.append(span)
             with self._turn.taken():
-                self.log.append(span, [self.queue])
+                self.log.append(span)
 
     def is_cut_short(self, count: int) -> None:
         """Spans reach the journal and nothing else; their thread has been interrupted right behind the write."""
@@ -72,21 +72,20 @@ class Job:
             with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
                 patch.setattr(self.log.journal, "end", interrupted)
                 with self._turn.taken():
-                    self.log.append(span, [self.queue])
+                    self.log.append(span)
 
     def loses_its_cache(self, count: int) -> None:
         """The cache may be dropped at any instant."""
-        self.log._cache.clear()
-        self.log._cached_from = self.log.journal.position
+        self.log._cache = None
 
     def unwanted(self, count: int) -> None:
         for _ in range(count):
             with self._turn.taken():
-                self.log.append(finished(next(self._numbers), "step"), [])
+                self.log.append(finished(next(self._numbers), "step"))
 
     def starts(self, count: int) -> None:
         for _ in range(count):
-            self.log.start(load(next(self._numbers)), "start")
+            self.log.journal.start(load(next(self._numbers)), "start")
 
     def delivers(self, most: int) -> None:
         taken = self.queue.take(most)
@@ -119,7 +118,7 @@ def wanted(span: ReadableSpan) -> bool:
 def test_whatever_the_turns_each_span_is_taken_once(turns: list[tuple[str, int]]) -> None:
     """Six spans find room in the cache; the others are read back, in their order."""
     with pytest.MonkeyPatch.context() as patch, TemporaryDirectory() as root:
-        patch.setattr(file_log, "CACHED", 6)
+        patch.setattr(own_log, "CACHED", 6)
         job = Job(root)
         for what, count in turns:
             getattr(job, what.replace(" ", "_"))(count)
@@ -139,7 +138,7 @@ def test_whatever_the_turns_each_span_is_taken_once(turns: list[tuple[str, int]]
 
 def test_so_it_is_when_job_and_destination_run_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Now the one is faster, now the other; the destination stumbles at times."""
-    monkeypatch.setattr(file_log, "CACHED", 20)
+    monkeypatch.setattr(own_log, "CACHED", 20)
     monkeypatch.setattr(queue, "BATCH", 10)
     monkeypatch.setattr(queue.Queue.take, "__defaults__", (10,))
     monkeypatch.setattr(worker, "BATCH", 10)

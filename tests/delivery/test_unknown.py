@@ -375,8 +375,8 @@ def test_memory_goes_into_the_journal_once_it_can_be_written(tmp_path: Path, mon
     monkeypatch.setattr(os, "write", full)
     delivery.on_end(load(1))
     monkeypatch.setattr(os, "write", real)
-    assert len(delivery._recorder.memory) == 1
-    wait_until(lambda: not delivery.flush(0) and not len(delivery._recorder.memory))
+    assert len(delivery._recorder.logs.memory) == 1
+    wait_until(lambda: not delivery.flush(0) and not len(delivery._recorder.logs.memory))
     (journal,) = (path for path in tmp_path.iterdir() if path.is_dir())
     orphaned(journal)
     recover(tmp_path, lambda name: to(heir))

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from opentelemetry.sdk.trace import ReadableSpan
 
-from dbbtrace.delivery import Delivery, file_log, memory_log, recover, waiting
+from dbbtrace.delivery import Delivery, memory_log, own_log, recover, waiting
 from dbbtrace.errors import TransientError
 from dbbtrace.journal.reader import Survey, decode
 from dbbtrace.model import attributes as key
@@ -244,14 +244,14 @@ def test_a_burst_is_read_back_from_the_journal_and_does_not_fill_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is not in memory is in the journal: nothing is dropped, and the order stays."""
-    monkeypatch.setattr(file_log, "CACHED", 100)
+    monkeypatch.setattr(own_log, "CACHED", 100)
     backend = Backend(*[None] * 3)
     delivery = Delivery([to(backend)], journal_dir=tmp_path, segment_bytes=100_000)
     most = 0
     for first in range(0, 20_000, 500):
         delivery.emit([load(number) for number in range(first, first + 500)])
-        assert delivery._recorder.log is not None
-        most = max(most, len(delivery._recorder.log._cache))
+        assert delivery._recorder.logs.own is not None
+        most = max(most, len(delivery._recorder.logs.own._cache or ()))
     assert delivery.flush(60)
     assert most <= 100
     assert [span.name for span in backend.stored] == [f"span {number}" for number in range(20_000)]
@@ -263,7 +263,7 @@ def test_what_was_delivered_from_memory_is_not_read_back_after_the_next_burst(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first burst ends exactly with a batch; reading for the second does not begin where it left off."""
-    monkeypatch.setattr(file_log, "CACHED", 100)
+    monkeypatch.setattr(own_log, "CACHED", 100)
     backend = Backend()
     delivery = Delivery([to(backend)], journal_dir=tmp_path)
     for first in (0, 1_100):
@@ -353,8 +353,8 @@ def test_a_handler_that_strikes_amid_a_write_waits_for_its_end(tmp_path: Path, m
 
     monkeypatch.setattr("os.write", struck)
     delivery.on_end(load(1))
-    assert delivery._recorder.log is not None
-    entries = list(delivery._recorder.log._cache)
+    assert delivery._recorder.logs.own is not None
+    entries = list(delivery._recorder.logs.own._cache or ())
     (segment,) = tmp_path.glob("*/*.jsonl")
     content = segment.read_bytes()
     for entry in entries:
