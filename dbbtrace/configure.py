@@ -41,6 +41,7 @@ __all__ = [
     "exporter_named",
     "flush",
     "gives_rows",
+    "resolve",
     "shutdown",
     "takes_spans",
 ]
@@ -173,6 +174,7 @@ def _assemble(
         mirror=settings.journal_mirror,
         resource=_provider.resource,
         exit_timeout=settings.rows_timeout,
+        resolve=resolve,
     )
     _provider.processor = delivery
     delivery.open_ahead()
@@ -213,6 +215,15 @@ def destinations(settings: Settings, access_token: AccessToken | None = None) ->
             )
         )
     return found
+
+
+def resolve(span: ReadableSpan) -> ReadableSpan | None:
+    """What became of the work that an interrupted span followed; None: nobody can be asked."""
+    if (span.attributes or {}).get(key.OPERATION) != key.OPERATION_REFRESH:
+        return None
+    from dbbtrace.sources.powerbi.resolve import resolve as ask
+
+    return ask(span)
 
 
 def _dbt_spans() -> Foreign:

@@ -48,6 +48,7 @@ def flush(timeout: float, dead_letter: bool, wrong_name: str | None) -> None:
     own spans. Exit code 1 if a span still waits for these destinations or was refused, 3 if something could not be
     read.
     """
+    from dbbtrace.configure import resolve
     from dbbtrace.delivery import dead_letters, recover, resend_dead_letters
     from dbbtrace.operate.recover import destinations_for
 
@@ -56,7 +57,7 @@ def flush(timeout: float, dead_letter: bool, wrong_name: str | None) -> None:
     if wrong_name is not None:
         _check(wrong_name, known, journal)
     with _progress(_waiting(journal, known)) as progress:
-        done = recover(journal, known, timeout=timeout, progress=progress)
+        done = recover(journal, known, timeout=timeout, resolve=resolve, progress=progress)
     refused = _told(done, "delivered")
     if dead_letter:
         with _progress(sum(known(letter.destination) is not None for letter in dead_letters(journal))) as progress:
@@ -80,16 +81,17 @@ def flush(timeout: float, dead_letter: bool, wrong_name: str | None) -> None:
 def recover(timeout: float, silent_after: float) -> None:
     """Take over the journals of jobs that are gone.
 
-    Spans that had ended are delivered. Spans that had only started are closed as Interrupted. The next job that uses
-    the journal directory does the same by itself. Exit code 1 if a span still waits or was refused, 3 if something
-    could not be read.
+    Spans that had ended are delivered. Spans that had only started are closed as Interrupted. Power BI is asked what
+    became of a refresh. The next job that uses the journal directory does the same by itself. Exit code 1 if a span
+    still waits or was refused, 3 if something could not be read.
     """
+    from dbbtrace.configure import resolve
     from dbbtrace.delivery import recover as recover_
     from dbbtrace.operate.recover import destinations_for
 
     configured = settings()
     known, journal = destinations_for(configured), configured.journal_dir
-    done = recover_(journal, known, timeout=timeout, silent_after=silent_after)
+    done = recover_(journal, known, timeout=timeout, silent_after=silent_after, resolve=resolve)
     _conclude(done, journal, known, _told(done, "delivered"))
 
 

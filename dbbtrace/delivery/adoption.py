@@ -18,7 +18,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 
 from dbbtrace.delivery.file_log import FileLog, SetAsideLine
 from dbbtrace.delivery.interrupted import interrupted
-from dbbtrace.delivery.queue import Entry, GoneError, Part, Queue
+from dbbtrace.delivery.queue import Entry, GoneError, NotYetError, Part, Queue
 from dbbtrace.diagnostics import log
 from dbbtrace.journal import files, reader
 from dbbtrace.journal.checkpoint import acknowledge, acknowledged
@@ -26,6 +26,7 @@ from dbbtrace.journal.owner import Owner, this_process
 from dbbtrace.journal.position import FINISHED, Position
 from dbbtrace.journal.reader import Claim, Header
 from dbbtrace.journal.writer import NOBODY, SILENT_AFTER, remove
+from dbbtrace.model import attributes
 from dbbtrace.model.times import to_unix_nanos
 
 __all__ = ["CLAIM_DAYS", "SILENT_AFTER", "AdoptedLog", "Found", "Resolve", "Silence", "adopt", "find", "odd_entries"]
@@ -37,7 +38,8 @@ _INTERRUPTED: Position = (FINISHED[0] - 1, 0)
 """Where interrupted spans stand: behind everything that ended."""
 
 Resolve = Callable[[ReadableSpan], "ReadableSpan | None"]
-"""Asks the service whose work a started span followed; the finished span, or None where nobody can be asked."""
+"""Asks the service whose work a started span followed; the finished span, or None where nobody can be asked. Raises
+NotYetError where the work goes on, or the service can be asked later: then the span waits in the journal."""
 
 
 class Silence:
@@ -174,6 +176,10 @@ class AdoptedLog(FileLog):
         self.claims = claims
         self._resolve = resolve
         self._interrupted: list[ReadableSpan] | None = None
+        self._not_yet = ""
+        """Why some can't be closed yet."""
+        self._closing = threading.Lock()
+        """Several destinations may read at once, and each service is asked once."""
         self._leaving = threading.Lock()
         """Taken for good by the destination that settles last: it deletes the journal, or lets it go."""
 
@@ -202,16 +208,26 @@ class AdoptedLog(FileLog):
         entries = [Entry((position[0], position[1] + number), span) for number, span in enumerate(spans, 1)]
         if len(entries) == most:
             return Part(entries, [], entries[-1].position, False)
+        if self._not_yet:
+            if not entries:
+                raise NotYetError(self._not_yet)
+            return Part(entries, [], entries[-1].position, False)
         return Part(entries, [], FINISHED, True)
 
     def _closed(self) -> list[ReadableSpan]:
-        """What had only started, closed at the owner's last sign of life."""
-        if self._interrupted is None:
-            survey = reader.Survey(self.path)
-            for _ in survey.ended():
-                pass
-            self._interrupted = [self._close(span, survey.last_sign) for span in survey.started()]
-        return self._interrupted
+        """What had only started, closed at the owner's last sign of life; without what can't be closed yet."""
+        with self._closing:
+            if self._interrupted is None:
+                survey, closed = reader.Survey(self.path), list[ReadableSpan]()
+                for _ in survey.ended():
+                    pass
+                for span in survey.started():
+                    try:
+                        closed.append(self._close(span, survey.last_sign))
+                    except NotYetError as reason:  # noqa: PERF203
+                        self._not_yet = str(reason)
+                self._interrupted = closed
+            return self._interrupted
 
     def _close(self, span: ReadableSpan, last_sign: int) -> ReadableSpan:
         if self._resolve is not None:
@@ -219,13 +235,17 @@ class AdoptedLog(FileLog):
                 answer = self._resolve(span)
                 if answer is not None:
                     return answer
+            except NotYetError:
+                raise
             except Exception as error:
                 log.warning("what became of %s could not be asked: %s: %s", span.name, type(error).__name__, error)
         return interrupted(span, self.owner, last_sign)
 
     def interrupted_for(self, queue: Queue) -> int:
         """How many interrupted spans the queue has delivered."""
-        return sum(map(queue.wants, self._interrupted or ())) if queue.position >= FINISHED else 0
+        if queue.position < FINISHED:
+            return 0
+        return sum(queue.wants(span) for span in self._interrupted or () if _is_interrupted(span))
 
     def acknowledge(self, key: str, position: Position) -> None:
         if FINISHED > position >= _INTERRUPTED:
@@ -258,6 +278,11 @@ class AdoptedLog(FileLog):
         """Leave the journal to the next who wants it."""
         with suppress(OSError):
             os.rename(self.path, os.path.join(os.path.dirname(self.path), f"{self.owner}@{NOBODY}"))
+
+
+def _is_interrupted(span: ReadableSpan) -> bool:
+    """Whether it is closed as such: what a service has said of it is its end."""
+    return (span.attributes or {}).get(attributes.ERROR_TYPE) == attributes.INTERRUPTED
 
 
 def adopt(

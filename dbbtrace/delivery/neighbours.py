@@ -155,6 +155,7 @@ class Neighbours:
             for queue in journal.queues:
                 if queue.problem:
                     problems[journal.path] = queue.problem
+                if queue.problem or queue.later:
                     self._not_before[journal.owner] = time.monotonic() + _LATER
         self._held = [journal for journal in self._held if any(queue.waits for queue in journal.queues)]
         return problems

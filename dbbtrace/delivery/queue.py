@@ -14,7 +14,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 
 from dbbtrace.journal.position import BEGINNING, Position
 
-__all__ = ["BATCH", "Damaged", "Entry", "GoneError", "Log", "Part", "Queue"]
+__all__ = ["BATCH", "Damaged", "Entry", "GoneError", "Log", "NotYetError", "Part", "Queue"]
 
 BATCH = 1_000
 """Most spans that are delivered together."""
@@ -24,6 +24,10 @@ _AHEAD = 10
 
 class GoneError(Exception):
     """The log is no longer ours: somebody else has it, or it was deleted."""
+
+
+class NotYetError(OSError):
+    """What stands next can't be told yet, and nothing is wrong with the log: a service still works on it."""
 
 
 class Entry(NamedTuple):
@@ -64,7 +68,7 @@ class Log(Protocol):
         """The next entries behind the position, at most so many.
 
         Raises:
-            OSError: they can't be read now.
+            OSError: they can't be read now; NotYetError: nor can they be told yet.
             GoneError: the log is no longer ours.
         """
 
@@ -118,6 +122,8 @@ class Queue:
         """Spans that were dropped before they were delivered."""
         self.problem = ""
         """Why it was closed, if it can't be read."""
+        self.later = ""
+        """Why it was closed, if what waits here can't be told yet."""
         self.closed = False
         """What waits here is no longer ours to deliver."""
         self._key = key
@@ -153,9 +159,9 @@ class Queue:
         """Before this everything is settled or in hand."""
         return max(self.position, self._behind)
 
-    def close(self, problem: str = "") -> None:
+    def close(self, problem: str = "", *, later: str = "") -> None:
         """What waits here is no longer ours to deliver, because of a problem or not."""
-        self.problem = problem
+        self.problem, self.later = problem, later
         self.closed = True
 
     # -- the destination's thread -----------------------------------------------------------------------------------

@@ -259,7 +259,7 @@ class _Crew:
     def report(self, result: Recovered) -> None:
         for worker, queue in self._queues:
             if queue.position < queue.due and not queue.problem:
-                result.errors[worker.name] = worker.error or "it took longer than it was given"
+                result.errors[worker.name] = queue.later or worker.error or "it took longer than it was given"
         for worker in self._workers.values():
             result.delivered += worker.stored
             result.refused += worker.refused

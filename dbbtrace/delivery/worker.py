@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from opentelemetry.sdk.trace import ReadableSpan
 
 from dbbtrace.delivery.backoff import Backoff
-from dbbtrace.delivery.queue import BATCH, Entry, GoneError, Queue
+from dbbtrace.delivery.queue import BATCH, Entry, GoneError, NotYetError, Queue
 from dbbtrace.delivery.sink import Destination, Sink, UnexplainedError
 from dbbtrace.diagnostics import log
 from dbbtrace.errors import ConfigurationError, LoginError, TransientError
@@ -320,7 +320,8 @@ class Worker:
     def _cannot_read(self, queue: Queue, error: OSError) -> None:
         """What can't be read is kept and tried later: ours by this thread, what others left by whoever looks next."""
         if queue in self.adopted:
-            queue.close(str(error))
+            is_later = isinstance(error, NotYetError)
+            queue.close("" if is_later else str(error), later=str(error) if is_later else "")
             queue.log.settled()
         else:
             self._pause(TransientError(f"the journal can't be read: {error}"))

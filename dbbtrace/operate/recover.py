@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from dbbtrace import delivery
-from dbbtrace.configure import destinations
+from dbbtrace.configure import destinations, resolve
 from dbbtrace.delivery import Destination, Recovered
 from dbbtrace.model.destinations import UNRESOLVED
 from dbbtrace.settings import Settings
@@ -21,6 +21,8 @@ __all__ = ["destinations_for", "recover"]
 def recover(*, timeout: float = 120.0, silent_after: float = 900.0) -> Recovered:
     """Adopt the journals of jobs that are gone: deliver what had ended, close what had only started as Interrupted.
 
+    Power BI is asked what became of a refresh. One that still runs waits in the journal for the next time.
+
     Args:
         timeout: seconds to go on trying; negative: for ever. What still waits then stays in the journal.
         silent_after: seconds of silence after which a job on another machine counts as gone.
@@ -28,7 +30,11 @@ def recover(*, timeout: float = 120.0, silent_after: float = 900.0) -> Recovered
     settings = runtime.current_settings()
     runtime.try_again()
     return delivery.recover(
-        settings.journal_dir, destinations_for(settings), timeout=timeout, silent_after=silent_after
+        settings.journal_dir,
+        destinations_for(settings),
+        timeout=timeout,
+        silent_after=silent_after,
+        resolve=resolve,
     )
 
 

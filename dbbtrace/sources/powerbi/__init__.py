@@ -9,6 +9,7 @@
     starting.py     start one, and know which one it is
     following.py    follow it to its end
     refresh.py      ``refresh_model``: all of that, recorded
+    resolve.py      what became of a refresh whose job is gone
 
 A refresh is its request id: whoever reports it, it is one row.
 """
