@@ -1,6 +1,7 @@
 """The settings, each declared once, and the only reader of the process environment.
 
 An argument of ``configure()`` beats the environment, which beats ``dbbtrace.toml``, which beats the default.
+In a Fabric notebook the notebook knows some of it (``access.notebook``): that comes before the default.
 All faults are reported at once. A file that can't be read fails closed: where rows go is then unknown, so they wait
 in the journal, and no default takes the place of what the file may say. No secret is shown.
 """
@@ -10,9 +11,11 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from dbbtrace.access import notebook
+from dbbtrace.access.notebook import in_fabric
 from dbbtrace.errors import UsageError
 from dbbtrace.model.masking import masked, masked_address
 
@@ -41,7 +44,6 @@ DEFAULT_WAREHOUSE = "sqlite:///dbb_warehouse.db"
 NO_DIRECTORY = os.path.join(os.devnull, "dbbtrace")
 """The journal's directory where there is none for this user: nothing can be made there, so spans are kept in memory."""
 
-_LAKEHOUSE = "/lakehouse/default"
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off", ""})
 
@@ -243,7 +245,8 @@ class Settings(NamedTuple):
     table_pattern: str
     dbt_sources: Mapping[str, str]
     sources: Mapping[str, str]
-    """Setting → where its value comes from: ``argument``, a variable's name, a file's path, or ``default``."""
+    """Setting → where its value comes from: ``argument``, a variable's name, a file's path, ``the notebook``, or
+    ``default``."""
 
     @property
     def otlp_url(self) -> str | None:
@@ -303,13 +306,26 @@ def read(**arguments: object) -> tuple[Settings, list[str]]:
             values[setting.name], source = setting.default, "default"
             is_known = is_known and setting.name != "warehouse"
         sources[setting.name] = source
-    if values["warehouse"] is None and is_known and not in_fabric():
+    if in_fabric():
+        for name, value in _of_the_notebook(values, is_known):
+            values[name], sources[name] = value, "the notebook"
+    elif values["warehouse"] is None and is_known:
         values["warehouse"] = DEFAULT_WAREHOUSE
     if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         values["forward"] = False  # the specification's switch: it stops forwarding, never rows
     if values["journal_dir"] is None:
         values["journal_dir"] = _state_dir()
     return Settings(**values, sources=sources), faults
+
+
+def _of_the_notebook(values: Mapping[str, Any], is_known: bool) -> Iterator[tuple[str, str]]:
+    """What nobody has set and the notebook knows."""
+    if values["workspace_id"] is None and (workspace := notebook.workspace_id()):
+        yield "workspace_id", workspace
+    if values["journal_mirror"] is None and (mirror := notebook.mirror()):
+        yield "journal_mirror", mirror
+    if values["warehouse"] is None and is_known and (warehouse := notebook.warehouse(values["fabric_url"])):
+        yield "warehouse", warehouse
 
 
 def _find(
@@ -345,7 +361,7 @@ def config_file() -> Path | None:
     Anything of that name counts, also what turns out to be unreadable.
     """
     named = os.environ.get("DBBTRACE_CONFIG", "").strip()
-    for path in (named,) if named else ("dbbtrace.toml", f"{_LAKEHOUSE}/Files/dbbtrace/config.toml"):
+    for path in (named,) if named else ("dbbtrace.toml", notebook.lakehouse_file("config.toml")):
         if named or not _is_absent(path):
             from pathlib import Path
 
@@ -404,19 +420,6 @@ VALUES_FILE = "DBBTRACE_VALUES_FILE"
 def values_file() -> str | None:
     """The file for values of the command that we run in; None outside ``dbbtrace exec``."""
     return os.environ.get(VALUES_FILE) or None
-
-
-def in_fabric() -> bool:
-    """Whether this is a Microsoft Fabric notebook: it has a lakehouse mount or its notebook utilities.
-
-    There the embedded warehouse is never a silent fallback: a file on a disk that goes with the kernel would
-    look like success.
-    """
-    if os.path.isdir(_LAKEHOUSE):
-        return True
-    from importlib.util import find_spec
-
-    return find_spec("notebookutils") is not None
 
 
 def _state_dir() -> str:

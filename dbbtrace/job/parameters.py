@@ -31,8 +31,12 @@ _OF_A_STAGE = {
 """Names as the tables' columns have them: one of them may be used for the field, but not if there are several."""
 
 
-def pick(parameters: object) -> dict[str, str]:
+def pick(parameters: object, *, others: bool = True) -> dict[str, str]:
     """Fields of a run from parameters: ``{"run_id": ..., "data_product": ...}``; case and underscores are ignored.
+
+    Args:
+        others: further names are a matter of course, as among ``globals()``; otherwise one that looks like a slip of
+            the pen is said.
 
     A notebook holds its own default beside what the pipeline passed under another spelling: empty values are
     ignored, and of two that differ the one defined last is used, with a warning.
@@ -48,6 +52,8 @@ def pick(parameters: object) -> dict[str, str]:
             continue
         plain = name.replace("_", "").lower()
         found.setdefault(plain, {})[name] = str(value).strip()
+    if not others:
+        _say_slips(found)
     picked = {}
     for field, names in _NAMES.items():
         spellings = next((found[plain] for plain in names if plain in found), None)
@@ -70,3 +76,14 @@ def _choose(spellings: Mapping[str, str]) -> str:
         shown = ", ".join(f"{other} = {given!r}" for other, given in spellings.items())
         complain(f"one parameter in several spellings with different values: {shown}; {name} is taken")
     return value
+
+
+def _say_slips(found: Mapping[str, Mapping[str, str]]) -> None:
+    """Say which names are almost those of parameters."""
+    from difflib import get_close_matches
+
+    known = [plain for names in (*_NAMES.values(), *_OF_A_STAGE.values()) for plain in names]
+    for plain, spellings in found.items():
+        close = get_close_matches(plain, known, n=1, cutoff=0.85) if plain not in known else []
+        if close:
+            complain(f"the parameter {next(iter(spellings))} is ignored: is {close[0]} meant?")

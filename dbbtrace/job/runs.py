@@ -11,7 +11,7 @@ import os
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from opentelemetry.context import Context
@@ -39,6 +39,9 @@ from dbbtrace.model import attributes as key
 from dbbtrace.model import identity
 from dbbtrace.tracing import runtime
 from dbbtrace.tracing.provider import now
+
+if TYPE_CHECKING:
+    from dbbtrace.pages.notebook import Report
 
 __all__ = [
     "Run",
@@ -112,6 +115,28 @@ class Run(Handle):
     def manual(self) -> bool:
         """Whether dbbtrace made the run id up: a run by hand."""
         return self._place is not None and self._place.scope.manual
+
+    def report(self) -> Report:
+        """The run's page, as ``dbbtrace.report`` makes it: its rows that have arrived so far.
+
+        Raises:
+            UsageError: no row of it is in the warehouse yet.
+        """
+        from dbbtrace.pages.notebook import report
+
+        return report(self.run_id)
+
+    def _facts(self) -> list[tuple[str, str]]:
+        from dbbtrace.pages.run_card import facts
+
+        product = self._place.scope.data_product if self._place is not None else None
+        return facts(self.run_id, self.trace_id, product, by_hand=self.manual)
+
+    def _repr_html_(self) -> str:
+        """How a notebook shows it: which run this is, where its rows go, and the verdict so far."""
+        from dbbtrace.pages.run_card import card
+
+        return card(self._facts())
 
     def _enclosing(self) -> Scope:
         outer = current_scope()
@@ -252,19 +277,28 @@ def join_run(
     workspace_id: object = None,
     pipeline_id: object = None,
     pipeline_run_id: object = None,
+    **parameters: object,
 ) -> Run:
     """Take part in a run that another process opened: the same as ``orchestration_run`` without ending its root.
 
     Work inside hangs on the span that TRACEPARENT names, if it is of this run's trace, otherwise on the root.
+
+    Args:
+        run_id, data_product, environment, workspace_id, pipeline_id, pipeline_run_id: see ``orchestration_run``; the
+            pipeline is the one that the integration pipeline invoked.
+        parameters: the platform's parameters as they are, in any spelling: ``join_run(**parameters)`` finds
+            ``Orchestration_Run_Id`` and the like among them and ignores others.
     """
     options = {
+        "run_id": run_id,
         "data_product": data_product,
         "environment": environment,
         "workspace_id": workspace_id,
         "pipeline_id": pipeline_id,
         "pipeline_run_id": pipeline_run_id,
     }
-    return Run(run_id, options, opens=False)
+    given = {**pick(parameters, others=False), **{name: value for name, value in options.items() if value is not None}}
+    return Run(given.pop("run_id", None), given, opens=False)
 
 
 def begin_run(
@@ -325,6 +359,18 @@ def _end_begun() -> None:
 class _Implicit(Run):
     """The run for work outside any run: it has no place of its own, and nothing waits for its end."""
 
+    _after_end: Scope | None = None
+    """Of the run that a notebook has ended, for work that comes after."""
+
+    def _enclosing(self) -> Scope:
+        if self._after_end is None:
+            return super()._enclosing()
+        self._outermost = True
+        return self._after_end
+
+    def _start_span(self, scope: Scope) -> Scope:
+        return scope if self._after_end is not None else super()._start_span(scope)
+
     def _begin_job(self, scope: Scope) -> Scope:
         return scope  # nobody opened it, so nobody will say that it has ended
 
@@ -351,12 +397,25 @@ def implicit_run() -> Scope:
         if run is None or not run._is_running() or named not in ("", run.run_id):
             _end_implicit()
             run = _implicit = _Implicit(None, {}, opens=False)
+            run._after_end = _ended() if not named else None
             atexit.unregister(_end_implicit)
             run.start()
             atexit.register(_end_implicit)
         if run._place is None:
             raise RuntimeError("no run could be joined")
         return run._place.scope
+
+
+def _ended() -> Scope | None:
+    """The scope of the run that this notebook has ended, which work that comes after it belongs to."""
+    run = _begun
+    if run is None or run._is_running() or run._place is None or run._place.scope.pid != os.getpid():
+        return None
+    complain(
+        f"the run {run.run_id} has ended (run.end()); what comes now is recorded in it all the same: "
+        "call begin_run again before it, or end the run later"
+    )
+    return run._place.scope
 
 
 join_by(implicit_run)
