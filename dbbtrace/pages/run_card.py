@@ -10,7 +10,6 @@ import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from dbbtrace.errors import UsageError
 from dbbtrace.model.masking import masked_address
 from dbbtrace.tracing import runtime
 
@@ -68,8 +67,6 @@ def _verdict(run_id: str) -> tuple[str, list[str]]:
     def ask() -> None:
         try:
             found.append(verdict(run_id))
-        except UsageError:
-            problem.append("no row of it is in the warehouse yet")
         except Exception as error:
             problem.append(str(error))
 

@@ -209,7 +209,7 @@ def shown(tmp_path: Path) -> Iterator[Shown]:
 def test_a_run_shows_itself(shown: Shown) -> None:
     """Which run, of what, where rows go, the verdict so far, where to look; and its page."""
     shown(f"run = dbbtrace.begin_run(run_id={RUN!r}, data_product='<Finance>')", "run")
-    assert "no row of it is in the warehouse yet" in shown.html
+    assert "no such file" in shown.html
     shown(LOAD.format(table="a"), "assert dbbtrace.flush(30)", "run")
     assert RUN in shown.html
     assert "&lt;Finance&gt;" in shown.html

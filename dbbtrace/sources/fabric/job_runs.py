@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from dbbtrace.diagnostics import log
-from dbbtrace.errors import DbbtraceError, UsageError
+from dbbtrace.errors import ConfigurationError, DbbtraceError, UsageError
 from dbbtrace.tracing import runtime
 
 if TYPE_CHECKING:
@@ -48,8 +48,8 @@ def runs_of(job_ids: Iterable[str]) -> dict[str, PartOf]:
         with open_warehouse(create=False) as warehouse:
             for job, run, product in _named(warehouse, wanted):
                 found.setdefault(job, {})[run] = product or found.get(job, {}).get(run)
-    except UsageError:
-        return {}  # there is no table yet
+    except (UsageError, ConfigurationError) as error:  # there is no table yet, or the delivery says what is wrong
+        log.info("nothing says which runs the jobs of other pipelines are part of: %s", error)
     except DbbtraceError as error:
         log.warning("the warehouse can't be asked which runs the jobs of other pipelines are part of: %s", error)
     return {job: PartOf(*next(iter(runs.items()))) for job, runs in found.items() if len(runs) == 1}
