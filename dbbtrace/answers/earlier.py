@@ -36,7 +36,8 @@ class Earlier:
             entry = self.entries.get(load.run_id)
             load = load._replace(counts=entry is None or not entry.repairs)
             self.by_run[load.run_id].append(load)
-            self._by_table[load.key].append(load)
+            if entry is None or not entry.alone:  # else nobody knows how long before the table had been loaded
+                self._by_table[load.key].append(load)
 
     def past_run(self, run_id: str, usual_select: str | None = None) -> PastRun | None:
         """The run as one learns from it; None where it is not in the directory."""
@@ -94,7 +95,7 @@ class Earlier:
     def pauses(self, run: Run) -> list[timedelta]:
         """The longest time for which each earlier run of the product was silent, as far as its loads tell."""
         found = []
-        for past in self.before(run):
+        for past in (one for one in self.before(run) if not one.alone):
             entry = self.entries[past.run_id]
             signs = sorted([entry.at, entry.last_sign, *(load.started_at for load in self.by_run[past.run_id])])
             found.append(max((later - one for one, later in pairwise(signs)), default=timedelta()))

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, tzinfo
 
 from dbbtrace.answers.read import WORKSPACE_ENVIRONMENTS, moment_of_row
@@ -37,6 +37,8 @@ class Entry:
     by_hand: bool
     repairs: bool
     last_sign: datetime
+    alone: bool = False
+    """It is known for its day of the week; the runs around it are not."""
 
 
 def directory(
@@ -188,7 +190,7 @@ def _chosen(entries: Collection[Entry], runs: Sequence[Run], zone: tzinfo) -> li
             left[whose] -= 1
             chosen.append(one)
         elif any(_is_weeks_before(one, other, zone) for other in asked):
-            chosen.append(one)
+            chosen.append(replace(one, alone=True))
     return chosen
 
 

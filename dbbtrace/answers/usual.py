@@ -22,6 +22,7 @@ __all__ = ["Absence", "Load", "PastRun", "Volume", "absences", "same_weekly_slot
 _SLOT = 45
 """Minutes around a slot's time."""
 _SATURDAY = 5
+_WEEK = timedelta(days=7)
 _OF, _CAME = 4, 3
 """A table is due where it came in three of the last four runs of the slot, or of the slot on that day of the week."""
 _LEAST = 5
@@ -146,10 +147,12 @@ class _Learned:
     def due(self, key: TableKey, run: PastRun, place: int = 0) -> Absence | None:
         """Whether the table was due in a run; ``place`` is that of the first run before it."""
         slot, weekly, has_slots = self._peers(run, place)
-        for peers, is_weekly in ((slot, False), (weekly, True)):
-            came = sum(key in one.tables for one in peers)
-            if came >= _CAME:
-                return Absence(key, came, len(peers), is_weekly)
+        came = sum(key in one.tables for one in slot)
+        if came >= _CAME:
+            return Absence(key, came, len(slot))
+        came = sum(key in one.tables for one in weekly)
+        if came >= _CAME and self._is_weekly(key, run, place, key in weekly[0].tables):
+            return Absence(key, came, len(weekly), weekly=True)
         if len(slot) >= _CAME or has_slots:
             return None
         times = [one.at for one in self.runs[place:] if key in one.tables and not one.alone]
@@ -169,6 +172,18 @@ class _Learned:
             weekly = [one for one in before if same_weekly_slot(one.at, run.at, self._zone)]
             known = self._before[run.run_id] = (slot[:_OF], weekly[:_OF], _has_slots(together, self._zone))
         return known
+
+    def _is_weekly(self, key: TableKey, run: PastRun, place: int, came_last: bool) -> bool:
+        """Whether a table that came on this day of the week hardly came on others, as far as the newest runs tell. If
+        those are of few weeks, one that came every day until a week ago looks the same: it must have come last week."""
+        together = [one for one in self.runs[place:] if not one.alone]
+        weeks = (run.at - together[-1].at) // _WEEK if together else 0
+        others = sum(
+            key in one.tables and same_slot(one.at, run.at, self._zone)
+            for one in together
+            if not same_weekly_slot(one.at, run.at, self._zone)
+        )
+        return others * _CAME <= weeks and (came_last or weeks >= _CAME)
 
     def has_forgotten(self, key: TableKey) -> bool:
         """Whether the table has been absent twice already where it was due."""
