@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from dbbtrace.operate.close import close_run
     from dbbtrace.operate.doctor import doctor
     from dbbtrace.operate.gate import gate
+    from dbbtrace.operate.lineage import asof, lineage
     from dbbtrace.operate.migrate import migrate
     from dbbtrace.operate.recover import recover
     from dbbtrace.operate.replay import replay_run
@@ -82,6 +83,7 @@ __all__ = [
     "UsageError",
     "Workload",
     "__version__",
+    "asof",
     "begin_run",
     "child_environment",
     "close_run",
@@ -97,6 +99,7 @@ __all__ = [
     "import_run",
     "integration",
     "join_run",
+    "lineage",
     "migrate",
     "model_refresh",
     "open_warehouse",
@@ -124,6 +127,7 @@ _ON_FIRST_USE = {
     "DbtRun": "dbbtrace.sources.dbt",
     "DurableSpanProcessor": "dbbtrace.delivery",
     "RefreshResult": "dbbtrace.sources.powerbi.refresh",
+    "asof": "dbbtrace.operate.lineage",
     "close_run": "dbbtrace.operate.close",
     "doctor": "dbbtrace.operate.doctor",
     "gate": "dbbtrace.operate.gate",
@@ -132,6 +136,7 @@ _ON_FIRST_USE = {
     "import_otlp": "dbbtrace.sources.otlp.files",
     "import_refreshes": "dbbtrace.sources.powerbi.imported",
     "import_run": "dbbtrace.sources.fabric.runs",
+    "lineage": "dbbtrace.operate.lineage",
     "migrate": "dbbtrace.operate.migrate",
     "open_warehouse": "dbbtrace.warehouse",
     "query": "dbbtrace.pages.notebook",

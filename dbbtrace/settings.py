@@ -122,6 +122,36 @@ def _table(value: object) -> Mapping[str, str]:
     return {str(name): each.strip() for name, each in table.items()}
 
 
+def _semantic_models(value: object) -> Mapping[str, Mapping[str, object]]:
+    """Semantic model → what it reads, and its mode: a table in the file, a JSON object in the environment."""
+    import json
+
+    try:
+        table = value if isinstance(value, Mapping) else json.loads(str(value))
+        return {str(name).strip(): _semantic_model(said) for name, said in table.items()}
+    except (AttributeError, TypeError, ValueError):
+        raise ValueError(
+            'write Finance = ["fct_invoices"] or Finance = { reads = ["fct_invoices"], mode = "direct lake" } in a '
+            "table of dbbtrace.toml, or the same as a JSON object; mode is import, direct lake or directquery"
+        ) from None
+
+
+_MODES = {"import": "import", "directlake": "direct lake", "directquery": "directquery"}
+
+
+def _semantic_model(said: object) -> Mapping[str, object]:
+    said = dict(said) if isinstance(said, Mapping) else {"reads": said}
+    reads = said.pop("reads", ())
+    names = [reads] if isinstance(reads, str) else reads
+    mode = said.pop("mode", None)
+    if said or not all(isinstance(name, str) and name.strip() for name in names):
+        raise ValueError("unknown words, or names that are none")
+    plain = "".join(filter(str.isalpha, mode.lower())) if isinstance(mode, str) else None
+    if mode is not None and plain not in _MODES:
+        raise ValueError("no mode")
+    return {"reads": tuple(name.strip() for name in names), "mode": _MODES[plain] if plain else None}
+
+
 SETTINGS: tuple[Setting, ...] = (
     Setting("warehouse", ("DBBTRACE_WAREHOUSE",), _text, None,
             "Where rows go: sqlite:///file.db, an ODBC connection string, mssql://server/database, or none.",
@@ -172,6 +202,8 @@ SETTINGS: tuple[Setting, ...] = (
             "Jaeger's pages, e.g. http://localhost:16686: reports link to the run's trace there.", show=masked_address),
     Setting("webhook_url", ("DBBTRACE_WEBHOOK_URL",), _text, None,
             "Where `dbbtrace check` and `dbbtrace watch` send their alerts.", secret=True),
+    Setting("openlineage_namespace", ("OPENLINEAGE_NAMESPACE",), _text, "dbbtrace",
+            "Namespace of the jobs in OpenLineage events."),
     Setting("fabric_url", ("DBBTRACE_FABRIC_URL",), _text, "https://api.fabric.microsoft.com",
             "Fabric's API, which `dbbtrace import-run` and `dbbtrace verify` ask.", show=masked_address),
     Setting("power_bi_url", ("DBBTRACE_POWER_BI_URL",), _text, "https://api.powerbi.com",
@@ -200,6 +232,9 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("dbt_sources", ("DBBTRACE_DBT_SOURCES",), _table, {},
             "dbt source → the table that is loaded for it, where names don't tell, a JSON object: "
             "dynamics.Company → Dynamics.dbo.cdm_company."),
+    Setting("semantic_models", ("DBBTRACE_SEMANTIC_MODELS",), _semantic_models, {},
+            "Semantic model → the dbt models that it reads, and its mode, a JSON object: "
+            '{"Finance": {"reads": ["fct_invoices"], "mode": "direct lake"}}.'),
 )  # fmt: skip
 
 
@@ -232,6 +267,7 @@ class Settings(NamedTuple):
     reconciliation_tolerance: str | None
     jaeger_url: str | None
     webhook_url: str | None
+    openlineage_namespace: str
     fabric_url: str
     power_bi_url: str
     fabric_rules: str | None
@@ -244,6 +280,7 @@ class Settings(NamedTuple):
     schedules: Mapping[str, str]
     table_pattern: str
     dbt_sources: Mapping[str, str]
+    semantic_models: Mapping[str, Mapping[str, object]]
     sources: Mapping[str, str]
     """Setting → where its value comes from: ``argument``, a variable's name, a file's path, ``the notebook``, or
     ``default``."""

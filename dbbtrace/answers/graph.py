@@ -15,7 +15,7 @@ from functools import cached_property
 from dbbtrace.answers.rows import Operation
 from dbbtrace.graph import DbtSource, Graph, Rules, Table, Tables, is_test
 
-__all__ = ["BUILT", "NOT_BUILT", "RunGraph", "table_of"]
+__all__ = ["BUILT", "CUT", "NOT_BUILT", "NOT_STORED", "RunGraph", "table_of"]
 
 BUILT = frozenset({"Succeeded", "Warned"})
 NOT_BUILT = "o.superseded = 0 AND (o.kind = 'table_load' OR o.status NOT IN ('Succeeded', 'Warned'))"
@@ -24,6 +24,8 @@ _CAUSE = re.compile(r"Skipped due to upstream failure: (.+) \([^()]*\)\s*")
 """The message that ``record_dbt`` gives a skipped node if dbt does not say why it was skipped."""
 
 
+NOT_STORED = frozenset({"view", "ephemeral"})
+"""Materializations of what holds no data: it shows what it reads as it is."""
 CUT = "…"
 """Stands at the end of a list that found no room in its column."""
 
@@ -35,7 +37,9 @@ def table_of(load: Operation) -> Table:
 
 
 def _is_stored(operation: Operation) -> bool:
-    """Whether it certainly holds data of its own: a load, a seed, a snapshot, or what says how many rows it wrote."""
+    """Whether it certainly holds data of its own: as dbt says, or a load, or what says how many rows it wrote."""
+    if operation.materialized is not None:
+        return operation.materialized not in NOT_STORED
     return (
         operation.kind == "table_load"
         or operation.resource_type in ("seed", "snapshot")

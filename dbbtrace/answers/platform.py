@@ -11,7 +11,7 @@ from dbbtrace.warehouse import Warehouse
 from dbbtrace.warehouse.dialects import SQLITE
 from dbbtrace.warehouse.schema import SCHEMA, VALIDATIONS
 
-__all__ = ["Validation", "active_models", "columns_of", "validations"]
+__all__ = ["Validation", "active_models", "columns_of", "model_titles", "validations"]
 
 MODELS = "data_product_models"
 _SEMANTIC_MODELS = "semantic_models"
@@ -78,7 +78,12 @@ def active_models(warehouse: Warehouse, data_product: str, environment: str | No
         and str(active).strip().lower() in ("1", "true", "yes")
     }
     if found:
-        for name, model in _select(warehouse, _SEMANTIC_MODELS, ("semantic_model_name", "model_id")):
-            if str(model).lower() in found:
-                found[str(model).lower()] = str(name)
+        titles = model_titles(warehouse)
+        found = {model: titles.get(model, name) for model, name in found.items()}
     return found
+
+
+def model_titles(warehouse: Warehouse) -> dict[str, str]:
+    """Id → name of the semantic models, as meta.semantic_models says."""
+    rows = _select(warehouse, _SEMANTIC_MODELS, ("semantic_model_name", "model_id"))
+    return {str(model).lower(): str(name) for name, model in rows if name}

@@ -17,7 +17,7 @@ from dbbtrace.errors import UsageError
 from dbbtrace.model.times import to_datetime, to_unix_nanos
 from dbbtrace.warehouse import Warehouse, views
 
-__all__ = ["moment_of_row", "operations", "parts", "run_keys", "run_rows", "runs"]
+__all__ = ["listed", "moment_of_row", "operations", "parts", "run_keys", "run_rows", "runs"]
 
 _RUN_COLUMNS = {"run_id": "orchestration_run_id", "started_at": "start_time", "ended_at": "end_time"}
 _RUN_COLUMNS_OF_RUN = {**_RUN_COLUMNS, "last_sign_at": "last_sign"}
@@ -298,7 +298,7 @@ _PLACE = {"integration": 0, "transformation": 1, "consumption": 2, "reconciliati
 def _typed(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[list[Any]]:
     """The rows' values for the dataclasses: ``..._at`` as aware datetimes, lists as tuples."""
     readers: dict[str, Callable[[Any], Any]] = {
-        "depends_on": _listed,
+        "depends_on": listed,
         "superseded": bool,
     }
     columns = [
@@ -328,7 +328,7 @@ def moment_of_row(value: Any) -> datetime | None:
         return None
 
 
-def _listed(text: str | None) -> tuple[str, ...]:
+def listed(text: str | None) -> tuple[str, ...]:
     """A JSON array of strings; None for anything else."""
     try:
         items = json.loads(text) if text else ()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 
-__all__ = ["Operation", "Part", "Run", "RunKey", "attempts_of", "label_of", "outcomes", "status_of"]
+__all__ = ["Operation", "Part", "Run", "RunKey", "attempts_of", "is_node_id", "label_of", "outcomes", "status_of"]
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,11 @@ _UNIQUE_ID = re.compile(
     r"|test|unit_test)\.[^.]+\."
 )
 """The start of a unique_id in dbt: node type and project. The name of a relation has dots, too."""
+
+
+def is_node_id(text: str) -> bool:
+    """Whether the text is a unique_id of dbt's."""
+    return _UNIQUE_ID.match(text) is not None
 
 
 def label_of(kind: str, name: str, operation_id: str, resource_type: str | None = None) -> str:

@@ -122,7 +122,8 @@ def refresh(directory: Path) -> None:
     """Refresh what the report reads: a Parquet file with the punctuality of every airline by month."""
     report = directory / "carrier_punctuality.parquet"
     with dbbtrace.consumption(pipeline_id=REFRESHING, pipeline_run_id=uuid4()):
-        with dbbtrace.model_refresh(MODEL, name="Flight punctuality", workspace_id=WORKSPACE) as refresh:
+        reads = ["carrier_punctuality"]
+        with dbbtrace.model_refresh(MODEL, name="Flight punctuality", workspace_id=WORKSPACE, reads=reads) as refresh:
             with duckdb.connect(str(directory / "flights.duckdb"), read_only=True) as duck:
                 duck.execute(f"COPY analytics.carrier_punctuality TO '{quoted(report)}' (FORMAT parquet)")
             refresh.status = "Completed"

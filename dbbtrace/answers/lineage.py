@@ -1,0 +1,371 @@
+"""Lineage of one run: from each table load through dbt's sources and models to exposures and semantic models.
+
+It is made of what the run really did: the rows of its operations, and what they say that they read. A manifest adds
+what rows don't know: models that this run did not build, exposures, all that a node reads where its row had no room.
+Each fact is one sentence about what is not as it should be. No dbt is run and nothing is written.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone, tzinfo
+
+from dbbtrace.answers.ages import Age, ages, loaded_tables
+from dbbtrace.answers.consumers import Names, SemanticModel, exposures_of, semantic_models
+from dbbtrace.answers.graph import BUILT, CUT, NOT_STORED, RunGraph, table_of
+from dbbtrace.answers.platform import model_titles
+from dbbtrace.answers.read import operations, run_rows
+from dbbtrace.answers.readable import counted
+from dbbtrace.answers.rows import Operation, Run, is_node_id, label_of
+from dbbtrace.errors import UsageError
+from dbbtrace.graph import DbtSource, Graph, Rules, Table, Tables, is_test
+from dbbtrace.sources.dbt.manifest import ManifestNode, sources_of
+from dbbtrace.warehouse import Warehouse, views
+
+__all__ = ["Fact", "Lineage", "Thing", "lineage"]
+
+_NAMED = 5
+"""Names that a fact writes out; the others are counted."""
+
+
+@dataclass(frozen=True)
+class Thing:
+    """One thing of the lineage."""
+
+    id: str
+    """Of dbt's things the unique_id."""
+    kind: str
+    """table, source, node, exposure or semantic model."""
+    label: str
+    reads: tuple[str, ...] = ()
+    """ids of the things that it reads."""
+    is_complete: bool = True
+    """Whether all that it reads is known."""
+    operation: Operation | None = None
+    """What this run did with it; None: nothing."""
+    relation: str | None = None
+    """What it is called in the database."""
+    age: Age | None = None
+    """Of a table that this run did not load."""
+
+    @property
+    def status(self) -> str | None:
+        """How this run's work on it ended; None: there was none."""
+        return self.operation.status if self.operation else None
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One thing that is not as it should be, or that nobody knows."""
+
+    kind: str
+    """failed parent, not loaded, not monitored, not built, unused or unknown."""
+    text: str
+    ids: tuple[str, ...]
+    """The things that it is about."""
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """What one run touched, from tables to semantic models."""
+
+    run: Run
+    things: Mapping[str, Thing]
+    """By id; what is read stands before what reads it."""
+    facts: tuple[Fact, ...] = field(default=())
+
+    @property
+    def graph(self) -> Graph:
+        """What each thing reads."""
+        return Graph({thing.id: thing.reads for thing in self.things.values()})
+
+
+def lineage(
+    warehouse: Warehouse,
+    run: str,
+    *,
+    manifest: Mapping[str, ManifestNode] | None = None,
+    mapping: Mapping[str, Mapping[str, object]] | None = None,
+    rules: Rules | None = None,
+    zone: tzinfo = timezone.utc,
+) -> Lineage:
+    """The lineage of a run.
+
+    Args:
+        warehouse: where its rows are.
+        run: the run's id.
+        manifest: dbt's, by unique_id; None: what rows say.
+        mapping: which models the semantic models read: the setting ``semantic_models``.
+        rules: which loaded table a dbt source reads.
+        zone: in which tables have their usual times.
+
+    Raises:
+        UsageError: there is no such run.
+    """
+    found = run_rows(warehouse, [run])
+    if not found:
+        raise UsageError(f"no run {run!r} in {warehouse.name}; `dbbtrace runs` lists the runs")
+    done = [one for one in operations(warehouse, [run]) if not one.superseded]
+    made = _Making(done, manifest or {}, rules or Rules(), _relations(warehouse, run))
+    made.add_nodes()
+    made.add_consumers(mapping or {}, model_titles(warehouse))
+    made.add_sources(loaded_tables(warehouse))
+    ended = max((one.ended_at or one.started_at for one in done if one.started_at), default=None)
+    missing = [table for name, table in made.tables.items() if made.things[name].operation is None]
+    known = ages(warehouse, missing, ended or datetime.now(timezone.utc), zone) if missing else {}
+    for name, table in made.tables.items():
+        if table.key in known and made.things[name].operation is None:
+            made.things[name] = replace(made.things[name], age=known[table.key])
+    things = {name: made.things[name] for name in _in_order(made.things)}
+    return Lineage(found[0], things, tuple(_facts(things, made.run)))
+
+
+def _relations(warehouse: Warehouse, run: str) -> dict[str, str]:
+    """Node → what it is called in the database."""
+    rows = views.ask(warehouse, _RELATIONS, runs=[run])
+    return {str(node): str(relation) for node, relation in rows if relation and str(relation).lower() != "none"}
+
+
+_RELATIONS = """\
+SELECT NODE_ID(d.unique_id, d.relation_name, d.item_name), MAX(d.relation_name)
+FROM meta.monitoring_transformation_dbt AS d
+WHERE d.relation_name <> ''
+GROUP BY NODE_ID(d.unique_id, d.relation_name, d.item_name)
+"""
+
+
+def table_id(table: Table) -> str:
+    """The id of a table in a lineage."""
+    return "table " + "/".join(table.key)
+
+
+class _Making:
+    """Collects the things of one run."""
+
+    def __init__(
+        self,
+        done: Iterable[Operation],
+        manifest: Mapping[str, ManifestNode],
+        rules: Rules,
+        relations: Mapping[str, str],
+    ) -> None:
+        self.run = RunGraph(done, rules)
+        self.things: dict[str, Thing] = {}
+        self.tables: dict[str, Table] = {}
+        self._manifest = manifest
+        self._sources = sources_of(manifest)
+        self._rules = rules
+        self._relations = relations
+
+    def add_nodes(self) -> None:
+        """The run's nodes, and what is above them as far as it is known: up to what is stored and not of this run."""
+        waiting = [name for name, node in self.run.nodes.items() if _is_of_lineage(name, node)]
+        while waiting:
+            name = waiting.pop()
+            if name in self.things or name.startswith("source."):
+                continue
+            thing = self._node(name)
+            self.things[name] = thing
+            waiting += thing.reads
+
+    def _node(self, name: str) -> Thing:
+        operation, known = self.run.nodes.get(name), self._manifest.get(name)
+        reads, is_complete = self._reads(operation, known)
+        if operation is None and not (known and known.materialized in NOT_STORED):
+            reads, is_complete = (), True  # what it holds came in another run
+        kind = (operation and operation.resource_type) or (known and known.resource_type) or None
+        return Thing(
+            name,
+            "exposure" if name.startswith("exposure.") else "node",
+            operation.label if operation else label_of("dbt_node", name, name, kind),
+            tuple(parent for parent in dict.fromkeys(reads) if not is_test(parent)),
+            is_complete,
+            operation,
+            self._relations.get(name) or (known.relation_name if known else None),
+        )
+
+    def _reads(self, operation: Operation | None, known: ManifestNode | None) -> tuple[tuple[str, ...], bool]:
+        """What a node reads, and whether that is all. The row counts, which tells of this run; a cut one does not."""
+        said = operation.depends_on if operation else ()
+        if CUT in said or not said:
+            if known is not None:
+                return tuple(known.parents), True
+            told = operation is not None and operation.materialized is not None and CUT not in said
+            return tuple(parent for parent in said if parent != CUT), told
+        return said, True
+
+    def add_sources(self, others: Iterable[Table]) -> None:
+        """The loads of the run, dbt's sources, and the tables that they read."""
+        loads = [one for one in self.run.outcomes if one.kind == "table_load"]
+        for load in loads:
+            self._add_table(table_of(load), load)
+        loaded = Tables(((table_of(load), table_of(load)) for load in loads), self._rules)
+        elsewhere = Tables(((table, table) for table in others), self._rules)
+        for name in sorted({parent for thing in self.things.values() for parent in thing.reads}):
+            if not name.startswith("source."):
+                continue
+            source = self._sources.get(name) or DbtSource.of_id(name)
+            tables = loaded.of(source) or elsewhere.of(source)
+            for table in tables:
+                self._add_table(table, None)
+            known = self._manifest.get(name)
+            reads = tuple(dict.fromkeys(map(table_id, tables)))
+            relation = known.relation_name if known else None
+            self.things[name] = Thing(name, "source", f"source {source.selector}", reads, bool(reads), None, relation)
+
+    def _add_table(self, table: Table, load: Operation | None) -> None:
+        name = table_id(table)
+        if name not in self.things:
+            self.tables[name] = table
+            self.things[name] = Thing(name, "table", table.name, operation=load)
+
+    def add_consumers(self, mapping: Mapping[str, Mapping[str, object]], titles: Mapping[str, str]) -> None:
+        """The semantic models and exposures that read what the run touched, and the models that it refreshed."""
+        nodes = {name for name, thing in self.things.items() if thing.kind == "node" and thing.operation}
+        exposures = exposures_of(self._manifest, ((name, node.depends_on) for name, node in self.run.nodes.items()))
+        refreshes = [one for one in reversed(self.run.outcomes) if one.kind == "model_refresh"]
+        names = Names([*self.things, *self._manifest])
+        models, left = semantic_models(refreshes, exposures, mapping, titles, names)
+        stands_for = {one.unique_id for one in exposures} - {one.unique_id for one in left}
+        for name in stands_for:
+            self.things.pop(name, None)
+        for exposure in left:
+            if nodes.intersection(exposure.reads):
+                known = self.things.get(exposure.unique_id) or Thing(
+                    exposure.unique_id, "exposure", f"exposure {exposure.names[-1]}"
+                )
+                self._add_reader(replace(known, reads=exposure.reads))
+        newest = {one.operation_id.lower(): one for one in reversed(refreshes)}
+        for model in models:
+            if model.is_refreshed or nodes.intersection(model.reads):
+                self._add_reader(_as_thing(model, newest.get(model.key)))
+
+    def _add_reader(self, reader: Thing) -> None:
+        reads = tuple(name for name in reader.reads if name != CUT)
+        for name in reads:
+            if name not in self.things and not name.startswith("source."):
+                self.things[name] = replace(self._node(name), reads=())
+        self.things[reader.id] = replace(reader, reads=reads)
+
+
+def _as_thing(model: SemanticModel, refresh: Operation | None) -> Thing:
+    name, label = f"semantic model {model.key}", f"semantic model {model.name}"
+    return Thing(name, "semantic model", label, model.reads, model.is_complete, refresh)
+
+
+def _is_of_lineage(name: str, node: Operation) -> bool:
+    """Tests read and give nothing on; hooks are no data; freshness is asked of a source, not made."""
+    return not (is_test(name) or name.startswith(("operation.", "source.")) or node.resource_type in ("test", "hook"))
+
+
+def _in_order(things: Mapping[str, Thing]) -> Iterator[str]:
+    """What is read before what reads it; of equals by kind and name."""
+    kinds = ("table", "source", "node", "exposure", "semantic model")
+    ranked = sorted(things.values(), key=lambda thing: (kinds.index(thing.kind), thing.label.lower(), thing.id))
+    seen: set[str] = set()
+    for start in ranked:
+        stack = [(start.id, iter(start.reads))] if start.id not in seen else []
+        seen.add(start.id)
+        while stack:
+            name, above = stack[-1]
+            following = next((one for one in above if one in things and one not in seen), None)
+            if following is None:
+                stack.pop()
+                yield name
+            else:
+                seen.add(following)
+                stack.append((following, iter(things[following].reads)))
+
+
+# -- facts --------------------------------------------------------------------------------------------------
+
+
+def _facts(things: Mapping[str, Thing], run: RunGraph) -> Iterator[Fact]:
+    readers: dict[str, list[Thing]] = defaultdict(list)
+    for thing in things.values():
+        for name in thing.reads:
+            readers[name].append(thing)
+    yield from _after_a_failure(run)
+    yield from _not_loaded(things, readers)
+    yield from _not_built(things, readers)
+    yield from _unused(things, readers)
+    yield from _unknown(things)
+
+
+def _after_a_failure(run: RunGraph) -> Iterator[Fact]:
+    for node, cause in run.stale():
+        verb = "failed" if cause.status == "Failed" else "was skipped"
+        above = table_id(table_of(cause)) if cause.kind == "table_load" else cause.operation_id
+        text = f"{node.label} was built although {cause.label}, above it, {verb}"
+        yield Fact("failed parent", text, (node.operation_id, above))
+
+
+def _not_loaded(things: Mapping[str, Thing], readers: Mapping[str, list[Thing]]) -> Iterator[Fact]:
+    for source in things.values():
+        if source.kind != "source":
+            continue
+        built = [one for one in readers[source.id] if one.status in BUILT]
+        if not built:
+            continue
+        who = f"{_names(built)} {'was' if len(built) == 1 else 'were'} built from"
+        ids = (source.id, *(one.id for one in built))
+        if not source.reads:
+            yield Fact("not monitored", f"{who} {source.label}, of which no load is known", ids)
+        for name in source.reads:
+            table = things[name]
+            if table.operation is None:
+                text = f"{who} {table.label}, which this run did not load: {table.age or 'never loaded'}"
+                yield Fact("not loaded", text, (table.id, *ids))
+
+
+def _not_built(things: Mapping[str, Thing], readers: Mapping[str, list[Thing]]) -> Iterator[Fact]:
+    for node in things.values():
+        built = [one for one in readers[node.id] if one.status in BUILT and one.kind == "node"]
+        if node.kind == "node" and node.operation is None and built and not node.reads:
+            text = (
+                f"{_names(built)} {'reads' if len(built) == 1 else 'read'} {node.label}, which this run did not build"
+            )
+            yield Fact("not built", text, (node.id, *(one.id for one in built)))
+
+
+def _unused(things: Mapping[str, Thing], readers: Mapping[str, list[Thing]]) -> Iterator[Fact]:
+    loads = [one for one in things.values() if one.kind == "table" and one.status == "Succeeded"]
+    built = [one for one in things.values() if one.kind == "node" and one.operation]
+    left = [one for one in loads if not readers[one.id]]
+    if not built:
+        if left:
+            yield Fact("unused", f"no dbt node ran, so nothing used {_names(left)}", tuple(one.id for one in left))
+        return
+    sure = all(one.is_complete for one in built)
+    for table in left:
+        text = f"nothing in this run used {table.label}" if sure else f"nothing is known to have used {table.label}"
+        yield Fact("unused", text, (table.id,))
+
+
+def _unknown(things: Mapping[str, Thing]) -> Iterator[Fact]:
+    nodes = [one for one in things.values() if one.kind == "node" and one.operation and not one.is_complete]
+    if nodes:
+        text = f"nobody knows all that {_names(nodes)} {'reads' if len(nodes) == 1 else 'read'}"
+        yield Fact("unknown", f"{text}; --manifest target/manifest.json tells", tuple(one.id for one in nodes))
+    for model in things.values():
+        if model.kind == "semantic model":
+            yield from _unknown_of(model, things)
+
+
+def _unknown_of(model: Thing, things: Mapping[str, Thing]) -> Iterator[Fact]:
+    if not model.reads:
+        text = f"nobody says which dbt models {model.label} reads: see semantic_models in docs/lineage.md"
+        yield Fact("unknown", text, (model.id,))
+    for name in model.reads:
+        if things[name].kind == "node" and not is_node_id(name):
+            text = f"{model.label} is said to read {name}, and no dbt node is called that"
+            yield Fact("unknown", text, (model.id, name))
+
+
+def _names(things: list[Thing]) -> str:
+    """``model a``; ``model a, model b and 3 others``."""
+    shown = ", ".join(one.label for one in things[:_NAMED])
+    more = len(things) - _NAMED
+    return f"{shown} and {counted(more, 'other')}" if more > 0 else shown
