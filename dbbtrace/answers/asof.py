@@ -18,7 +18,7 @@ from dbbtrace.answers.histories import WINDOWS, Histories
 from dbbtrace.answers.inputs import Input, Step, Walk, is_behind
 from dbbtrace.answers.lineage import table_id
 from dbbtrace.answers.platform import model_titles
-from dbbtrace.answers.rows import is_node_id, label_of
+from dbbtrace.answers.rows import Run, is_node_id, label_of
 from dbbtrace.answers.shown import AsOf, ShownTable, is_older, usual_start
 from dbbtrace.answers.suggest import suggestion
 from dbbtrace.errors import UsageError
@@ -63,11 +63,25 @@ def asof(
     return world.named(name) if name is not None else world.product(data_product or "")
 
 
-def asof_refreshed(warehouse: Warehouse, run: str, at: datetime | None, **options: object) -> list[AsOf]:
-    """What the semantic models show that a run refreshed, or tried to; options as of ``asof``."""
-    world = _World(warehouse, at=at, **options)  # type: ignore[arg-type]
-    keys = {refresh.operation_id for refresh in world.refreshes if refresh.work.run_id == run}
-    return [world.semantic_model(model) for model in world.models if model.key in keys]
+def asof_refreshed(
+    warehouse: Warehouse,
+    run: Run,
+    *,
+    mapping: Mapping[str, Mapping[str, object]] | None = None,
+    rules: Rules | None = None,
+    at: datetime | None = None,
+    zone: tzinfo = timezone.utc,
+) -> tuple[AsOf, ...]:
+    """What the semantic models show that a run refreshed, or tried to; arguments as of ``asof``.
+
+    Args:
+        at: as of when; default when the run ended, as far as is known.
+    """
+    if not run.refreshes:
+        return ()
+    world = _World(warehouse, run.environment, mapping=mapping, rules=rules, at=at or run.ended_at, zone=zone)
+    keys = {refresh.operation_id for refresh in world.refreshes if refresh.work.run_id == run.run_id}
+    return tuple(world.shown(model) for model in world.models if model.key in keys)
 
 
 class _World:
@@ -128,6 +142,8 @@ class _World:
                 return self._of_exposure(exposure)
             node = self._names.of(name)
             if node in self._histories.nodes or node in self._manifest:
+                row = self._histories.nodes.get(node)
+                self._check_environment(name, row.environments if row else ())
                 return self._of_nodes(label_of("dbt_node", node, node), "model", [node])
         raise UsageError(f"no semantic model, exposure or dbt model {name!r}{suggestion(name, self._known_names())}")
 
@@ -175,9 +191,18 @@ class _World:
     # -- what it shows -----------------------------------------------------------------------------------------
 
     def semantic_model(self, model: SemanticModel) -> AsOf:
-        """What a semantic model shows: an import model as of its last refresh that succeeded, others as of now."""
+        """What a semantic model shows.
+
+        Raises:
+            UsageError: it is in several environments.
+        """
         own = [one for one in self.refreshes if one.operation_id == model.key.lower()]
         self._check_environment(model.name, [one.environment for one in own])
+        return self.shown(model)
+
+    def shown(self, model: SemanticModel) -> AsOf:
+        """What it shows: an import model as of its last refresh that succeeded, others as of now."""
+        own = [one for one in self.refreshes if one.operation_id == model.key.lower()]
         done = next((one.work for one in own if one.succeeded and one.work.ended_at <= self.at), None)
         failed = [one.work.started_at for one in own if not one.succeeded and (done is None or one.work > done)]
         failing = min(failed, default=None)
@@ -195,8 +220,6 @@ class _World:
     def _of_nodes(
         self, name: str, kind: str, nodes: Sequence[str], step: Step | None = None, *, told: bool = True
     ) -> AsOf:
-        rows = [self._histories.nodes[node] for node in nodes if node in self._histories.nodes]
-        self._check_environment(name, [place for row in rows for place in row.environments])
         at = step.work.started_at if step and step.work else self.at
         walk = self._walked([node for node in nodes if node != CUT], at)
         found: dict[str, Input] = {}

@@ -106,6 +106,7 @@ def check(
                 zone=known.timezone,
                 tolerance=tolerance_of(known.reconciliation_tolerance),
                 write=True,
+                mapping=known.semantic_models,
             )
             left = until - time.monotonic()
             if found.exit_code != STILL_RUNNING or left <= 0:
@@ -166,6 +167,10 @@ def _check_as_dict(found: Check) -> dict[str, Any]:
         "run": asdict(found.run) if found.run else None,
         "problems": [asdict(problem) for problem in found.problems],
         "failures": failed,
+        "shows": [
+            {"name": one.name, "headline": one.headline, "as_of": one.as_of, "overdue": [t.name for t in one.overdue]}
+            for one in found.shows
+        ],
     }
 
 
@@ -177,6 +182,8 @@ def _print_check(found: Check) -> None:
     echo_line(f"{'ok' if found.ok else 'not ok'}  {found.verdict.word}  run {safe(found.run_id)}", ", ".join(facts))
     for problem in found.problems:
         echo_indented(f"{problem.kind}: {problem.text}")
+    for shown in found.shows:
+        echo_indented(one_line(shown.headline))
     for failure in found.failures[:FAILURES]:
         echo_indented(failure_line(failure))
     if len(found.failures) > FAILURES:

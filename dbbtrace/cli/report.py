@@ -49,10 +49,12 @@ def report(
 
     if run and (since or until):
         raise click.UsageError("--since and --until select several runs: leave out RUN")
-    base = jaeger or settings().jaeger_url
+    known = settings()
+    base = jaeger or known.jaeger_url
     with opened_warehouse() as warehouse:
         if run:
-            html = run_page(warehouse, run_meant(warehouse, run, data_product, environment), jaeger_url=base)
+            run_id = run_meant(warehouse, run, data_product, environment)
+            html = run_page(warehouse, run_id, jaeger_url=base, mapping=known.semantic_models)
         else:
             html = overview_page(
                 warehouse,

@@ -101,7 +101,7 @@ def report(
     with open_warehouse(warehouse, create=False) as opened:
         if run is not None:
             run_id = find_run(opened, run, data_product=data_product, environment=environment, zone=known.timezone)
-            return Report(run_page(opened, run_id, jaeger_url=jaeger_url))
+            return Report(run_page(opened, run_id, jaeger_url=jaeger_url, mapping=known.semantic_models))
         chosen = {
             "since": _moment("since", since, known.timezone),
             "until": _moment("until", until, known.timezone),

@@ -7,16 +7,19 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from dbbtrace.answers.asof import asof_refreshed
 from dbbtrace.answers.audit import Gap, gaps_of, operation_gaps
 from dbbtrace.answers.critical import PathStep, critical_path
+from dbbtrace.answers.earlier import local_zone
 from dbbtrace.answers.failures import Failure, failures_among
 from dbbtrace.answers.graph import RunGraph
 from dbbtrace.answers.read import operations, parts
 from dbbtrace.answers.readable import bytes_of, count_of, duration_of, moment_of
 from dbbtrace.answers.reasons import Verdict
 from dbbtrace.answers.rows import Operation, Part, Run, attempts_of
+from dbbtrace.answers.shown import AsOf
 from dbbtrace.answers.slowest import Timing, history_of
-from dbbtrace.answers.verdict import verdict_of
+from dbbtrace.answers.verdict import DEFAULT_ZONE, verdict_of
 from dbbtrace.errors import UsageError
 from dbbtrace.model.identity import trace_id_of
 from dbbtrace.pages.charts import path_strip
@@ -44,23 +47,32 @@ class RunReport:
     verdict: Verdict
     attempts: Mapping[str, Sequence[Part]]
     """Span id of an operation → its attempts that failed."""
+    shows: Sequence[AsOf] = ()
+    """How old the data is of the semantic models that the run refreshed."""
 
 
-def run_page(warehouse: Warehouse, run: str, *, jaeger_url: str | None = None) -> str:
+def run_page(
+    warehouse: Warehouse,
+    run: str,
+    *,
+    jaeger_url: str | None = None,
+    mapping: Mapping[str, Mapping[str, object]] | None = None,
+) -> str:
     """The page of the run, as HTML.
 
     Args:
         warehouse: where to look.
         run: the run's id.
         jaeger_url: Jaeger's address; None: no links.
+        mapping: which dbt models the semantic models read: the setting ``semantic_models``.
 
     Raises:
         UsageError: the run does not exist, or ``jaeger_url`` is invalid.
     """
-    return render_run(read_run(warehouse, run), jaeger_url=jaeger_url)
+    return render_run(read_run(warehouse, run, mapping), jaeger_url=jaeger_url)
 
 
-def read_run(warehouse: Warehouse, run: str) -> RunReport:
+def read_run(warehouse: Warehouse, run: str, mapping: Mapping[str, Mapping[str, object]] | None = None) -> RunReport:
     """Query the warehouse for the report.
 
     Raises:
@@ -79,6 +91,7 @@ def read_run(warehouse: Warehouse, run: str) -> RunReport:
         [*gaps_of(said.run), *operation_gaps(o for o in all_of_it if not o.superseded)],
         said,
         attempts_of(parts(warehouse, [run], where="p.part = 'attempt'")),
+        asof_refreshed(warehouse, said.run, mapping=mapping, zone=local_zone(DEFAULT_ZONE)),
     )
 
 
@@ -94,7 +107,15 @@ def render_run(report: RunReport, *, jaeger_url: str | None = None) -> str:
     body = joined(
         h("a", "Skip to the operations", class_="skip", href="#operations"),
         _head(run, trace, trace_link),
-        h("main", _reasons(report), _notices(report), _failures(report), _path(report), _waterfall(report)),
+        h(
+            "main",
+            _shows(report),
+            _reasons(report),
+            _notices(report),
+            _failures(report),
+            _path(report),
+            _waterfall(report),
+        ),
         footer(),
     )
     whose = " ".join(filter(None, (run.data_product or "run by hand", run.environment)))
@@ -134,6 +155,12 @@ def _head(run: Run, trace: str, trace_link: str | None) -> Html:
 
 def _bad(count: int, word: str) -> str | None:
     return f"{count:,} {word}" if count else None
+
+
+def _shows(report: RunReport) -> Html | None:
+    """How old the data is that the refreshed models show."""
+    lines = [h("p", shown.headline, class_="muted") for shown in report.shows]
+    return h("section", lines, id="shows", aria_label="What the semantic models show") if lines else None
 
 
 def _reasons(report: RunReport) -> Html | None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 import dbbtrace
 from dbbtrace.answers.asof import asof, asof_refreshed
+from dbbtrace.answers.read import run_rows
 from dbbtrace.answers.shown import AsOf
 from dbbtrace.errors import UsageError
 from dbbtrace.sources.dbt.manifest import load_manifest
@@ -239,7 +240,8 @@ def test_the_models_that_a_run_refreshed(tmp_path: Path) -> None:
     story.rows["monitoring_semantic_model_refresh"][-1]["status"] = "Failed"
     story.refresh("elsewhere", 7 * 24, name="Other", model="7c9e6679-7425-40de-944b-e07fc1f90ae8", reads=[FCT])
     with story.stored(tmp_path / "w.db") as warehouse:
-        [found] = asof_refreshed(warehouse, "night 07", at(7 * 24 + 4))
+        [run_] = run_rows(warehouse, ["night 07"])
+        [found] = asof_refreshed(warehouse, run_)
     assert (found.name, found.as_of) == ("Finance", at(6 * 24))
 
 
@@ -330,3 +332,23 @@ def test_the_command_and_the_function(tmp_path: Path, monkeypatch: pytest.Monkey
     assert_one_line(run("asof"), "--data-product")
     assert dbbtrace.asof("fct", at=at(9 * 24 + 4)).name == "model fct"
     assert FINANCE not in shown.out
+
+
+def test_check_and_the_page_say_how_old_the_data_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line for each semantic model that the run refreshed; nothing where it refreshed none."""
+    monkeypatch.setenv("DBBTRACE_WAREHOUSE", f"sqlite:///{tmp_path}/w.db")
+    monkeypatch.setenv("DBBTRACE_SEMANTIC_MODELS", '{"Finance": ["fct"]}')
+    story = nightly(10, failing=(8, 9))
+    for row in story.rows["monitoring_semantic_model_refresh"]:
+        row["depends_on"] = None
+    story.load("loads alone", "Rates", 240)
+    story.stored(tmp_path / "w.db").close()
+    headline = "Finance shows data as of 2026-12-03 03:12:00 UTC; overdue: mdm.Customer, failing since Wednesday"
+    shown = run("check", "night 09", columns=200)
+    assert f"  {headline}" in shown.out, shown
+    [told] = json.loads(run("check", "night 09", "--json").out)["shows"]
+    assert (told["name"], told["overdue"]) == ("Finance", ["mdm.Customer"])
+    assert headline in run("report", "night 09", "-o", "-").out
+    assert headline in dbbtrace.report("night 09").html
+    assert "shows data" not in run("check", "loads alone").out
+    assert 'id="shows"' not in run("report", "loads alone", "-o", "-").out
