@@ -336,7 +336,7 @@ class _World:
         if one.work is None or age is None:
             return ShownTable(table.name, None, None, age, False, one.way)
         at = one.work.started_at
-        is_overdue = replace(age, last_success=at).overdue
+        is_overdue = age.failing_since is not None or replace(age, last_success=at).overdue
         stuck = None
         if age.last_success is not None and age.last_success > at + timedelta(seconds=1):
             stuck = self._stuck(one, table, walk)

@@ -25,6 +25,7 @@ class ShownTable:
     age: Age | None
     """How old the table itself is; None: no load of it is known."""
     is_overdue: bool
+    """Newer data should long be here by the table's usual interval, or its last load failed."""
     way: tuple[Step, ...]
     """From what was asked for, down to what reads the table."""
     stuck: str | None = None

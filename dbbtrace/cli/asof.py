@@ -113,18 +113,22 @@ def _print(found: AsOf, whole: bool) -> None:
     tables = found.tables if whole else found.tables[:_SHOWN]
     if tables:
         click.echo()
-        print_table(["table", "data of (UTC)", "usual", "", "through"], [list(_cells(one)) for one in tables], right=())
+        print_table(
+            ["table", "data of (UTC)", "usual", "", "through"],
+            [list(_cells(one, found.name)) for one in tables],
+            right=(),
+        )
     if len(tables) < len(found.tables):
         click.echo(f"and {counted(len(found.tables) - len(tables), 'newer table')}; --all lists them")
 
 
-def _cells(table: ShownTable) -> Iterable[str]:
+def _cells(table: ShownTable, asked: str) -> Iterable[str]:
     usual = table.age.usual if table.age else None
     yield one_line(table.name)
     yield moment_of(table.loaded_at) or "unknown"
     yield f"every {duration_of(usual.total_seconds())}" if usual else ""
     yield "overdue" if table.is_overdue else ""
-    built = [step for step in table.way if step.work is not None]
+    built = [step for step in table.way if step.work is not None and step.name != asked]
     yield one_line(
         ", ".join(f"{_short(step.name)} {moment_of(step.work.started_at)[5:16]}" for step in built if step.work)
     )
