@@ -12,7 +12,7 @@ from datetime import datetime, timedelta, timezone, tzinfo
 from itertools import chain, repeat
 
 from dbbtrace.answers.ages import Age, ages, loaded_tables
-from dbbtrace.answers.consumers import Exposure, Names, SemanticModel, exposures_of, semantic_models
+from dbbtrace.answers.consumers import BY_NAME, Exposure, Names, Naming, SemanticModel, exposures_of, semantic_models
 from dbbtrace.answers.graph import CUT, NOT_STORED
 from dbbtrace.answers.histories import WINDOWS, Histories
 from dbbtrace.answers.inputs import Input, Step, Walk, is_behind
@@ -22,7 +22,7 @@ from dbbtrace.answers.rows import Run, is_node_id, label_of
 from dbbtrace.answers.shown import AsOf, ShownTable, is_older, usual_start
 from dbbtrace.answers.suggest import suggestion
 from dbbtrace.errors import UsageError
-from dbbtrace.graph import DbtSource, Rules, Table, TableKey, Tables, is_test
+from dbbtrace.graph import DbtSource, Table, TableKey, Tables, is_test
 from dbbtrace.sources.dbt.manifest import ManifestNode, sources_of
 from dbbtrace.warehouse import Warehouse
 
@@ -36,8 +36,7 @@ def asof(
     data_product: str | None = None,
     environment: str | None = None,
     manifest: Mapping[str, ManifestNode] | None = None,
-    mapping: Mapping[str, Mapping[str, object]] | None = None,
-    rules: Rules | None = None,
+    naming: Naming = BY_NAME,
     at: datetime | None = None,
     zone: tzinfo = timezone.utc,
 ) -> AsOf:
@@ -49,8 +48,7 @@ def asof(
         data_product: its semantic models; where it has none, its models that no other reads.
         environment: only rows of this one; must be said where the rows are of several.
         manifest: dbt's, which knows more than rows.
-        mapping: which models the semantic models read: the setting ``semantic_models``.
-        rules: which loaded table a dbt source reads.
+        naming: how names go together, where they don't tell by themselves.
         at: as of when; default now.
         zone: in which tables have their usual times.
 
@@ -59,16 +57,15 @@ def asof(
     """
     if (name is None) == (data_product is None):
         raise UsageError("name what to look at: a semantic model or a dbt model, or --data-product P")
-    world = _World(warehouse, environment, manifest or {}, mapping or {}, rules, at, zone)
+    world = _World(warehouse, environment, manifest, naming, at, zone)
     return world.named(name) if name is not None else world.product(data_product or "")
 
 
 def asof_refreshed(
     warehouse: Warehouse,
-    run: Run,
+    run: Run | None,
     *,
-    mapping: Mapping[str, Mapping[str, object]] | None = None,
-    rules: Rules | None = None,
+    naming: Naming = BY_NAME,
     at: datetime | None = None,
     zone: tzinfo = timezone.utc,
 ) -> tuple[AsOf, ...]:
@@ -77,9 +74,9 @@ def asof_refreshed(
     Args:
         at: as of when; default when the run ended, as far as is known.
     """
-    if not run.refreshes:
+    if run is None or not run.refreshes:
         return ()
-    world = _World(warehouse, run.environment, mapping=mapping, rules=rules, at=at or run.ended_at, zone=zone)
+    world = _World(warehouse, run.environment, naming=naming, at=at or run.ended_at, zone=zone)
     keys = {refresh.operation_id for refresh in world.refreshes if refresh.work.run_id == run.run_id}
     return tuple(world.shown(model) for model in world.models if model.key in keys)
 
@@ -92,8 +89,7 @@ class _World:
         warehouse: Warehouse,
         environment: str | None = None,
         manifest: Mapping[str, ManifestNode] | None = None,
-        mapping: Mapping[str, Mapping[str, object]] | None = None,
-        rules: Rules | None = None,
+        naming: Naming = BY_NAME,
         at: datetime | None = None,
         zone: tzinfo = timezone.utc,
     ) -> None:
@@ -101,11 +97,11 @@ class _World:
         self._warehouse = warehouse
         self._zone = zone
         self._manifest = manifest or {}
-        self._mapping = mapping or {}
+        self._naming = naming
         self._histories = Histories(warehouse, self.at, environment)
         self._histories.read_nodes(self._since(WINDOWS[0]))
         self.refreshes = self._histories.refreshes()
-        self._tables = Tables(((table, table) for table in loaded_tables(warehouse)), rules)
+        self._tables = Tables(((table, table) for table in loaded_tables(warehouse)), naming.rules)
         self._sources = sources_of(self._manifest)
         self._by_name: dict[str, Table] = {}
         """Id of a table → the table."""
@@ -120,7 +116,9 @@ class _World:
             self._manifest, ((row.name, row.depends_on) for row in self._histories.nodes.values())
         )
         titles = model_titles(self._warehouse)
-        self.models, self.others = semantic_models(self.refreshes, self.exposures, self._mapping, titles, self._names)
+        self.models, self.others = semantic_models(
+            self.refreshes, self.exposures, self._naming.semantic_models, titles, self._names
+        )
 
     def _since(self, window: timedelta | None) -> datetime | None:
         return self.at - window if window is not None else None

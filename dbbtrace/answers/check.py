@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 
-from dbbtrace.answers.asof import asof_refreshed
-from dbbtrace.answers.earlier import local_zone
 from dbbtrace.answers.failures import Failure, failures_of
 from dbbtrace.answers.findings import Tolerance
 from dbbtrace.answers.readable import counted
 from dbbtrace.answers.reasons import Here, Verdict
 from dbbtrace.answers.rows import Run
-from dbbtrace.answers.shown import AsOf
 from dbbtrace.answers.verdict import DEFAULT_ZONE, verdict_of
 from dbbtrace.warehouse import Warehouse
 
@@ -53,8 +50,6 @@ class Check:
     verdict: Verdict
     problems: tuple[Problem, ...]
     failures: tuple[Failure, ...]
-    shows: tuple[AsOf, ...] = ()
-    """How old the data is of the semantic models that the run refreshed, or tried to."""
 
     @property
     def run(self) -> Run | None:
@@ -87,7 +82,6 @@ def check(
     zone: str = DEFAULT_ZONE,
     tolerance: Tolerance | None = None,
     write: bool = False,
-    mapping: Mapping[str, Mapping[str, object]] | None = None,
 ) -> Check:
     """The verdict on a run, by its run id, and the rules that it breaks.
 
@@ -97,13 +91,11 @@ def check(
         rules: the rules; by default the run must be Succeeded or Warned.
         now: the current time, for tests.
         here, zone, tolerance, write: see ``verdict_of``.
-        mapping: which dbt models the semantic models read: the setting ``semantic_models``.
     """
     now = now or datetime.now(timezone.utc)
     said = verdict_of(warehouse, run, now=now, here=here, zone=zone, tolerance=tolerance, write=write)
     failed = failures_of(warehouse, [run]).get(run, []) if said.run and said.run.failed else []
-    shows = asof_refreshed(warehouse, said.run, mapping=mapping, zone=local_zone(zone)) if said.run else ()
-    return Check(run, said, tuple(problems_of(said, rules or Rules(), now)), tuple(failed), shows)
+    return Check(run, said, tuple(problems_of(said, rules or Rules(), now)), tuple(failed))
 
 
 def problems_of(verdict: Verdict, rules: Rules, now: datetime) -> Sequence[Problem]:

@@ -11,14 +11,28 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from dbbtrace.answers.graph import CUT
+from dbbtrace.graph import Rules
 from dbbtrace.sources.dbt.manifest import ManifestNode
 
-__all__ = ["DIRECT", "Exposure", "Names", "SemanticModel", "exposures_of", "semantic_models"]
+__all__ = ["BY_NAME", "DIRECT", "Exposure", "Names", "Naming", "SemanticModel", "exposures_of", "semantic_models"]
 
 DIRECT = frozenset({"direct lake", "directquery"})
 """Modes in which a semantic model reads the tables as they are."""
 _READABLE = ("model", "seed", "snapshot", "source")
 """What a semantic model may read."""
+
+
+class Naming(NamedTuple):
+    """How names go together, as the settings say."""
+
+    semantic_models: Mapping[str, Mapping[str, object]] = {}
+    """Name or id of a semantic model → what it ``reads``, and its ``mode``."""
+    rules: Rules = Rules()
+    """Which loaded table a dbt source reads."""
+
+
+BY_NAME = Naming()
+"""Names tell by themselves."""
 
 
 class Refreshed(Protocol):

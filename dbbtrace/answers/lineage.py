@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone, tzinfo
 
 from dbbtrace.answers.ages import Age, ages, loaded_tables
-from dbbtrace.answers.consumers import Names, SemanticModel, exposures_of, semantic_models
+from dbbtrace.answers.consumers import BY_NAME, Names, Naming, SemanticModel, exposures_of, semantic_models
 from dbbtrace.answers.graph import BUILT, CUT, NOT_STORED, RunGraph, table_of
 from dbbtrace.answers.platform import model_titles
 from dbbtrace.answers.read import operations, run_rows
@@ -87,8 +87,7 @@ def lineage(
     run: str,
     *,
     manifest: Mapping[str, ManifestNode] | None = None,
-    mapping: Mapping[str, Mapping[str, object]] | None = None,
-    rules: Rules | None = None,
+    naming: Naming = BY_NAME,
     zone: tzinfo = timezone.utc,
 ) -> Lineage:
     """The lineage of a run.
@@ -97,8 +96,7 @@ def lineage(
         warehouse: where its rows are.
         run: the run's id.
         manifest: dbt's, by unique_id; None: what rows say.
-        mapping: which models the semantic models read: the setting ``semantic_models``.
-        rules: which loaded table a dbt source reads.
+        naming: how names go together, where they don't tell by themselves.
         zone: in which tables have their usual times.
 
     Raises:
@@ -108,9 +106,9 @@ def lineage(
     if not found:
         raise UsageError(f"no run {run!r} in {warehouse.name}; `dbbtrace runs` lists the runs")
     done = [one for one in operations(warehouse, [run]) if not one.superseded]
-    made = _Making(done, manifest or {}, rules or Rules(), _relations(warehouse, run))
+    made = _Making(done, manifest or {}, naming.rules, _relations(warehouse, run))
     made.add_nodes()
-    made.add_consumers(mapping or {}, model_titles(warehouse))
+    made.add_consumers(naming.semantic_models, model_titles(warehouse))
     made.add_sources(loaded_tables(warehouse))
     ended = max((one.ended_at or one.started_at for one in done if one.started_at), default=None)
     missing = [table for name, table in made.tables.items() if made.things[name].operation is None]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import timedelta
@@ -28,6 +28,7 @@ from dbbtrace.errors import DbbtraceError, UsageError
 
 if TYPE_CHECKING:
     from dbbtrace.answers import Check
+    from dbbtrace.answers.shown import AsOf
     from dbbtrace.warehouse import Warehouse
 
 __all__ = ["BROKEN", "COMMANDS", "UNANSWERED", "rule_options", "run_id_meant"]
@@ -89,6 +90,9 @@ def check(
     """
     from dbbtrace.answers import Alert, Rules
     from dbbtrace.answers import check as ask
+    from dbbtrace.answers.asof import asof_refreshed
+    from dbbtrace.answers.earlier import local_zone
+    from dbbtrace.operate.lineage import naming_of
     from dbbtrace.operate.verdict import known_here, tolerance_of
 
     outbox = opened_outbox(notify)
@@ -106,16 +110,16 @@ def check(
                 zone=known.timezone,
                 tolerance=tolerance_of(known.reconciliation_tolerance),
                 write=True,
-                mapping=known.semantic_models,
             )
             left = until - time.monotonic()
             if found.exit_code != STILL_RUNNING or left <= 0:
                 break
             time.sleep(min(_LOOK_AGAIN, left))
+        shows = asof_refreshed(warehouse, found.run, naming=naming_of(known), zone=local_zone(known.timezone))
     if as_json:
-        print_json(_check_as_dict(found))
+        print_json(_check_as_dict(found, shows))
     else:
-        _print_check(found)
+        _print_check(found, shows)
     if not found.ok:
         ran = found.run
         whose = (ran.data_product, ran.environment) if ran else (None, None)
@@ -157,7 +161,7 @@ def run_id_meant(warehouse: Warehouse, text: str | None, data_product: str | Non
         raise
 
 
-def _check_as_dict(found: Check) -> dict[str, Any]:
+def _check_as_dict(found: Check, shows: Sequence[AsOf]) -> dict[str, Any]:
     failed = [{**operation_as_dict(f.operation), "held_up": len(f.held_up)} for f in found.failures]
     return {
         "ok": found.ok,
@@ -169,12 +173,12 @@ def _check_as_dict(found: Check) -> dict[str, Any]:
         "failures": failed,
         "shows": [
             {"name": one.name, "headline": one.headline, "as_of": one.as_of, "overdue": [t.name for t in one.overdue]}
-            for one in found.shows
+            for one in shows
         ],
     }
 
 
-def _print_check(found: Check) -> None:
+def _print_check(found: Check, shows: Sequence[AsOf]) -> None:
     run = found.run
     facts = [safe(fact) for fact in (run.data_product, run.environment) if fact] if run else []
     if run:
@@ -182,7 +186,7 @@ def _print_check(found: Check) -> None:
     echo_line(f"{'ok' if found.ok else 'not ok'}  {found.verdict.word}  run {safe(found.run_id)}", ", ".join(facts))
     for problem in found.problems:
         echo_indented(f"{problem.kind}: {problem.text}")
-    for shown in found.shows:
+    for shown in shows:
         echo_indented(one_line(shown.headline))
     for failure in found.failures[:FAILURES]:
         echo_indented(failure_line(failure))

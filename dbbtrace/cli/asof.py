@@ -50,7 +50,7 @@ def asof(
     """
     from dbbtrace.answers.asof import asof as ask
     from dbbtrace.answers.earlier import local_zone
-    from dbbtrace.operate.lineage import manifest_in
+    from dbbtrace.operate.lineage import manifest_in, naming_of
 
     known = settings()
     with opened_warehouse() as warehouse:
@@ -60,7 +60,7 @@ def asof(
             data_product=data_product,
             environment=environment,
             manifest=manifest_in(manifest),
-            mapping=known.semantic_models,
+            naming=naming_of(known),
             at=at,
             zone=local_zone(known.timezone),
         )

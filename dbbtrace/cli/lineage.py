@@ -83,7 +83,7 @@ def lineage(
     from dbbtrace.answers import openlineage
     from dbbtrace.answers.earlier import local_zone
     from dbbtrace.answers.lineage import lineage as ask
-    from dbbtrace.operate.lineage import manifest_in
+    from dbbtrace.operate.lineage import manifest_in, naming_of
 
     if output and not as_mermaid:
         raise click.UsageError("-o writes the flowchart: add --mermaid; --openlineage FILE names a file of its own")
@@ -93,7 +93,7 @@ def lineage(
             warehouse,
             run_meant(warehouse, run, data_product, environment),
             manifest=manifest_in(manifest),
-            mapping=known.semantic_models,
+            naming=naming_of(known),
             zone=local_zone(known.timezone),
         )
         namespace = namespace or openlineage.warehouse_namespace(warehouse)

@@ -45,6 +45,7 @@ def report(
     The page is one file that loads nothing from elsewhere. RUN is a run id, its first characters, or last, previous,
     yesterday or today. Without RUN the page is an overview of all runs, or of the runs since a time.
     """
+    from dbbtrace.operate.lineage import naming_of
     from dbbtrace.pages import overview_page, run_page
 
     if run and (since or until):
@@ -54,7 +55,7 @@ def report(
     with opened_warehouse() as warehouse:
         if run:
             run_id = run_meant(warehouse, run, data_product, environment)
-            html = run_page(warehouse, run_id, jaeger_url=base, mapping=known.semantic_models)
+            html = run_page(warehouse, run_id, jaeger_url=base, naming=naming_of(known))
         else:
             html = overview_page(
                 warehouse,

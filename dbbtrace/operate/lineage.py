@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dbbtrace.answers.asof import asof as ask_asof
+from dbbtrace.answers.consumers import Naming
 from dbbtrace.answers.earlier import local_zone
 from dbbtrace.answers.find import find_run
 from dbbtrace.answers.lineage import Lineage
@@ -16,6 +17,8 @@ from dbbtrace.answers.shown import AsOf
 from dbbtrace.errors import UsageError
 from dbbtrace.job.context import run_id_in_environment
 from dbbtrace.model.identity import normalise_run_id
+from dbbtrace.operate.gate import rules_of
+from dbbtrace.settings import Settings
 from dbbtrace.sources.dbt.manifest import load_manifest
 from dbbtrace.tracing import runtime
 from dbbtrace.warehouse import open_warehouse
@@ -23,7 +26,7 @@ from dbbtrace.warehouse import open_warehouse
 if TYPE_CHECKING:
     from dbbtrace.sources.dbt.manifest import ManifestNode
 
-__all__ = ["asof", "lineage", "manifest_in"]
+__all__ = ["asof", "lineage", "manifest_in", "naming_of"]
 
 
 def lineage(run: object = None, *, manifest: str | Path | None = None) -> Lineage:
@@ -47,7 +50,7 @@ def lineage(run: object = None, *, manifest: str | Path | None = None) -> Lineag
             warehouse,
             find_run(warehouse, named, zone=settings.timezone),
             manifest=manifest_in(manifest),
-            mapping=settings.semantic_models,
+            naming=naming_of(settings),
             zone=local_zone(settings.timezone),
         )
 
@@ -81,7 +84,7 @@ def asof(
             data_product=data_product,
             environment=environment,
             manifest=manifest_in(manifest),
-            mapping=settings.semantic_models,
+            naming=naming_of(settings),
             at=at,
             zone=local_zone(settings.timezone),
         )
@@ -97,3 +100,8 @@ def manifest_in(path: str | Path | None) -> Mapping[str, ManifestNode] | None:
         return None
     file = Path(path)
     return load_manifest(file / "manifest.json" if file.is_dir() else file).by_id()
+
+
+def naming_of(settings: Settings) -> Naming:
+    """How names go together, as the settings say."""
+    return Naming(settings.semantic_models, rules_of(settings))

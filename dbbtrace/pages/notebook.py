@@ -92,6 +92,7 @@ def report(
         UsageError: the run does not exist, or several match.
     """
     from dbbtrace.answers.find import find_run
+    from dbbtrace.operate.lineage import naming_of
     from dbbtrace.pages import overview_page, run_page
     from dbbtrace.settings import read
     from dbbtrace.warehouse import open_warehouse
@@ -101,7 +102,7 @@ def report(
     with open_warehouse(warehouse, create=False) as opened:
         if run is not None:
             run_id = find_run(opened, run, data_product=data_product, environment=environment, zone=known.timezone)
-            return Report(run_page(opened, run_id, jaeger_url=jaeger_url, mapping=known.semantic_models))
+            return Report(run_page(opened, run_id, jaeger_url=jaeger_url, naming=naming_of(known)))
         chosen = {
             "since": _moment("since", since, known.timezone),
             "until": _moment("until", until, known.timezone),

@@ -9,6 +9,7 @@ from typing import Any
 
 from dbbtrace.answers.asof import asof_refreshed
 from dbbtrace.answers.audit import Gap, gaps_of, operation_gaps
+from dbbtrace.answers.consumers import BY_NAME, Naming
 from dbbtrace.answers.critical import PathStep, critical_path
 from dbbtrace.answers.earlier import local_zone
 from dbbtrace.answers.failures import Failure, failures_among
@@ -56,7 +57,7 @@ def run_page(
     run: str,
     *,
     jaeger_url: str | None = None,
-    mapping: Mapping[str, Mapping[str, object]] | None = None,
+    naming: Naming = BY_NAME,
 ) -> str:
     """The page of the run, as HTML.
 
@@ -64,15 +65,15 @@ def run_page(
         warehouse: where to look.
         run: the run's id.
         jaeger_url: Jaeger's address; None: no links.
-        mapping: which dbt models the semantic models read: the setting ``semantic_models``.
+        naming: how names go together, where they don't tell by themselves.
 
     Raises:
         UsageError: the run does not exist, or ``jaeger_url`` is invalid.
     """
-    return render_run(read_run(warehouse, run, mapping), jaeger_url=jaeger_url)
+    return render_run(read_run(warehouse, run, naming), jaeger_url=jaeger_url)
 
 
-def read_run(warehouse: Warehouse, run: str, mapping: Mapping[str, Mapping[str, object]] | None = None) -> RunReport:
+def read_run(warehouse: Warehouse, run: str, naming: Naming = BY_NAME) -> RunReport:
     """Query the warehouse for the report.
 
     Raises:
@@ -91,7 +92,7 @@ def read_run(warehouse: Warehouse, run: str, mapping: Mapping[str, Mapping[str, 
         [*gaps_of(said.run), *operation_gaps(o for o in all_of_it if not o.superseded)],
         said,
         attempts_of(parts(warehouse, [run], where="p.part = 'attempt'")),
-        asof_refreshed(warehouse, said.run, mapping=mapping, zone=local_zone(DEFAULT_ZONE)),
+        asof_refreshed(warehouse, said.run, naming=naming, zone=local_zone(DEFAULT_ZONE)),
     )
 
 

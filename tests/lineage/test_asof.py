@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 import dbbtrace
 from dbbtrace.answers.asof import asof, asof_refreshed
+from dbbtrace.answers.consumers import Naming
 from dbbtrace.answers.read import run_rows
 from dbbtrace.answers.shown import AsOf
 from dbbtrace.errors import UsageError
@@ -77,7 +78,7 @@ def test_a_direct_model_reads_the_tables_as_they_are(tmp_path: Path, mode: str) 
     story = nightly(8)
     story.load("by day", "Customer", 7 * 24 + 10)
     mapping = {"Finance": {"reads": ("stg_customer",), "mode": mode}}
-    found = ask(story, tmp_path, hours=7 * 24 + 12, mapping=mapping)
+    found = ask(story, tmp_path, hours=7 * 24 + 12, naming=Naming(mapping))
     assert (found.mode, found.refreshed_at) == (mode, None)
     assert ages_of(found) == {"mdm.Customer": at(7 * 24 + 10)}
 
