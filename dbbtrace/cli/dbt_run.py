@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
+import traceback
 
 import click
 
-from dbbtrace.cli.common import settings, warehouse_option
+from dbbtrace.cli.common import chosen_warehouse, warehouse_option
 from dbbtrace.cli.shell import of_the_run
 from dbbtrace.cli.text import one_line
 
@@ -53,7 +54,7 @@ def dbt(
         return run_plainly(arguments, executable)
     gate = gate or "--gate" in arguments
     arguments = tuple(word for word in arguments if word != "--gate")
-    dbbtrace.configure(warehouse=settings().warehouse)
+    dbbtrace.configure(warehouse=chosen_warehouse())  # a setting that makes no sense is said, and dbt is run
     pipeline = {"pipeline_id": pipeline_id, "pipeline_run_id": pipeline_run_id}
     before, sys.argv = sys.argv, ["dbt", *arguments]  # dbt writes it into its artifacts
     try:
@@ -68,6 +69,8 @@ def dbt(
     dbbtrace.shutdown()
     if ended.is_misused:
         return run_plainly(arguments, executable)  # which says what is wrong, as dbt's own command line does
+    if not ended.is_told:
+        traceback.print_exception(ended.exception)
     if ended.message and ended.exception is None and (ended.invocation is None or gate):
         click.echo(f"dbbtrace: {ended.message}", err=True)
     return ended.exit_code

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from dbbtrace.cli.common import settings, warehouse_option
+from dbbtrace.cli.common import chosen_warehouse, settings, warehouse_option
 
 if TYPE_CHECKING:
     from dbbtrace.job.handle import Handle
@@ -85,7 +85,7 @@ def exec_(
         raise click.UsageError("--schema, --source, --source-type and --load-type need --load")
     else:
         work = dbbtrace.step(step or "")
-    dbbtrace.configure(warehouse=settings().warehouse)
+    dbbtrace.configure(warehouse=chosen_warehouse())  # a setting that makes no sense is said, and the command is run
     with dbbtrace.join_run(run_id, pipeline_id=pipeline_id, pipeline_run_id=pipeline_run_id, **run):
         code = execute(command, work)
     dbbtrace.shutdown()

@@ -52,6 +52,14 @@ def test_open_descriptors_are_handed_on(tmp_path: Path) -> None:
     assert not [path for path in opened if "journal" in path or path.endswith(".db")]
 
 
+def test_a_wrong_setting_does_not_keep_the_command_from_running() -> None:
+    """It is said and ignored."""
+    words = ("exec", "--step", "copy", "--", "sh", "-c", "echo copied; exit 3")
+    done = run_program(*words, DBBTRACE_RECORD_STEPS="maybe")
+    assert (done.code, done.out) == (3, "copied\n")
+    assert "record_steps = maybe: write some or all" in done.err
+
+
 def test_a_command_is_a_load_and_all_that_it_says_and_returns_is_its_own() -> None:
     """stdin, stdout, stderr and exit code pass untouched; its row has what `dbbtrace set` said, and the failure."""
     command = python("""

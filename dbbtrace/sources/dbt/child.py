@@ -31,7 +31,7 @@ from dbbtrace.tracing.provider import now
 if TYPE_CHECKING:
     from dbbtrace.sources.dbt.live import Watch
 
-__all__ = ["run_child"]
+__all__ = ["not_found", "run_child"]
 
 _PAUSE = 0.05
 """Seconds between two looks at what dbt has written."""
@@ -61,7 +61,7 @@ def run_child(
             environment |= child.environment(environment, is_native=program is not None and _is_native(program))
     message, code = None, NOT_FOUND
     if program is None:
-        message = f"there is no {executable or 'dbt on the PATH'}: install dbt, or name its program (executable=)"
+        message = not_found(executable)
     else:
         with child.followed() if child is not None else _nothing():
             try:
@@ -76,6 +76,15 @@ def run_child(
     if signal.SIGINT in heard:
         message = message or "dbt was interrupted"
     return child.conclude(code, message, kind) if child is not None else DbtRun(code, message), heard
+
+
+def not_found(executable: str | os.PathLike[str] | None) -> str:
+    """What is wrong where there is no such program."""
+    if executable is not None:
+        return f"{os.fspath(executable)} is not a program that can be run: name the dbt program of an environment"
+    return (
+        "there is no dbt on the PATH: install dbt, or name its program (executable=, on the command line --executable)"
+    )
 
 
 @contextmanager

@@ -32,7 +32,8 @@ class DbtRun:
     """How an invocation of dbt ended."""
 
     exit_code: int
-    """As the program ``dbt`` would have exited: 0, 1 where nodes failed, 2 where dbt did."""
+    """As the program ``dbt`` would have exited: 0, 1 where nodes failed, 2 where dbt did, 1 again where it broke before
+    it could say so."""
     message: str | None = None
     """dbt's own message, where it failed as a whole."""
     exception: BaseException | None = field(default=None, repr=False)
@@ -41,6 +42,8 @@ class DbtRun:
     """What dbt's own ``dbtRunner`` gives, where it ran in this process."""
     invocation: DbtInvocation | None = None
     """What was recorded; None for a command that builds nothing."""
+    is_told: bool = field(default=True, repr=False)
+    """Whether dbt has printed why it failed: its program prints the traceback of what breaks it early."""
 
     @property
     def success(self) -> bool:

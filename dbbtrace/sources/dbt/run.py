@@ -7,6 +7,7 @@ Its output, its exit code and its exceptions are its own; whatever goes wrong in
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import signal
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dbbtrace.diagnostics import guard, log
+from dbbtrace.errors import UsageError
 from dbbtrace.job.values import error_type_of
 from dbbtrace.sources.dbt.arguments import Arguments
 from dbbtrace.sources.dbt.outcome import BROKEN, FAILED, DbtRun, conclude, text_of
@@ -31,7 +33,7 @@ __all__ = ["DbtRun", "run_and_record", "run_dbt", "run_plainly"]
 
 
 def run_dbt(
-    args: Sequence[str],
+    args: Sequence[str] | str,
     *,
     executable: str | os.PathLike[str] | None = None,
     check: bool = False,
@@ -47,7 +49,7 @@ def run_dbt(
     """Run dbt and record it as it goes: a span for the invocation and for each node, rows once dbt has ended.
 
     Args:
-        args: of dbt, without the program: ``["build", "--select", "+tag:Finance"]``.
+        args: of dbt, without the program: ``["build", "--select", "+tag:Finance"]``, or one line as in a shell.
         executable: the ``dbt`` of another environment, or Fusion; default: dbt of this environment, in this process,
             and where there is none, the ``dbt`` on the PATH.
         check: raise DbtError unless dbt and all its nodes succeeded; what happened is recorded before.
@@ -68,12 +70,21 @@ def run_dbt(
         "pipeline_run_id": pipeline_run_id,
         "select": select,
     }
-    ended, heard = run_and_record(args, executable, run_id, options, gate=gate)
+    ended, heard = run_and_record(_words(args), executable, run_id, options, gate=gate)
     if isinstance(ended.exception, KeyboardInterrupt) or signal.SIGINT in heard:
         raise KeyboardInterrupt from ended.exception
     for number in heard:
         os.kill(os.getpid(), number)  # the child has had its own; now it is this process's turn
     return ended.check() if check else ended
+
+
+def _words(args: Sequence[str] | str) -> Sequence[str]:
+    if not isinstance(args, str):
+        return args
+    try:
+        return shlex.split(args)
+    except ValueError as error:
+        raise UsageError(f"dbt's arguments {args!r} make no sense: {error}") from None
 
 
 def run_and_record(
@@ -126,10 +137,11 @@ def run_plainly(args: Sequence[str], executable: str | os.PathLike[str] | None) 
             return ended.code if isinstance(ended.code, int) else 0 if ended.code is None else FAILED
         return 0
     from dbbtrace.job.shell import NOT_FOUND, run_command
+    from dbbtrace.sources.dbt.child import not_found
 
     program = shutil.which(os.fspath(executable) if executable is not None else "dbt")
     if program is None:
-        log.error("there is no %s: install dbt, or name its program", executable or "dbt on the PATH")
+        log.error("%s", not_found(executable))
         return NOT_FOUND
     return run_command([program, *args], os.environ)
 
@@ -164,13 +176,15 @@ def _in_process(
     with _same_folder():
         outcome = runner(callbacks=[events] if events is not None else []).invoke(list(words))
     exception = outcome.exception
-    exit_code = 0 if outcome.success else BROKEN if exception is not None else FAILED
-    message = text_of(exception)
-    invocation = None
-    if watch is not None:
-        error = (error_type_of(exception), message or "dbt failed") if exception is not None else None
-        invocation = conclude(watch, arguments, exit_code, error, began, events.artifacts if events is not None else ())
-    return DbtRun(exit_code, message, exception, outcome.result, invocation)
+    ended = DbtRun(0 if outcome.success else FAILED, text_of(exception), exception, outcome.result)
+    if exception is not None:
+        is_told = watch is None or watch.message is not None or ended.is_misused
+        ended = replace(ended, exit_code=BROKEN if is_told else FAILED, is_told=is_told)
+    if watch is None:
+        return ended
+    error = (error_type_of(exception), ended.message or "dbt failed") if exception is not None else None
+    told = events.artifacts if events is not None else ()
+    return replace(ended, invocation=conclude(watch, arguments, ended.exit_code, error, began, told))
 
 
 @contextmanager

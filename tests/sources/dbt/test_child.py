@@ -133,3 +133,24 @@ def test_a_real_dbt_as_a_child_is_cut_off(tmp_path, number):
     assert found["model.shop.orders"]["status"] == found["seed.shop.raw_orders"]["status"] == "success"
     assert (found["model.shop.slow"]["status"], found["model.shop.slow"]["error_type"]) == ("error", "Interrupted")
     assert parts(folder) == [("Failed", "KeyboardInterrupt" if number == signal.SIGINT else "dbt.error")]
+
+
+def test_a_wrong_setting_does_not_keep_dbt_from_running(tmp_path):
+    """It is said and ignored: what dbt builds must not wait for a word misspelt in dbbtrace's settings."""
+    program = tmp_path / "dbt"
+    program.write_text("#!/bin/sh\necho built\nexit 7\n")
+    program.chmod(0o755)
+    wrong = {"DBBTRACE_RECORD_STEPS": "maybe", "DBBTRACE_CONFIG": str(tmp_path / "missing.toml")}
+    done = projects.dbbtrace(tmp_path, "dbt", "--executable", str(program), "build", code=7, **wrong)
+    assert done.stdout == "built\n"
+    assert "record_steps = maybe: write some or all" in done.stderr
+    assert "missing.toml can't be read" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["missing", "not_executable"])
+def test_a_program_that_can_not_be_run_is_named(tmp_path, name):
+    """With what to do, as a shell's exit code for it says too."""
+    (tmp_path / "not_executable").write_text("#!/bin/sh\n")
+    done = projects.dbbtrace(tmp_path, "dbt", "--executable", f"./{name}", "build", code=127)
+    assert f"./{name} is not a program that can be run" in done.stderr
+    assert parts(tmp_path) == [("Failed", "dbt.error")]

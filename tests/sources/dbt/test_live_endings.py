@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
+import dbbtrace
+from dbbtrace.errors import UsageError
 from dbbtrace.sources.dbt.arguments import Arguments
 from tests.sources.dbt import projects
 from tests.sources.dbt.projects import EVERYTHING, SLOW, SMALL, by_node, made, rows
@@ -121,6 +125,33 @@ def test_the_command_prints_and_exits_as_dbt_does(small):
     assert (row["orchestration_run_id"], row["build_models"]) == ("another run", "orders")
     written = json.loads((small / "elsewhere" / "out" / "run_results.json").read_text())
     assert row["generated_at"].replace(" ", "T") + "Z" == written["metadata"]["generated_at"]
+
+
+def test_what_breaks_dbt_before_it_can_say_so_is_printed_as_dbt_prints_it(small):
+    """An argument that is no UTF-8 breaks dbt outside of what it catches: traceback and exit code are its program's."""
+    locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    words = ("ls", "--vars", "{'na\u00efve': 1}", *projects.FLAGS)
+    alone = subprocess.run(
+        [sys.executable, "-c", "from dbt.cli.main import cli; cli()", *words],
+        cwd=small, env=projects.environment(small, **locale), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert alone.stderr.startswith("Traceback")
+    done = projects.dbbtrace(small, "dbt", *words, code=alone.returncode, **locale)
+    assert done.stderr.splitlines()[-1] == alone.stderr.splitlines()[-1]
+    assert parts(small)[-1]["status"] == "Failed"
+
+
+def test_arguments_may_be_one_line(tmp_path):
+    """As in a shell, quotes included; a quote that is not closed is said."""
+    folder = made(tmp_path, SMALL)
+    job = "import dbbtrace; print(dbbtrace.run_dbt('ls --profiles-dir . --select \"orders customers\"').exit_code)"
+    done = subprocess.run(
+        [sys.executable, "-c", job], cwd=folder, env=projects.environment(folder), capture_output=True, text=True,
+        check=True,
+    )  # fmt: skip
+    assert done.stdout.splitlines()[-3:] == ["shop.customers", "shop.orders", "0"]
+    with pytest.raises(UsageError, match="No closing quotation"):
+        dbbtrace.run_dbt("ls --select 'orders")
 
 
 def test_the_commands_of_one_run_are_kept_apart(tmp_path):
