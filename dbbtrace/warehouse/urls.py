@@ -32,6 +32,9 @@ _NETWORK = frozenset({
 })  # fmt: skip
 
 
+_HOST = re.compile(r"([A-Za-z0-9][A-Za-z0-9.-]*)(?:\s*,\s*(\d{1,5}))?")
+
+
 @dataclass(frozen=True)
 class SqliteAddress:
     """A file."""
@@ -67,6 +70,14 @@ class OdbcAddress:
     def without(self, *names: str) -> str:
         """The connection string without these keywords."""
         return "".join(f"{name}={value};" for name, value in self.pairs if name.lower() not in names)
+
+    @property
+    def endpoint(self) -> tuple[str, int] | None:
+        """Host and port of a server that is reached over TCP; None where the driver finds it by other means: a named
+        instance, a pipe, a data source."""
+        named = any(name.lower() in ("server", "address", "addr") for name, _ in self.pairs)
+        match = _HOST.fullmatch(self.server) if named else None
+        return (match[1], int(match[2] or 1433)) if match else None
 
     @property
     def database(self) -> str | None:

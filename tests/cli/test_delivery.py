@@ -230,6 +230,18 @@ def test_doctor_asks_the_backend(otlp_http: Any) -> None:
     assert otlp_http.spans == []
 
 
+def test_doctor_does_not_wait_where_nobody_listens() -> None:
+    """A driver tries a dead port for as long as a warehouse may sleep: doctor knocks first, and says where."""
+    with closed_port() as url:
+        port = url.rpartition(":")[2]
+        done = run_program(
+            "doctor", "--json", DBBTRACE_WAREHOUSE=f"Server=127.0.0.1,{port};Database=d;UID=u;PWD=geheim"
+        )
+    [finding] = findings(done, "warehouse")
+    assert f"nothing answers at 127.0.0.1, port {port}: " in finding["text"]
+    assert "geheim" not in done.out + done.err
+
+
 def test_doctor_masks_secrets() -> None:
     """No password is shown, whether it came by variable, argument or file."""
     done = run_program("doctor", DBBTRACE_WAREHOUSE="Driver={x};Server=s;Database=d;UID=u;PWD={hunter2;x}")

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import socket
 import struct
 import sys
 import types
@@ -307,6 +308,7 @@ def test_doctor_names_driver_and_rights(server, warehouse, monkeypatch, tmp_path
     """Rights are asked for in a way that Fabric has too. None at all means that the server does not tell."""
     monkeypatch.setenv("DBBTRACE_WAREHOUSE", DW)
     monkeypatch.setenv("DBBTRACE_JOURNAL_DIR", str(tmp_path))
+    monkeypatch.setattr("socket.create_connection", lambda *_, **__: socket.socket())  # the server is a stand-in
     server.rights = rights
     texts = [finding.text for finding in dbbtrace.doctor() if finding.area == "warehouse"]
     assert "reached with pyodbc 5.2.0 with libmsodbcsql-18.3.so.2.1 18.03.0002" in texts
