@@ -124,6 +124,15 @@ def configure(
 runtime.configure_by(configure)
 
 
+def _judge(run_id: str, seconds: float) -> None:
+    from dbbtrace.operate.verdict import judge
+
+    judge(run_id, seconds)
+
+
+runtime.judge_by(_judge)
+
+
 def _road(settings: Settings, *given: object) -> tuple[object, ...]:
     """What decides where spans go, and how; what the settings say of the run changes while it is open."""
     return (

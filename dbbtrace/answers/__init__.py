@@ -20,6 +20,7 @@ from dbbtrace.answers.read import operations, run_keys, run_rows
 from dbbtrace.answers.reasons import Here, Reason, Verdict
 from dbbtrace.answers.rows import Operation, Run, RunKey
 from dbbtrace.answers.slowest import Timing, slowest
+from dbbtrace.answers.terms import Terms, Tolerance
 from dbbtrace.answers.verdict import runs, verdict_of, verdicts
 from dbbtrace.answers.watch import Alert, alerts
 
@@ -37,7 +38,9 @@ __all__ = [
     "Rules",
     "Run",
     "RunKey",
+    "Terms",
     "Timing",
+    "Tolerance",
     "Verdict",
     "alerts",
     "audit",

@@ -9,6 +9,7 @@ from datetime import datetime
 
 from dbbtrace.answers.read import operations, run_keys, run_rows
 from dbbtrace.answers.rows import Operation, Run
+from dbbtrace.answers.terms import Terms
 from dbbtrace.answers.verdict import judged
 from dbbtrace.warehouse import Warehouse
 
@@ -64,13 +65,20 @@ def audit(
     until: datetime | None = None,
     data_product: str | None = None,
     environment: str | None = None,
+    terms: Terms | None = None,
 ) -> Audit:
-    """Count the runs by data product and environment, and find their gaps. The arguments are those of ``run_keys``."""
+    """Count the runs by data product and environment, and find their gaps.
+
+    Args:
+        warehouse: where to look.
+        since, until, data_product, environment: see ``run_keys``.
+        terms: see ``verdict_of``.
+    """
     chosen = None
     if any(given is not None for given in (since, until, data_product, environment)):
         keys = run_keys(warehouse, since=since, until=until, data_product=data_product, environment=environment)
         chosen = [key.run_id for key in keys]
-    runs = judged(warehouse, run_rows(warehouse, chosen))
+    runs = judged(warehouse, run_rows(warehouse, chosen), terms=terms)
     with_gaps = [run.run_id for run in runs if _lacks_in_operations(run)]
     by_run: dict[str, list[Operation]] = defaultdict(list)
     if with_gaps:

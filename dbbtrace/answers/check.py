@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 
 from dbbtrace.answers.failures import Failure, failures_of
-from dbbtrace.answers.findings import Tolerance
 from dbbtrace.answers.readable import counted
-from dbbtrace.answers.reasons import Here, Verdict
+from dbbtrace.answers.reasons import Verdict
 from dbbtrace.answers.rows import Run
-from dbbtrace.answers.verdict import DEFAULT_ZONE, verdict_of
+from dbbtrace.answers.terms import Terms
+from dbbtrace.answers.verdict import verdict_of
 from dbbtrace.warehouse import Warehouse
 
 __all__ = ["Check", "Problem", "Rules", "check", "problems_of"]
@@ -78,9 +78,7 @@ def check(
     rules: Rules | None = None,
     *,
     now: datetime | None = None,
-    here: Here | None = None,
-    zone: str = DEFAULT_ZONE,
-    tolerance: Tolerance | None = None,
+    terms: Terms | None = None,
     write: bool = False,
 ) -> Check:
     """The verdict on a run, by its run id, and the rules that it breaks.
@@ -90,10 +88,10 @@ def check(
         run: the run's id; a run without rows breaks every rule.
         rules: the rules; by default the run must be Succeeded or Warned.
         now: the current time, for tests.
-        here, zone, tolerance, write: see ``verdict_of``.
+        terms, write: see ``verdict_of``.
     """
     now = now or datetime.now(timezone.utc)
-    said = verdict_of(warehouse, run, now=now, here=here, zone=zone, tolerance=tolerance, write=write)
+    said = verdict_of(warehouse, run, now=now, terms=terms, write=write)
     failed = failures_of(warehouse, [run]).get(run, []) if said.run and said.run.failed else []
     return Check(run, said, tuple(problems_of(said, rules or Rules(), now)), tuple(failed))
 

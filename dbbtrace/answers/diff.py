@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from dbbtrace.answers.read import operations, run_rows
 from dbbtrace.answers.rows import Operation, Run
+from dbbtrace.answers.terms import Terms
 from dbbtrace.answers.verdict import judged
 from dbbtrace.errors import UsageError
 from dbbtrace.warehouse import Warehouse
@@ -42,13 +43,13 @@ class Diff:
     """Number of operations that are unchanged."""
 
 
-def diff(warehouse: Warehouse, before: str, after: str) -> Diff:
-    """What differs between two runs, by their run ids.
+def diff(warehouse: Warehouse, before: str, after: str, *, terms: Terms | None = None) -> Diff:
+    """What differs between two runs, by their run ids, judged by these terms.
 
     Raises:
         UsageError: a run does not exist.
     """
-    runs = {run.run_id: run for run in judged(warehouse, run_rows(warehouse, {before, after}))}
+    runs = {run.run_id: run for run in judged(warehouse, run_rows(warehouse, {before, after}), terms=terms)}
     for run_id in (before, after):
         if run_id not in runs:
             raise UsageError(f"no run {run_id!r} in the warehouse; `dbbtrace runs` lists the runs")

@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from functools import partial
 
 from dbbtrace.answers.moments import day_of, zone_named
-from dbbtrace.answers.read import run_keys
+from dbbtrace.answers.read import ids_starting, run_keys
 from dbbtrace.answers.rows import RunKey
 from dbbtrace.answers.suggest import suggestion
 from dbbtrace.errors import UsageError
@@ -52,6 +52,9 @@ def find_run(
     named = run_keys(warehouse, among=[wanted]) if wanted else []
     if named and _fits(named[0], data_product, environment):
         return wanted  # no need to look at all runs
+    begun = ids_starting(warehouse, wanted)
+    if len(begun) == 1 and _fits(run_keys(warehouse, among=begun)[0], data_product, environment):
+        return begun[0]
     keys = run_keys(warehouse, data_product=data_product, environment=environment)
     ids = [key.run_id for key in keys]
     prefix = wanted.lower()

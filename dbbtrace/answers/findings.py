@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone, tzinfo
 from typing import Any
 
@@ -20,6 +20,7 @@ from dbbtrace.answers.platform import Validation, active_models
 from dbbtrace.answers.read import moment_of_row, operations
 from dbbtrace.answers.readable import bytes_of, count_of, moment_of, not_in_the_table
 from dbbtrace.answers.rows import Run, outcomes
+from dbbtrace.answers.terms import Tolerance
 from dbbtrace.answers.usual import Load, absences, volume_of
 from dbbtrace.errors import DbbtraceError
 from dbbtrace.model.identity import record_id, trace_id_of
@@ -30,12 +31,12 @@ from dbbtrace.warehouse.schema import PARTS, Row
 __all__ = [
     "Ack",
     "Finding",
-    "Tolerance",
     "acks",
     "empty_tables",
     "find",
     "finding_row",
     "not_acknowledged",
+    "same",
     "store",
     "stored",
 ]
@@ -83,24 +84,6 @@ class Ack:
             and self.data_product in (None, run.data_product)
             and self.environment in (None, run.environment)
         )
-
-
-@dataclass(frozen=True)
-class Tolerance:
-    """How far the sources of a KPI may differ. The larger of the two counts."""
-
-    absolute: float = 0.0
-    relative: float = 1e-9
-    """Share of the larger amount."""
-    by_kpi: dict[str, float] = field(default_factory=dict)
-    """KPI → absolute difference that is allowed for it alone."""
-
-    def allows(self, kpi: str, low: float, high: float) -> bool:
-        """Whether the difference is none."""
-        allowed = self.by_kpi.get(kpi)
-        if allowed is None:
-            allowed = max(self.absolute, self.relative * max(abs(low), abs(high)))
-        return high - low <= allowed
 
 
 def find(
@@ -340,7 +323,7 @@ def _figures(detail: object) -> dict[str, Any]:
 
 def store(warehouse: Warehouse, run: Run, found: Iterable[Finding], now: datetime) -> bool:
     """Write the findings, and that the run was judged; False where that may not be, which is no matter."""
-    judged = Finding("judged", "Judged", "judged", "compared with earlier runs")
+    judged = Finding("judged", "Judged", "judged", "compared with earlier runs", {"recorded": run.recorded})
     rows = [finding_row(run.run_id, run.data_product, run.environment, each, now) for each in (judged, *found)]
     try:
         if PARTS.name not in warehouse.columns():
@@ -351,10 +334,19 @@ def store(warehouse: Warehouse, run: Run, found: Iterable[Finding], now: datetim
     return True
 
 
+def same(run: Run, one: Iterable[Finding], other: Iterable[Finding]) -> bool:
+    """Whether both say the same once they are stored, where long texts are cut."""
+    whose, at = (run.run_id, run.data_product, run.environment), datetime(2000, 1, 1, tzinfo=timezone.utc)
+    first, second = (
+        {finding_row(*whose, replace(each, figures={}), at).values for each in found} for found in (one, other)
+    )
+    return first == second
+
+
 def finding_row(run_id: str, data_product: str | None, environment: str | None, finding: Finding, at: datetime) -> Row:
     """The finding as a row of the run's own record."""
     when = at.astimezone(timezone.utc).isoformat()
-    identity = "\n".join(("finding", when, finding.kind, finding.name))
+    identity = "\n".join(("finding", when, finding.kind, finding.name, finding.text))
     record = record_id(run_id, identity)
     values: dict[str, Any] = {
         "record_id": record,

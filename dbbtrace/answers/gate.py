@@ -14,8 +14,7 @@ from datetime import datetime, timezone
 from dbbtrace.answers.ages import Age, ages, loaded_tables
 from dbbtrace.answers.arrivals import NOTHING_LOADED, Arrivals, TableState, arrivals
 from dbbtrace.answers.earlier import local_zone
-from dbbtrace.answers.reasons import Here
-from dbbtrace.answers.verdict import DEFAULT_ZONE
+from dbbtrace.answers.terms import Terms
 from dbbtrace.graph import DbtSource, Rules, Selection, Table, Tables
 from dbbtrace.warehouse import Warehouse
 
@@ -103,8 +102,7 @@ def gate(
     strict: bool = False,
     rules: Rules | None = None,
     now: datetime | None = None,
-    here: Here | None = None,
-    zone: str = DEFAULT_ZONE,
+    terms: Terms | None = None,
 ) -> Gate:
     """What may be built in the run.
 
@@ -113,11 +111,12 @@ def gate(
         strict: a table that nobody monitors closes the gate, too.
         rules: which loaded table a source of dbt's reads.
         now: the present, for tests.
-        here: what this machine's journal knows of the run.
-        zone: time zone of the slots in which tables usually come.
+        terms: see ``verdict_of``.
     """
     now = now or datetime.now(timezone.utc)
-    found = arrivals(warehouse, run_id, now=now, here=here, zone=local_zone(zone))
+    terms = terms or Terms()
+    zone = terms.zone
+    found = arrivals(warehouse, run_id, now=now, here=terms.here.get(run_id), zone=local_zone(zone))
     if selection is None or found.run is None:
         return Gate(found, found.problems, has_selection=selection is not None)
     wanted = selection.reads()

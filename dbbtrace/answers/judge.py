@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, tzinfo
+from datetime import datetime
 from typing import TypeVar
 
 from dbbtrace.answers import findings as judging
-from dbbtrace.answers.earlier import read_earlier
-from dbbtrace.answers.findings import Ack, Finding, Tolerance
+from dbbtrace.answers.earlier import local_zone, read_earlier
+from dbbtrace.answers.findings import Ack, Finding
 from dbbtrace.answers.platform import Validation, validations
 from dbbtrace.answers.read import operations, parts
 from dbbtrace.answers.readable import counted, duration_of, moment_of, not_in_the_table, one_line
 from dbbtrace.answers.reasons import VERDICTS, Here, Reason, Verdict
 from dbbtrace.answers.rows import Operation, Part, Run
+from dbbtrace.answers.terms import Terms
 from dbbtrace.answers.usual import usual_pause
 from dbbtrace.warehouse import Warehouse, views
 from dbbtrace.warehouse.schema import PARTS
@@ -37,24 +38,21 @@ class Judge:
         warehouse: Warehouse,
         found: Sequence[Run],
         now: datetime,
-        here: Mapping[str, Here],
-        zone: tzinfo,
-        tolerance: Tolerance,
+        terms: Terms,
         anew: bool,
     ) -> None:
         self._warehouse = warehouse
         self._now = now
-        self._here = here
-        self._zone = zone
-        self._tolerance = tolerance
+        self._terms = terms
+        self._zone = local_zone(terms.zone)
         self._keeps_parts = PARTS.name in warehouse.columns()
         ids = [run.run_id for run in found]
         self._stored = judging.stored(warehouse, ids)
         self._acks: list[Ack] = judging.acks(warehouse, now) if self._keeps_parts else []
         # Open runs and those not judged yet are looked at; of a long list the newest.
-        looked_at = [run for run in found if anew or run.is_open or _is_unjudged(run)][:_AT_ONCE]
+        looked_at = [run for run in found if anew or run.is_open or run.judged_at is None][:_AT_ONCE]
         self._looked_at = {run.run_id for run in looked_at}
-        self._earlier = read_earlier(warehouse, looked_at, now, zone)
+        self._earlier = read_earlier(warehouse, looked_at, now, self._zone)
         self._counted = self._validations(looked_at)
         self._new: dict[str, list[Finding]] = {}
         troubled = [run.run_id for run in found if run.failed or run.running or run.unknown]
@@ -94,7 +92,7 @@ class Judge:
         for run_id, found in self._new.items():
             run = said[run_id].run
             before = [one for one in self._stored.get(run_id, ()) if one.by == "judge"]
-            if run is None or run.is_open or (run.judged_at is not None and set(before) == set(found)):
+            if run is None or run.is_open or (run.judged_at is not None and judging.same(run, before, found)):
                 continue
             judging.store(self._warehouse, run, found, self._now)
 
@@ -116,7 +114,7 @@ class Judge:
 
     def _open(self, run: Run) -> tuple[list[Reason], bool]:
         """Why the run has not ended; and whether it has."""
-        here = self._here.get(run.run_id)
+        here = self._terms.here.get(run.run_id)
         local = of_this_machine(here) if here is not None else None
         if local is not None:
             return [local], False
@@ -182,7 +180,7 @@ class Judge:
     def _found(self, run: Run) -> Iterable[Reason]:
         found = self._stored.get(run.run_id, [])
         if run.run_id in self._looked_at:
-            new = judging.find(self._warehouse, run, self._earlier, self._counted, self._zone, self._tolerance)
+            new = judging.find(self._warehouse, run, self._earlier, self._counted, self._zone, self._terms.tolerance)
             self._new[run.run_id] = judging.not_acknowledged(new, run, self._acks)
             others = [one for one in found if one.by != "judge"]
             told = {(one.kind, one.name) for one in others}
@@ -213,17 +211,12 @@ class Judge:
         standing = run.warned and not any(one.kind == "warning" for one in self._new.get(run.run_id, ()))
         if standing and run.run_id in self._looked_at:
             yield Reason("", "standing warnings", f"{counted(run.warned, 'test')} warned, as before")
-        if run.run_id not in self._looked_at and _is_unjudged(run):
+        if run.run_id not in self._looked_at and run.judged_at is None:
             yield Reason("", "not judged", "it has not been compared with earlier runs yet: `dbbtrace check` does it")
 
 
 _NOT_WELL = "o.superseded = 0 AND o.status NOT IN ('Succeeded', 'Warned', 'Skipped')"
 _PARTS_NOT_WELL = "p.superseded = 0 AND p.status <> 'Succeeded'"
-
-
-def _is_unjudged(run: Run) -> bool:
-    """Whether it was never judged, or something came since."""
-    return run.judged_at is None or (run.last_sign_at is not None and run.last_sign_at > run.judged_at)
 
 
 def of_this_machine(here: Here) -> Reason | None:

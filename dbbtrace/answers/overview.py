@@ -12,6 +12,7 @@ from dbbtrace.answers.audit import Audit, audit
 from dbbtrace.answers.read import operations
 from dbbtrace.answers.rows import Operation, Run
 from dbbtrace.answers.slowest import Timing, slowest
+from dbbtrace.answers.terms import Terms
 from dbbtrace.warehouse import Warehouse
 
 __all__ = ["Offender", "Overview", "read_overview"]
@@ -51,9 +52,10 @@ def read_overview(
     until: datetime | None = None,
     data_product: str | None = None,
     environment: str | None = None,
+    terms: Terms | None = None,
 ) -> Overview:
-    """Query the warehouse for the overview."""
-    record = audit(warehouse, since=since, until=until, data_product=data_product, environment=environment)
+    """Query the warehouse for the overview. The arguments are those of ``audit``."""
+    record = audit(warehouse, since=since, until=until, data_product=data_product, environment=environment, terms=terms)
     grown = slowest(
         warehouse,
         since=since,

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta, tzinfo
+from datetime import datetime, timedelta, timezone, tzinfo
 
 from dbbtrace.answers.read import WORKSPACE_ENVIRONMENTS, moment_of_row
 from dbbtrace.answers.rows import Run
@@ -51,32 +51,27 @@ def directory(
         zone: where slots are local times.
     """
     oldest = min(run.started_at for run in runs if run.started_at is not None)
-    since = (oldest - DAYS).strftime("%Y-%m-%d %H:%M:%S")
-    return _chosen(_known(warehouse, tables, since, now, runs), runs, zone)
+    return _chosen(_known(warehouse, tables, oldest, now, runs), runs, zone)
 
 
 def _known(
-    warehouse: Warehouse, tables: dict[str, views.BaseTable], since: str, now: datetime, runs: Sequence[Run]
+    warehouse: Warehouse, tables: dict[str, views.BaseTable], oldest: datetime, now: datetime, runs: Sequence[Run]
 ) -> list[Entry]:
-    found = {
-        entry.run_id: entry
-        for row in views.ask(warehouse, _PARTS, [since], tables=tables)
-        if (entry := _entry(row, now)) is not None
-    }
-    # Runs that others recorded have no parts: only where those of ours are few is it worth reading all loads.
     products = {(run.data_product, run.environment) for run in runs}
-    known = [entry for entry in found.values() if (entry.data_product, entry.environment) in products]
-    if len(known) < RUNS * len(products):
-        oldest = min(run.started_at for run in runs if run.started_at is not None)
-        by_loads: dict[str, Entry] = {}
-        for back in _STEPS:
-            at = max(since, (oldest - back).strftime("%Y-%m-%d %H:%M:%S"))
-            rows = views.ask(warehouse, _LOAD_RUNS, [at], tables=tables)
-            by_loads = {entry.run_id: entry for row in rows if (entry := _entry(row, now)) is not None}
-            if _are_enough([*found.values(), *by_loads.values()], products, oldest):
-                by_loads = _weeks_before(warehouse, tables, max(back, _WEEK), now, runs) | by_loads
-                break
-        found = by_loads | found
+    found: dict[str, Entry] = {}
+    for back in _STEPS:
+        asked = [_PARTS]
+        found = _read(warehouse, tables, _PARTS, [(oldest - back, _FAR_AHEAD)], now)
+        # Runs that others recorded have no parts: only where those of ours are few is it worth reading the loads.
+        seen = {(one.data_product, one.environment) for one in found.values() if one.at < oldest}
+        if not _are_enough(found.values(), products, oldest) and (back == DAYS or not products <= seen):
+            asked.append(_LOAD_RUNS)
+            found = _read(warehouse, tables, _LOAD_RUNS, [(oldest - back, _FAR_AHEAD)], now) | found
+        if _are_enough(found.values(), products, oldest):
+            windows = _weeks_before(max(back, _WEEK), runs)
+            for question in reversed(asked):
+                found = _read(warehouse, tables, question, windows, now) | found
+            break
     for run in runs:
         if run.run_id not in found and run.started_at is not None:
             last = run.last_sign_at or run.started_at
@@ -86,30 +81,41 @@ def _known(
     return list(found.values())
 
 
-def _weeks_before(
-    warehouse: Warehouse,
-    tables: dict[str, views.BaseTable],
-    back: timedelta,
-    now: datetime,
-    runs: Sequence[Run],
-) -> dict[str, Entry]:
-    """The runs at the same time of the same day of the weeks before, beyond what was read already."""
+def _weeks_before(back: timedelta, runs: Sequence[Run]) -> list[_Window]:
+    """When runs were at the same time of the same day of the weeks before, beyond what was read already."""
     starts = [run.started_at for run in runs if run.started_at is not None][:_WEEKLY]
     oldest = min(starts)
-    windows = set()
-    for at in starts:
-        for weeks in range(1, DAYS // _WEEK + 1):
-            then = at - weeks * _WEEK
-            if then - _BEGUN < oldest - back:
-                windows.add((then - _BEGUN, then + _AROUND))
+    thens = sorted(at - weeks * _WEEK for at in starts for weeks in range(1, DAYS // _WEEK + 1))
+    windows: list[_Window] = []
+    for then in thens:
+        start, end = then - _BEGUN, then + _AROUND
+        if start >= oldest - back:
+            continue
+        if windows and start <= windows[-1][1]:
+            windows[-1] = (windows[-1][0], end)
+        else:
+            windows.append((start, end))
+    return windows
+
+
+def _read(
+    warehouse: Warehouse,
+    tables: dict[str, views.BaseTable],
+    question: str,
+    windows: Sequence[_Window],
+    now: datetime,
+) -> dict[str, Entry]:
+    """The runs of which something is in these times."""
     if not windows:
         return {}
-    where = " OR ".join(["(l.[timestamp] >= ? AND l.[timestamp] < ?)"] * len(windows))
-    bounds = [at.strftime("%Y-%m-%d %H:%M:%S") for window in sorted(windows) for at in window]
-    rows = views.ask(warehouse, _LOAD_RUNS.replace("l.[timestamp] >= ?", f"({where})"), bounds, tables=tables)
+    when = " OR ".join(["(WHEN >= ? AND WHEN < ?)"] * len(windows)).replace("WHEN", _TIMES[question])
+    bounds = [at.strftime("%Y-%m-%d %H:%M:%S") for window in windows for at in window]
+    rows = views.ask(warehouse, question.replace("IN_THESE_TIMES", f"({when})"), bounds, tables=tables)
     return {entry.run_id: entry for row in rows if (entry := _entry(row, now)) is not None}
 
 
+_Window = tuple[datetime, datetime]
+_FAR_AHEAD = datetime(9999, 1, 1, tzinfo=timezone.utc)
 _WEEKLY = 20
 """Runs, the newest, for which the weeks before are looked at."""
 _BEGUN, _AROUND = timedelta(hours=4), timedelta(hours=2)
@@ -151,8 +157,8 @@ SELECT
     MAX(CASE WHEN p.part = 'link' THEN 1 ELSE 0 END),
     MOMENT(MIN(p.job_scheduled_at)), MAX(p.job_invoke_type)
 FROM meta.monitoring_run_part AS p
-WHERE p.process_started_at >= ? AND p.part NOT IN ('finding', 'ack') AND p.orchestration_run_id <> ''
-GROUP BY p.orchestration_run_id
+WHERE IN_THESE_TIMES AND p.part NOT IN ('finding', 'ack') AND p.orchestration_run_id <> ''
+GROUP BY UNINDEXED(p.orchestration_run_id)
 """
 _LOAD_RUNS = f"""\
 SELECT
@@ -163,9 +169,10 @@ SELECT
     ),
     0, 0, NULL_MOMENT, NULL_TEXT
 FROM meta.monitoring_integration AS l
-{WORKSPACE_ENVIRONMENTS}WHERE l.[timestamp] >= ? AND l.orchestration_run_id <> ''
-GROUP BY l.orchestration_run_id
+{WORKSPACE_ENVIRONMENTS}WHERE IN_THESE_TIMES AND l.orchestration_run_id <> ''
+GROUP BY UNINDEXED(l.orchestration_run_id)
 """
+_TIMES = {_PARTS: "p.process_started_at", _LOAD_RUNS: "l.[timestamp]"}
 
 
 def _chosen(entries: Collection[Entry], runs: Sequence[Run], zone: tzinfo) -> list[Entry]:

@@ -6,6 +6,7 @@ Each question is one query, limited to the named runs. This keeps answers fast.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import fields, replace
 from datetime import datetime, timedelta, timezone
@@ -17,8 +18,25 @@ from dbbtrace.errors import UsageError
 from dbbtrace.model.times import to_datetime, to_unix_nanos
 from dbbtrace.warehouse import Warehouse, views
 
-__all__ = ["listed", "moment_of_row", "operations", "parts", "run_keys", "run_rows", "runs"]
+__all__ = [
+    "FAILED_PARTS",
+    "ids_starting",
+    "listed",
+    "moment_of_row",
+    "operations",
+    "parts",
+    "run_keys",
+    "run_rows",
+    "runs",
+]
 
+FAILED_PARTS = """\
+p.superseded = 0
+AND p.status IN ('Failed', 'Interrupted')
+AND p.part IN ('job', 'workload', 'dbt_invocation')
+AND NOT (p.part = 'dbt_invocation' AND COALESCE(p.error_message, '') LIKE '% nodes failed: %')
+"""
+"""Chooses, of ``parts``, those whose failure is the run's. Where nodes of a dbt invocation failed, the nodes decide."""
 _RUN_COLUMNS = {"run_id": "orchestration_run_id", "started_at": "start_time", "ended_at": "end_time"}
 _RUN_COLUMNS_OF_RUN = {**_RUN_COLUMNS, "last_sign_at": "last_sign"}
 _OPERATION_COLUMNS = {**_RUN_COLUMNS, "name": "operation", "word": "status_word"}
@@ -66,8 +84,8 @@ def _newest(
 ) -> list[RunKey] | None:
     """The newest runs that fit, without a look at older ones; None where these must be looked at, too.
 
-    A run that started since a time has a row since then. Without a time, one looks further and further back until
-    there are as many runs as are wanted.
+    A run that started in a time has a row in it. Without a time, one looks further and further back until there are as
+    many runs as are wanted.
     """
     tables = views.look(warehouse)
     back = timedelta(days=1)
@@ -75,10 +93,12 @@ def _newest(
     begun = moment_of_row(last)
     if begun is None:
         return None
+    if until is not None:
+        begun = min(begun, until)
+    latest = _day(begun + timedelta(days=1))
     while True:
         start = since if since is not None else begun - back
-        day = start.astimezone(timezone.utc).strftime("%Y-%m-%d")  # both '2026-11-24 08:00' and '2026-11-24T08:00' fit
-        ids = {run_id for (run_id,) in views.ask(warehouse, _SINCE, [day] * 4, tables=tables)}
+        ids = {run_id for (run_id,) in views.ask(warehouse, _BETWEEN, [_day(start), latest] * 4, tables=tables)}
         found = _all_keys(warehouse, ids).values()
         fitting = [
             key
@@ -94,6 +114,10 @@ def _newest(
         back *= 4
 
 
+def _day(at: datetime) -> str:
+    return at.astimezone(timezone.utc).strftime("%Y-%m-%d")  # both '2026-11-24 08:00' and '2026-11-24T08:00' are later
+
+
 _FAR_BACK = timedelta(days=400)
 _LAST_SIGN = """\
 SELECT MAX(m.last_time)
@@ -107,14 +131,44 @@ FROM (
     SELECT MAX(p.process_started_at) FROM meta.monitoring_run_part AS p
 ) AS m
 """
-_SINCE = """\
-SELECT l.orchestration_run_id FROM meta.monitoring_integration AS l WHERE l.[timestamp] >= ?
+_BETWEEN = """\
+SELECT l.orchestration_run_id FROM meta.monitoring_integration AS l
+WHERE l.[timestamp] >= ? AND l.[timestamp] < ?
 UNION
-SELECT d.orchestration_run_id FROM meta.monitoring_transformation_dbt AS d WHERE d.process_started_at >= ?
+SELECT d.orchestration_run_id FROM meta.monitoring_transformation_dbt AS d
+WHERE d.process_started_at >= ? AND d.process_started_at < ?
 UNION
-SELECT r.orchestration_run_id FROM meta.monitoring_semantic_model_refresh AS r WHERE r.process_started_at >= ?
+SELECT r.orchestration_run_id FROM meta.monitoring_semantic_model_refresh AS r
+WHERE r.process_started_at >= ? AND r.process_started_at < ?
 UNION
-SELECT p.orchestration_run_id FROM meta.monitoring_run_part AS p WHERE p.process_started_at >= ?
+SELECT p.orchestration_run_id FROM meta.monitoring_run_part AS p
+WHERE p.process_started_at >= ? AND p.process_started_at < ?
+"""
+
+
+def ids_starting(warehouse: Warehouse, prefix: str) -> list[str]:
+    """The run ids that are GUIDs and start so, as run or as trace id; none unless it has the 8 characters by which a
+    GUID is told apart. Without a look at all runs."""
+    digits = prefix.lower().replace("-", "")
+    if re.fullmatch("[0-9a-f]{8,32}", digits) is None:
+        return []
+    start = "-".join(filter(None, (digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:])))
+    found = {str(run_id) for (run_id,) in views.ask(warehouse, _STARTING, [start, f"{start}g"] * 4)}
+    return sorted(run_id for run_id in found if run_id.startswith(start))
+
+
+_STARTING = """\
+SELECT l.orchestration_run_id FROM meta.monitoring_integration AS l
+WHERE l.orchestration_run_id >= ? AND l.orchestration_run_id < ?
+UNION
+SELECT d.orchestration_run_id FROM meta.monitoring_transformation_dbt AS d
+WHERE d.orchestration_run_id >= ? AND d.orchestration_run_id < ?
+UNION
+SELECT r.orchestration_run_id FROM meta.monitoring_semantic_model_refresh AS r
+WHERE r.orchestration_run_id >= ? AND r.orchestration_run_id < ?
+UNION
+SELECT p.orchestration_run_id FROM meta.monitoring_run_part AS p
+WHERE p.orchestration_run_id >= ? AND p.orchestration_run_id < ?
 """
 
 

@@ -158,9 +158,11 @@ class Run:
     findings_incomplete: int
     findings_warned: int
     judged_at: datetime | None
-    """When it was last compared with earlier runs."""
+    """When it was last compared with earlier runs, if nothing came since."""
     last_sign_at: datetime | None
     """The last that is known of it."""
+    recorded: int
+    """Operations and parts that are known of it, those that were done again later too."""
 
 
 @dataclass(frozen=True)

@@ -84,7 +84,7 @@ def slowest(
         UsageError: the run does not exist.
     """
     if run:
-        timings = _timings(warehouse, [_before(run_keys(warehouse), run, history)])
+        timings = _timings(warehouse, [_before(warehouse, run, history)])
     else:
         keys = run_keys(warehouse, until=until, data_product=data_product, environment=environment)
         timings = _timings(warehouse, [_enough(warehouse, group) for group in _by_product(keys, since, history)])
@@ -98,7 +98,7 @@ def slowest(
 
 def history_of(warehouse: Warehouse, run: str, *, history: int = HISTORY) -> dict[tuple[str, str], Timing]:
     """Every operation of the run with a duration, by kind and operation_id, compared with its history."""
-    group = _before(run_keys(warehouse), run, history)
+    group = _before(warehouse, run, history)
     return {(timing.kind, timing.operation_id): timing for timing in _timings(warehouse, [group])}
 
 
@@ -115,14 +115,23 @@ class _Group:
     """True for one run, with all its operations. Otherwise only successes are compared."""
 
 
-def _before(keys: Sequence[RunKey], run: str, history: int) -> _Group:
+def _before(warehouse: Warehouse, run: str, history: int) -> _Group:
     """The run, and earlier runs of its product and environment."""
-    place = next((place for place, key in enumerate(keys) if key.run_id == run), None)
-    if place is None:
+    known = run_keys(warehouse, among=[run])
+    if not known:
         raise UsageError(f"no run {run!r} in the warehouse; `dbbtrace runs` lists the runs")
-    whose = _whose(keys[place])
-    before = [key for key in keys[place + 1 :] if _whose(key) == whose][:history]
-    return _Group([keys[place], *before], 1, history, one=True)
+    [one] = known
+    product, place = whose = _whose(one)
+    told_apart = product is not None and place is not None and one.started_at is not None
+    keys = run_keys(
+        warehouse,
+        data_product=product,
+        environment=place,
+        until=one.started_at,
+        limit=history if told_apart else None,  # else others are among them
+    )
+    before = [key for key in keys if _whose(key) == whose and key.run_id != run][:history]
+    return _Group([one, *before], 1, history, one=True)
 
 
 def _by_product(keys: Iterable[RunKey], since: datetime | None, history: int) -> Iterator[_Group]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 
-from dbbtrace.answers.findings import Tolerance
 from dbbtrace.answers.read import run_keys, run_rows
-from dbbtrace.answers.reasons import VERDICTS, Here, Reason
-from dbbtrace.answers.verdict import DEFAULT_ZONE, verdicts
+from dbbtrace.answers.reasons import VERDICTS, Reason
+from dbbtrace.answers.terms import Terms
+from dbbtrace.answers.verdict import verdicts
 from dbbtrace.warehouse import Warehouse
 
 __all__ = ["Today", "today"]
@@ -45,9 +44,7 @@ def today(
     data_product: str | None = None,
     environment: str | None = None,
     now: datetime | None = None,
-    here: Mapping[str, Here] | None = None,
-    zone: str = DEFAULT_ZONE,
-    tolerance: Tolerance | None = None,
+    terms: Terms | None = None,
 ) -> list[Today]:
     """One line for each product and environment, the worst first. Runs by hand, which have no product, are left out.
 
@@ -55,7 +52,7 @@ def today(
         warehouse: where to look.
         data_product, environment: see ``run_keys``.
         now: the present, for tests.
-        here, zone, tolerance: see ``verdict_of``.
+        terms: see ``verdict_of``.
     """
     now = now or datetime.now(timezone.utc)
     groups: dict[tuple[str, str], list[str]] = defaultdict(list)
@@ -68,7 +65,7 @@ def today(
     found = run_rows(warehouse, wanted)
     newest = {group[0] for group in groups.values() if group}
     found.sort(key=lambda run: run.run_id not in newest)  # those are judged first
-    said = verdicts(warehouse, found, now=now, here=here, zone=zone, tolerance=tolerance)
+    said = verdicts(warehouse, found, now=now, terms=terms)
     started = {run.run_id: run.started_at for run in found}
     lines = []
     for (product, place), group in groups.items():

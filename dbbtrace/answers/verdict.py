@@ -6,23 +6,19 @@ journal. Each reason is one sentence that names what to look at.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timezone
 
 from dbbtrace.answers import read
-from dbbtrace.answers.earlier import local_zone
-from dbbtrace.answers.findings import Tolerance
 from dbbtrace.answers.judge import Judge, of_this_machine
 from dbbtrace.answers.read import run_rows
 from dbbtrace.answers.reasons import VERDICTS, Here, Reason, Verdict
 from dbbtrace.answers.rows import Run
 from dbbtrace.answers.suggest import check_known
+from dbbtrace.answers.terms import Terms
 from dbbtrace.warehouse import Warehouse
 
 __all__ = ["judged", "runs", "verdict_of", "verdicts"]
-
-DEFAULT_ZONE = "Europe/Brussels"
-"""Where the platform's slots are local time."""
 
 
 def verdict_of(
@@ -30,9 +26,7 @@ def verdict_of(
     run_id: str,
     *,
     now: datetime | None = None,
-    here: Here | None = None,
-    zone: str = DEFAULT_ZONE,
-    tolerance: Tolerance | None = None,
+    terms: Terms | None = None,
     write: bool = False,
 ) -> Verdict:
     """The verdict on one run, compared with earlier ones.
@@ -41,18 +35,13 @@ def verdict_of(
         warehouse: where to look.
         run_id: the run's id.
         now: the present, for tests.
-        here: what this machine's journal knows.
-        zone: time zone of the platform's slots.
-        tolerance: how far reconciled figures may differ.
+        terms: what it depends on besides the warehouse.
         write: store what was found, where that may be written; the view ``monitoring_runs`` then says the same.
     """
     found = run_rows(warehouse, [run_id])
     if not found:
-        return _unknown(run_id, here)
-    knowledge = {run_id: here} if here is not None else {}
-    return verdicts(warehouse, found, now=now, here=knowledge, zone=zone, tolerance=tolerance, write=write, anew=True)[
-        run_id
-    ]
+        return _unknown(run_id, (terms or Terms()).here.get(run_id))
+    return verdicts(warehouse, found, now=now, terms=terms, write=write, anew=True)[run_id]
 
 
 def _unknown(run_id: str, here: Here | None) -> Verdict:
@@ -62,9 +51,11 @@ def _unknown(run_id: str, here: Here | None) -> Verdict:
     return Verdict(run_id, "Unfinished", (Reason("Unfinished", "missing", "nothing of this run is in the warehouse"),))
 
 
-def judged(warehouse: Warehouse, found: Sequence[Run], *, now: datetime | None = None) -> list[Run]:
+def judged(
+    warehouse: Warehouse, found: Sequence[Run], *, now: datetime | None = None, terms: Terms | None = None
+) -> list[Run]:
     """The runs with their verdicts as status and the first reason, in the order given."""
-    said = verdicts(warehouse, found, now=now)
+    said = verdicts(warehouse, found, now=now, terms=terms)
     return [said[run.run_id].run or run for run in found]
 
 
@@ -78,14 +69,14 @@ def runs(
     until: datetime | None = None,
     limit: int | None = None,
     now: datetime | None = None,
-    here: Mapping[str, Here] | None = None,
+    terms: Terms | None = None,
 ) -> list[Run]:
     """The runs that fit, newest first, with their verdicts.
 
     Args:
         status: only runs with this verdict; whatever the case.
         now: the present, for tests.
-        here: what this machine's journal knows of runs.
+        terms: what verdicts depend on besides the warehouse.
         data_product, environment, since, until, limit: see ``run_keys``.
 
     Raises:
@@ -101,7 +92,7 @@ def runs(
         until=until,
         limit=limit if status is None else None,
     )
-    said = verdicts(warehouse, found, now=now, here=here)
+    said = verdicts(warehouse, found, now=now, terms=terms)
     of_all = [said[run.run_id].run or run for run in found]
     return [run for run in of_all if status is None or run.status.lower() == status.lower()][:limit]
 
@@ -111,9 +102,7 @@ def verdicts(
     found: Sequence[Run],
     *,
     now: datetime | None = None,
-    here: Mapping[str, Here] | None = None,
-    zone: str = DEFAULT_ZONE,
-    tolerance: Tolerance | None = None,
+    terms: Terms | None = None,
     write: bool = False,
     anew: bool = False,
 ) -> dict[str, Verdict]:
@@ -122,12 +111,12 @@ def verdicts(
     Args:
         found: rows of ``monitoring_runs``, newest first.
         anew: judge also what was judged before.
-        now, here, zone, tolerance, write: see ``verdict_of``.
+        now, terms, write: see ``verdict_of``.
     """
     if not found:
         return {}
     now = now or datetime.now(timezone.utc)
-    judge = Judge(warehouse, found, now, here or {}, local_zone(zone), tolerance or Tolerance(), anew)
+    judge = Judge(warehouse, found, now, terms or Terms(), anew)
     said = {run.run_id: judge.verdict(run) for run in found}
     if write:
         judge.write(said)

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 
@@ -19,7 +19,8 @@ from dbbtrace.answers.memory import Memory
 from dbbtrace.answers.read import run_keys, run_rows
 from dbbtrace.answers.rows import Run, RunKey
 from dbbtrace.answers.schedule import LATE_AFTER, Schedule
-from dbbtrace.answers.verdict import DEFAULT_ZONE, verdicts
+from dbbtrace.answers.terms import Terms
+from dbbtrace.answers.verdict import verdicts
 from dbbtrace.warehouse import Warehouse
 from dbbtrace.warehouse.schema import PARTS
 
@@ -83,7 +84,7 @@ def alerts(
     expect_every: timedelta | None = None,
     schedules: Sequence[Schedule] = (),
     now: datetime | None = None,
-    zone: str = DEFAULT_ZONE,
+    terms: Terms | None = None,
 ) -> list[Alert]:
     """The problems that need a person now, newest run first.
 
@@ -96,10 +97,10 @@ def alerts(
         schedules: report a run that has not started 45 minutes after it was due. Of a product and environment that has
             none, Fabric's job events tell when it is due.
         now: the current time, for tests.
-        zone: see ``verdict_of``.
+        terms: see ``verdict_of``.
     """
     now = now or datetime.now(timezone.utc)
-    look = _Look(warehouse, rules or Rules(allow_running=True), since, data_product, environment, now, zone)
+    look = _Look(warehouse, rules or Rules(allow_running=True), since, data_product, environment, now, terms or Terms())
     return _in_full(warehouse, [*look.missing(expect_every), *look.overdue(schedules), *look.alerts()])
 
 
@@ -114,18 +115,19 @@ class _Look:
         data_product: str | None,
         environment: str | None,
         now: datetime,
-        zone: str,
+        terms: Terms,
+        write: bool = False,
     ) -> None:
         self._now = now
         self._warehouse = warehouse
-        self._zone = zone
+        self._zone = terms.zone
         self._whose = (data_product, environment)
         self.keys = run_keys(warehouse, data_product=data_product, environment=environment)
         recent = [
             key.run_id for key in self.keys if since is None or (key.started_at is not None and key.started_at >= since)
         ]
         self._runs = run_rows(warehouse, recent)
-        self._said = verdicts(warehouse, self._runs, now=now)
+        self._said = verdicts(warehouse, self._runs, now=now, terms=terms, write=write)
         known = acks(warehouse, now) if PARTS.name in warehouse.columns() else []
         acknowledged = {ack.run_id for ack in known if ack.name == ack.run_id}
         self._problems = {
@@ -207,7 +209,10 @@ def _in_full(warehouse: Warehouse, found: list[Alert]) -> list[Alert]:
 
 
 class Watch:
-    """Looks when asked, and returns each alert once. A run is reported again only if it breaks another rule."""
+    """Looks when asked, and returns each alert once. A run is reported again only if it breaks another rule.
+
+    What it finds out about a run that has ended is stored as findings, where that may be written.
+    """
 
     def __init__(
         self,
@@ -220,7 +225,7 @@ class Watch:
         expect_every: timedelta | None = None,
         schedules: Sequence[Schedule] = (),
         memory: Memory | None = None,
-        zone: str = DEFAULT_ZONE,
+        terms: Callable[[], Terms] = Terms,
     ) -> None:
         self._warehouse = warehouse
         self._rules = rules
@@ -230,7 +235,7 @@ class Watch:
         self._expect_every = expect_every
         self._schedules = schedules
         self._memory = memory or Memory()
-        self._zone = zone
+        self._terms = terms
         self._returned: set[str] = set()
         self._good: set[str] = set()
         """Products whose newest run is good, though an older one is not."""
@@ -241,7 +246,16 @@ class Watch:
         """The alerts that are new, oldest run first."""
         now = now or datetime.now(timezone.utc)
         since = now - self._since if isinstance(self._since, timedelta) else self._since
-        look = _Look(self._warehouse, self._rules, since, self._data_product, self._environment, now, self._zone)
+        look = _Look(
+            self._warehouse,
+            self._rules,
+            since,
+            self._data_product,
+            self._environment,
+            now,
+            self._terms(),
+            write=True,
+        )
         found = [*look.missing(self._expect_every), *look.overdue(self._schedules), *look.alerts()]
         self.wrong = len(found)
         fresh = [alert for alert in reversed(found) if not self._is_known(alert)]

@@ -52,9 +52,9 @@ def ack(what: str, data_product: str | None, environment: str | None, reason: st
     model or KPI.
     """
     import dbbtrace
-    from dbbtrace.answers.read import run_keys
-    from dbbtrace.cli.runs import judge_here
+    from dbbtrace.answers import run_keys, verdict_of
     from dbbtrace.operate.ack import acknowledge, meant
+    from dbbtrace.operate.verdict import terms_of
 
     known = settings()
     with opened_warehouse() as warehouse:
@@ -69,7 +69,7 @@ def ack(what: str, data_product: str | None, environment: str | None, reason: st
     what = f"run {run_id}" if name == run_id else f"{name} of {key.data_product or 'runs by hand'}"
     click.echo(f"{safe(what)} is acknowledged until {until:%Y-%m-%d %H:%M} UTC")
     with opened_warehouse() as warehouse:
-        said = judge_here(warehouse, run_id, write=True)
+        said = verdict_of(warehouse, run_id, terms=terms_of(known), write=True)
     click.echo(f"run {safe(run_id)} is {said.word}")
 
 

@@ -93,7 +93,7 @@ def check(
     from dbbtrace.answers.asof import asof_refreshed
     from dbbtrace.answers.earlier import local_zone
     from dbbtrace.operate.lineage import naming_of
-    from dbbtrace.operate.verdict import known_here, tolerance_of
+    from dbbtrace.operate.verdict import terms_of
 
     outbox = opened_outbox(notify)
     rules = Rules(max_duration, require_refresh, allow_failures, allow_warnings=not no_warnings)
@@ -102,15 +102,7 @@ def check(
         run_id = run_id_meant(warehouse, run, data_product, environment)
         until = time.monotonic() + (wait.total_seconds() if wait is not None else 0)
         while True:
-            found = ask(
-                warehouse,
-                run_id,
-                rules,
-                here=known_here(known).get(run_id),
-                zone=known.timezone,
-                tolerance=tolerance_of(known.reconciliation_tolerance),
-                write=True,
-            )
+            found = ask(warehouse, run_id, rules, terms=terms_of(known), write=True)
             left = until - time.monotonic()
             if found.exit_code != STILL_RUNNING or left <= 0:
                 break

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dbbtrace.cli.common import console, opened_warehouse, print_json, warehouse_option
+from dbbtrace.cli.common import console, opened_warehouse, print_json, settings, warehouse_option
 from dbbtrace.cli.options import run_choice, since_option
 from dbbtrace.cli.output import echo_text, output_file, writing
 from dbbtrace.cli.text import count_of, counted, moment_of, one_line, safe
@@ -58,6 +58,7 @@ def audit(
     """
     from dbbtrace.answers import audit as ask
     from dbbtrace.answers.export import as_csv, as_dict, write_parquet
+    from dbbtrace.operate.verdict import terms_of
 
     form = "json" if as_json else form.lower()
     if output is not None and str(output) == "-":
@@ -65,7 +66,14 @@ def audit(
     if form == "parquet" and output is None:
         raise click.BadParameter("parquet is a binary format: name a file with -o audit.parquet")
     with opened_warehouse() as warehouse:
-        found = ask(warehouse, since=since, until=until, data_product=data_product, environment=environment)
+        found = ask(
+            warehouse,
+            since=since,
+            until=until,
+            data_product=data_product,
+            environment=environment,
+            terms=terms_of(settings()),
+        )
     if form == "parquet":
         assert output is not None
         with writing(output):

@@ -111,7 +111,7 @@ def import_run(children: tuple[str, ...], follow: bool, poll: float, raise_on_fa
     click.echo(one_line(str(done)))
     for reason in done.reasons:
         click.echo(one_line(f"not read: {reason}"), err=True)
-    deliver(configured)
+    deliver(configured, ended=done.run_id if done.is_over else None)
     if raise_on_failure and done.is_over and done.status != "Succeeded":
         raise RunFailedError(f"the run {done.status.lower()}: {done.reason}")
     if done.reasons:
@@ -224,15 +224,18 @@ def _pairs(given: tuple[str, ...]) -> dict[str, str]:
     return pairs
 
 
-def deliver(configured: Settings) -> None:
-    """Wait for the rows.
+def deliver(configured: Settings, *, ended: str | None = None) -> None:
+    """Wait for the rows; then the run that has ended is judged.
 
     Raises:
         TransientError: some still wait.
     """
     import dbbtrace
+    from dbbtrace.tracing import runtime
 
     stored = dbbtrace.flush(max(configured.rows_timeout, _PATIENCE))
+    if stored and ended is not None:
+        runtime.judge(ended, _PATIENCE)
     dbbtrace.shutdown()
     if not stored:
         raise TransientError(f"the rows wait in the journal {configured.journal_dir}: `dbbtrace flush` delivers them")

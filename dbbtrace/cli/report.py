@@ -46,16 +46,17 @@ def report(
     yesterday or today. Without RUN the page is an overview of all runs, or of the runs since a time.
     """
     from dbbtrace.operate.lineage import naming_of
+    from dbbtrace.operate.verdict import terms_of
     from dbbtrace.pages import overview_page, run_page
 
     if run and (since or until):
         raise click.UsageError("--since and --until select several runs: leave out RUN")
     known = settings()
-    base = jaeger or known.jaeger_url
+    base, terms = jaeger or known.jaeger_url, terms_of(known)
     with opened_warehouse() as warehouse:
         if run:
             run_id = run_meant(warehouse, run, data_product, environment)
-            html = run_page(warehouse, run_id, jaeger_url=base, naming=naming_of(known))
+            html = run_page(warehouse, run_id, jaeger_url=base, naming=naming_of(known), terms=terms)
         else:
             html = overview_page(
                 warehouse,
@@ -64,6 +65,7 @@ def report(
                 data_product=data_product,
                 environment=environment,
                 jaeger_url=base,
+                terms=terms,
             )
     path = output or Path("run.html" if run else "overview.html")
     if str(path) == "-":

@@ -22,7 +22,6 @@ from dbbtrace.cli.options import run_argument, run_choice, since_option
 
 if TYPE_CHECKING:
     from dbbtrace.answers import Operation, Run, Verdict
-    from dbbtrace.warehouse import Warehouse
 
 __all__ = ["COMMANDS", "show_run"]
 
@@ -47,7 +46,7 @@ def runs(
 ) -> None:
     """List the runs, newest first."""
     from dbbtrace.answers import runs as ask
-    from dbbtrace.operate.verdict import known_here
+    from dbbtrace.operate.verdict import terms_of
 
     with opened_warehouse() as warehouse:
         found = ask(
@@ -58,7 +57,7 @@ def runs(
             status=status,
             since=since,
             until=until,
-            here=known_here(settings()),
+            terms=terms_of(settings()),
         )
     if as_json:
         print_json([asdict(run) for run in found])
@@ -87,13 +86,14 @@ def show(run: str, data_product: str | None, environment: str | None, whole: boo
     RUN is a run id, a trace id, the first characters of either, or last, previous, yesterday or today.
     """
     with opened_warehouse() as warehouse:
-        from dbbtrace.answers import operations
+        from dbbtrace.answers import operations, verdict_of
         from dbbtrace.answers.read import parts
         from dbbtrace.answers.rows import attempts_of
+        from dbbtrace.operate.verdict import terms_of
 
         run_id = run_meant(warehouse, run, data_product, environment)
         found = operations(warehouse, [run_id])
-        said = judge_here(warehouse, run_id)
+        said = verdict_of(warehouse, run_id, terms=terms_of(settings()))
         recorded = parts(warehouse, [run_id])
         attempts = attempts_of(recorded)
     if failed and as_json:
@@ -116,22 +116,6 @@ def show(run: str, data_product: str | None, environment: str | None, whole: boo
         )
     else:
         show_run(run_id, found, verdict=said, whole=whole, failed=failed, parts=recorded)
-
-
-def judge_here(warehouse: Warehouse, run_id: str, *, write: bool = False) -> Verdict:
-    """The verdict on the run, with what this machine's journal knows; ``write``: also in the warehouse."""
-    from dbbtrace.answers import verdict_of
-    from dbbtrace.operate.verdict import known_here, tolerance_of
-
-    known = settings()
-    return verdict_of(
-        warehouse,
-        run_id,
-        here=known_here(known).get(run_id),
-        zone=known.timezone,
-        tolerance=tolerance_of(known.reconciliation_tolerance),
-        write=write,
-    )
 
 
 def show_run(run_id: str, operations: Sequence[Operation], *, verdict: Verdict | None = None, **options: Any) -> None:

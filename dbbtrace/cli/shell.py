@@ -119,25 +119,30 @@ def set_(values: tuple[str, ...]) -> None:
 )
 @click.option("--started-at", metavar="TIME", help="Start of the run; default: that of its first row.")
 @click.option("--ended-at", metavar="TIME", help="End of the run; default: now, or that of its last row.")
+@click.option("--raise-on-failure", is_flag=True, help="Exit code 1 if the run failed.")
 @of_the_run
 def close(run: str | None, status: str | None, started_at: str | None, ended_at: str | None, **of_run: Any) -> None:
-    """Send the root span of a run that no job opened.
+    """Say that a run has ended which no job opened.
 
-    Make this the last activity if the orchestrator is a pipeline. RUN is the run id; default:
-    DBBTRACE_ORCHESTRATION_RUN_ID. Closing a run again changes nothing.
+    Make this the last activity if the orchestrator is a pipeline. Sends the run's root span, and compares the run with
+    earlier ones. RUN is the run id; default: DBBTRACE_ORCHESTRATION_RUN_ID. Closing a run again changes nothing.
     """
     import dbbtrace
     from dbbtrace.operate.close import close_run
 
     configured = settings()
-    if configured.otlp_url is None or not configured.forward:
+    backend = configured.otlp_url is not None and configured.forward
+    if not backend and (configured.warehouse or "").lower() == "none":
         click.echo(
-            "nothing to close: the end of a run is a span, and no OTLP backend is set (OTEL_EXPORTER_OTLP_ENDPOINT)"
+            "nothing to close: neither a warehouse nor an OTLP backend is set "
+            "(DBBTRACE_WAREHOUSE, OTEL_EXPORTER_OTLP_ENDPOINT)"
         )
         return
     dbbtrace.configure(warehouse=configured.warehouse)
-    closed = close_run(run, status=status, started_at=started_at, ended_at=ended_at, **of_run)
-    dbbtrace.shutdown()
+    try:
+        closed = close_run(run, status=status, started_at=started_at, ended_at=ended_at, **of_run)
+    finally:
+        dbbtrace.shutdown()
     name = run or configured.orchestration_run_id
     click.echo(f"closed {name}" if closed else f"{name} is already closed")
 

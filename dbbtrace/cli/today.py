@@ -28,18 +28,11 @@ def today(data_product: str | None, environment: str | None, as_json: bool) -> N
     all have this verdict. The worst come first. `dbbtrace check last --data-product P` gives all reasons.
     """
     from dbbtrace.answers.today import today as ask
-    from dbbtrace.operate.verdict import known_here, tolerance_of
+    from dbbtrace.operate.verdict import terms_of
 
     known = settings()
     with opened_warehouse() as warehouse:
-        found = ask(
-            warehouse,
-            data_product=data_product,
-            environment=environment,
-            here=known_here(known),
-            zone=known.timezone,
-            tolerance=tolerance_of(known.reconciliation_tolerance),
-        )
+        found = ask(warehouse, data_product=data_product, environment=environment, terms=terms_of(known))
     if as_json:
         print_json([asdict(line) for line in found])
     elif found:

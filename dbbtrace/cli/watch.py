@@ -90,6 +90,7 @@ def watch(
     from dbbtrace.answers import Rules
     from dbbtrace.answers.memory import Memory
     from dbbtrace.answers.watch import Watch
+    from dbbtrace.operate.verdict import terms_of
 
     known, outbox = settings(), opened_outbox(notify)
     rules = Rules(max_duration, require_refresh, allow_failures, allow_warnings=not no_warnings, allow_running=True)
@@ -105,7 +106,7 @@ def watch(
             expect_every=expect_every,
             schedules=due,
             memory=Memory(path, warehouse.name),
-            zone=known.timezone,
+            terms=lambda: terms_of(known),
         )
         unsent: list[Alert] = []
         while True:

@@ -227,7 +227,10 @@ class Run(Handle):
     def _after(self) -> None:
         if self._outermost:
             with guard("wait for the rows"):
-                runtime.current().flush_at_end_of_run()
+                if self._root or self._opens:
+                    runtime.end_run(self.run_id)
+                else:
+                    runtime.current().flush_at_end_of_run()
 
     async def _after_async(self) -> None:
         import asyncio
@@ -262,8 +265,8 @@ def orchestration_run(
             models or workloads; or workload → names; or the path of a file like ``integration_source_list.csv``.
         repairs: run id of the run that this one makes right.
 
-    Leaving the outermost run waits at most DBBTRACE_ROWS_TIMEOUT seconds until the rows are in the
-    warehouse.
+    Leaving the outermost run waits at most DBBTRACE_ROWS_TIMEOUT seconds until the rows are in the warehouse, and the
+    run was compared with earlier ones.
     """
     options = {"data_product": data_product, "environment": environment, "workspace_id": workspace_id}
     return Run(run_id, options, opens=True, called="orchestration_run", expect=expect, repairs=repairs)

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import StatusCode
 
-from dbbtrace.answers.read import operations
-from dbbtrace.answers.rows import Operation, outcomes
+from dbbtrace.answers.read import FAILED_PARTS, operations, parts
+from dbbtrace.answers.rows import Operation, Part, outcomes
 from dbbtrace.diagnostics import log
 from dbbtrace.errors import DbbtraceError, RunFailedError, UsageError
 from dbbtrace.job.finished import emit, fact
@@ -43,9 +43,12 @@ def close_run(
 ) -> bool:
     """Emit the run's root span, unless a job that shares our journal directory has. Returns whether it was emitted.
 
+    Waits at most DBBTRACE_ROWS_TIMEOUT seconds until the rows are in the warehouse, and the run was compared with
+    earlier ones.
+
     Args:
         run_id: the run; else DBBTRACE_ORCHESTRATION_RUN_ID.
-        status: Succeeded or Failed; else as the run's rows say.
+        status: Succeeded or Failed; else as the run's rows and its jobs say.
         started_at, ended_at: a datetime, ISO 8601 text or epoch seconds; else the second in which the first row
             started, and now, or the second in which the last row ended where that is more than an hour ago.
         data_product, environment, workspace_id: else as the environment or the run's rows say.
@@ -59,20 +62,24 @@ def close_run(
     if not identity.normalise_run_id(run_id) and not runtime.current_settings().orchestration_run_id:
         raise UsageError("which run is to be closed? Name its run id, or set DBBTRACE_ORCHESTRATION_RUN_ID")
     scope = make_scope(run_id, data_product=data_product, environment=environment, workspace_id=workspace_id)
-    if raise_on_failure:
-        runtime.current().flush_at_end_of_run()  # rows of this process count too
+    runtime.current().flush_at_end_of_run()  # rows of this process count too
     is_ours = runtime.current().delivery.claim(f"root-{scope.trace_id:032x}")
     if not is_ours and not raise_on_failure:
         return False
-    known = rows_of_run(scope.run_id)
+    known, failed_parts = rows_of_run(scope.run_id)
     first, last = _around(known)
     root = root_of(
-        scope, known, status=status, start=first if start is None else start, end=last if end is None else end
+        scope,
+        known,
+        failed_parts,
+        status=status,
+        start=first if start is None else start,
+        end=last if end is None else end,
     )
     if is_ours:
         emit([root])
+    runtime.end_run(scope.run_id)
     if raise_on_failure and root.status.status_code is StatusCode.ERROR:
-        runtime.current().flush_at_end_of_run()
         raise RunFailedError(f"the run {scope.run_id} failed: {root.status.description}")
     return is_ours
 
@@ -90,12 +97,14 @@ def _around(known: Sequence[Operation]) -> tuple[int | None, int]:
 def root_of(
     scope: Scope,
     known: Sequence[Operation],
+    failed_parts: Sequence[Part] = (),
     *,
     status: str | None = None,
     start: int | None = None,
     end: int | None = None,
 ) -> ReadableSpan:
-    """The root span of a run of which these operations are known; start and end in nanoseconds since the Unix epoch."""
+    """The root span of a run of which these operations, and the parts that failed, are known; start and end in
+    nanoseconds since the Unix epoch."""
     for operation in known:
         scope = scope.inner(
             data_product=scope.data_product or operation.data_product,
@@ -107,8 +116,13 @@ def root_of(
         start = min((to_unix_nanos(each.started_at) for each in known if each.started_at), default=end)
     done = outcomes(known)
     failures = sum(operation.status == FAILED for operation in done)
-    failed = meaning(status) == FAILED if status is not None else failures > 0
-    reason = f"{failures} of {len(done)} operations failed" if failures else "the run failed"
+    failed = meaning(status) == FAILED if status is not None else bool(failures or failed_parts)
+    reason = "the run failed"
+    if failures:
+        reason = f"{failures} of {len(done)} operations failed"
+    elif failed_parts:
+        first = failed_parts[0]
+        reason = f"{first.part} {first.name or first.workload or '?'}: {first.error_message or 'it failed'}"
     return fact(
         scope,
         name=f"orchestration_run {scope.data_product or scope.run_id}",
@@ -123,18 +137,20 @@ def root_of(
     )
 
 
-def rows_of_run(run_id: str) -> list[Operation]:
-    """The run's operations as the warehouse in force has them; none, with a warning, where it can't be asked."""
+def rows_of_run(run_id: str) -> tuple[list[Operation], list[Part]]:
+    """The run's operations and the parts of it that failed, as the warehouse in force has them; none, with a warning,
+    where it can't be asked."""
     from dbbtrace.warehouse import open_warehouse
 
     if (runtime.current().settings.warehouse or "none").lower() == "none":
-        return []
+        return [], []
     try:
         with open_warehouse(create=False) as warehouse:
-            return [each for each in operations(warehouse, [run_id]) if each.workload != "reconciliation"]
+            found = [each for each in operations(warehouse, [run_id]) if each.workload != "reconciliation"]
+            return found, parts(warehouse, [run_id], where=FAILED_PARTS)
     except DbbtraceError as error:
         log.warning("the warehouse can't be asked about the run: %s", error)
-        return []
+        return [], []
 
 
 def _moment(name: str, at: object) -> int | None:

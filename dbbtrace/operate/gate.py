@@ -19,7 +19,7 @@ from dbbtrace.graph import Rules, Selection
 from dbbtrace.job.context import run_id_in_environment
 from dbbtrace.job.scope import current_scope
 from dbbtrace.model.identity import normalise_run_id
-from dbbtrace.operate.verdict import known_here
+from dbbtrace.operate.verdict import terms_of
 from dbbtrace.settings import Settings
 from dbbtrace.tracing import runtime
 from dbbtrace.warehouse import Warehouse, open_warehouse
@@ -145,8 +145,7 @@ def look(
         selection,
         strict=strict,
         rules=rules_of(settings),
-        here=known_here(settings).get(run_id),
-        zone=settings.timezone,
+        terms=terms_of(settings),
     )
 
 

@@ -69,7 +69,7 @@ def replay_run(
     if endpoint is None and settings.otlp_endpoint is None:
         raise UsageError("where to? Name the backend's address, e.g. http://localhost:4318")
     journalled = _in_journal(settings.journal_dir, identity.trace_id_of(run_id))
-    rows = rows_of_run(identity.normalise_run_id(run_id))
+    rows, _ = rows_of_run(identity.normalise_run_id(run_id))
     if not journalled and not rows:
         raise UsageError(f"nothing is known of run {run_id!r}, in the journal or in the warehouse")
     made = _made_of(make_scope(run_id), rows)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections import defaultdict
 from collections.abc import Collection, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
-from dbbtrace.answers.findings import Tolerance
 from dbbtrace.answers.reasons import Here, Verdict
+from dbbtrace.answers.terms import Terms, Tolerance
 from dbbtrace.answers.verdict import verdict_of
 from dbbtrace.delivery.adoption import Found, Silence, find
-from dbbtrace.errors import UsageError
+from dbbtrace.diagnostics import guard
+from dbbtrace.errors import DbbtraceError, UsageError
 from dbbtrace.job.context import run_id_in_environment
 from dbbtrace.journal import reader
 from dbbtrace.journal.checkpoint import acknowledged
@@ -23,9 +26,9 @@ from dbbtrace.model.identity import normalise_run_id
 from dbbtrace.model.parts import claims_rows, gives_rows
 from dbbtrace.settings import Settings
 from dbbtrace.tracing import runtime
-from dbbtrace.warehouse import open_warehouse
+from dbbtrace.warehouse import Warehouse, open_warehouse
 
-__all__ = ["known_here", "tolerance_of", "verdict"]
+__all__ = ["judge", "terms_of", "verdict"]
 
 
 def verdict(run_id: object = None) -> Verdict:
@@ -43,16 +46,54 @@ def verdict(run_id: object = None) -> Verdict:
     if not named:
         raise UsageError("which run? Name its run id, or set DBBTRACE_ORCHESTRATION_RUN_ID")
     with open_warehouse(create=False) as warehouse:
-        return verdict_of(
-            warehouse,
-            named,
-            here=known_here(settings).get(named),
-            zone=settings.timezone,
-            tolerance=tolerance_of(settings.reconciliation_tolerance),
+        return verdict_of(warehouse, named, terms=terms_of(settings))
+
+
+def judge(run_id: str, seconds: float) -> None:
+    """Compare a run that has ended with earlier ones, and store what is found where that may be written.
+
+    Never raises and takes at most so long: then it goes on without the thread that asks the warehouse, which ends after
+    its statement. What is not judged now is judged by the next ``dbbtrace check``.
+    """
+    settings = runtime.current_settings()
+    if seconds <= 0 or (settings.warehouse or "none").lower() == "none":
+        return
+    with suppress(DbbtraceError):  # nobody can be asked, or not by these settings
+        warehouse, terms = open_warehouse(create=False), _terms_without_journal(settings)
+        failed: list[Exception] = []
+        judging = threading.Thread(
+            target=_judge, args=(warehouse, run_id, terms, failed), name="dbbtrace-judge", daemon=True
         )
+        judging.start()
+        judging.join(seconds)
+        if judging.is_alive():
+            warehouse.give_up()
+        elif failed:
+            raise failed[0]
 
 
-def tolerance_of(text: str | None) -> Tolerance:
+def _judge(warehouse: Warehouse, run_id: str, terms: Terms, failed: list[Exception]) -> None:
+    try:
+        with guard("judge the run"), suppress(DbbtraceError), warehouse:  # who can't be asked now is asked later
+            verdict_of(warehouse, run_id, terms=terms, write=True)
+    except Exception as error:  # only when strict
+        failed.append(error)
+
+
+def terms_of(settings: Settings) -> Terms:
+    """The terms that these settings say, with what this machine's journal knows.
+
+    Raises:
+        UsageError: a setting makes no sense.
+    """
+    return replace(_terms_without_journal(settings), here=_known_here(settings))
+
+
+def _terms_without_journal(settings: Settings) -> Terms:
+    return Terms(settings.timezone, _tolerance_of(settings.reconciliation_tolerance))
+
+
+def _tolerance_of(text: str | None) -> Tolerance:
     """The tolerance that the setting says.
 
     Raises:
@@ -75,7 +116,7 @@ def tolerance_of(text: str | None) -> Tolerance:
     return Tolerance(absolute, relative, by_kpi)
 
 
-def known_here(settings: Settings) -> Mapping[str, Here]:
+def _known_here(settings: Settings) -> Mapping[str, Here]:
     """Run id → what the journals of this machine hold of it for the warehouse in force. Reads; changes nothing."""
     counts: dict[str, dict[str, Any]] = defaultdict(lambda: {"started": 0, "waiting": 0, "alive": False, "gone": False})
     names = _names(settings)

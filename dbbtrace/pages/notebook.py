@@ -93,23 +93,25 @@ def report(
     """
     from dbbtrace.answers.find import find_run
     from dbbtrace.operate.lineage import naming_of
+    from dbbtrace.operate.verdict import terms_of
     from dbbtrace.pages import overview_page, run_page
     from dbbtrace.settings import read
     from dbbtrace.warehouse import open_warehouse
 
     known = read()[0]
     jaeger_url = jaeger_url or known.jaeger_url
+    terms = terms_of(known._replace(warehouse=warehouse or known.warehouse))
     with open_warehouse(warehouse, create=False) as opened:
         if run is not None:
             run_id = find_run(opened, run, data_product=data_product, environment=environment, zone=known.timezone)
-            return Report(run_page(opened, run_id, jaeger_url=jaeger_url, naming=naming_of(known)))
+            return Report(run_page(opened, run_id, jaeger_url=jaeger_url, naming=naming_of(known), terms=terms))
         chosen = {
             "since": _moment("since", since, known.timezone),
             "until": _moment("until", until, known.timezone),
             "data_product": data_product,
             "environment": environment,
         }
-        return Report(overview_page(opened, jaeger_url=jaeger_url, **chosen))  # type: ignore[arg-type]
+        return Report(overview_page(opened, jaeger_url=jaeger_url, terms=terms, **chosen))  # type: ignore[arg-type]
 
 
 class Rows(list[dict[str, Any]]):

@@ -13,6 +13,7 @@ from dbbtrace.answers.readable import bytes_of, count_of, counted, duration_of, 
 from dbbtrace.answers.rows import Run
 from dbbtrace.answers.slowest import Timing
 from dbbtrace.answers.statistics import median, p95
+from dbbtrace.answers.terms import Terms
 from dbbtrace.model.identity import trace_id_of
 from dbbtrace.pages.charts import STATUSES, Dot, days_chart, dots_chart
 from dbbtrace.pages.html import Html, h, joined, page
@@ -32,6 +33,7 @@ def overview_page(
     data_product: str | None = None,
     environment: str | None = None,
     jaeger_url: str | None = None,
+    terms: Terms | None = None,
 ) -> str:
     """The page of the runs since then, as HTML.
 
@@ -39,11 +41,14 @@ def overview_page(
         warehouse: where to look.
         since, until, data_product, environment: see ``answers.run_keys``.
         jaeger_url: Jaeger's address; None: no links.
+        terms: see ``verdict_of``.
 
     Raises:
         UsageError: ``jaeger_url`` is invalid.
     """
-    found = read_overview(warehouse, since=since, until=until, data_product=data_product, environment=environment)
+    found = read_overview(
+        warehouse, since=since, until=until, data_product=data_product, environment=environment, terms=terms
+    )
     return render_overview(found, jaeger_url=jaeger_url)
 
 

@@ -20,7 +20,8 @@ from dbbtrace.answers.reasons import Verdict
 from dbbtrace.answers.rows import Operation, Part, Run, attempts_of
 from dbbtrace.answers.shown import AsOf
 from dbbtrace.answers.slowest import Timing, history_of
-from dbbtrace.answers.verdict import DEFAULT_ZONE, verdict_of
+from dbbtrace.answers.terms import Terms
+from dbbtrace.answers.verdict import verdict_of
 from dbbtrace.errors import UsageError
 from dbbtrace.model.identity import trace_id_of
 from dbbtrace.pages.charts import path_strip
@@ -58,6 +59,7 @@ def run_page(
     *,
     jaeger_url: str | None = None,
     naming: Naming = BY_NAME,
+    terms: Terms | None = None,
 ) -> str:
     """The page of the run, as HTML.
 
@@ -66,20 +68,21 @@ def run_page(
         run: the run's id.
         jaeger_url: Jaeger's address; None: no links.
         naming: how names go together, where they don't tell by themselves.
+        terms: see ``verdict_of``.
 
     Raises:
         UsageError: the run does not exist, or ``jaeger_url`` is invalid.
     """
-    return render_run(read_run(warehouse, run, naming), jaeger_url=jaeger_url)
+    return render_run(read_run(warehouse, run, naming, terms), jaeger_url=jaeger_url)
 
 
-def read_run(warehouse: Warehouse, run: str, naming: Naming = BY_NAME) -> RunReport:
+def read_run(warehouse: Warehouse, run: str, naming: Naming = BY_NAME, terms: Terms | None = None) -> RunReport:
     """Query the warehouse for the report.
 
     Raises:
         UsageError: the run does not exist.
     """
-    said = verdict_of(warehouse, run)
+    said = verdict_of(warehouse, run, terms=terms)
     if said.run is None:
         raise UsageError(f"no run {run!r} in {warehouse.name}; `dbbtrace runs` lists the runs")
     all_of_it = operations(warehouse, [run])
@@ -92,7 +95,7 @@ def read_run(warehouse: Warehouse, run: str, naming: Naming = BY_NAME) -> RunRep
         [*gaps_of(said.run), *operation_gaps(o for o in all_of_it if not o.superseded)],
         said,
         attempts_of(parts(warehouse, [run], where="p.part = 'attempt'")),
-        asof_refreshed(warehouse, said.run, naming=naming, zone=local_zone(DEFAULT_ZONE)),
+        asof_refreshed(warehouse, said.run, naming=naming, zone=local_zone((terms or Terms()).zone)),
     )
 
 

@@ -27,10 +27,13 @@ __all__ = [
     "configure_by",
     "current",
     "current_settings",
+    "end_run",
     "end_runs",
     "end_runs_by",
     "install",
     "installed",
+    "judge",
+    "judge_by",
     "retire",
     "stop",
     "try_again",
@@ -41,10 +44,14 @@ _configure: Callable[[], None]
 """Puts something in force from the environment: see ``configure``, which knows how."""
 end_runs: Callable[[], None]
 """Ends what was begun for the whole process: see ``job.runs``."""
+judge: Callable[[str, float], None]
+"""Judges a run that has ended, in so many seconds at most: see ``operate.verdict``."""
 _past: list[Runtime] = []
 """What was in force before, and may still have something to deliver."""
 all_stood = True
 """Whether all rows were in the warehouse when the last ``stop`` was done."""
+_LONGEST_JUDGING = 30.0
+"""Seconds that the end of a run waits at most for its verdict, however long it may wait for its rows."""
 _ONCE_MORE = 0.2
 """Seconds that the exit waits after the end of a run has waited in vain: beyond its deadline a job never waits."""
 
@@ -94,21 +101,26 @@ class Runtime:
         for each in (self, *([] if self.held else list(_past))):
             each.delivery.forget_losses()
 
-    def flush_at_end_of_run(self) -> None:
+    def flush_at_end_of_run(self) -> float:
         """Wait for the rows until the deadline; one log line if some are left in the journal.
 
         Forwarding goes on meanwhile. Where the wait was in vain, the process's exit hardly waits for the same again.
+
+        Returns:
+            The seconds until the deadline; 0 where rows are left.
         """
-        timeout = self.settings.rows_timeout
+        timeout, began = self.settings.rows_timeout, time.monotonic()
         self.delivery.force_flush(0)
-        if not self.flush(timeout):
-            self.delivery.exit_timeout = min(self.delivery.exit_timeout, _ONCE_MORE)
-            log.warning(
-                "not all rows are in the warehouse after %g s; they wait in the journal (%s) and are delivered by "
-                "the next job that uses it, or by `dbbtrace flush`",
-                timeout,
-                self.settings.journal_dir,
-            )
+        if self.flush(timeout):
+            return max(0.0, timeout - (time.monotonic() - began)) if timeout >= 0 else _LONGEST_JUDGING
+        self.delivery.exit_timeout = min(self.delivery.exit_timeout, _ONCE_MORE)
+        log.warning(
+            "not all rows are in the warehouse after %g s; they wait in the journal (%s) and are delivered by "
+            "the next job that uses it, or by `dbbtrace flush`",
+            timeout,
+            self.settings.journal_dir,
+        )
+        return 0.0
 
 
 def current() -> Runtime:
@@ -129,6 +141,17 @@ def end_runs_by(end: Callable[[], None]) -> None:
     """Use this from now on to end what was begun for the whole process."""
     global end_runs
     end_runs = end
+
+
+def judge_by(function: Callable[[str, float], None]) -> None:
+    """Use this from now on to judge runs that have ended."""
+    global judge
+    judge = function
+
+
+def end_run(run_id: str) -> None:
+    """The run has ended: wait for its rows until the deadline, and have it judged in the time that is left."""
+    judge(run_id, min(current().flush_at_end_of_run(), _LONGEST_JUDGING))
 
 
 def arguments() -> dict[str, Any]:

@@ -69,6 +69,9 @@ class Connector(Protocol):
     def insert(self, connection: Any, table: Table, shape: Shape, rows: Sequence[Row]) -> int:
         """Write the rows that are not there yet; returns how many those were. All or nothing."""
 
+    def interrupt(self, connection: Any) -> None:
+        """From another thread: let the statement under way fail, where the driver can do that."""
+
     def fault(self, error: BaseException, *, writing: bool = False) -> DbbtraceError:
         """The typed error for the driver's exception."""
 
@@ -204,6 +207,9 @@ class SqliteConnector:
                 connection.execute("ROLLBACK")
             raise
         return written
+
+    def interrupt(self, connection: Any) -> None:
+        connection.interrupt()
 
     def fault(self, error: BaseException, *, writing: bool = False) -> DbbtraceError:
         return driver_errors.of_sqlite(error)

@@ -122,6 +122,9 @@ class TsqlConnector:
         finally:
             cursor.close()
 
+    def interrupt(self, connection: Any) -> None:
+        """Nothing to do: a statement ends by itself at its time limit."""
+
     def fault(self, error: BaseException, *, writing: bool = False) -> DbbtraceError:
         fault = self._driver.fault(error, writing=writing)
         if isinstance(fault, TransientError) and fault.ambiguous and self._dialect is FABRIC:

@@ -57,6 +57,7 @@ class Warehouse:
         self._connection: Any = None
         self._shapes: dict[str, Shape] | None = None
         self._used_at = 0.0
+        self._given_up = False
 
     # -- asking ---------------------------------------------------------------------------------------------
 
@@ -212,6 +213,15 @@ class Warehouse:
         with self._lock:
             self._drop()
 
+    def give_up(self) -> None:
+        """Whoever waited for an answer waits no more: from any thread, ask nothing from now on, and let what is asked
+        now end early where the driver can do that."""
+        self._given_up = True
+        connection = self._connection
+        if connection is not None:
+            with suppress(Exception):  # it may just be closed
+                self._connector.interrupt(connection)
+
     def _drop(self) -> None:
         connection, self._connection, self._shapes = self._connection, None, None
         if connection is not None:
@@ -243,6 +253,8 @@ class Warehouse:
         return True
 
     def _attempt(self, work: Callable[[Any], T], writing: bool) -> T:
+        if self._given_up:
+            raise TransientError(f"{self.name}: there was no time left to ask")
         try:
             result = work(self._connection)
         except DbbtraceError:

@@ -72,6 +72,9 @@ def test_check_writes_what_it_finds_once(stage: Stage) -> None:
         run("check", RUN)
         with dbbtrace.open_warehouse(stage.url) as warehouse:
             counts.append(
-                warehouse.query("SELECT COUNT(*) FROM meta.monitoring_run_part WHERE part = 'finding'").rows[0][0]
+                warehouse.query(
+                    "SELECT COUNT(*) FROM meta.monitoring_run_part WHERE part = 'finding' AND orchestration_run_id = ?",
+                    (RUN,),
+                ).rows[0][0]
             )
     assert counts == [2, 2]  # that it was judged, and the volume

@@ -91,6 +91,7 @@ class Follower:
                 if done.is_over:
                     self._ended.add(run_id)
                     del self._importers[run_id]
+                    runtime.end_run(done.run_id)
                 yield done
 
     def run(

@@ -90,7 +90,9 @@ def import_run(
 ) -> ImportedRun:
     """Import a pipeline run with everything below it: spans with the service's own times, and their rows.
 
-    Run again, it adds nothing. Never raises into the job, unless ``raise_on_failure`` says so.
+    Run again, it adds nothing. Where the run has ended, this waits at most DBBTRACE_ROWS_TIMEOUT seconds until its rows
+    are in the warehouse, and it was compared with earlier ones. Never raises into the job, unless ``raise_on_failure``
+    says so.
 
     Args:
         run_id: of the pipeline; default: the orchestration run that the settings name, or the only run in ``file``.
@@ -133,8 +135,11 @@ def import_run(
         return ImportedRun(identities.normalise_run_id(run_id), RUNNING, reasons=(str(error),))
     for reason in done.reasons:
         log.warning("import of %s: %s", done.run_id, reason)
-    if raise_on_failure:
+    if done.is_over:
+        runtime.end_run(done.run_id)
+    elif raise_on_failure:
         runtime.current().flush_at_end_of_run()
+    if raise_on_failure:
         if done.status not in (SUCCEEDED, RUNNING):
             raise RunFailedError(f"the run {done.run_id} {done.status.lower()}: {done.reason}")
         if not done.is_over:  # a branch that it does not depend on

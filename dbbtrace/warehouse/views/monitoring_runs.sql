@@ -29,6 +29,7 @@ WITH run_parts AS (
         MAX(CASE WHEN o.superseded = 0 THEN o.seconds END) AS slowest_seconds,
         -- Those that were promised: all that ended, the ones that were done again later too.
         SUM(CASE WHEN o.error_type = 'Interrupted' THEN 0 ELSE 1 END) AS arrived,
+        COUNT(*) AS recorded,
         0 AS is_part,
         MAX(o.trace_id) AS trace_id
     FROM meta.monitoring_operations AS o
@@ -37,7 +38,7 @@ WITH run_parts AS (
     SELECT
         p.orchestration_run_id, '(part)', '(part)', MAX(p.data_product), MAX(p.environment), NULL_TEXT, MIN(p.start_time),
         MAX(COALESCE(p.end_time, p.start_time)), 0, NULL_COUNT, NULL_COUNT, NULL_COUNT, NULL_COUNT, 0, 0, 0, NULL_TEXT,
-        NULL_FLOAT, 0, 1, MAX(p.trace_id)
+        NULL_FLOAT, 0, COUNT(*), 1, MAX(p.trace_id)
     FROM meta.monitoring_parts AS p
     GROUP BY p.orchestration_run_id
 ),
@@ -142,6 +143,7 @@ finding_totals AS (
     SELECT
         f.orchestration_run_id,
         MAX(CASE WHEN j.judge = 'judge' THEN j.judged_at END) AS judged_at,
+        MAX(CASE WHEN f.error_type = 'judged' THEN f.detail END) AS judged,
         SUM(CASE WHEN f.status = 'Failed' THEN 1 ELSE 0 END) AS findings_failed,
         SUM(CASE WHEN f.status = 'Incomplete' THEN 1 ELSE 0 END) AS findings_incomplete,
         SUM(CASE WHEN f.status = 'Warned' THEN 1 ELSE 0 END) AS findings_warned,
@@ -204,6 +206,7 @@ run_totals AS (
         SUM(CASE WHEN p.workload = 'integration' THEN p.arrived ELSE 0 END) AS loads_arrived,
         SUM(CASE WHEN p.workload = 'transformation' THEN p.arrived ELSE 0 END) AS nodes_arrived,
         SUM(CASE WHEN p.workload = 'consumption' THEN p.arrived ELSE 0 END) AS refreshes_arrived,
+        SUM(p.recorded) AS recorded,
         MAX(p.is_part) AS has_parts,
         MAX(COALESCE(p.end_time, p.start_time)) AS last_sign,
         MAX(p.trace_id) AS trace_id
@@ -217,8 +220,10 @@ run_facts AS (
         t.nodes_skipped, t.refreshes, t.refreshes_succeeded, t.refreshes_failed, t.reconciliation_results,
         t.succeeded, t.failed, t.warned, t.skipped, t.running, t.unknown, t.rows_read, t.rows_written, t.bytes_read,
         t.bytes_written, t.slowest, t.slowest_seconds, t.loads_without_end, t.interrupted, t.failed_without_reason,
-        t.has_parts, t.last_sign, t.trace_id, g.judged_at, g.first_failed, g.first_incomplete, g.first_warned,
+        t.has_parts, t.last_sign, t.trace_id, t.recorded, g.first_failed, g.first_incomplete, g.first_warned,
         e.first_absent,
+        -- A judgement holds as long as nothing came since.
+        CASE WHEN g.judged = CONCAT('{"recorded": ', TEXT(t.recorded), '}') THEN g.judged_at END AS judged_at,
         COALESCE(q.parts_failed, 0) + CASE
             WHEN q.run_failed_time IS NULL OR q.opened_again_time >= q.run_failed_time THEN 0
             ELSE 1
@@ -313,7 +318,7 @@ SELECT
     t.has_parts, t.run_ended, t.jobs, t.parts_failed, t.parts_running, t.parts_interrupted, t.steps_failed,
     t.loads_lost, t.nodes_lost, t.refreshes_lost, t.absent,
     t.findings_failed, t.findings_incomplete, t.findings_warned, t.judged_at,
-    s.is_open, t.last_sign,
+    s.is_open, t.last_sign, t.recorded,
     t.trace_id
 FROM run_facts AS t
 INNER JOIN run_states AS s ON s.orchestration_run_id = t.orchestration_run_id
