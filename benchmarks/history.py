@@ -1,4 +1,5 @@
-"""A warehouse with a history: runs of five data products, each with table loads, dbt nodes and model refreshes."""
+"""A warehouse with a history: runs of five data products, each with table loads, dbt nodes and model refreshes, and its
+own record."""
 
 from __future__ import annotations
 
@@ -69,6 +70,13 @@ def _run(number: int, began: int) -> Iterator[Any]:
             key.DBT_EXECUTE_STARTED_AT: at,
             key.DBT_EXECUTE_COMPLETED_AT: at + (node % 13 + number % 3) * 10**8,
         })  # fmt: skip
+    for operation, span_id in ((key.OPERATION_JOB, 3000), (key.OPERATION_RUN, 3001)):
+        yield _span(run_id, span_id, began, {
+            **shared,
+            key.OPERATION: operation,
+            key.CICD_TASK_NAME: operation,
+            key.STATUS: "Succeeded",
+        }, lasts=700 * 10**9)  # fmt: skip
     for model in range(_REFRESHES):
         yield _span(run_id, 2000 + model, began + (600 + model) * 10**9, {
             **shared,
@@ -79,7 +87,7 @@ def _run(number: int, began: int) -> Iterator[Any]:
         })  # fmt: skip
 
 
-def _span(run_id: str, span_id: int, began: int, attributes: dict[str, Any]) -> Any:
+def _span(run_id: str, span_id: int, began: int, attributes: dict[str, Any], lasts: int = 2 * 10**9) -> Any:
     from opentelemetry.sdk.trace import ReadableSpan
     from opentelemetry.trace import SpanContext, TraceFlags
 
@@ -88,5 +96,5 @@ def _span(run_id: str, span_id: int, began: int, attributes: dict[str, Any]) -> 
         context=SpanContext(int(run_id.replace("-", ""), 16), span_id + 1, False, TraceFlags(1)),
         attributes={name: value for name, value in attributes.items() if value is not None},
         start_time=began,
-        end_time=began + 2 * 10**9,
+        end_time=began + lasts,
     )

@@ -99,7 +99,7 @@ _SQLITE: Final[Words] = {
         f" CASE WHEN INSTR({x}, '.') > 0 THEN '000000' ELSE '.000000' END, 1, 26)"
     ),
     "COMPARABLE": lambda x: f"REPLACE({x}, 'T', ' ')",
-    # To have the rows in the order of a GROUP BY, SQLite reads a whole index on it rather than a few rows by their time.
+    # For the order of a GROUP BY, SQLite would read a whole index on it rather than a few rows by their time.
     "UNINDEXED": lambda x: f"+{x}",
     "SECOND_OF": lambda x: f"REPLACE(SUBSTR({x}, 1, 19), 'T', ' ')",
     "DAY_OF": lambda x: f"SUBSTR({x}, 1, 10)",
