@@ -1,7 +1,7 @@
 """Questions about one run: how much longer they take when the history has 2,000,000 operations instead of 200,000.
 
-Processor time of a whole process, so that whatever else runs hardly matters. The long history is the short one again and
-again, each copy some weeks older, because writing it span by span would take an hour.
+Processor time of a whole process, so that whatever else runs hardly matters. The long history is the short one again
+and again, each copy some weeks older, because writing it span by span would take an hour.
 """
 
 from __future__ import annotations
