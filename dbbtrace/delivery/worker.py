@@ -191,15 +191,15 @@ class Worker:
         try:
             with ours():
                 self.running = True
-                with IMPORTS:  # what the first span does not wait for
-                    import dbbtrace.delivery.batch
-                    import dbbtrace.delivery.dead_letter
-                    import dbbtrace.journal.checkpoint  # noqa: F401
                 if self._ahead:
                     self._ahead = False
                     self._sink.open_ahead()
                 while not self._given_up and not (self._closing and self.is_idle):
                     self._wait()
+                    with IMPORTS:  # what the first span does not wait for
+                        import dbbtrace.delivery.batch
+                        import dbbtrace.delivery.dead_letter
+                        import dbbtrace.journal.checkpoint  # noqa: F401
                     try:
                         self._round()
                     except BaseException as error:  # whatever it is, nothing that waits has moved

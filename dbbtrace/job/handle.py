@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 from opentelemetry.trace import Link, Status, StatusCode
 
 from dbbtrace.diagnostics import complain, guard
-from dbbtrace.job.decorate import decorated
 from dbbtrace.job.scope import (
     BLOCK,
     PROCESS,
@@ -181,6 +180,8 @@ class Handle:
 
     def __call__(self, function: F) -> F:
         """As decorator: every call is work of its own. Coroutines and generators are followed to their end."""
+        from dbbtrace.job.decorate import decorated
+
         return decorated(self._fresh, function)
 
     def __getstate__(self) -> dict[str, Any]:

@@ -13,9 +13,6 @@ from opentelemetry.trace import Link
 
 from dbbtrace.diagnostics import complain, guard
 from dbbtrace.errors import UsageError
-from dbbtrace.job.attempts import Attempt, Attempts
-from dbbtrace.job.endpoint import Loaded
-from dbbtrace.job.expected import expected_of
 from dbbtrace.job.handle import Handle
 from dbbtrace.job.lineage import lineage_of, loaded
 from dbbtrace.job.parts import record_count, record_expected, record_started
@@ -45,6 +42,7 @@ from dbbtrace.tracing.provider import now
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from dbbtrace.job.attempts import Attempt, Attempts
     from dbbtrace.sources.powerbi.details import Details
     from dbbtrace.sources.powerbi.spans import Seen
 
@@ -145,7 +143,10 @@ class Workload(Handle):
     def _announce(self, scope: Scope, span_id: int, start: int) -> None:
         record_started(scope, span_id, self._name, start, self._attributes(scope))
         workload = str(self._given[key.WORKLOAD])
-        record_expected(scope, expected_of(self._expect, workload), workload, start)
+        if self._expect is not None:
+            from dbbtrace.job.expected import expected_of
+
+            record_expected(scope, expected_of(self._expect, workload), workload, start)
 
     def _enclosing(self) -> Scope:
         scope = super()._enclosing()
@@ -237,6 +238,8 @@ class TableLoad(Operation):
 
     def _count_rows(self, verify: Callable[[], object], scope: Scope) -> None:
         """Ask how many rows readers find in the table; an answer that is none changes nothing."""
+        from dbbtrace.job.endpoint import Loaded
+
         began = self._values.get(key.STARTED_AT)
         if began is None and self._span is not None and self._span.start_time is not None:
             began = iso_utc(self._span.start_time)
@@ -262,6 +265,8 @@ class TableLoad(Operation):
         succeeded. A load that is given up after a failure of which the job saw nothing is Failed, unless the job
         sets its status.
         """
+        from dbbtrace.job.attempts import Attempts
+
         return Attempts(self, limit, delay)
 
     def from_copy_output(self, output: object) -> None:

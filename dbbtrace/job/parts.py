@@ -10,15 +10,13 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
 from dbbtrace.diagnostics import guard
-from dbbtrace.job.endpoint import Loaded, name_at_endpoint
-from dbbtrace.job.expected import Expected
 from dbbtrace.job.finished import fact
 from dbbtrace.job.scope import Scope
 from dbbtrace.job.tally import Tally
@@ -28,6 +26,10 @@ from dbbtrace.model.identity import new_span_id, sha256
 from dbbtrace.tracing import runtime
 from dbbtrace.tracing.provider import now
 from dbbtrace.version import __version__
+
+if TYPE_CHECKING:
+    from dbbtrace.job.endpoint import Loaded
+    from dbbtrace.job.expected import Expected
 
 __all__ = ["Job", "record_count", "record_expected", "record_link", "record_started"]
 
@@ -95,6 +97,8 @@ def record_count(scope: Scope, loaded: Loaded, rows: int | None, problem: str = 
         rows: how many; None: nobody knows.
         problem: why nobody knows, or what else went wrong.
     """
+    from dbbtrace.job.endpoint import name_at_endpoint
+
     with guard("record what was counted"):
         at, table = now(), loaded.label
         text = f"{table} has rows where readers read it"

@@ -19,9 +19,7 @@ from opentelemetry.context import Context
 from dbbtrace.diagnostics import complain, guard
 from dbbtrace.job import propagation
 from dbbtrace.job.context import checked_options, make_scope, run_id_in_environment, run_id_of
-from dbbtrace.job.expected import expected_of
 from dbbtrace.job.handle import Handle
-from dbbtrace.job.parameters import pick
 from dbbtrace.job.parts import Job, record_expected, record_link
 from dbbtrace.job.scope import (
     RUN,
@@ -175,7 +173,10 @@ class Run(Handle):
             runtime.current().forget_losses()
         self._job = Job(scope, self._called, scope.began_at)
         self._job.start()
-        record_expected(scope, expected_of(self._expect), self._called, scope.began_at)
+        if self._expect is not None:
+            from dbbtrace.job.expected import expected_of
+
+            record_expected(scope, expected_of(self._expect), self._called, scope.began_at)
         repairs = run_id_of(self._repairs)
         if repairs:
             record_link(scope, repairs, scope.began_at)
@@ -300,7 +301,11 @@ def join_run(
         "pipeline_id": pipeline_id,
         "pipeline_run_id": pipeline_run_id,
     }
-    given = {**pick(parameters, others=False), **{name: value for name, value in options.items() if value is not None}}
+    given = {name: value for name, value in options.items() if value is not None}
+    if parameters:
+        from dbbtrace.job.parameters import pick
+
+        given = {**pick(parameters, others=False), **given}
     return Run(given.pop("run_id", None), given, opens=False)
 
 
@@ -326,6 +331,8 @@ def begin_run(
     another run it ends the one before. Exports run id and TRACEPARENT to the environment, for ``%%bash`` cells. Ends
     by ``run.end()``, or when the kernel goes.
     """
+    from dbbtrace.job.parameters import pick
+
     global _begun
     if isinstance(parameters, (str, UUID)):
         parameters = {"orchestration_run_id": parameters}

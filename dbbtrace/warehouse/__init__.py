@@ -7,13 +7,13 @@ Importing this imports no driver.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
-from dbbtrace.access.credentials import token_source
 from dbbtrace.errors import UsageError
-from dbbtrace.warehouse.connection import Result, SqliteConnector
-from dbbtrace.warehouse.tsql import TsqlConnector
-from dbbtrace.warehouse.urls import SqliteAddress, address_of
-from dbbtrace.warehouse.warehouse import Warehouse
+
+if TYPE_CHECKING:
+    from dbbtrace.warehouse.connection import Result
+    from dbbtrace.warehouse.warehouse import Warehouse
 
 __all__ = ["Result", "Warehouse", "name_of", "open_warehouse"]
 
@@ -34,6 +34,10 @@ def open_warehouse(
         UsageError: the URL makes no sense; the message says what to write.
         ConfigurationError: nothing is there that could give the access token it needs.
     """
+    from dbbtrace.warehouse.connection import SqliteConnector
+    from dbbtrace.warehouse.urls import SqliteAddress, address_of
+    from dbbtrace.warehouse.warehouse import Warehouse
+
     if url is None:
         url, configured = _configured()
         access_token = access_token if access_token is not None else configured
@@ -42,6 +46,9 @@ def open_warehouse(
         if access_token is not None:
             raise UsageError(f"{address.name} is a file: it takes no access token")
         return Warehouse(SqliteConnector(address, create=create))
+    from dbbtrace.access.credentials import token_source
+    from dbbtrace.warehouse.tsql import TsqlConnector
+
     wants_token = access_token is not None or address.wants_token
     return Warehouse(TsqlConnector(address, token_source(access_token) if wants_token else None))
 
@@ -62,4 +69,19 @@ def name_of(url: str) -> str:
     Raises:
         UsageError: the URL makes no sense.
     """
+    from dbbtrace.warehouse.urls import address_of
+
     return address_of(url).name
+
+
+def __getattr__(name: str) -> Any:
+    """What a job need not import whose warehouse's address alone is looked at."""
+    if name == "Warehouse":
+        from dbbtrace.warehouse.warehouse import Warehouse
+
+        return Warehouse
+    if name == "Result":
+        from dbbtrace.warehouse.connection import Result
+
+        return Result
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
