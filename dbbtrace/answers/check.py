@@ -14,7 +14,7 @@ from dbbtrace.answers.terms import Terms
 from dbbtrace.answers.verdict import verdict_of
 from dbbtrace.warehouse import Warehouse
 
-__all__ = ["Check", "Problem", "Rules", "check", "problems_of"]
+__all__ = ["Check", "Problem", "Rules", "check", "problems_of", "unknown_problems"]
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def problems_of(verdict: Verdict, rules: Rules, now: datetime) -> Sequence[Probl
         of = f"{run.failed} of {counted(run.operations, 'operation')}"
         problems.append(Problem("failed", f"{of} failed, {counted(run.skipped, 'was', 'were')} skipped"))
     for reason in verdict.reasons:
-        told = reason.kind == "failed" and run.failed  # by the operations themselves: see Check.failures
+        told = reason.kind == "failed" and run.failed and not reason.known  # by the operations: see Check.failures
         if not told and _counts(reason.verdict, rules):
             problems.append(Problem(reason.verdict.lower(), reason.text, reason.name))
     awaited = rules.require_refresh and not run.refreshes_succeeded
@@ -118,6 +118,14 @@ def problems_of(verdict: Verdict, rules: Rules, now: datetime) -> Sequence[Probl
     if awaited and (late or rules.max_duration is None or run.failed or run.refreshes_failed):
         problems.append(Problem("no refresh", "no refresh of a semantic model completed"))
     return problems
+
+
+def unknown_problems(verdict: Verdict, rules: Rules, now: datetime) -> tuple[Problem, ...]:
+    """The same, for somebody who need not hear again of what is acknowledged: none, if that is all."""
+    problems = tuple(problems_of(verdict, rules, now))
+    told = [reason for reason in verdict.reasons if _counts(reason.verdict, rules)]
+    by_rules = any(problem.kind in ("late", "no refresh") for problem in problems)
+    return () if told and all(reason.known for reason in told) and not by_rules else problems
 
 
 def _counts(word: str, rules: Rules) -> bool:

@@ -368,5 +368,5 @@ def finding_row(run_id: str, data_product: str | None, environment: str | None, 
 
 
 def not_acknowledged(found: Iterable[Finding], run: Run, known: Sequence[Ack]) -> list[Finding]:
-    """The findings of which nobody has said that they are known."""
-    return [one for one in found if not any(ack.holds_for(run, one.name) for ack in known)]
+    """The findings of which nobody has said that they are known. A row that was lost is lost all the same."""
+    return [one for one in found if one.kind == "lost" or not any(ack.holds_for(run, one.name) for ack in known)]

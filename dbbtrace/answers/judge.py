@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import TypeVar
 
 from dbbtrace.answers import findings as judging
+from dbbtrace.answers.causes import causes
 from dbbtrace.answers.earlier import local_zone, read_earlier
 from dbbtrace.answers.findings import Ack, Finding
 from dbbtrace.answers.platform import Validation, validations
@@ -63,7 +64,7 @@ class Judge:
             if run.parts_failed or run.parts_running or run.parts_interrupted or run.steps_failed
         ]
         self._parts = _by_run(parts(warehouse, with_parts, where=_PARTS_NOT_WELL) if with_parts else [])
-        self._absent = _absent_names(warehouse, [run.run_id for run in found if run.absent])
+        self._absent = _absent_names(warehouse, [run.run_id for run in found if run.absent or (anew and self._acks)])
 
     def _validations(self, looked_at: Sequence[Run]) -> list[Validation]:
         starts = [run.started_at for run in looked_at if run.started_at is not None and run.loads]
@@ -81,6 +82,7 @@ class Judge:
             *self._steps(run),
             *self._worth_knowing(run),
         ]
+        reasons = [self._marked(run, reason) for reason in reasons]
         rank = {word: place for place, word in enumerate((*VERDICTS, ""))}
         reasons.sort(key=lambda reason: rank[reason.verdict])
         word = next((reason.verdict for reason in reasons if reason.verdict), "Succeeded")
@@ -105,12 +107,9 @@ class Judge:
             yield Reason("Failed", "failed", f"{one.label} failed{why}", one.label)
         if len(failed) > _TOLD:
             yield Reason("Failed", "failed", f"{counted(len(failed) - _TOLD, 'more operation')} failed")
-        for part in self._parts.get(run.run_id, ()):
-            if part.status == "Failed" and part.part in ("job", "workload", "dbt_invocation", "run"):
-                if part.part == "dbt_invocation" and " nodes failed: " in (part.error_message or ""):
-                    continue  # its nodes decide
-                why = f": {part.error_type or 'Failed'}: {one_line(part.error_message or '')[:300]}"
-                yield Reason("Failed", "part", f"{_name_of(part)} failed{why}", _name_of(part))
+        for part in causes(self._parts.get(run.run_id, ()), failed):
+            why = f": {part.error_type or 'Failed'}: {one_line(part.error_message or '')[:300]}"
+            yield Reason("Failed", "part", f"{_name_of(part)} failed{why}", _name_of(part))
 
     def _open(self, run: Run) -> tuple[list[Reason], bool]:
         """Why the run has not ended; and whether it has."""
@@ -171,7 +170,8 @@ class Judge:
                 yield Reason("Incomplete", "lost", not_in_the_table(number, thing), thing)
         for name, by in self._absent.get(run.run_id, ()):
             text = f"{name} is not there; {by} says that it belongs into the run"
-            yield Reason("Incomplete", "absent", text, name)
+            is_known = any(ack.holds_for(run, name) for ack in self._acks)
+            yield Reason("" if is_known else "Incomplete", "absent", text, name)
         if run.operations and run.skipped == run.operations:
             yield Reason(
                 "Incomplete", "nothing done", f"nothing was done: {counted(run.operations, 'operation')} skipped"
@@ -185,13 +185,19 @@ class Judge:
             others = [one for one in found if one.by != "judge"]
             told = {(one.kind, one.name) for one in others}
             found = [*others, *(one for one in new if (one.kind, one.name) not in told)]
-        for ack in self._acks:
-            if any(ack.holds_for(run, one.name) for one in found):
-                text = f"{ack.name} is acknowledged until {moment_of(ack.until)} UTC: {one_line(ack.reason)}"
-                yield Reason("", "acknowledged", text, ack.name)
-        found = judging.not_acknowledged(found, run, self._acks)
+        kept = judging.not_acknowledged(found, run, self._acks)
         for one in found:
-            yield Reason(one.verdict, one.kind, one.text, one.name)
+            yield Reason(one.verdict if one in kept else "", one.kind, one.text, one.name)
+
+    def _marked(self, run: Run, reason: Reason) -> Reason:
+        """The reason, with what somebody says who knows. Only what was found and what is absent is then forgotten."""
+        if reason.name is None:
+            return reason
+        ack = next((ack for ack in self._acks if ack.holds_for(run, reason.name)), None)
+        if ack is None:
+            return reason
+        until = f" until {moment_of(ack.until)} UTC" if ack.until else ""
+        return replace(reason, text=f"{reason.text} (known{until}: {one_line(ack.reason)})", known=True)
 
     def _steps(self, run: Run) -> Iterable[Reason]:
         failed = [one for one in self._parts.get(run.run_id, ()) if one.part == "step" and one.status == "Failed"]

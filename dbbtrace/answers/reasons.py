@@ -24,6 +24,8 @@ class Reason:
     text: str
     name: str | None = None
     """The operation, part or table that it is about."""
+    known: bool = False
+    """Somebody has acknowledged it; the text says why and until when."""
 
 
 @dataclass(frozen=True)

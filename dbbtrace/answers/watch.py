@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 
-from dbbtrace.answers.check import Problem, Rules, problems_of
+from dbbtrace.answers.check import Problem, Rules, unknown_problems
 from dbbtrace.answers.failures import Failure, failures_of
 from dbbtrace.answers.findings import acks
 from dbbtrace.answers.job_events import schedules_learned
@@ -131,7 +131,7 @@ class _Look:
         known = acks(warehouse, now) if PARTS.name in warehouse.columns() else []
         acknowledged = {ack.run_id for ack in known if ack.name == ack.run_id}
         self._problems = {
-            run.run_id: () if run.run_id in acknowledged else tuple(problems_of(self._said[run.run_id], rules, now))
+            run.run_id: () if run.run_id in acknowledged else unknown_problems(self._said[run.run_id], rules, now)
             for run in self._runs
         }
 

@@ -31,11 +31,19 @@ def _until(context: click.Context, parameter: click.Parameter, value: str) -> da
     return until
 
 
+def _some_text(context: click.Context, parameter: click.Parameter, value: str) -> str:
+    if not value.strip():
+        raise click.BadParameter("it is empty: say why it is no matter, for others to read")
+    return value.strip()
+
+
 @click.command()
 @warehouse_option
 @click.argument("what", metavar="RUN|TABLE")
 @run_choice
-@click.option("--reason", metavar="TEXT", required=True, help="Why it is no matter: others read it.")
+@click.option(
+    "--reason", metavar="TEXT", required=True, callback=_some_text, help="Why it is no matter: others read it."
+)
 @click.option(
     "--until",
     metavar="TIME",
@@ -47,9 +55,9 @@ def _until(context: click.Context, parameter: click.Parameter, value: str) -> da
 def ack(what: str, data_product: str | None, environment: str | None, reason: str, until: datetime) -> None:
     """Say that somebody knows about a run or a table.
 
-    Until then nothing that was found about the table (or anything in the run) makes a verdict Warned, and watch says
-    nothing of an acknowledged run. An operation that failed stays a failure. TABLE is also the name of a dbt node,
-    model or KPI.
+    Until then what was found about the table (or anything in the run) and that it is absent count no more. What failed,
+    was lost or has not ended stays so, but is marked as known, and watch says nothing of a run in which all is known.
+    TABLE is also the name of a dbt node, model, step or KPI.
     """
     import dbbtrace
     from dbbtrace.answers import run_keys, verdict_of

@@ -369,7 +369,9 @@ def _head(
     status = verdict.word if verdict is not None else status_of(operations)
     # Failed operations have their lines in the tree.
     reasons = (
-        [reason for reason in verdict.reasons if reason.kind != "failed" or reason.name is None] if verdict else []
+        [reason for reason in verdict.reasons if reason.kind != "failed" or reason.name is None or reason.known]
+        if verdict
+        else []
     )
     facts = [
         next((operation.data_product for operation in operations if operation.data_product), None),

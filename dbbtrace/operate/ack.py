@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from dbbtrace.answers.find import find_run
-from dbbtrace.answers.findings import stored
-from dbbtrace.answers.read import operations, run_keys
+from dbbtrace.answers.read import operations, run_keys, run_rows
 from dbbtrace.answers.suggest import suggestion
+from dbbtrace.answers.verdict import verdicts
 from dbbtrace.errors import UsageError
 from dbbtrace.job.finished import emit, fact
 from dbbtrace.job.runs import make_scope
@@ -55,12 +55,12 @@ def meant(
 
 
 def _seen(warehouse: Warehouse, newest: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """Name in lower case → the newest run that has it, and the name: of operations and of what was found."""
+    """Name in lower case → the newest run that has it, and the name: of operations, and of all that verdicts name."""
     if not newest:
         return {}
-    found = stored(warehouse, newest)
     names = [(one.run_id, name) for one in operations(warehouse, newest) for name in (one.name, one.label)]
-    names += [(run_id, one.name) for run_id, group in found.items() for one in group]
+    said = verdicts(warehouse, run_rows(warehouse, newest))
+    names += [(run_id, reason.name) for run_id, one in said.items() for reason in one.reasons if reason.name]
     age = {run_id: place for place, run_id in enumerate(newest)}
     return {name.lower(): (run_id, name) for run_id, name in sorted(names, key=lambda one: -age[one[0]])}
 

@@ -85,9 +85,25 @@ part_totals AS (
     FROM meta.monitoring_parts AS p
     GROUP BY p.orchestration_run_id
 ),
+acknowledged AS (
+    SELECT
+        a.orchestration_run_id, LOWER(a.name) AS name, a.data_product, a.environment,
+        CASE WHEN a.name = a.orchestration_run_id THEN 1 ELSE 0 END AS is_of_run
+    FROM meta.monitoring_run_part AS a
+    WHERE a.part = 'ack' AND COALESCE(MOMENT(a.process_completed_at), NOW_MOMENT) >= NOW_MOMENT
+),
 expected_parts AS (
-    SELECT e.orchestration_run_id, e.workload, LOWER(e.name) AS name
+    SELECT e.orchestration_run_id, e.workload, LOWER(e.name) AS name, MAX(COALESCE(a.is_of_run, -1)) AS known
     FROM meta.monitoring_run_part AS e
+    LEFT JOIN acknowledged AS a
+        ON
+            (a.is_of_run = 1 AND a.orchestration_run_id = e.orchestration_run_id)
+            OR (
+                a.is_of_run = 0
+                AND a.name = LOWER(e.name)
+                AND COALESCE(a.data_product, e.data_product, '') = COALESCE(e.data_product, '')
+                AND COALESCE(a.environment, e.environment, '') = COALESCE(e.environment, '')
+            )
     WHERE e.part = 'expected' AND e.orchestration_run_id <> ''
     GROUP BY e.orchestration_run_id, e.workload, LOWER(e.name)
 ),
@@ -119,8 +135,8 @@ named_operations AS (
 expected_totals AS (
     SELECT
         e.orchestration_run_id,
-        SUM(CASE WHEN n.name IS NULL THEN 1 ELSE 0 END) AS absent,
-        MIN(CASE WHEN n.name IS NULL THEN e.name END) AS first_absent,
+        SUM(CASE WHEN n.name IS NULL AND e.known < 0 THEN 1 ELSE 0 END) AS absent,
+        MIN(CASE WHEN n.name IS NULL AND e.known < 0 THEN e.name END) AS first_absent,
         SUM(CASE WHEN e.name = e.workload THEN 1 ELSE 0 END) AS workloads,
         SUM(CASE WHEN e.name = e.workload AND n.name IS NULL THEN 1 ELSE 0 END) AS workloads_absent
     FROM expected_parts AS e
