@@ -73,7 +73,7 @@ class Histories:
             since: only rows of builds since then; None: all.
             names: only of these; None: of all.
         """
-        where, values = self._where("COALESCE(d.process_started_at, d.generated_at)", since)
+        where, values = self._where("COMPARABLE(COALESCE(d.process_started_at, d.generated_at))", since)
         where += " AND COALESCE(d.process_stage, 'execute') = 'execute'" + self._environment("d", values)
         where += _named("NODE_ID(d.unique_id, d.relation_name, d.item_name)", names, values)
         found: dict[str, list[Work]] = defaultdict(list)
@@ -82,7 +82,7 @@ class Histories:
                 self._add(found[str(name)], times, run_id)
         for row in views.ask(self.warehouse, _NEWEST.replace(" CHOSEN", where), values):
             name, kind, stored, reads, product, *places = row
-            environments = tuple(sorted({str(place) for place in places if place}))
+            environments = tuple(sorted({str(place).upper() for place in places if place}))
             self.nodes[str(name)] = NodeRow(str(name), kind, stored, listed(reads), product, environments)
         self._keep(found)
 
@@ -95,7 +95,7 @@ class Histories:
         """
         if not names:
             return
-        where, values = self._where("l.[timestamp]", since)
+        where, values = self._where("COMPARABLE(l.[timestamp])", since)
         where += _named("LOWER(l.table_name)", {table for _, _, table in names}, values)
         found: dict[str, list[Work]] = defaultdict(list)
         sql = _LOADS + where + self._environment("l", values)
@@ -107,7 +107,7 @@ class Histories:
 
     def refreshes(self) -> list[Refresh]:
         """The refreshes of all semantic models, newest first. There are few."""
-        where, values = self._where("r.process_started_at", None)
+        where, values = self._where("COMPARABLE(r.process_started_at)", None)
         found = []
         sql = _REFRESHES + where + self._environment("r", values)
         for model, name, status, error_type, reads, *times, run_id, product, environment in views.ask(
@@ -122,17 +122,17 @@ class Histories:
         return sorted(found, key=lambda one: one.work.started_at, reverse=True)
 
     def _where(self, column: str, since: datetime | None) -> tuple[str, list[Any]]:
-        where, values = f" WHERE COMPARABLE({column}) <= ?", [(self.at + timedelta(seconds=1)).strftime(_FORM)]
+        where, values = f" WHERE {column} <= ?", [(self.at + timedelta(seconds=1)).strftime(_FORM)]
         if since is not None:
-            where += f" AND COMPARABLE({column}) >= ?"
+            where += f" AND {column} >= ?"
             values.append(since.strftime(_FORM))
         return where, values
 
     def _environment(self, alias: str, values: list[Any]) -> str:
         if self.environment is None:
             return ""
-        values.append(self.environment.upper())
-        return f" AND (UPPER({alias}.environment) IN (?, 'UNKNOWN') OR {alias}.environment IS NULL)"
+        values.append(self.environment.lower())
+        return f" AND (LOWER({alias}.environment) IN (?, 'unknown') OR {alias}.environment IS NULL)"
 
     def _add(self, works: list[Work], times: Iterable[Any], run_id: Any) -> None:
         started, ended, duration = times
@@ -160,9 +160,9 @@ FROM (
     SELECT
         NODE_ID(d.unique_id, d.relation_name, d.item_name) AS node, d.resource_type, d.materialized, d.depends_on,
         d.data_product,
-        MIN(CASE WHEN d.environment <> 'UNKNOWN' THEN UPPER(d.environment) END)
+        MIN(CASE WHEN d.environment <> 'UNKNOWN' THEN LOWER(d.environment) END)
             OVER (PARTITION BY NODE_ID(d.unique_id, d.relation_name, d.item_name)) AS first_place,
-        MAX(CASE WHEN d.environment <> 'UNKNOWN' THEN UPPER(d.environment) END)
+        MAX(CASE WHEN d.environment <> 'UNKNOWN' THEN LOWER(d.environment) END)
             OVER (PARTITION BY NODE_ID(d.unique_id, d.relation_name, d.item_name)) AS last_place,
         ROW_NUMBER() OVER (
             PARTITION BY NODE_ID(d.unique_id, d.relation_name, d.item_name)

@@ -172,7 +172,7 @@ class _Making:
         operation, known = self.run.nodes.get(name), self._manifest.get(name)
         reads, is_complete = self._reads(operation, known)
         if operation is None and not (known and known.materialized in NOT_STORED):
-            reads, is_complete = (), True  # what it holds came in another run
+            reads, is_complete = (), known is not None  # what it holds came in another run
         kind = (operation and operation.resource_type) or (known and known.resource_type) or None
         return Thing(
             name,
@@ -323,7 +323,7 @@ def _not_built(things: Mapping[str, Thing], readers: Mapping[str, list[Thing]]) 
         built = [one for one in readers[node.id] if one.status in BUILT and one.kind == "node"]
         if node.kind == "node" and node.operation is None and built and not node.reads:
             text = (
-                f"{_names(built)} {'reads' if len(built) == 1 else 'read'} {node.label}, which this run did not build"
+                f"{_names(built)} {'reads' if len(built) == 1 else 'read'} {node.label}, of which this run has no row"
             )
             yield Fact("not built", text, (node.id, *(one.id for one in built)))
 
@@ -336,7 +336,7 @@ def _unused(things: Mapping[str, Thing], readers: Mapping[str, list[Thing]]) -> 
         if left:
             yield Fact("unused", f"no dbt node ran, so nothing used {_names(left)}", tuple(one.id for one in left))
         return
-    sure = all(one.is_complete for one in built)
+    sure = all(one.is_complete and all(things[name].is_complete for name in one.reads) for one in built)
     for table in left:
         text = f"nothing in this run used {table.label}" if sure else f"nothing is known to have used {table.label}"
         yield Fact("unused", text, (table.id,))

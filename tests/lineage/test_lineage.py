@@ -95,7 +95,7 @@ def test_the_facts_of_a_run(warehouse) -> None:
         "model stg_customer was built from mdm.Customer, which this run did not load: loaded at 2026-11-24 02:00:00 UTC"
     )
     assert told["not monitored"] == ["model rates was built from source bank.rates, of which no load is known"]
-    assert told["unused"] == ["nothing in this run used mdm.Forgotten"]
+    assert told["unused"] == ["nothing is known to have used mdm.Forgotten"], "source bank.rates may be that table"
     assert told["unknown"] == ["semantic model Finance is said to read nowhere, and no dbt node is called that"]
 
 
@@ -115,6 +115,16 @@ def test_a_row_without_what_the_node_reads_is_unknown(story: Story, tmp_path: Pa
     told = lineage(story.stored(tmp_path / "w.db"), RUN)
     assert told.things["model.shop.by_hand"].is_complete is False
     assert told.things["model.shop.constants"].is_complete is True
+
+
+def test_a_load_that_nothing_used(tmp_path: Path) -> None:
+    """Where all is known that the run's nodes read."""
+    story = Story()
+    for name in ("Customer", "Forgotten"):
+        story.load(RUN, name, 0)
+    story.node(RUN, "model.shop.fct", 1, [CUSTOMER])
+    told = lineage(story.stored(tmp_path / "w.db"), RUN)
+    assert kinds(told) == {"unused": ["nothing in this run used mdm.Forgotten"]}
 
 
 def test_a_run_without_dbt_used_nothing(tmp_path: Path) -> None:
@@ -180,7 +190,7 @@ def test_a_manifest_knows_more_than_rows(tmp_path: Path) -> None:
     assert "exposure.shop.other" not in found.things
     assert "exposure.shop.finance" not in found.things, "it stands for the semantic model Finance"
     assert found.things[f"semantic model {FINANCE}"].reads == ("model.shop.mart",)
-    assert kinds(found)["not built"] == ["model fct reads model old, which this run did not build"]
+    assert kinds(found)["not built"] == ["model fct reads model old, of which this run has no row"]
 
 
 def test_the_mapping_counts_before_a_refresh_and_a_refresh_before_an_exposure(tmp_path: Path) -> None:
@@ -237,7 +247,7 @@ def test_the_commands_forms(warehouse, tmp_path: Path) -> None:
         "✗ mdm.Invoice  Failed",
         "mdm.Customer  not loaded in this run, of 2026-11-24 02:00:00",
         "✓ semantic model Finance",
-        "unused: nothing in this run used mdm.Forgotten",
+        "unused: nothing is known to have used mdm.Forgotten",
     ):
         assert words in tree.out, tree.out
     told = json.loads(run("lineage", RUN, "--json").out)
