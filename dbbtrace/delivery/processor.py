@@ -337,7 +337,8 @@ class Delivery(SpanProcessor):
             log.error("%s, and are lost: no journal could be written", left)
         dropped = self._recorder.logs.memory.dropped
         if dropped:
-            log.error("%d spans were lost: neither the journal nor memory had room for them", dropped)
+            lost = "1 span was" if dropped == 1 else f"{dropped} spans were"
+            log.error("%s lost: neither the journal nor memory had room", lost)
 
     def after_fork(self) -> None:
         """In a forked child: begin anew, and leave the parent's spans, threads and connections to the parent."""

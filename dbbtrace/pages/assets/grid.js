@@ -1,4 +1,4 @@
-// A grid of any number of rows, of which only those in view are in the document; made for keyboard and screen reader.
+// A grid of any number of rows. Only the rows in view are in the document. Works with keyboard and screen reader.
 
 class Grid {
   /**
@@ -21,7 +21,7 @@ class Grid {
       onclick: (event) => this.click(event),
     });
     this.viewport.append(this.space);
-    // The head stands outside of what scrolls, yet belongs to the grid.
+    // The head does not scroll with the rows, but belongs to the grid.
     this.head.id = 'grid-head';
     this.viewport.setAttribute('aria-owns', 'grid-head');
     host.replaceChildren(el('div', { class: 'grid' }, this.head, this.viewport));
@@ -41,7 +41,7 @@ class Grid {
     this.schedule();
   }
 
-  /** Show these items; the active one stays active where it is still among them. */
+  /** Show these items. The active one stays active if it is still among them. */
   show(items) {
     const before = this.items[this.active];
     this.items = items;
@@ -49,7 +49,7 @@ class Grid {
     this.viewport.setAttribute('aria-rowcount', items.length + 1);
     this.clear();
     this.resized();
-    this.draw(); // at once, not with the next frame: what is counted and what stands are never apart
+    this.draw(); // at once, not in the next frame: the count always fits the rows
   }
 
   clear() {
@@ -136,7 +136,7 @@ class Grid {
     this.options.chosen(this.items[this.active]);
   }
 
-  /** On paper all rows stand one below the other; of very many those that tell the most. */
+  /** On paper all rows are printed; if there are very many, only the most important ones. */
   print(begins) {
     this.printing = begins;
     this.clear();

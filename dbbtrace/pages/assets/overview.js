@@ -1,4 +1,4 @@
-// The list of runs: search, statuses, sorting. Everything else on the page stands without scripts.
+// The list of runs: search, statuses, sorting. The rest of the page works without scripts.
 
 const table = document.getElementById('all-runs');
 const body = table.tBodies[0];
@@ -39,7 +39,7 @@ function tools() {
   bar.hidden = false;
 }
 
-/** Seconds of what Python wrote as a duration; other texts by their first number, or as text. */
+/** The seconds in a duration that Python wrote; of another text its first number, or the text itself. */
 function value(text) {
   const units = { s: 1, min: 60, h: 3600 };
   const parts = [...text.matchAll(/([\d.]+) (s|min|h)\b/g)];

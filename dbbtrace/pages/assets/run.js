@@ -1,4 +1,4 @@
-// The waterfall of one run: which operations are shown, in which order, on which stretch of time.
+// The waterfall of one run: which operations are shown, in which order, for which time.
 
 const total = data.name.length;
 const of = (key, index) => data.strings[data[key][index]];
@@ -9,7 +9,7 @@ const haystack = data.name.map((name, index) =>
 const downstream = data.name.map(() => []);
 data.upstream.forEach((parents, index) => parents.forEach((parent) => downstream[parent].push(index)));
 
-// What the run did again later stands in the list, and is counted apart: counts are of outcomes, as everywhere.
+// What the run did again later is in the list, with a count of its own. All other counts are of outcomes.
 const AGAIN = 'Done again';
 const statusOf = (index) => (data.superseded[index] ? AGAIN : of('status', index));
 const againIn = (indices) => indices.filter((index) => data.superseded[index]).length;
@@ -51,7 +51,7 @@ function fits(index) {
   return true;
 }
 
-/** The operations that fit, in order; by start they stand below their workload. */
+/** The operations that match, in order. Sorted by start, they are grouped by workload. */
 function items() {
   const found = [];
   for (let index = 0; index < total; index += 1) if (fits(index)) found.push(index);
@@ -279,7 +279,7 @@ function zoomTo(workload) {
   zoom(from === Infinity ? 0 : from, to || lastEnd);
 }
 
-// -- the whole run in small; dragging over it chooses a stretch of time --------------------------------------
+// -- the whole run in small: drag over it to choose a time -----------------------------------------------------
 
 const minimap = {
   host: document.getElementById('minimap'),

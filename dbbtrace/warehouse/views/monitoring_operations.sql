@@ -1,5 +1,5 @@
 -- One row for each operation of a run, uniform over table loads, dbt nodes, model refreshes and, where their table
--- exists, reconciliation results. Starts and ends are right, statuses normalised, doubles left out.
+-- exists, reconciliation results. Starts and ends are corrected, statuses normalised, duplicates left out.
 -- operation_id names the same thing in every run. superseded = 1: the run did the same again later
 -- (a table loaded twice, a dbt retry, a second refresh); filter on 0 for outcomes.
 
@@ -11,8 +11,8 @@ WITH load_rows AS (
         l.error_type, l.error_message,
         COALESCE(MOMENT(l.process_started_at), MOMENT(l.[timestamp])) AS start_time,
         MOMENT(l.process_completed_at) AS end_time,
-        -- The outcome comes first: one that ended before an interrupted one, then the one that started last, by a
-        -- second and more where the row was made by hand.
+        -- The outcome comes first: a row that ended before an interrupted one, then the row that started last (a
+        -- hand-made one: at least a second later).
         ROW_NUMBER() OVER (
             PARTITION BY l.orchestration_run_id, l.source_name, l.schema_name, l.table_name
             ORDER BY
@@ -50,7 +50,7 @@ WITH load_rows AS (
     WHERE l.orchestration_run_id <> ''
 ),
 own_nodes AS (
-    -- Nodes with a row of ours in runs that have hand-made rows, too.
+    -- Nodes with a row of ours, in runs that have hand-made rows too.
     SELECT CONCAT(d.orchestration_run_id, '/', d.invocation_id, '/', d.item_name, '/', COALESCE(d.relation_name, '')) AS node
     FROM meta.monitoring_transformation_dbt AS d
     WHERE
@@ -60,7 +60,7 @@ own_nodes AS (
         )
 ),
 ended_nodes AS (
-    -- Spans that ended in runs with interrupted ones.
+    -- Spans that ended, in runs with interrupted ones.
     SELECT CONCAT(d.orchestration_run_id, '/', d.span_id) AS span
     FROM meta.monitoring_transformation_dbt AS d
     WHERE
@@ -74,7 +74,7 @@ ended_nodes AS (
         )
 ),
 lone_compiles AS (
-    -- Hand-made writers have one row for each stage that dbt timed: of what failed to compile no other.
+    -- Hand-made writers write one row for each stage that dbt timed. A node that failed to compile has no other.
     SELECT CONCAT(d.orchestration_run_id, '/', d.invocation_id, '/', d.item_name, '/', COALESCE(d.relation_name, '')) AS node
     FROM meta.monitoring_transformation_dbt AS d
     WHERE d.record_id IS NULL AND d.orchestration_run_id <> ''
@@ -87,7 +87,7 @@ repeated_nodes AS (
     FROM meta.monitoring_transformation_dbt AS d
     WHERE
         d.orchestration_run_id <> ''
-        -- Not a compile row, but for those; not a hand-made row beside one of ours; not interrupted if ended all the same.
+        -- Left out: compile rows but for those, hand-made rows beside one of ours, interrupted rows beside one that ended.
         AND (
             COALESCE(d.process_stage, 'execute') <> 'compile'
             OR (
@@ -109,7 +109,7 @@ repeated_nodes AS (
     HAVING COUNT(*) > 1
 ),
 node_rows AS (
-    -- Most nodes have one row in a run. Only the others are worth ranking: that sorts, and so takes the time.
+    -- Most nodes have one row in a run. Only the others are ranked, because the sorting takes time.
     SELECT
         d.item_name, d.invocation_id, d.status, d.execution_time, d.relation_name, d.rows_affected, d.duration,
         d.environment, d.orchestration_run_id, d.data_product, d.transformation_pipeline_run_id, d.workspace_id,
@@ -121,7 +121,7 @@ node_rows AS (
     FROM meta.monitoring_transformation_dbt AS d
     WHERE
         d.orchestration_run_id <> ''
-        -- Not a compile row, but for those; not a hand-made row beside one of ours; not interrupted if ended all the same.
+        -- Left out: compile rows but for those, hand-made rows beside one of ours, interrupted rows beside one that ended.
         AND (
             COALESCE(d.process_stage, 'execute') <> 'compile'
             OR (
@@ -149,7 +149,7 @@ node_rows AS (
         d.resource_type, d.message, d.depends_on, d.materialized,
         MOMENT(d.process_started_at) AS start_time,
         MOMENT(d.process_completed_at) AS end_time,
-        -- What became of the node last comes first; the same row twice stands in sequence.
+        -- The node's last outcome comes first. Two copies of one row follow each other.
         ROW_NUMBER() OVER (
             PARTITION BY d.orchestration_run_id, NODE_ID(d.unique_id, d.relation_name, d.item_name)
             ORDER BY
@@ -166,7 +166,7 @@ node_rows AS (
     FROM meta.monitoring_transformation_dbt AS d
     WHERE
         d.orchestration_run_id IN (SELECT q.orchestration_run_id FROM repeated_nodes AS q)
-        -- Not a compile row, but for those; not a hand-made row beside one of ours; not interrupted if ended all the same.
+        -- Left out: compile rows but for those, hand-made rows beside one of ours, interrupted rows beside one that ended.
         AND (
             COALESCE(d.process_stage, 'execute') <> 'compile'
             OR (
@@ -273,7 +273,7 @@ SELECT
 FROM load_rows AS l
 LEFT JOIN workspace_environments AS v ON v.workspace_id = LOWER(l.workspace) AND l.environment IS NULL
 WHERE
-    -- Left out: what was interrupted beside what ended, doubles of a record, a hand-made row within a second of another.
+    -- Left out: interrupted rows beside one that ended, duplicates of a record, hand-made rows within a second of another.
     CASE
         WHEN l.place = 1 THEN 1
         WHEN l.error_type = 'Interrupted' OR l.record_id = l.record_before THEN 0
@@ -302,7 +302,7 @@ SELECT
     NULL_COUNT,
     NULL_FLOAT,
     n.error_type,
-    -- dbt has a message on what succeeded, too.
+    -- dbt gives a message for successful nodes too.
     CASE WHEN n.error_type IS NULL AND STATUS(n.status, NULL) = 'Succeeded' THEN NULL_TEXT
         ELSE COALESCE(n.message, n.error_message) END,
     n.transformation_pipeline_id,

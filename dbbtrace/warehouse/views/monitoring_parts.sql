@@ -10,7 +10,7 @@ WITH part_rows AS (
         MOMENT(p.process_started_at) AS start_time,
         MOMENT(p.process_completed_at) AS end_time,
         MOMENT(p.job_scheduled_at) AS scheduled_time,
-        -- What ended counts before what was interrupted, and that before what had only started.
+        -- A row that ended counts before an interrupted one, and that before one that only started.
         ROW_NUMBER() OVER (
             PARTITION BY p.orchestration_run_id, p.part, p.span_id
             ORDER BY
@@ -72,7 +72,7 @@ SELECT
         WHEN k.part = 'run' THEN 0
         WHEN k.last_start_time <= k.start_time THEN 0
         WHEN k.last_start_time >= k.end_time THEN 1
-        -- Of one that never ended only a pipeline's run tells that it was tried again.
+        -- If a part never ended, only the pipeline's run id shows that it was tried again.
         WHEN k.end_time IS NULL AND COALESCE(k.pipeline_run_id, k.pipeline_id) IS NOT NULL THEN 1
         ELSE 0
     END AS superseded

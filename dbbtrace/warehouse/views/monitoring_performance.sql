@@ -1,7 +1,7 @@
 -- One row for each table, dbt node and model, by data product and environment of its runs: how long its newest success
 -- took, and how long the ones before. Percentiles are nearest-rank; the median of an even number is the middle two's
--- mean. Rows of other writers name a dbt node by its relation: they are taken for those of the node that later rows tell
--- of the same relation, where that is but one.
+-- mean. Rows of other writers name a dbt node by its relation: they count for the node to which later rows give this
+-- relation, if there is only one.
 
 WITH known_nodes AS (
     SELECT

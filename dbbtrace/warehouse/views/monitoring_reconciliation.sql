@@ -1,4 +1,4 @@
--- One row for each figure that a run reconciled: what each source says of it lies between lowest and highest.
+-- One row for each figure that a run reconciled, with the lowest and the highest value that its sources give.
 
 SELECT
     k.orchestration_run_id,

@@ -4,7 +4,7 @@
 -- names what made it so. It ranks what the tables hold, and what `dbbtrace check` has found and written.
 
 WITH run_parts AS (
-    -- Counted by workload and status first: a few rows for each run, which the sums below are quick over.
+    -- Counted by workload and status first: a few rows for each run, which are quick to sum below.
     SELECT
         o.orchestration_run_id,
         o.workload,
@@ -27,7 +27,7 @@ WITH run_parts AS (
         -- The greatest of "seconds, padded, and name": cheaper than ranking every operation of every run.
         MAX(CASE WHEN o.superseded = 0 THEN CONCAT(SORTABLE_SECONDS(o.seconds), o.operation) END) AS slowest,
         MAX(CASE WHEN o.superseded = 0 THEN o.seconds END) AS slowest_seconds,
-        -- Those that were promised: all that ended, the ones that were done again later too.
+        -- All that ended, also what was done again later: those were promised too.
         SUM(CASE WHEN o.error_type = 'Interrupted' THEN 0 ELSE 1 END) AS arrived,
         COUNT(*) AS recorded,
         0 AS is_part,
@@ -47,7 +47,7 @@ part_totals AS (
         p.orchestration_run_id,
         SUM(
             CASE
-                -- Of a dbt invocation whose nodes have rows those decide.
+                -- If the nodes of a dbt invocation have rows, those decide.
                 WHEN p.part = 'dbt_invocation' AND p.error_message LIKE '% nodes failed: %' THEN 0
                 WHEN p.status = 'Failed' AND p.superseded = 0 AND p.part IN ('job', 'workload', 'dbt_invocation') THEN 1
                 ELSE 0
@@ -144,7 +144,7 @@ expected_totals AS (
     GROUP BY e.orchestration_run_id
 ),
 judgements AS (
-    -- The latest of each who judges: all that it found then counts, of a job that verified a table what it found of it.
+    -- The latest findings of each judge count: all of them, or of a job that verified a table those about the table.
     SELECT
         f.orchestration_run_id,
         COALESCE(f.expected_by, 'judge') AS judge,
@@ -264,8 +264,8 @@ run_facts AS (
     LEFT JOIN finding_totals AS g ON g.orchestration_run_id = t.orchestration_run_id
 ),
 run_states AS (
-    -- Open: something goes on, or nobody has said that the run ended. Runs that others recorded, without parts, end
-    -- by falling silent; where the table of parts is missing, their rows are all there is.
+    -- Open: something goes on, or nobody has said that the run ended. Runs that others recorded have no parts and end
+    -- when no more rows come; without the table of parts there are only their rows.
     SELECT
         f.orchestration_run_id,
         CASE

@@ -57,7 +57,7 @@ class Connections:
         key = address[:2]
         with self._lock:
             if len(self._waiting) + len(self._answering) >= self._max and not self._close_the_oldest():
-                log.warning("a connection was refused: %d senders wait for their answers", len(self._answering))
+                log.warning("a connection was refused: too many senders wait for an answer (%d)", len(self._answering))
                 return False
             gone = ref(connection, lambda _: self._closed(key))
             self._waiting[key] = _Connection(gone, time.monotonic(), self._limits.head_seconds)
