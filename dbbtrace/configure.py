@@ -75,7 +75,8 @@ def configure(
         warehouse: DBBTRACE_WAREHOUSE: ``sqlite:///file.db``, an ODBC connection string, ``mssql://server/database``,
             or ``none``.
         access_token: for ``mssql://``: a token, or a function that gives one for each new connection.
-        fabric_token: for Fabric's API: a token, a function that gives a new one, or a credential of azure-identity.
+        fabric_token: for Fabric's and Power BI's API: a token, a function that gives a new one, or a credential of
+            azure-identity.
             Default: the notebook's, otherwise azure-identity's, with the AZURE_* variables as they are now.
         exporters: further OpenTelemetry span exporters that get every span.
         journal_dir: DBBTRACE_JOURNAL_DIR.

@@ -249,7 +249,10 @@ class Build:
         if refresh.model is None or refresh.start is None or is_running(refresh.status):
             self.counts["steps"] += 1
             yield self._fact(activity, level, activity.name, key.OPERATION_STEP)
-            why = "it still runs: the activity did not wait for it" if refresh.model else "nothing names its model"
+            why = "nothing names its model"
+            if refresh.model:
+                why = "it still runs: the activity did not wait for it"
+                why += f"; dbbtrace refresh --request {refresh.request} follows it" if refresh.request else ""
             self._walk.reasons[activity.name] = f"the refresh has no row: {why}"
             return
         names = refresh_names(refresh.model, refresh.name, refresh.workspace, refresh.request, refresh.refresh_type)

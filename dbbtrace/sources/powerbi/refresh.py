@@ -246,9 +246,11 @@ class Refresher:
             self._refresh.leave_running()
             reason = f"{error}; the next process that uses the journal asks what became of it"
             return RefreshResult(RUNNING, self._who, started.request, message=reason)
+        except Exception:  # of the job's own ``progress``
+            self._refresh.leave_running()
+            raise
         except BaseException:  # Ctrl-C, say
-            if self._refresh._is_running():
-                self._interrupted(api, model, started, cancels)
+            self._interrupted(api, model, started, cancels)
             raise
 
     def _over(self, found: Details, follower: Follower, started: Started) -> RefreshResult:

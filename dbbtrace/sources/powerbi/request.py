@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,11 +39,11 @@ class RefreshRequest:
     def __post_init__(self) -> None:
         object.__setattr__(self, "refresh_type", _one_of("refresh_type", self.refresh_type, TYPES))
         object.__setattr__(self, "commit_mode", _one_of("commit_mode", self.commit_mode, COMMIT_MODES))
-        if isinstance(self.tables, str):
-            object.__setattr__(self, "tables", (self.tables,))
+        object.__setattr__(self, "tables", _names("tables", self.tables))
+        object.__setattr__(self, "partitions", tuple(map(_pair, self.partitions)))
         _at_least("retries", self.retries, 0)
         _at_least("max_parallelism", self.max_parallelism, 1)
-        if self.timeout is not None and not 1 <= self.timeout < _A_DAY:
+        if self.timeout is not None and not (_is_number(self.timeout) and 1 <= self.timeout < _A_DAY):
             raise UsageError(f"timeout = {self.timeout!r}: write seconds, from 1 to {_A_DAY - 1}")
         if self.commit_mode == "partialBatch" and self.apply_refresh_policy:
             raise UsageError("apply_refresh_policy: a refresh with commit_mode partialBatch can't apply it")
@@ -91,6 +91,24 @@ def _one_of(name: str, value: object, words: Sequence[str]) -> str:
         if word.lower() == folded:
             return word
     raise UsageError(f"{name} = {value!r}: write {', '.join(words[:-1])} or {words[-1]}")
+
+
+def _names(name: str, value: object) -> tuple[str, ...]:
+    names = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, Iterable) else (None,)
+    if all(isinstance(each, str) and each for each in names):
+        return names
+    raise UsageError(f"{name} = {value!r}: write a list of names")
+
+
+def _pair(value: object) -> tuple[str, str]:
+    if isinstance(value, (tuple, list)) and len(value) == 2:
+        table, partition = _names("partitions", value)
+        return table, partition
+    raise UsageError(f"partitions: {value!r} is no pair: write (table, partition)")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _at_least(name: str, value: int | None, least: int) -> None:

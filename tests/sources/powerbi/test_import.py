@@ -12,14 +12,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import dbbtrace
+from dbbtrace.demo.fabric_service import FabricService
 from dbbtrace.errors import UsageError
 from dbbtrace.model import attributes as key
+from dbbtrace.model import identity
 from dbbtrace.testing import capture
 from dbbtrace.warehouse import open_warehouse
 from tests.cli.support import assert_one_line, run
 from tests.job.support import rows
 from tests.sources.fabric.test_copies import MANGLINGS, mangled
 from tests.sources.powerbi.test_details import REQUEST, RUN, details, frame
+from tests.support.fabric import RUN as PIPELINE_RUN
 from tests.support.powerbi import MODEL, WORKSPACE, response
 
 PLACE = ["--workspace", WORKSPACE, "--model", MODEL]
@@ -131,3 +134,22 @@ def test_a_mangled_entry_never_costs_another(manglings: Any, order: random.Rando
     assert "33333333-9b0a-44c1-b6c0-0cb185c6ebfb" in {span.attributes.get(key.REFRESH_REQUEST_ID) for span in spans}
     assert len(spans) == done.recorded
     assert done.recorded + done.running + len(done.refused) == 2
+
+
+def test_an_activity_s_request_id_is_the_refresh(fabric: FabricService) -> None:
+    """What the job recorded itself and what the pipeline's activity says of it meet: one row, by the request id."""
+    request = "7b7b7b7b-3c5d-4e6f-8a7b-1c2d3e4f5a6b"
+    activity = next(
+        each
+        for activities in fabric.activities.values()
+        for each in activities
+        if each["activityType"] == "PBISemanticModelRefresh"
+    )
+    dbbtrace.configure(fabric_token="right")
+    with dbbtrace.join_run(PIPELINE_RUN), dbbtrace.model_refresh(activity["input"]["datasetId"]) as refresh:
+        refresh.request_id = request.upper()
+        refresh.from_details(activity["output"])
+    assert dbbtrace.import_run(PIPELINE_RUN).refreshes == 1
+    assert dbbtrace.flush(60)
+    record_id = identity.record_id(PIPELINE_RUN, identity.refresh_identity(request))
+    assert refreshes("record_id, status") == [(record_id, "Completed")]

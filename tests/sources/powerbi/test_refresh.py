@@ -4,26 +4,31 @@ from __future__ import annotations
 
 import json
 import logging
+import random
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import dbbtrace
 from dbbtrace.errors import RefreshError, UsageError
 from dbbtrace.job.api import model_refresh
 from dbbtrace.model import attributes as key
 from dbbtrace.model import identity
-from dbbtrace.sources.powerbi.api import PowerBi
+from dbbtrace.sources.powerbi.api import Model, PowerBi
 from dbbtrace.sources.powerbi.refresh import Refresher, RefreshResult
 from dbbtrace.sources.powerbi.request import RefreshRequest
 from dbbtrace.testing import Captured, capture
 from dbbtrace.warehouse import open_warehouse
 from tests.cli.support import assert_one_line, run
 from tests.job.support import rows
-from tests.support.powerbi import MODEL, WORKSPACE, PowerBiService
+from tests.sources.fabric.test_copies import MANGLINGS, mangled
+from tests.support.powerbi import MODEL, WORKSPACE, PowerBiService, response
 
 RUN = "10000000-7d3f-4b6a-9f10-2a6d5b1c8e47"
+REQUEST = "22222222-9b0a-44c1-b6c0-0cb185c6ebfb"
 PIPELINE_RUN = "30000000-7d3f-4b6a-9f10-2a6d5b1c8e47"
 
 
@@ -124,6 +129,9 @@ def test_what_is_asked_of_the_service(refreshed: Any, power_bi: PowerBiService) 
         ({"commit_mode": "never"}, "commit_mode = 'never': write transactional or partialBatch"),
         ({"retries": -1}, "retries = -1: write a whole number, 0 or more"),
         ({"timeout": 86_400}, "timeout = 86400: write seconds, from 1 to 86399"),
+        ({"timeout": "5"}, "timeout = '5': write seconds"),
+        ({"tables": [7]}, "tables = .*: write a list of names"),
+        ({"partitions": ["Sales"]}, "'Sales' is no pair: write .table, partition."),
         ({"commit_mode": "partialBatch", "apply_refresh_policy": True}, "apply_refresh_policy"),
     ],
 )
@@ -255,17 +263,20 @@ def test_without_premium_a_standard_refresh_takes_its_place(
     power_bi.shared_capacity, power_bi.names_standard = True, is_named
     power_bi.begin("ViaApi", "details-failed", ago=timedelta(hours=1))
     over = ["details-in-progress", "details-in-progress", "details-completed"]
+    newer: list[object] = []
 
     def goes_on(method: str, path: str) -> None:
-        if "?" in path and len(power_bi.refreshes) == 2:
-            power_bi.refreshes[0].coming = [over.pop(0) if len(over) > 1 else over[0]]
+        if "?" in path and len(power_bi.refreshes) > 1:
+            power_bi.refreshes[-2].coming = [over.pop(0) if len(over) > 1 else over[0]]
+            if len(over) == 1 and not newer:
+                newer.append(power_bi.begin("Scheduled", "details-failed"))
 
     power_bi.on_request = goes_on
     with caplog.at_level(logging.WARNING):
         result, captured = refreshed(retries=2)
     assert result.success
-    assert result.request_id == power_bi.refreshes[0].request
-    assert power_bi.requests[-1][0] == "GET"
+    assert newer
+    assert result.request_id == power_bi.refreshes[-2].request
     assert [body for method, _, body in power_bi.requests if method == "POST"][1] == {"notifyOption": "NoNotification"}
     assert "needs Premium, Premium Per User, Embedded or Fabric capacity" in caplog.text
     assert "It ignores retries." in caplog.text
@@ -342,6 +353,54 @@ def test_ctrl_c(refreshed: Any, power_bi: PowerBiService, cancels: bool, caplog:
         assert not deleted
         assert not captured[0].operations("model_refresh")
         assert "goes on; the next process that uses the journal asks what became of it" in caplog.text
+
+
+# -- whatever comes -----------------------------------------------------------------------------------------------
+
+
+class Answers:
+    """A service that answers from documents, without a network."""
+
+    def __init__(self, details: Any, history: Any) -> None:
+        self._details, self._history, self._before = details, history, True
+
+    def model(self, workspace: str, model: str) -> Model:
+        return Model(WORKSPACE, MODEL, "Group Finance")
+
+    def history(self, model: Model) -> Any:
+        was, self._before = self._before, False
+        return [] if was else self._history
+
+    def start(self, model: Model, body: Any) -> str:
+        return REQUEST
+
+    def details(self, model: Model, request: str) -> Any:
+        return self._details
+
+    def sleep(self, seconds: float) -> None:
+        pass
+
+
+@settings(max_examples=150)
+@given(MANGLINGS, MANGLINGS, st.randoms(use_true_random=False))
+def test_mangled_answers_are_never_guessed(details: Any, history: Any, order: random.Random) -> None:
+    """Whatever its answers lack: the right row, or none because it is asked after later; nothing is raised."""
+    whole = response("details-completed", START="2025-11-24T16:00:00.57", MIDDLE="2025-11-24T16:00:20.57",
+                     END="2025-11-24T16:01:00.57")["body"]  # fmt: skip
+    entry = {name: whole[name] for name in ("startTime", "endTime", "status")} | {"requestId": REQUEST}
+    api: Any = Answers(mangled(whole, details, order), [mangled(entry, history, order)])
+    with capture(strict=False) as captured, dbbtrace.orchestration_run(RUN):
+        refresher = Refresher(model_refresh(MODEL), MODEL, WORKSPACE, api=api)
+        result = refresher.run(RefreshRequest())
+    if result.outcome == "Running":
+        assert not captured.operations("model_refresh")
+        return
+    span = of(captured)
+    assert span[key.REFRESH_REQUEST_ID] == REQUEST
+    assert span[key.STATUS] == result.status
+    odd = {repr(each[2]) for each in (*details, *history) if each[1] == "odd"}
+    if not odd:
+        assert (span[key.STATUS], result.outcome, result.seconds) == ("Completed", "Completed", 60.0)
 
 
 # -- the command --------------------------------------------------------------------------------------------------
