@@ -154,7 +154,7 @@ def _status(fields: Fields) -> tuple[str, str | None]:
     word, extended = _word(fields, "status"), None
     if not is_empty(fields.get("extendedStatus")):
         extended = _word(fields, "extendedStatus")
-        if is_running(word) and meaning(extended, REFRESHES) is not None:
+        if is_running(word) and (is_running(extended) or meaning(extended, REFRESHES) is not None):
             return refresh_word(extended), extended
     return word, extended
 

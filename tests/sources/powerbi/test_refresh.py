@@ -420,8 +420,8 @@ def test_the_command(command: list[str], power_bi: PowerBiService) -> None:
     request = power_bi.refreshes[0].request
     assert (done.code, done.out) == (0, f"Group Finance: Completed in 60.0 s (request {request})\n"), done
     assert done.err.splitlines() == [
-        "Group Finance: Unknown, 0 of 3 parts",
-        "Group Finance: Unknown, 1 of 3 parts",
+        "Group Finance: NotStarted, 0 of 3 parts",
+        "Group Finance: InProgress, 1 of 3 parts",
         "Group Finance: Completed, 3 of 3 parts",
     ]
     columns = "status, duration, semantic_model_id, semantic_model_name, workspace_id, data_product"
