@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from dbbtrace.operate.lineage import asof, lineage
     from dbbtrace.operate.migrate import migrate
     from dbbtrace.operate.recover import recover
+    from dbbtrace.operate.repair import repair
     from dbbtrace.operate.replay import replay_run
     from dbbtrace.operate.verdict import verdict
     from dbbtrace.operate.verify import verify
@@ -111,6 +112,7 @@ __all__ = [
     "record_refresh",
     "recover",
     "refresh_model",
+    "repair",
     "replay_run",
     "report",
     "run_dbt",
@@ -145,6 +147,7 @@ _ON_FIRST_USE = {
     "record_load": "dbbtrace.job.records",
     "record_refresh": "dbbtrace.job.records",
     "recover": "dbbtrace.operate.recover",
+    "repair": "dbbtrace.operate.repair",
     "refresh_model": "dbbtrace.sources.powerbi.refresh",
     "replay_run": "dbbtrace.operate.replay",
     "report": "dbbtrace.pages.notebook",

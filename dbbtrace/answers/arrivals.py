@@ -6,9 +6,9 @@ runs like this one. Where something may still come, nobody can say yet.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
-from datetime import datetime, tzinfo
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timezone, tzinfo
 
 from dbbtrace.answers import findings as judging
 from dbbtrace.answers.ages import loaded_tables
@@ -28,6 +28,7 @@ from dbbtrace.warehouse.schema import PARTS
 __all__ = ["NOTHING_LOADED", "Arrivals", "TableState", "arrivals"]
 
 NOTHING_LOADED = "no table was loaded in this run"
+_LONG_AGO = datetime.min.replace(tzinfo=timezone.utc)
 _CLOSING = frozenset({"failed", "absent", "empty", "overdue"})
 
 
@@ -69,24 +70,37 @@ class Arrivals:
     """What is wrong with the run's integration as a whole."""
     waiting: tuple[str, ...]
     """Why more may still come."""
+    loads: Mapping[TableKey, Operation] = field(default_factory=dict, repr=False)
+    """The load that decided, of each table that has one."""
+    earlier: Earlier | None = field(default=None, repr=False)
+    """The runs before."""
 
     def by_key(self) -> dict[TableKey, TableState]:
         """The tables by their names."""
         return {state.table.key: state for state in self.tables}
 
 
-def arrivals(warehouse: Warehouse, run_id: str, *, now: datetime, here: Here | None, zone: tzinfo) -> Arrivals:
+def arrivals(
+    warehouse: Warehouse,
+    run_id: str,
+    *,
+    now: datetime,
+    here: Here | None,
+    zone: tzinfo,
+    runs: Sequence[str] | None = None,
+) -> Arrivals:
     """What arrived in the run.
 
     Args:
         here: what this machine's journal knows of the run.
+        runs: the runs that count together; default: it and those that it repairs.
     """
     found = run_rows(warehouse, [run_id])
     run = found[0] if found else None
     waiting = _waiting_here(here)
     if run is None:
         return Arrivals(run_id, None, (), (), tuple(waiting))
-    runs = chain(warehouse, run_id)
+    runs = runs or chain(warehouse, run_id)
     loads = _outcomes(operations(warehouse, runs, where="o.kind = 'table_load' AND o.superseded = 0"))
     stages = _integration(warehouse, run_id)
     earlier = read_earlier(warehouse, run_rows(warehouse, runs), now, zone)
@@ -102,15 +116,13 @@ def arrivals(warehouse: Warehouse, run_id: str, *, now: datetime, here: Here | N
         problems.append(NOTHING_LOADED)
     waiting += _waiting(run, loads.values(), stages)
     ordered = sorted(states.values(), key=lambda state: (not state.closed, state.state, state.name))
-    return Arrivals(run_id, run, tuple(ordered), tuple(problems), tuple(waiting))
+    return Arrivals(run_id, run, tuple(ordered), tuple(problems), tuple(waiting), loads, earlier)
 
 
 def _outcomes(loads: Sequence[Operation]) -> dict[TableKey, Operation]:
     """The last outcome of each table, in whichever of the runs."""
     found: dict[TableKey, Operation] = {}
-    for load in sorted(
-        loads, key=lambda load: (load.error_type != "Interrupted", load.started_at is not None, load.started_at)
-    ):
+    for load in sorted(loads, key=lambda load: (load.error_type != "Interrupted", load.started_at or _LONG_AGO)):
         found[table_of(load).key] = load
     return found
 

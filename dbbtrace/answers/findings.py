@@ -33,6 +33,7 @@ __all__ = [
     "Finding",
     "acks",
     "empty_tables",
+    "few",
     "find",
     "finding_row",
     "not_acknowledged",
@@ -124,7 +125,7 @@ def _absent(run: Run, earlier: Earlier, zone: tzinfo) -> list[Finding]:
         name = names.get(absence.key, absence.key[2])
         text = f"{name} was not loaded; it came {absence.usual}"
         found.append(Finding("absent", "Warned", name, text, {"came": absence.came, "of": absence.of}))
-    return _few(found)
+    return few(found)
 
 
 def _lost(warehouse: Warehouse, run: Run) -> list[Finding]:
@@ -145,7 +146,7 @@ def _volumes(loads: Iterable[Load], earlier: Earlier, zone: tzinfo) -> list[Find
             )
             figures = {"what": odd.what, "value": odd.value, "low": round(odd.low), "high": round(odd.high)}
             found.append(Finding("volume", "Warned", load.name, text, figures))
-    return _few(found)
+    return few(found)
 
 
 def empty_tables(loads: Iterable[Load], counted: Iterable[Validation]) -> list[Finding]:
@@ -164,7 +165,7 @@ def empty_tables(loads: Iterable[Load], counted: Iterable[Validation]) -> list[F
             found.append(
                 Finding("empty", "Warned", load.name, text, {"loaded": load.rows, "counted_at": str(count.at)})
             )
-    return _few(found)
+    return few(found)
 
 
 def _stale(warehouse: Warehouse, run: Run, earlier: Earlier) -> list[Finding]:
@@ -183,7 +184,7 @@ def _stale(warehouse: Warehouse, run: Run, earlier: Earlier) -> list[Finding]:
     for node in graph.unknown_parents():
         text = f"{node.label} selects from more than its row has room for: nobody can tell whether its data is old"
         found.append(Finding("stale", "Warned", node.label, text, {"because_of": None}))
-    return _few(found)
+    return few(found)
 
 
 def _warnings(warehouse: Warehouse, run: Run, earlier: Earlier) -> list[Finding]:
@@ -209,7 +210,7 @@ def _warnings(warehouse: Warehouse, run: Run, earlier: Earlier) -> list[Finding]
             continue
         message = f": {one.error_message}" if one.error_message else ""
         found.append(Finding("warning", "Warned", one.label, f"{one.label} {said}{message}", {"failures": count}))
-    return _few(found)
+    return few(found)
 
 
 _WARNED = """\
@@ -234,7 +235,7 @@ def _reconciliation(warehouse: Warehouse, run: Run, tolerance: Tolerance) -> lis
             said = ", ".join(f"{source or '?'} {amount:,.2f}" for source, amount in sorted(amounts.items()))
             text = f"{kpi} differs by {high - low:,.2f}: {said}"
             found.append(Finding("reconciliation", "Failed", kpi, text, {"difference": high - low}))
-    return _few(found)
+    return few(found)
 
 
 def _models(warehouse: Warehouse, run: Run) -> list[Finding]:
@@ -244,7 +245,7 @@ def _models(warehouse: Warehouse, run: Run) -> list[Finding]:
         return []
     done = outcomes(operations(warehouse, [run.run_id], where="o.kind = 'model_refresh'"))
     there = {one.operation_id.lower() for one in done}
-    return _few(
+    return few(
         [
             Finding("absent", "Incomplete", name, f"{name} was not refreshed; meta.data_product_models says it must be")
             for model, name in sorted(wanted.items())
@@ -253,7 +254,8 @@ def _models(warehouse: Warehouse, run: Run) -> list[Finding]:
     )
 
 
-def _few(found: list[Finding]) -> list[Finding]:
+def few(found: list[Finding]) -> list[Finding]:
+    """Not more of them than a run gets of a kind."""
     if len(found) <= _MOST:
         return found
     last, more = found[_MOST - 1], len(found) - _MOST + 1

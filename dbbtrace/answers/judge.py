@@ -16,6 +16,8 @@ from dbbtrace.answers.platform import Validation, validations
 from dbbtrace.answers.read import operations, parts
 from dbbtrace.answers.readable import counted, duration_of, moment_of, not_in_the_table, one_line
 from dbbtrace.answers.reasons import VERDICTS, Here, Reason, Verdict
+from dbbtrace.answers.repair import repair
+from dbbtrace.answers.repairs import chain, family, links, repairing
 from dbbtrace.answers.rows import Operation, Part, Run
 from dbbtrace.answers.terms import Terms
 from dbbtrace.answers.usual import usual_pause
@@ -53,6 +55,7 @@ class Judge:
         # Open runs and those not judged yet are looked at; of a long list the newest.
         looked_at = [run for run in found if anew or run.is_open or run.judged_at is None][:_AT_ONCE]
         self._looked_at = {run.run_id for run in looked_at}
+        self._links = links(warehouse) if self._keeps_parts else {}
         self._earlier = read_earlier(warehouse, looked_at, now, self._zone)
         self._counted = self._validations(looked_at)
         self._new: dict[str, list[Finding]] = {}
@@ -80,6 +83,7 @@ class Judge:
             *self._incomplete(run),
             *self._found(run),
             *self._steps(run),
+            *self._repaired(run),
             *self._worth_knowing(run),
         ]
         reasons = [self._marked(run, reason) for reason in reasons]
@@ -181,6 +185,8 @@ class Judge:
         found = self._stored.get(run.run_id, [])
         if run.run_id in self._looked_at:
             new = judging.find(self._warehouse, run, self._earlier, self._counted, self._zone, self._terms.tolerance)
+            if run.run_id in self._links:
+                new += self._unrepaired(run)
             self._new[run.run_id] = judging.not_acknowledged(new, run, self._acks)
             others = [one for one in found if one.by != "judge"]
             told = {(one.kind, one.name) for one in others}
@@ -198,6 +204,34 @@ class Judge:
             return reason
         until = f" until {moment_of(ack.until)} UTC" if ack.until else ""
         return replace(reason, text=f"{reason.text} (known{until}: {one_line(ack.reason)})", known=True)
+
+    def _unrepaired(self, run: Run) -> list[Finding]:
+        """What is not right in the runs that this one repairs: they are judged together."""
+        runs = chain(self._warehouse, run.run_id, self._links)
+        left = repair(self._warehouse, run.run_id, now=self._now, terms=self._terms, runs=runs)
+        found = [
+            Finding(
+                "unrepaired",
+                "Failed" if item.failed else "Incomplete",
+                item.name,
+                f"{item.name} is not right yet: {item.why} (run {item.run_id or runs[1]})",
+            )
+            for item in left.items
+            if item.run_id != run.run_id
+        ]
+        if left.select is not None and run.is_open == 0:
+            text = f"dbt has not built what run {runs[1]} was to build: {left.select or 'the whole project'}"
+            found.append(Finding("unrepaired", "Incomplete", "dbt", text))
+        return judging.few(found)
+
+    def _repaired(self, run: Run) -> Iterable[Reason]:
+        """Which runs make this one right."""
+        by = repairing(run.run_id, self._links)
+        if by:
+            runs, named = family(self._warehouse, run.run_id, self._links), " and ".join(by)
+            left = repair(self._warehouse, run.run_id, now=self._now, terms=self._terms, runs=runs)
+            text = f"run {named} repairs it, but not all of it yet: `dbbtrace repair {run.run_id}` shows the rest"
+            yield Reason("", "repaired", f"made right by run {named}" if left.is_right else text, named)
 
     def _steps(self, run: Run) -> Iterable[Reason]:
         failed = [one for one in self._parts.get(run.run_id, ()) if one.part == "step" and one.status == "Failed"]

@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Mapping, Sequence
 
 from dbbtrace.warehouse import Warehouse, views
 
-__all__ = ["chain", "repaired_by", "repairs_of"]
-
-_DEEPEST = 20
-"""Repairs of repairs that are followed."""
+__all__ = ["chain", "family", "links", "repairing"]
 
 
-def repairs_of(warehouse: Warehouse, runs: Collection[str]) -> dict[str, list[str]]:
-    """Run id → the runs that it repairs, for those of the runs that repair any."""
+def links(warehouse: Warehouse) -> dict[str, list[str]]:
+    """Run id → the runs that it repairs, for every run that repairs any."""
     found: dict[str, list[str]] = {}
-    for run_id, repaired in views.ask(warehouse, _REPAIRS, runs=runs):
-        found.setdefault(str(run_id), []).append(str(repaired))
-    return found
-
-
-def repaired_by(warehouse: Warehouse, runs: Collection[str]) -> dict[str, list[str]]:
-    """Run id → the runs that repair it, for those of the runs that are repaired."""
-    wanted, found = set(runs), dict[str, list[str]]()
     for run_id, repaired in views.ask(warehouse, _REPAIRS):
-        if repaired in wanted and run_id != repaired:
-            found.setdefault(str(repaired), []).append(str(run_id))
+        if run_id != repaired:
+            found.setdefault(str(run_id), []).append(str(repaired))
     return found
 
 
@@ -37,13 +26,32 @@ GROUP BY p.orchestration_run_id, p.repairs
 """
 
 
-def chain(warehouse: Warehouse, run_id: str) -> list[str]:
-    """The run, then the runs that it repairs, then those that these repair."""
-    found, level = [run_id], [run_id]
-    for _ in range(_DEEPEST):
-        links = repairs_of(warehouse, level)
-        level = [each for group in links.values() for each in dict.fromkeys(group) if each not in found]
-        if not level:
-            break
-        found += level
+def chain(warehouse: Warehouse, run_id: str, known: Mapping[str, Sequence[str]] | None = None) -> list[str]:
+    """The run, then the runs that it repairs, then those that these repair.
+
+    Args:
+        known: all links, where they have been read.
+    """
+    return _followed(links(warehouse) if known is None else known, run_id)
+
+
+def repairing(run_id: str, known: Mapping[str, Sequence[str]]) -> list[str]:
+    """The runs that repair the run, and those that repair these."""
+    turned: dict[str, list[str]] = {}
+    for by, repaired in known.items():
+        for each in repaired:
+            turned.setdefault(each, []).append(by)
+    return _followed(turned, run_id)[1:]
+
+
+def family(warehouse: Warehouse, run_id: str, known: Mapping[str, Sequence[str]] | None = None) -> list[str]:
+    """All runs that count together with the run: that it repairs, and that repair it."""
+    known = links(warehouse) if known is None else known
+    return [*_followed(known, run_id), *repairing(run_id, known)]
+
+
+def _followed(edges: Mapping[str, Sequence[str]], run_id: str) -> list[str]:
+    found = [run_id]
+    for each in found:  # it grows meanwhile
+        found += [other for other in dict.fromkeys(edges.get(each, ())) if other not in found]
     return found

@@ -8,7 +8,7 @@ import traceback
 import click
 
 from dbbtrace.cli.common import chosen_warehouse, warehouse_option
-from dbbtrace.cli.shell import of_the_run
+from dbbtrace.cli.shell import of_the_run, repairs_option
 from dbbtrace.cli.text import one_line
 
 __all__ = ["COMMANDS"]
@@ -24,6 +24,7 @@ _TALK = frozenset({"--help", "-h", "--version", "-v", "-V"})
 @click.option("--strict", is_flag=True, help="With --gate: a table that nobody monitors has not arrived.")
 @click.option("--run", "run_id", metavar="ID", help="The run; else DBBTRACE_ORCHESTRATION_RUN_ID.")
 @of_the_run
+@repairs_option
 @click.option("--pipeline-id", metavar="I", help="Transformation pipeline.")
 @click.option("--pipeline-run-id", metavar="R", help="Run of that pipeline.")
 @click.argument("arguments", metavar="COMMAND [ARGS]...", nargs=-1, type=click.UNPROCESSED)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from dbbtrace.answers.gate import Gate
     from dbbtrace.sources.dbt.plan import Plan
 
-__all__ = ["COMMANDS"]
+__all__ = ["COMMANDS", "dbt_arguments", "selection_options"]
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 _SHOWN = 20
 """Tables and nodes of a kind that are named."""
@@ -32,21 +34,45 @@ _LONG = 8_000
 """Characters of dbt's arguments from which on a selectors file is recommended; Windows takes 32,000."""
 
 
+def selection_options(command: F) -> F:
+    """``--manifest``, and what of the project is meant."""
+    for option in (
+        click.option("--executable", metavar="DBT", help="The dbt of another environment, or Fusion."),
+        click.option("--profiles-dir", metavar="DIR", help="dbt's profiles."),
+        click.option("--project-dir", metavar="DIR", help="dbt's project, where a selection is to be read."),
+        click.option("--selector", metavar="NAME", help="A selector of the project's."),
+        click.option("--exclude", metavar="NODES", multiple=True, help="What dbt is to leave out anyway."),
+        click.option("--select", "-s", metavar="NODES", multiple=True, help="dbt's selection; needs --manifest."),
+        click.option(
+            "--manifest",
+            metavar="FILE",
+            type=click.Path(exists=True, dir_okay=False, path_type=Path),
+            help="dbt's manifest.json: only what the selected nodes are made of counts.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def dbt_arguments(manifest: Path | None, selection: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """The selection, and where the project is, as dbt's arguments."""
+    selector = selection["selector"]
+    asked = {
+        "--select": selection["select"],
+        "--exclude": selection["exclude"],
+        "--selector": (selector,) if selector else (),
+    }
+    args = [word for option, values in asked.items() if values for word in (option, *values)]
+    if manifest is None and args:
+        raise click.UsageError("a selection needs the graph: pass --manifest target/manifest.json")
+    where = {"--project-dir": selection["project_dir"], "--profiles-dir": selection["profiles_dir"]}
+    return args, [word for option, value in where.items() if value for word in (option, value)]
+
+
 @click.command()
 @warehouse_option
 @run_argument(required=False)
-@click.option(
-    "--manifest",
-    metavar="FILE",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="dbt's manifest.json: only the tables count of which the selected nodes are made.",
-)
-@click.option("--select", "-s", metavar="NODES", multiple=True, help="dbt's selection; needs --manifest.")
-@click.option("--exclude", metavar="NODES", multiple=True, help="What dbt is to leave out anyway.")
-@click.option("--selector", metavar="NAME", help="A selector of the project's.")
-@click.option("--project-dir", metavar="DIR", help="dbt's project, where a selection is to be read.")
-@click.option("--profiles-dir", metavar="DIR", help="dbt's profiles.")
-@click.option("--executable", metavar="DBT", help="The dbt of another environment, or Fusion.")
+@selection_options
 @click.option("--strict", is_flag=True, help="A table that nobody monitors closes the gate.")
 @click.option("--wait", metavar="TIME", callback=duration, help="Wait so long for rows that may still come: 2m, 1h.")
 @click.option(
@@ -61,21 +87,17 @@ _LONG = 8_000
 @click.pass_context
 def gate(
     context: click.Context,
+    /,
     run: str | None,
     data_product: str | None,
     environment: str | None,
     manifest: Path | None,
-    select: tuple[str, ...],
-    exclude: tuple[str, ...],
-    selector: str | None,
-    project_dir: str | None,
-    profiles_dir: str | None,
-    executable: str | None,
     strict: bool,
     wait: timedelta | None,
     selectors: Path | None,
     dbt_args: bool,
     as_json: bool,
+    **selection: Any,
 ) -> None:
     """Tell what may be built: which tables arrived in a run.
 
@@ -91,12 +113,10 @@ def gate(
     """
     from dbbtrace.operate.gate import look, waited
 
-    if manifest is None and (select or exclude or selector or selectors or dbt_args):
-        raise click.UsageError("a selection needs the graph: pass --manifest target/manifest.json")
-    asked = {"--select": select, "--exclude": exclude, "--selector": (selector,) if selector else ()}
-    where = {"--project-dir": project_dir, "--profiles-dir": profiles_dir}
-    args = ["build", *(word for option, values in asked.items() if values for word in (option, *values))]
-    places = [word for option, value in where.items() if value for word in (option, value)]
+    chosen, places = dbt_arguments(manifest, selection)
+    if manifest is None and (selectors or dbt_args):
+        raise click.UsageError("dbt's arguments need the graph: pass --manifest target/manifest.json")
+    args = ["build", *chosen]
     plan: Plan | None = None
     with asking(context), opened_warehouse() as warehouse:
         known = settings()
@@ -104,11 +124,11 @@ def gate(
         if manifest is not None:
             from dbbtrace.sources.dbt.plan import plan_of
 
-            plan = plan_of([*args, *places], manifest, executable)
-        selection = plan.selection if plan is not None else None
+            plan = plan_of([*args, *places], manifest, selection["executable"])
+        nodes = plan.selection if plan is not None else None
         until = time.monotonic() + (wait.total_seconds() if wait is not None else 0)
-        found = waited(lambda: look(warehouse, run_id, known, selection, strict=strict), until)
-    words = _arguments(plan, found, args, places, selectors)
+        found = waited(lambda: look(warehouse, run_id, known, nodes, strict=strict), until)
+    words = _arguments(plan, found, places, selectors)
     if dbt_args:
         click.echo(shlex.join(words or []))
     elif as_json:
@@ -120,9 +140,7 @@ def gate(
     context.exit(found.exit_code)
 
 
-def _arguments(
-    plan: Plan | None, found: Gate, args: Sequence[str], places: Sequence[str], selectors: Path | None
-) -> list[str] | None:
+def _arguments(plan: Plan | None, found: Gate, places: Sequence[str], selectors: Path | None) -> list[str] | None:
     """dbt's arguments without its command, and without where its project is; None without a selection."""
     if plan is None or found.exit_code > 1 or found.problems:
         return None

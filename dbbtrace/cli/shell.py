@@ -12,7 +12,7 @@ from dbbtrace.cli.common import chosen_warehouse, settings, warehouse_option
 if TYPE_CHECKING:
     from dbbtrace.job.handle import Handle
 
-__all__ = ["COMMANDS", "of_the_run"]
+__all__ = ["COMMANDS", "of_the_run", "repairs_option"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -28,6 +28,9 @@ def of_the_run(command: F) -> F:
     return command
 
 
+repairs_option = click.option("--repairs", metavar="RUN", help="Run id of the run that this one makes right.")
+
+
 @click.command("exec", context_settings={"allow_interspersed_args": False})
 @warehouse_option
 @click.option("--load", metavar="TABLE", help="Table that the command loads: schema.table, or use --schema.")
@@ -38,6 +41,7 @@ def of_the_run(command: F) -> F:
 @click.option("--load-type", metavar="T", help="FULL or INCREMENTAL.")
 @click.option("--run", "run_id", metavar="ID", help="Run id; default: DBBTRACE_ORCHESTRATION_RUN_ID.")
 @of_the_run
+@repairs_option
 @click.option("--pipeline-id", metavar="I", help="Pipeline id for the row.")
 @click.option("--pipeline-run-id", metavar="R", help="Run id of that pipeline.")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)

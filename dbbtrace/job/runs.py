@@ -281,6 +281,7 @@ def join_run(
     workspace_id: object = None,
     pipeline_id: object = None,
     pipeline_run_id: object = None,
+    repairs: object = None,
     **parameters: object,
 ) -> Run:
     """Take part in a run that another process opened: the same as ``orchestration_run`` without ending its root.
@@ -290,6 +291,7 @@ def join_run(
     Args:
         run_id, data_product, environment, workspace_id, pipeline_id, pipeline_run_id: see ``orchestration_run``; the
             pipeline is the one that the integration pipeline invoked.
+        repairs: run id of the run that this one makes right.
         parameters: the platform's parameters as they are, in any spelling: ``join_run(**parameters)`` finds
             ``Orchestration_Run_Id`` and the like among them and ignores others.
     """
@@ -306,7 +308,7 @@ def join_run(
         from dbbtrace.job.parameters import pick
 
         given = {**pick(parameters, others=False), **given}
-    return Run(given.pop("run_id", None), given, opens=False)
+    return Run(given.pop("run_id", None), given, opens=False, repairs=repairs)
 
 
 def begin_run(

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,9 +44,13 @@ selectors:
 }
 
 
-def integrate(folder: Path, *failed: str, **more: str) -> None:
-    """Load all tables; these fail."""
-    words = [f"{'/'.join(table)}={'Failed' if table[2] in failed else 'Succeeded'}" for table in LOADED.values()]
+def integrate(folder: Path, *failed: str, only: Sequence[str] = (), **more: str) -> None:
+    """Load all tables, or only some; these fail."""
+    words = [
+        f"{'/'.join(table)}={'Failed' if table[2] in failed else 'Succeeded'}"
+        for table in LOADED.values()
+        if not only or table[2] in only
+    ]
     done = subprocess.run(
         [sys.executable, "-c", JOB, *words], cwd=folder, env=environment(folder, **more), capture_output=True, text=True
     )
