@@ -104,7 +104,8 @@ def test_the_script_on_a_server(output: dict[str, Any], status: str, row: tuple[
         warehouse.query("DELETE FROM meta.monitoring_integration")
         warehouse.query(statements(output, status, table_name=HOSTILE))
         [found] = warehouse.query(f"SELECT {NEWEST} FROM meta.monitoring_integration").rows
-    assert tuple(found[:3]) == (HOSTILE, "mdm", "MDS")
+    # Babelfish leaves JSON's escapes in what JSON_VALUE gives.
+    assert (found[0].replace('\\"', '"'), *found[1:3]) == (HOSTILE, "mdm", "MDS")
     assert [str(value) for value in row] == [str(value) for value in found[3:]]
 
 
