@@ -100,8 +100,11 @@ def problems_of(verdict: Verdict, rules: Rules, now: datetime) -> Sequence[Probl
     """The rules that the run breaks, and the reasons for its verdict."""
     run = verdict.run
     if run is None:
-        kinds = [one.kind if one.kind == "missing" else one.verdict.lower() for one in verdict.reasons]
-        return [Problem(kind, one.text) for kind, one in zip(kinds, verdict.reasons, strict=True)]
+        return [
+            Problem(one.kind if one.kind == "missing" else one.verdict.lower(), one.text)
+            for one in verdict.reasons
+            if one.verdict
+        ]
     problems = []
     if run.failed and not rules.allow_failures:
         of = f"{run.failed} of {counted(run.operations, 'operation')}"

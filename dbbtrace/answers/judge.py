@@ -24,7 +24,7 @@ from dbbtrace.answers.usual import usual_pause
 from dbbtrace.warehouse import Warehouse, views
 from dbbtrace.warehouse.schema import PARTS
 
-__all__ = ["Judge", "of_this_machine"]
+__all__ = ["Judge", "of_this_machine", "unknown_journals"]
 
 _AT_ONCE = 50
 """Runs that are judged anew in one answer about many; older ones are what the view says."""
@@ -241,6 +241,7 @@ class Judge:
             yield Reason("Warned", "step", text, part.name)
 
     def _worth_knowing(self, run: Run) -> Iterable[Reason]:
+        yield from unknown_journals(self._terms)
         if not self._keeps_parts:
             text = "the warehouse has no table meta.monitoring_run_part, so nobody can tell whether the run ended"
             yield Reason("", "no record", f"{text}: run `dbbtrace migrate`")
@@ -272,6 +273,12 @@ def of_this_machine(here: Here) -> Reason | None:
     wait = "waits" if total == 1 else "wait"
     text = f"{counted(total, 'span')} of it {wait} in the journal here; the job is gone: run `dbbtrace recover`"
     return Reason("Unfinished", "unfinished", text)
+
+
+def unknown_journals(terms: Terms) -> list[Reason]:
+    """What can't be known because journals of this machine can't be read."""
+    text = "nobody knows whether something of it waits in a journal of this machine that can't be read"
+    return [Reason("", "unknown journal", f"{text}: {why}; see `dbbtrace doctor`") for why in terms.unread[:3]]
 
 
 def _name_of(part: Part) -> str:

@@ -37,3 +37,5 @@ class Terms:
     tolerance: Tolerance = field(default_factory=Tolerance)
     here: Mapping[str, Here] = field(default_factory=dict)
     """Run id → what the journal of this machine knows of it."""
+    unread: tuple[str, ...] = ()
+    """Journals of this machine that could not be read, and why: nobody knows what waits in them."""

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from datetime import datetime, timezone
 
 from dbbtrace.answers import read
-from dbbtrace.answers.judge import Judge, of_this_machine
+from dbbtrace.answers.judge import Judge, of_this_machine, unknown_journals
 from dbbtrace.answers.read import run_rows
-from dbbtrace.answers.reasons import VERDICTS, Here, Reason, Verdict
+from dbbtrace.answers.reasons import VERDICTS, Reason, Verdict
 from dbbtrace.answers.rows import Run
 from dbbtrace.answers.suggest import check_known
 from dbbtrace.answers.terms import Terms
@@ -40,15 +40,16 @@ def verdict_of(
     """
     found = run_rows(warehouse, [run_id])
     if not found:
-        return _unknown(run_id, (terms or Terms()).here.get(run_id))
+        return _unknown(run_id, terms or Terms())
     return verdicts(warehouse, found, now=now, terms=terms, write=write, anew=True)[run_id]
 
 
-def _unknown(run_id: str, here: Here | None) -> Verdict:
+def _unknown(run_id: str, terms: Terms) -> Verdict:
+    here, unread = terms.here.get(run_id), unknown_journals(terms)
+    reason = Reason("Unfinished", "missing", "nothing of this run is in the warehouse")
     if here is not None and (here.started or here.waiting):
         reason = of_this_machine(here) or Reason("Running", "running", "nothing of it is in the warehouse yet")
-        return Verdict(run_id, reason.verdict, (reason,))
-    return Verdict(run_id, "Unfinished", (Reason("Unfinished", "missing", "nothing of this run is in the warehouse"),))
+    return Verdict(run_id, reason.verdict, (reason, *unread))
 
 
 def judged(

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta, timezone
 
 import click
 
-from dbbtrace.cli.common import opened_warehouse, settings, warehouse_option
+from dbbtrace.cli.common import opened_warehouse, settings, terms_of, warehouse_option
 from dbbtrace.cli.options import run_choice
 from dbbtrace.cli.text import safe
 from dbbtrace.errors import TransientError
@@ -62,7 +62,6 @@ def ack(what: str, data_product: str | None, environment: str | None, reason: st
     import dbbtrace
     from dbbtrace.answers import run_keys, verdict_of
     from dbbtrace.operate.ack import acknowledge, meant
-    from dbbtrace.operate.verdict import terms_of
 
     known = settings()
     with opened_warehouse() as warehouse:

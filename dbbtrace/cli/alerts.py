@@ -17,6 +17,7 @@ from dbbtrace.cli.common import (
     print_json,
     run_meant,
     settings,
+    terms_of,
     warehouse_option,
 )
 from dbbtrace.cli.notify import opened_outbox, send_alerts
@@ -93,7 +94,6 @@ def check(
     from dbbtrace.answers.asof import asof_refreshed
     from dbbtrace.answers.earlier import local_zone
     from dbbtrace.operate.lineage import naming_of
-    from dbbtrace.operate.verdict import terms_of
 
     outbox = opened_outbox(notify)
     rules = Rules(max_duration, require_refresh, allow_failures, allow_warnings=not no_warnings)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from dbbtrace.answers import Operation
+    from dbbtrace.answers.terms import Terms
     from dbbtrace.warehouse import Warehouse
 
 __all__ = [
@@ -32,11 +33,13 @@ __all__ = [
     "print_json",
     "run_meant",
     "settings",
+    "terms_of",
     "warehouse_option",
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
 _WAREHOUSE = "dbbtrace.cli.warehouse"
+_UNREAD = "dbbtrace.cli.unread"
 
 
 def _remember(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
@@ -64,6 +67,20 @@ def chosen_warehouse() -> str | None:
 def settings() -> Settings:
     """The settings in force, with the command line's warehouse."""
     return resolve(warehouse=chosen_warehouse())
+
+
+def terms_of(known: Settings) -> Terms:
+    """The terms by which runs are judged. Says once which journals of this machine can't be read."""
+    from dbbtrace.cli.text import one_line
+    from dbbtrace.operate.verdict import terms_of as terms_said
+
+    terms, context = terms_said(known), click.get_current_context()
+    for journal in terms.unread:
+        if journal not in context.meta.setdefault(_UNREAD, set()):
+            context.meta[_UNREAD].add(journal)
+            text = "nobody knows what waits in a journal of this machine that can't be read"
+            click.echo(one_line(f"dbbtrace: {text}: {journal}; see `dbbtrace doctor`"), err=True)
+    return terms
 
 
 def run_meant(warehouse: Warehouse, text: str, data_product: str | None = None, environment: str | None = None) -> str:

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dbbtrace.cli.common import opened_warehouse, operation_as_dict, print_json, run_meant, settings, warehouse_option
+from dbbtrace.cli.common import (
+    opened_warehouse,
+    operation_as_dict,
+    print_json,
+    run_meant,
+    settings,
+    terms_of,
+    warehouse_option,
+)
 from dbbtrace.cli.table import print_table
 from dbbtrace.cli.text import counted, duration_of, moment_of, one_line, safe
 
@@ -29,7 +37,6 @@ def diff(before: str, after: str, as_json: bool) -> None:
     AFTER are run ids, their first characters, or last, previous, yesterday or today.
     """
     from dbbtrace.answers import diff as ask
-    from dbbtrace.operate.verdict import terms_of
 
     with opened_warehouse() as warehouse:
         found = ask(warehouse, run_meant(warehouse, before), run_meant(warehouse, after), terms=terms_of(settings()))

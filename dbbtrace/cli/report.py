@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from dbbtrace.cli.common import opened_warehouse, run_meant, settings, warehouse_option
+from dbbtrace.cli.common import opened_warehouse, run_meant, settings, terms_of, warehouse_option
 from dbbtrace.cli.options import run_choice, since_option
 from dbbtrace.cli.output import output_file, writing
 from dbbtrace.cli.text import bytes_of, safe
@@ -46,7 +46,6 @@ def report(
     yesterday or today. Without RUN the page is an overview of all runs, or of the runs since a time.
     """
     from dbbtrace.operate.lineage import naming_of
-    from dbbtrace.operate.verdict import terms_of
     from dbbtrace.pages import overview_page, run_page
 
     if run and (since or until):

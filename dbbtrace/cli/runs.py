@@ -16,6 +16,7 @@ from dbbtrace.cli.common import (
     print_json,
     run_meant,
     settings,
+    terms_of,
     warehouse_option,
 )
 from dbbtrace.cli.options import run_argument, run_choice, since_option
@@ -46,7 +47,6 @@ def runs(
 ) -> None:
     """List the runs, newest first."""
     from dbbtrace.answers import runs as ask
-    from dbbtrace.operate.verdict import terms_of
 
     with opened_warehouse() as warehouse:
         found = ask(
@@ -89,7 +89,6 @@ def show(run: str, data_product: str | None, environment: str | None, whole: boo
         from dbbtrace.answers import operations, verdict_of
         from dbbtrace.answers.read import parts
         from dbbtrace.answers.rows import attempts_of
-        from dbbtrace.operate.verdict import terms_of
 
         run_id = run_meant(warehouse, run, data_product, environment)
         found = operations(warehouse, [run_id])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dbbtrace.cli.common import console, opened_warehouse, print_json, settings, warehouse_option
+from dbbtrace.cli.common import console, opened_warehouse, print_json, settings, terms_of, warehouse_option
 from dbbtrace.cli.options import run_choice
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ def today(data_product: str | None, environment: str | None, as_json: bool) -> N
     all have this verdict. The worst come first. `dbbtrace check last --data-product P` gives all reasons.
     """
     from dbbtrace.answers.today import today as ask
-    from dbbtrace.operate.verdict import terms_of
 
     known = settings()
     with opened_warehouse() as warehouse:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dbbtrace.cli.alerts import BROKEN, rule_options
-from dbbtrace.cli.common import opened_warehouse, settings, warehouse_option
+from dbbtrace.cli.common import opened_warehouse, settings, terms_of, warehouse_option
 from dbbtrace.cli.notify import opened_outbox, send_alerts
 from dbbtrace.cli.options import duration, run_choice, time_span
 from dbbtrace.cli.printing import FAILURES, echo_indented, echo_line, failure_line
@@ -90,7 +90,6 @@ def watch(
     from dbbtrace.answers import Rules
     from dbbtrace.answers.memory import Memory
     from dbbtrace.answers.watch import Watch
-    from dbbtrace.operate.verdict import terms_of
 
     known, outbox = settings(), opened_outbox(notify)
     rules = Rules(max_duration, require_refresh, allow_failures, allow_warnings=not no_warnings, allow_running=True)

@@ -86,7 +86,8 @@ def terms_of(settings: Settings) -> Terms:
     Raises:
         UsageError: a setting makes no sense.
     """
-    return replace(_terms_without_journal(settings), here=_known_here(settings))
+    here, unread = _known_here(settings)
+    return replace(_terms_without_journal(settings), here=here, unread=unread)
 
 
 def _terms_without_journal(settings: Settings) -> Terms:
@@ -116,18 +117,35 @@ def _tolerance_of(text: str | None) -> Tolerance:
     return Tolerance(absolute, relative, by_kpi)
 
 
-def _known_here(settings: Settings) -> Mapping[str, Here]:
-    """Run id → what the journals of this machine hold of it for the warehouse in force. Reads; changes nothing."""
+def _known_here(settings: Settings) -> tuple[Mapping[str, Here], tuple[str, ...]]:
+    """Run id → what the journals of this machine hold of it for the warehouse in force; and the journals that could not
+    be read. Changes nothing."""
     counts: dict[str, dict[str, Any]] = defaultdict(lambda: {"started": 0, "waiting": 0, "alive": False, "gone": False})
-    names = _names(settings)
+    names, unread = _names(settings), list[str]()
     if names:
         journal_dir = os.path.abspath(settings.journal_dir)
         silence = Silence(journal_dir, SILENT_AFTER)
-        with suppress(OSError):
+        try:
             for found in find(journal_dir):
-                with suppress(OSError):
-                    _count(found, silence, names, counts)
-    return {run_id: Here(**count) for run_id, count in counts.items()}
+                problem = _problem(found, silence, names, counts)
+                if problem:
+                    unread.append(f"{os.path.basename(found.path)}: {problem}")
+        except OSError as error:
+            unread.append(f"{journal_dir}: {error.strerror or error}")
+    return {run_id: Here(**count) for run_id, count in counts.items()}, tuple(unread)
+
+
+def _problem(found: Found, silence: Silence, names: Collection[str], counts: dict[str, dict[str, Any]]) -> str:
+    """Add what one journal holds; why it can't be read, empty where it was."""
+    try:
+        problem = found.problem()
+        if not problem:
+            _count(found, silence, names, counts)
+    except FileNotFoundError:
+        return ""  # delivered and deleted meanwhile
+    except OSError as error:
+        return error.strerror or str(error)
+    return problem
 
 
 def _names(settings: Settings) -> set[str]:
@@ -141,8 +159,6 @@ def _names(settings: Settings) -> set[str]:
 
 def _count(found: Found, silence: Silence, names: Collection[str], counts: dict[str, dict[str, Any]]) -> None:
     """Add what one journal holds."""
-    if found.problem():
-        return
     claim = next((claim for claim in found.open_claims() if claim.name in names), None)
     if claim is None:
         return
