@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from dbbtrace.job.operations import DbtNode, ModelRefresh, Operation, Step, TableLoad, Workload
+from dbbtrace.job.operations import DbtNode, Operation, Step, TableLoad, Workload
 from dbbtrace.job.operations import load_type as load_type_
+from dbbtrace.job.refreshes import ModelRefresh
 from dbbtrace.job.values import checked, checked_guid, checked_text, guid, required, text
 from dbbtrace.model import attributes as key
 from dbbtrace.model.identity import dbt_identity
