@@ -14,8 +14,8 @@ from dbbtrace.delivery.sink import Destination
 if TYPE_CHECKING:
     from dbbtrace.delivery.dead_letter import DeadLetter, damaged_lines, dead_letters
     from dbbtrace.delivery.durable import DurableSpanProcessor
-    from dbbtrace.delivery.inventory import Waiting, set_aside, waiting
     from dbbtrace.delivery.recovery import Recovered, recover, resend_dead_letters
+    from dbbtrace.journal.inventory import Waiting, set_aside, waiting
 
 __all__ = [
     "DeadLetter",
@@ -33,16 +33,16 @@ __all__ = [
 ]
 
 _ON_FIRST_USE = {
-    "DeadLetter": "dead_letter",
-    "DurableSpanProcessor": "durable",
-    "Recovered": "recovery",
-    "Waiting": "inventory",
-    "damaged_lines": "dead_letter",
-    "dead_letters": "dead_letter",
-    "recover": "recovery",
-    "resend_dead_letters": "recovery",
-    "set_aside": "inventory",
-    "waiting": "inventory",
+    "DeadLetter": "delivery.dead_letter",
+    "DurableSpanProcessor": "delivery.durable",
+    "Recovered": "delivery.recovery",
+    "Waiting": "journal.inventory",
+    "damaged_lines": "delivery.dead_letter",
+    "dead_letters": "delivery.dead_letter",
+    "recover": "delivery.recovery",
+    "resend_dead_letters": "delivery.recovery",
+    "set_aside": "journal.inventory",
+    "waiting": "journal.inventory",
 }
 """What a job that delivers its own spans does not need."""
 
@@ -52,6 +52,6 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    value = getattr(import_module(f"{__name__}.{_ON_FIRST_USE[name]}"), name)
+    value = getattr(import_module(f"dbbtrace.{_ON_FIRST_USE[name]}"), name)
     globals()[name] = value
     return value

@@ -1,4 +1,4 @@
-"""Journals whose owner is gone, taken over: whose they may be, and what is still to be delivered from them.
+"""Journals whose owner is gone, taken over: what is still to be delivered from them, and by which destinations.
 
 Adoption is a rename of the directory, ``<owner>@<adopter>``: of two adopters one succeeds, and an owner that was only
 silent finds out. When every destination has acknowledged, the journal is deleted; until then it can be adopted again.
@@ -9,30 +9,26 @@ from __future__ import annotations
 
 import os
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 
 from opentelemetry.sdk.trace import ReadableSpan
 
 from dbbtrace.delivery.file_log import FileLog, SetAsideLine
 from dbbtrace.delivery.interrupted import interrupted
 from dbbtrace.delivery.queue import Entry, GoneError, NotYetError, Part, Queue
+from dbbtrace.delivery.worker import Worker
 from dbbtrace.diagnostics import log
-from dbbtrace.journal import files, reader
+from dbbtrace.journal import reader
 from dbbtrace.journal.checkpoint import acknowledge, acknowledged
+from dbbtrace.journal.directory import Found, Silence
 from dbbtrace.journal.owner import Owner, this_process
 from dbbtrace.journal.position import FINISHED, Position
-from dbbtrace.journal.reader import Claim, Header
-from dbbtrace.journal.writer import NOBODY, SILENT_AFTER, remove
+from dbbtrace.journal.reader import Claim
+from dbbtrace.journal.writer import NOBODY, remove
 from dbbtrace.model import attributes
-from dbbtrace.model.times import to_unix_nanos
 
-__all__ = ["CLAIM_DAYS", "SILENT_AFTER", "AdoptedLog", "Found", "Resolve", "Silence", "adopt", "find", "odd_entries"]
-
-CLAIM_DAYS = 7
-"""Days that a journal waits for an OTLP backend. For the warehouse it waits for ever."""
+__all__ = ["AdoptedLog", "Adopter", "Resolve", "is_child"]
 
 _INTERRUPTED: Position = (FINISHED[0] - 1, 0)
 """Where interrupted spans stand: behind everything that ended."""
@@ -42,137 +38,15 @@ Resolve = Callable[[ReadableSpan], "ReadableSpan | None"]
 NotYetError where the work goes on, or the service can be asked later: then the span waits in the journal."""
 
 
-class Silence:
-    """How long a journal was silent, by the clock of its file system: that of the writer is no guide.
-
-    Args:
-        longest: seconds of silence after which an owner that can't be asked for counts as gone.
-    """
-
-    def __init__(self, journal_dir: str, longest: float) -> None:
-        self._journal_dir = journal_dir
-        self._longest = longest
-        self._now: float | None = None
-
-    @property
-    def is_local(self) -> bool:
-        """Whether the journals are on a disk that no other machine can have."""
-        return files.is_local(self._journal_dir)
-
-    def is_too_long(self, path: str) -> bool:
-        """Whether the journal was silent too long."""
-        if self._now is None:
-            probe = os.path.join(self._journal_dir, f"{this_process().random}.probe")
-            try:
-                os.close(files.open_to_append(probe, new=True))
-                self._now = os.stat(probe).st_mtime
-            finally:
-                with suppress(OSError):
-                    os.unlink(probe)
-        return self._now - reader.last_write(path) > self._longest
-
-
-@dataclass
-class Found:
-    """A journal in a journal directory. Everything that looks into it may raise OSError."""
-
-    path: str
-    owner: Owner
-    holder: Owner | None
-    """Who delivers it: its owner, or its adopter; None when nobody does."""
-    _header: Header | None = field(default=None, repr=False)
-
-    def header(self) -> Header | None:
-        """None where there is none that makes sense."""
-        self._header = self._header or reader.header_of(self.path)
-        return self._header
-
-    def open_claims(self) -> list[Claim]:
-        """The destinations that have not acknowledged everything, and whose claim has not expired."""
-        header = self.header()
-        if header is None:
-            return []
-        return [
-            claim
-            for claim in header.claims
-            if (claim.rows or not self._expired(header)) and acknowledged(self.path, claim.key) < FINISHED
-        ]
-
-    def _expired(self, header: Header) -> bool:
-        with suppress(ValueError):
-            began = to_unix_nanos(header.at)
-            # By its last write too: a process may run for longer than a claim lasts.
-            newest = max(began / 1e9, reader.last_write(self.path, segments_only=True))
-            return time.time() - newest > CLAIM_DAYS * 86400
-        return False
-
-    def is_gone(self, silence: Silence) -> bool:
-        """Whether nobody delivers this journal any more."""
-        if self.holder is None:
-            return True
-        alive = self.holder.is_alive()
-        if alive is not None:
-            return not alive
-        return (self.holder.is_of_earlier_boot and silence.is_local) or silence.is_too_long(self.path)
-
-    @property
-    def holds_anything(self) -> bool:
-        """Whether it has any whole line."""
-        return any(text.endswith(b"\n") for _, text in reader.lines(self.path))
-
-    def problem(self) -> str:
-        """Why nobody can deliver it; empty where that is not so."""
-        header = self.header()
-        if header is None:
-            return "its header makes no sense" if self.holds_anything else ""
-        return "it was written by a newer dbbtrace; upgrade" if header.is_newer else ""
-
-
-def find(journal_dir: str) -> Iterator[Found]:
-    """Every journal in the directory.
-
-    Raises:
-        OSError: the directory can't be listed; where it is not there, nothing is in it.
-    """
-    try:
-        names, _ = files.directories(journal_dir)
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    for name in names:
-        owner_id, at, holder_id = name.partition("@")
-        owner = Owner.parse(owner_id)
-        if owner is not None:
-            yield Found(os.path.join(journal_dir, name), owner, Owner.parse(holder_id) if at else owner)
-
-
-def odd_entries(journal_dir: str) -> list[str]:
-    """Names in the directory, and in its journals, that are those of a journal's files, and aren't such files.
-
-    Raises:
-        OSError: see ``find``.
-    """
-    try:
-        _, others = files.directories(journal_dir)
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    odd = [name for name in others if Owner.parse(name.partition("@")[0]) is not None]
-    for found in find(journal_dir):
-        with suppress(OSError):
-            name = os.path.basename(found.path)
-            odd += [f"{name}{os.sep}{each}" for each in files.regular_files(found.path)[1]]
-    return odd
-
-
 class AdoptedLog(FileLog):
     """A journal that this process took over: what had ended, and behind it what was interrupted."""
 
     def __init__(
-        self, path: str, owner: str, parent: int, claims: list[Claim], keep: SetAsideLine, resolve: Resolve | None
+        self, path: str, owner: Owner, parent: int, claims: list[Claim], keep: SetAsideLine, resolve: Resolve | None
     ) -> None:
         super().__init__(path, keep)
-        self.owner = owner
-        self.parent = parent
-        """Process that started the owner."""
+        self.owner = owner.id
+        self.is_child = is_child(owner, parent)
         self.claims = claims
         self._resolve = resolve
         self._interrupted: list[ReadableSpan] | None = None
@@ -274,10 +148,15 @@ class AdoptedLog(FileLog):
         """Whether some of it could not be read."""
         return any(queue.problem for queue in self.queues)
 
+    @property
+    def released(self) -> str:
+        """Where the journal is when nobody has it."""
+        return os.path.join(os.path.dirname(self.path), f"{self.owner}@{NOBODY}")
+
     def release(self) -> None:
         """Leave the journal to the next who wants it."""
         with suppress(OSError):
-            os.rename(self.path, os.path.join(os.path.dirname(self.path), f"{self.owner}@{NOBODY}"))
+            os.rename(self.path, self.released)
 
 
 def _is_interrupted(span: ReadableSpan) -> bool:
@@ -285,14 +164,83 @@ def _is_interrupted(span: ReadableSpan) -> bool:
     return (span.attributes or {}).get(attributes.ERROR_TYPE) == attributes.INTERRUPTED
 
 
-def adopt(
-    found: Found, names: Callable[[str], bool], keep: SetAsideLine, resolve: Resolve | None = None
+def is_child(owner: Owner, parent: int) -> bool:
+    """Whether the owner, started by that parent, is a child of this process, or an earlier delivery of it."""
+    return parent == os.getpid() or owner.process == this_process().process
+
+
+class Adopter:
+    """Takes journals over whose owner is gone, and has them delivered.
+
+    Args:
+        silent_after: seconds of silence after which an owner that can't be asked for counts as gone.
+    """
+
+    def __init__(
+        self, journal_dir: str, silent_after: float, keep: SetAsideLine, resolve: Resolve | None = None
+    ) -> None:
+        self.problems: dict[str, str] = {}
+        """Path of a journal → why it can't be delivered now."""
+        self._silence = Silence(journal_dir, silent_after)
+        self._keep = keep
+        self._resolve = resolve
+
+    def is_gone(self, found: Found) -> bool:
+        """Whether nobody delivers the journal; no, where that can't be told."""
+        try:
+            return found.is_gone(self._silence)
+        except FileNotFoundError:  # somebody else was faster
+            return False
+        except OSError as error:
+            self.problems[found.path] = str(error)
+            return False
+
+    def adopt(self, found: Found, worker_of: Callable[[str], Worker | None]) -> AdoptedLog | None:
+        """Take the journal over and hand each worker that the destinations of its claims have what it holds for it.
+        None where it holds nothing for any, or can't be read."""
+        try:
+            journal = _adopt(found, lambda name: worker_of(name) is not None, self._keep, self._resolve)
+            if journal is None:
+                problem = found.problem()
+            else:
+                problem = _hand_over(journal, worker_of)
+                found.path = journal.released if problem else journal.path
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            journal, problem = None, str(error)
+        if problem:
+            self.problems[found.path] = problem
+            return None
+        return journal
+
+
+def _hand_over(journal: AdoptedLog, worker_of: Callable[[str], Worker | None]) -> str:
+    """Give each worker what the journal holds for it; why that can't be, then it is released."""
+    try:
+        # All before any is handed over: a journal is let go once nothing in it waits here.
+        queues = [
+            (worker, journal.queue_for(claim, worker.destination.takes))
+            for claim in journal.claims
+            if (worker := worker_of(claim.name)) is not None
+        ]
+    except OSError as error:
+        journal.release()
+        return str(error)
+    for worker, queue in queues:
+        worker.adopt(queue, is_child=journal.is_child)
+    return ""
+
+
+def _adopt(
+    found: Found, names: Callable[[str], bool], keep: SetAsideLine, resolve: Resolve | None
 ) -> AdoptedLog | None:
     """Take over a journal whose owner is gone, if it has something for a destination that ``names`` knows.
 
     One in which nothing is left for anybody is deleted in passing. One of a newer format is left alone.
 
     Raises:
+        FileNotFoundError: somebody else was faster.
         OSError: what is in it can't be told now.
     """
     header = found.header()
@@ -306,11 +254,8 @@ def adopt(
     if claims and not any(names(claim.name) for claim in claims):
         return None
     path = os.path.join(os.path.dirname(found.path), f"{found.owner.id}@{this_process().id}")
-    try:
-        os.rename(found.path, path)
-    except FileNotFoundError:  # somebody else was faster
-        return None
+    os.rename(found.path, path)
     if not claims:
         remove(path)
         return None
-    return AdoptedLog(path, found.owner.id, header.parent, claims, keep, resolve)
+    return AdoptedLog(path, found.owner, header.parent, claims, keep, resolve)

@@ -19,7 +19,8 @@ from dbbtrace.journal.owner import Owner, this_process
 from dbbtrace.tracing.threads import IMPORTS
 
 if TYPE_CHECKING:
-    from dbbtrace.delivery.adoption import AdoptedLog, Found, Resolve
+    from dbbtrace.delivery.adoption import AdoptedLog, Adopter, Resolve
+    from dbbtrace.journal.directory import Found
 
 __all__ = ["Neighbours"]
 
@@ -39,14 +40,13 @@ class Neighbours:
     """
 
     def __init__(self, journal_dir: str, silent_after: float, keep: SetAsideLine, resolve: Resolve | None) -> None:
-        self.adopts = True
-        """False after a shutdown: what was let go is for others, not for our own next look."""
         self.there_are_more = False
         """The last look stopped before the end, because enough was adopted."""
         self._journal_dir = journal_dir
         self._silent_after = silent_after
         self._keep = keep
         self._resolve = resolve
+        self._adopts = True
         self._adopting = threading.RLock()  # re-entrant: a signal handler may flush
         self._held: list[AdoptedLog] = []
         self._strangers: set[str] = set()
@@ -55,17 +55,25 @@ class Neighbours:
         """Owner → when its journal is looked at again."""
         self._told: set[str] = set()
 
+    def stop(self, timeout: float) -> None:
+        """Adopt nothing more: what is let go from now on is for others, not for our own next look."""
+        taken = self._adopting.acquire(timeout=max(0.0, timeout))
+        self._adopts = False
+        if taken:
+            self._adopting.release()
+
     def adopt_children(self, workers: Mapping[str, Worker], deadline: float) -> bool:
         """Take over the journals of children that are gone; False where that can't be done, or not in time."""
         deadline = max(deadline, time.monotonic() + _A_MOMENT)
         try:
             with IMPORTS:  # slow to import, and nothing that the first span should wait for
-                from dbbtrace.delivery import adoption
+                from dbbtrace.delivery.adoption import is_child
+                from dbbtrace.journal import directory
         except ImportError:  # in a signal handler, amid this very import: the one it interrupted does it
             return True
         me, candidates = this_process(), []
         try:
-            for found in adoption.find(self._journal_dir):
+            for found in directory.find(self._journal_dir):
                 if time.monotonic() > deadline:
                     return False
                 if self._may_be_child(found, me):
@@ -73,7 +81,7 @@ class Neighbours:
         except OSError as error:
             self._say({self._journal_dir: str(error)})
             return False
-        problems: dict[str, str] = {}
+        adopter = self._adopter()
         if not self._adopting.acquire(timeout=min(threading.TIMEOUT_MAX, max(0.0, deadline - time.monotonic()))):
             return False
         try:  # also where there is none: what the heartbeat has just renamed is handed over by now
@@ -81,12 +89,17 @@ class Neighbours:
                 if time.monotonic() > deadline:
                     return False
                 try:
-                    self._adopt_child(found, workers)
+                    header = found.header()
                 except OSError as error:
-                    if _is_mine(found.path):
-                        problems[found.path] = str(error)
+                    adopter.problems[found.path] = str(error)
+                    continue
+                if header is not None and not is_child(found.owner, header.parent):
+                    self._strangers.add(found.owner.id)
+                elif header is not None and adopter.is_gone(found):
+                    self._adopt(adopter, found, workers)
         finally:
             self._adopting.release()
+        problems = {path: problem for path, problem in adopter.problems.items() if _is_mine(path)}
         self._say(problems)
         return not problems
 
@@ -101,56 +114,41 @@ class Neighbours:
             return False
         return owner.id not in self._strangers
 
-    def _adopt_child(self, found: Found, workers: Mapping[str, Worker]) -> None:
-        from dbbtrace.delivery.adoption import Silence
-
-        header = found.header()
-        if header is None:
-            return
-        if not _is_child(found.owner, header.parent):
-            self._strangers.add(found.owner.id)
-        elif found.is_gone(Silence(self._journal_dir, self._silent_after)):
-            self._adopt(found, workers)
-
     def adopt_some(self, workers: Mapping[str, Worker]) -> None:
         """Take over journals whose owner is gone, as many as are good to have at a time."""
         with IMPORTS:
-            from dbbtrace.delivery import adoption
+            from dbbtrace.journal import directory
 
-        problems = self._problems_of_held()
-        silence = adoption.Silence(self._journal_dir, self._silent_after)
+        adopter = self._adopter()
+        self._look_at_held(adopter.problems)
         room = _AT_ONCE - max((len(worker.adopted) for worker in workers.values()), default=_AT_ONCE)
         self.there_are_more = False
         try:
-            for found in adoption.find(self._journal_dir):
+            for found in directory.find(self._journal_dir):
                 if self._not_before.get(found.owner.id, 0.0) > time.monotonic():
                     continue
                 if room <= 0:
                     self.there_are_more = bool(workers)
                     break
-                try:
-                    if not found.is_gone(silence):
-                        continue
-                    with self._adopting:
-                        adopted = self._adopt(found, workers)
-                    problem = "" if adopted else found.problem()
-                except FileNotFoundError:  # somebody else was faster
+                if not adopter.is_gone(found):
                     continue
-                except OSError as error:
-                    adopted, problem = False, str(error)
-                if problem:
-                    problems[found.path] = problem
+                with self._adopting:
+                    adopted = self._adopt(adopter, found, workers)
                 if adopted:
                     room -= 1
                 else:
                     self._not_before[found.owner.id] = time.monotonic() + _LATER
         except OSError as error:
-            problems[self._journal_dir] = str(error)
-        self._say(problems)
+            adopter.problems[self._journal_dir] = str(error)
+        self._say(adopter.problems)
 
-    def _problems_of_held(self) -> dict[str, str]:
-        """What went wrong with those that were adopted before; they have been let go."""
-        problems = {}
+    def _adopter(self) -> Adopter:
+        with IMPORTS:
+            from dbbtrace.delivery.adoption import Adopter
+        return Adopter(self._journal_dir, self._silent_after, self._keep, self._resolve)
+
+    def _look_at_held(self, problems: dict[str, str]) -> None:
+        """What became of those that were adopted before; some have been let go."""
         for journal in self._held:
             for queue in journal.queues:
                 if queue.problem:
@@ -158,28 +156,12 @@ class Neighbours:
                 if queue.problem or queue.later:
                     self._not_before[journal.owner] = time.monotonic() + _LATER
         self._held = [journal for journal in self._held if any(queue.waits for queue in journal.queues)]
-        return problems
 
-    def _adopt(self, found: Found, workers: Mapping[str, Worker]) -> bool:
-        from dbbtrace.delivery.adoption import adopt
-
-        journal = adopt(found, lambda name: self.adopts and name in workers, self._keep, self._resolve)
-        if journal is None:
-            return False
-        try:
-            queues = [
-                (worker, journal.queue_for(claim, worker.destination.takes))
-                for claim in journal.claims
-                if (worker := workers.get(claim.name)) is not None
-            ]
-        except OSError:
-            journal.release()
-            raise
-        is_child = _is_child(found.owner, journal.parent)
-        self._held.append(journal)
-        for worker, queue in queues:
-            worker.adopt(queue, is_child=is_child)
-        return True
+    def _adopt(self, adopter: Adopter, found: Found, workers: Mapping[str, Worker]) -> bool:
+        journal = adopter.adopt(found, workers.get) if self._adopts else None
+        if journal is not None:
+            self._held.append(journal)
+        return journal is not None
 
     def _say(self, problems: Mapping[str, str]) -> None:
         """One line for what is new."""
@@ -193,11 +175,6 @@ class Neighbours:
                 others,
                 problems[new[0]],
             )
-
-
-def _is_child(owner: Owner, parent: int) -> bool:
-    """Whether the owner is a child of this process, or an earlier delivery of it."""
-    return parent == os.getpid() or owner.process == this_process().process
 
 
 def _is_mine(path: str) -> bool:

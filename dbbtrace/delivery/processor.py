@@ -307,7 +307,7 @@ class Delivery(SpanProcessor):
         recorder = self._recorder
         self.leave(timeout)
         if self._neighbours is not None:
-            self._neighbours.adopts = False  # before: the heartbeat may be looking
+            self._neighbours.stop(timeout)  # before: the heartbeat may be looking
         if recorder.turn.is_mine():
             return
         with recorder.turn.taken():

@@ -11,16 +11,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from dbbtrace.delivery import adoption
-from dbbtrace.delivery.adoption import AdoptedLog, Found, Silence
+from dbbtrace.delivery.adoption import AdoptedLog, Adopter, Resolve
 from dbbtrace.delivery.dead_letter import DeadLetter, DeadLetters, claimed_letters
-from dbbtrace.delivery.inventory import ODD
 from dbbtrace.delivery.memory_log import MemoryLog
 from dbbtrace.delivery.queue import Queue
 from dbbtrace.delivery.signals import Turn
 from dbbtrace.delivery.sink import Destination
 from dbbtrace.delivery.worker import Worker
-from dbbtrace.journal.reader import Claim
+from dbbtrace.journal import directory
+from dbbtrace.journal.inventory import ODD
 from dbbtrace.journal.writer import SILENT_AFTER
 
 __all__ = ["Recovered", "recover", "resend_dead_letters"]
@@ -65,7 +64,7 @@ def recover(
     *,
     timeout: float = 60.0,
     silent_after: float = SILENT_AFTER,
-    resolve: adoption.Resolve | None = None,
+    resolve: Resolve | None = None,
     progress: Progress | None = None,
 ) -> Recovered:
     """Adopt the journals whose owner is gone, deliver what had ended, close what had only started as Interrupted.
@@ -79,28 +78,21 @@ def recover(
     journal_dir = os.path.abspath(os.fspath(journal_dir))
     deadline = time.monotonic() + timeout if timeout >= 0 else float("inf")
     result = Recovered()
-    known: dict[str, Destination | None] = {}
-
-    def knows(name: str) -> bool:
-        if name not in known:
-            known[name] = destinations_for(name)
-        if known[name] is None:
-            result.unknown.add(name)
-        return known[name] is not None
-
     for attempt in range(_LOOKS):  # what can't be read at first may be in a moment
         if attempt:
             time.sleep(min(_MOMENT, max(0.0, deadline - time.monotonic())))
-        result.unreadable, crew = {}, _Crew(journal_dir, progress)
-        journals = _adopt_all(journal_dir, knows, Silence(journal_dir, silent_after), crew, resolve, result, deadline)
-        for journal in journals:
-            ours = [(known[claim.name], claim) for claim in journal.claims if knows(claim.name)]
-            result.unreadable.update(_handed_over(journal, ours, crew))
+        crew = _Crew(journal_dir, destinations_for, progress)
+        adopter = Adopter(journal_dir, silent_after, crew.dead.write_damaged, resolve)
+        journals = _adopted(journal_dir, adopter, crew, deadline)
         crew.run(deadline)
         crew.report(result)
+        result.journals += len(journals)
+        result.interrupted += sum(journal.interrupted_for(queue) for journal in journals for queue in journal.queues)
+        result.unreadable = {
+            **adopter.problems,
+            **{each.released: queue.problem for each in journals for queue in each.queues if queue.problem},
+        }
         for journal in journals:
-            result.interrupted += sum(map(journal.interrupted_for, journal.queues))
-            result.unreadable.update({_original(journal): queue.problem for queue in journal.queues if queue.problem})
             if any(queue.waits for queue in journal.queues):
                 for queue in journal.queues:
                     queue.close()
@@ -110,69 +102,21 @@ def recover(
     return result
 
 
-def _adopt_all(
-    journal_dir: str,
-    knows: Callable[[str], bool],
-    silence: Silence,
-    crew: _Crew,
-    resolve: adoption.Resolve | None,
-    result: Recovered,
-    deadline: float,
-) -> list[AdoptedLog]:
+def _adopted(journal_dir: str, adopter: Adopter, crew: _Crew, deadline: float) -> list[AdoptedLog]:
+    """The journals that were taken over and handed to the crew."""
     journals: list[AdoptedLog] = []
     try:
-        for name in adoption.odd_entries(journal_dir):
-            result.unreadable[os.path.join(journal_dir, name)] = ODD
-        for found in adoption.find(journal_dir):
-            journal = _adopted(found, knows, silence, crew, resolve, result)
+        for name in directory.odd_entries(journal_dir):
+            adopter.problems[os.path.join(journal_dir, name)] = ODD
+        for found in directory.find(journal_dir):
+            journal = adopter.adopt(found, crew.worker_of) if adopter.is_gone(found) else None
             if journal is not None:
                 journals.append(journal)
             if time.monotonic() > deadline:
                 break
     except OSError as error:
-        result.unreadable[journal_dir] = str(error)
-    result.journals += len(journals)
+        adopter.problems[journal_dir] = str(error)
     return journals
-
-
-def _adopted(
-    found: Found,
-    knows: Callable[[str], bool],
-    silence: Silence,
-    crew: _Crew,
-    resolve: adoption.Resolve | None,
-    result: Recovered,
-) -> AdoptedLog | None:
-    try:
-        if not found.is_gone(silence):
-            return None
-        journal = adoption.adopt(found, knows, crew.dead.write_damaged, resolve)
-        problem = found.problem() if journal is None else ""
-    except FileNotFoundError:  # somebody else was faster
-        return None
-    except OSError as error:
-        journal, problem = None, str(error)
-    if problem:
-        result.unreadable[found.path] = problem
-    return journal
-
-
-def _handed_over(journal: AdoptedLog, ours: Sequence[tuple[Destination | None, Claim]], crew: _Crew) -> dict[str, str]:
-    """Give the journal's destinations what it holds for them; what could not be read."""
-    try:
-        # All before any is handed over: a journal is let go once nothing in it waits here.
-        queues = [(each, journal.queue_for(claim, each.takes)) for each, claim in ours if each is not None]
-    except OSError as error:
-        journal.release()
-        return {_original(journal): str(error)}
-    for destination, queue in queues:
-        crew.add(destination, queue)
-    return {}
-
-
-def _original(journal: AdoptedLog) -> str:
-    """Where the journal is when nobody has it."""
-    return os.path.join(os.path.dirname(journal.path), f"{journal.owner}@nobody")
 
 
 def resend_dead_letters(
@@ -185,19 +129,16 @@ def resend_dead_letters(
     """Send again what was set aside; what is refused again is set aside again."""
     journal_dir = os.path.abspath(os.fspath(journal_dir))
     result = Recovered()
-    crew = _Crew(journal_dir, progress)
+    crew = _Crew(journal_dir, destinations_for, progress)
     with claimed_letters(journal_dir) as letters:
         by_name: dict[str, list[DeadLetter]] = {}
         for letter in letters:
             by_name.setdefault(letter.destination, []).append(letter)
         queues = {}
         for name, theirs in by_name.items():
-            destination = destinations_for(name)
-            if destination is None:
-                result.unknown.add(name)
-            else:
+            if (worker := crew.worker_of(name)) is not None:
                 queues[name] = _queue_of(theirs)
-                crew.add(destination, queues[name])
+                worker.adopt(queues[name], is_child=False)
         crew.run(time.monotonic() + timeout if timeout >= 0 else float("inf"))
         crew.report(result)
         for name, theirs in by_name.items():  # what could not be sent is kept as it was
@@ -219,48 +160,63 @@ def _queue_of(letters: Sequence[DeadLetter]) -> Queue:
     return queue
 
 
+class _Hand(Worker):
+    """A worker that knows what it was given."""
+
+    def __init__(self, destination: Destination, dead: DeadLetters, progress: Progress | None) -> None:
+        super().__init__(destination, partial(dead.write, destination.name), progressed=self._report)
+        self.given: list[Queue] = []
+        self._progress = progress
+        self._reported = 0
+
+    def adopt(self, queue: Queue, *, is_child: bool = False) -> None:
+        self.given.append(queue)
+        super().adopt(queue, is_child=False)
+
+    def _report(self, queue: Queue) -> None:
+        if self._progress is not None:
+            done = self.stored + self.refused
+            self._progress(done - self._reported)
+            self._reported = done
+
+
 class _Crew:
     """The workers of a recovery, one a destination."""
 
-    def __init__(self, journal_dir: str, progress: Progress | None) -> None:
+    def __init__(
+        self, journal_dir: str, destinations_for: Callable[[str], Destination | None], progress: Progress | None
+    ) -> None:
         self.dead = DeadLetters(journal_dir)
-        self._workers: dict[str, Worker] = {}
-        self._queues: list[tuple[Worker, Queue]] = []
+        self._destinations_for = destinations_for
         self._progress = progress
-        self._reported: dict[str, int] = {}
+        self._hands: dict[str, _Hand | None] = {}
 
-    def add(self, destination: Destination, queue: Queue) -> None:
-        name = destination.name
-        worker = self._workers.get(name)
-        if worker is None:
-            worker = Worker(destination, partial(self.dead.write, name), progressed=lambda _: self._advance(name))
-            self._workers[name] = worker
-        worker.adopted.append(queue)
-        self._queues.append((worker, queue))
-
-    def _advance(self, name: str) -> None:
-        if self._progress is not None:
-            worker = self._workers[name]
-            done = worker.stored + worker.refused
-            self._progress(done - self._reported.get(name, 0))
-            self._reported[name] = done
+    def worker_of(self, name: str) -> Worker | None:
+        """The worker of the destination of that name; None where nobody here knows it."""
+        if name not in self._hands:
+            destination = self._destinations_for(name)
+            self._hands[name] = _Hand(destination, self.dead, self._progress) if destination is not None else None
+        return self._hands[name]
 
     def run(self, deadline: float) -> None:
         """Until all is settled, or can't be, or the time is over; what is under way then ends by itself."""
-        answers = [worker.ask(queue, queue.due) for worker, queue in self._queues]
-        for answer in answers:
+        hands = [hand for hand in self._hands.values() if hand is not None]
+        for answer in [hand.ask(queue, queue.due) for hand in hands for queue in hand.given]:
             answer.get(None if deadline == float("inf") else deadline - time.monotonic())
-        for worker in self._workers.values():
-            if worker.is_idle:
-                worker.close(1.0)
+        for hand in hands:
+            if hand.is_idle:
+                hand.close(1.0)
             else:
-                worker.give_up()
+                hand.give_up()
 
     def report(self, result: Recovered) -> None:
-        for worker, queue in self._queues:
-            if queue.position < queue.due and not queue.problem:
-                result.errors[worker.name] = queue.later or worker.error or "it took longer than it was given"
-        for worker in self._workers.values():
-            result.delivered += worker.stored
-            result.refused += worker.refused
-            result.damaged += worker.damaged
+        for name, hand in self._hands.items():
+            if hand is None:
+                result.unknown.add(name)
+                continue
+            result.delivered += hand.stored
+            result.refused += hand.refused
+            result.damaged += hand.damaged
+            for queue in hand.given:
+                if queue.position < queue.due and not queue.problem:
+                    result.errors[hand.name] = queue.later or hand.error or "it took longer than it was given"

@@ -345,10 +345,10 @@ class Worker:
                 error,
                 again if isinstance(error, LoginError) else later,
             )
-        for queue in self.adopted:  # another process may be luckier
+        while self.adopted:  # another process may be luckier
+            queue = self.adopted.popleft()
             queue.close()
             queue.log.settled()
-        self.adopted.clear()
 
     def _answer(self) -> None:
         """Answer everybody who waited for what is now settled."""

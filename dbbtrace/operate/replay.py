@@ -88,11 +88,10 @@ def replay_run(
 
 def _in_journal(journal_dir: str, trace_id: int) -> dict[int, ReadableSpan]:
     """The spans of the trace that have ended and are still in a journal, by their ids."""
-    from dbbtrace.delivery import adoption
-    from dbbtrace.journal import reader
+    from dbbtrace.journal import directory, reader
 
     found = {}
-    for journal in adoption.find(os.path.abspath(journal_dir)):
+    for journal in directory.find(os.path.abspath(journal_dir)):
         survey = reader.Survey(journal.path)
         for _, fields in survey.ended():
             span = reader.decode("end", fields, survey.definitions)

@@ -13,12 +13,12 @@ from typing import Any
 from dbbtrace.answers.reasons import Here, Verdict
 from dbbtrace.answers.terms import Terms, Tolerance
 from dbbtrace.answers.verdict import verdict_of
-from dbbtrace.delivery.adoption import Found, Silence, find
 from dbbtrace.diagnostics import guard
 from dbbtrace.errors import DbbtraceError, UsageError
 from dbbtrace.job.context import run_id_in_environment
 from dbbtrace.journal import reader
 from dbbtrace.journal.checkpoint import acknowledged
+from dbbtrace.journal.directory import Found, Silence, find
 from dbbtrace.journal.writer import SILENT_AFTER
 from dbbtrace.model import attributes as key
 from dbbtrace.model.destinations import UNRESOLVED, warehouse_name

@@ -17,6 +17,7 @@ from opentelemetry.trace import StatusCode
 from dbbtrace.delivery import Delivery, adoption, recover, waiting
 from dbbtrace.delivery.neighbours import Neighbours
 from dbbtrace.errors import ConfigurationError, TransientError
+from dbbtrace.journal import directory
 from dbbtrace.journal.owner import Owner, this_process
 from dbbtrace.journal.position import Position
 from dbbtrace.journal.writer import Journal, claim_key
@@ -438,14 +439,14 @@ def test_a_look_for_children_among_many_journals_ends_in_time(tmp_path: Path, mo
     """Each of 20,000 names costs something: what can't be looked through in time makes flush False, not late."""
     here, now, looked = this_process(), [1_000.0], []
 
-    def find(journal_dir: str) -> Iterator[adoption.Found]:
+    def find(journal_dir: str) -> Iterator[directory.Found]:
         for number in range(20_000):
             now[0] += 0.001
             looked.append(number)
             owner = here._replace(pid=4_200_000 + number)
-            yield adoption.Found(str(tmp_path / owner.id), owner, owner)
+            yield directory.Found(str(tmp_path / owner.id), owner, owner)
 
-    monkeypatch.setattr(adoption, "find", find)
+    monkeypatch.setattr(directory, "find", find)
     monkeypatch.setattr("dbbtrace.delivery.neighbours.time", SimpleNamespace(monotonic=lambda: now[0]))
     neighbours = Neighbours(str(tmp_path), 900.0, lambda journal, position, text: None, None)
     assert not neighbours.adopt_children({}, now[0] + 2.0)

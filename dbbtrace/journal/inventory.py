@@ -9,11 +9,10 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from dbbtrace.delivery import adoption
-from dbbtrace.delivery.adoption import Found, Silence
 from dbbtrace.errors import UsageError
-from dbbtrace.journal import files, reader
+from dbbtrace.journal import directory, files, reader
 from dbbtrace.journal.checkpoint import acknowledged
+from dbbtrace.journal.directory import Found, Silence
 from dbbtrace.journal.owner import Owner
 from dbbtrace.journal.writer import SILENT_AFTER
 
@@ -48,9 +47,9 @@ def waiting(journal_dir: str | os.PathLike[str], *, silent_after: float = SILENT
     journal_dir = os.path.abspath(os.fspath(journal_dir))
     silence = Silence(journal_dir, silent_after)
     try:
-        for name in adoption.odd_entries(journal_dir):
+        for name in directory.odd_entries(journal_dir):
             yield _broken(os.path.join(journal_dir, name), ODD)
-        for found in adoption.find(journal_dir):
+        for found in directory.find(journal_dir):
             yield from _waiting_in(found, silence)
     except OSError as error:
         yield _broken(journal_dir, str(error))
