@@ -20,7 +20,7 @@ from dbbtrace.warehouse import Warehouse, views
 
 __all__ = ["WINDOWS", "Histories", "NodeRow", "Refresh"]
 
-WINDOWS: tuple[timedelta | None, ...] = (timedelta(days=10), timedelta(days=60), None)
+WINDOWS: tuple[timedelta | None, ...] = (timedelta(days=3), timedelta(days=30), None)
 """So far back is looked in turn; None: at everything."""
 _MOST_NAMES = 500
 """Names that one statement is given; of more all rows are read."""
@@ -77,13 +77,15 @@ class Histories:
         where += " AND COALESCE(d.process_stage, 'execute') = 'execute'" + self._environment("d", values)
         where += _named("NODE_ID(d.unique_id, d.relation_name, d.item_name)", names, values)
         found: dict[str, list[Work]] = defaultdict(list)
-        for name, status, error_type, *times, run_id in views.ask(self.warehouse, _BUILDS + where, values):
+        for row in views.ask(self.warehouse, _NODES.replace(" CHOSEN", where), values):
+            name, status, error_type, started, ended, duration, run_id, place, kind, stored, reads, product, *places = (
+                row
+            )
             if NODES.get(str(status or "").lower()) in (SUCCEEDED, WARNED) and error_type != "Interrupted":
-                self._add(found[str(name)], times, run_id)
-        for row in views.ask(self.warehouse, _NEWEST.replace(" CHOSEN", where), values):
-            name, kind, stored, reads, product, *places = row
-            environments = tuple(sorted({str(place).upper() for place in places if place}))
-            self.nodes[str(name)] = NodeRow(str(name), kind, stored, listed(reads), product, environments)
+                self._add(found[str(name)], (started, ended, duration), run_id)
+            if place == 1:
+                environments = tuple(sorted({str(each).upper() for each in places if each}))
+                self.nodes[str(name)] = NodeRow(str(name), kind, stored, listed(reads), product, environments)
         self._keep(found)
 
     def read_loads(self, names: Mapping[TableKey, str], since: datetime | None) -> None:
@@ -149,16 +151,15 @@ class Histories:
 
 
 _FORM = "%Y-%m-%d %H:%M:%S"
-_BUILDS = """\
+_NODES = """\
 SELECT
-    NODE_ID(d.unique_id, d.relation_name, d.item_name), d.status, d.error_type, MOMENT(d.process_started_at),
-    MOMENT(d.process_completed_at), d.duration, d.orchestration_run_id
-FROM meta.monitoring_transformation_dbt AS d"""
-_NEWEST = """\
-SELECT n.node, n.resource_type, n.materialized, n.depends_on, n.data_product, n.first_place, n.last_place
+    n.node, n.status, n.error_type, MOMENT(n.process_started_at), MOMENT(n.process_completed_at), n.duration,
+    n.orchestration_run_id, n.place, n.resource_type, n.materialized,
+    CASE WHEN n.place = 1 THEN n.depends_on END, n.data_product, n.first_place, n.last_place
 FROM (
     SELECT
-        NODE_ID(d.unique_id, d.relation_name, d.item_name) AS node, d.resource_type, d.materialized, d.depends_on,
+        NODE_ID(d.unique_id, d.relation_name, d.item_name) AS node, d.status, d.error_type, d.process_started_at,
+        d.process_completed_at, d.duration, d.orchestration_run_id, d.resource_type, d.materialized, d.depends_on,
         d.data_product,
         MIN(CASE WHEN d.environment <> 'UNKNOWN' THEN LOWER(d.environment) END)
             OVER (PARTITION BY NODE_ID(d.unique_id, d.relation_name, d.item_name)) AS first_place,
@@ -170,7 +171,6 @@ FROM (
         ) AS place
     FROM meta.monitoring_transformation_dbt AS d CHOSEN
 ) AS n
-WHERE n.place = 1
 """
 _LOADS = """\
 SELECT
