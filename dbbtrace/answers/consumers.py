@@ -93,7 +93,9 @@ class Names:
         for unique_id in sorted(self._ids):
             if unique_id.startswith(tuple(f"{kind}." for kind in _READABLE)):
                 rest = unique_id.lower().split(".", 2)[-1]
-                for name in {rest, rest.rpartition(".")[2]}:
+                # Without the version of a model; a source's table often has the name of a model.
+                bare = rest if unique_id.startswith("source.") else rest.partition(".")[0]
+                for name in {rest, bare}:
                     self._by_name.setdefault(name, []).append(unique_id)
 
     def of(self, said: str) -> str:

@@ -200,7 +200,7 @@ def test_the_mapping_counts_before_a_refresh_and_a_refresh_before_an_exposure(tm
     story.refresh(RUN, 2, name=None, reads=["fct"])
     refreshes = operations(story.stored(tmp_path / "w.db"), [RUN])
     names, exposures = (
-        Names(["model.shop.fct", "model.shop.mart", "model.a.twice", "model.b.twice"]),
+        Names(["source.shop.mds.fct", "model.shop.fct", "model.shop.mart", "model.a.twice", "model.b.twice"]),
         exposures_of(given),
     )
 
@@ -218,6 +218,16 @@ def test_the_mapping_counts_before_a_refresh_and_a_refresh_before_an_exposure(tm
     assert told({"Finance": {"reads": ("fct",), "mode": None}}, [])[4] is True, (
         "nobody refreshes it: it reads the tables"
     )
+
+
+def test_nodes_are_found_by_their_names() -> None:
+    """By unique_id, by name whatever its case, without a version; a source only together with its source name."""
+    names = Names(["model.shop.Fct", "model.shop.dim.v2", "model.a.twice", "model.b.twice", "source.shop.mds.Fct"])
+    wanted = ("model.shop.Fct", "fct", "dim", "dim.v2", "twice", "MDS.fct", "nowhere")
+    assert [names.of(said) for said in wanted] == [
+        "model.shop.Fct", "model.shop.Fct", "model.shop.dim.v2", "model.shop.dim.v2", "twice", "source.shop.mds.Fct",
+        "nowhere",
+    ]  # fmt: skip
 
 
 def test_hostile_names_are_harmless_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
