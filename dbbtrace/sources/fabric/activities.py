@@ -14,7 +14,7 @@ from dbbtrace.model.statuses import is_running
 from dbbtrace.sources.fabric.copies import Copy, error_of, read_copy
 from dbbtrace.sources.fabric.fields import Fields
 
-__all__ = ["Activity", "newest"]
+__all__ = ["Activity", "newest", "tried_again"]
 
 _NEVER_STARTED = ("skipped", "inactive")
 _SUCCEEDED = ("succeeded", "completed", "success")
@@ -91,3 +91,16 @@ def newest(activities: Iterable[Mapping[str, Any]]) -> list[Activity]:
         if known is None or activity.is_over or not known.is_over:
             found[activity.identity] = activity
     return sorted(found.values(), key=lambda activity: (activity.start or 0, activity.attempt))
+
+
+def tried_again(activities: Iterable[Activity]) -> set[str]:
+    """Identities of the activity runs that a later attempt took the place of."""
+    last: dict[tuple[str, str], Activity] = {}
+    earlier = set()
+    for activity in activities:
+        known = last.get((activity.name, activity.iteration))
+        if known is not None and known.attempt != activity.attempt:
+            known, activity = sorted((known, activity), key=lambda each: each.attempt)
+            earlier.add(known.identity)
+        last[activity.name, activity.iteration] = activity
+    return earlier

@@ -21,7 +21,7 @@ from dbbtrace.model import attributes as key
 from dbbtrace.model import identity as identities
 from dbbtrace.model.statuses import FAILED, SUCCEEDED, is_running
 from dbbtrace.model.times import EARLIEST_START
-from dbbtrace.sources.fabric.activities import Activity
+from dbbtrace.sources.fabric.activities import Activity, tried_again
 from dbbtrace.sources.fabric.copies import Copy
 from dbbtrace.sources.fabric.loads import Load, Names, loads_of
 from dbbtrace.sources.fabric.refreshes import read_refresh
@@ -66,6 +66,8 @@ class Build:
         self._now = now
         self.counts: Counter[str] = Counter()
         """Loads, failed, not started, refreshes, steps."""
+        self._tried_again: set[str] = set()
+        """Activity runs that a later attempt took the place of: their failure decides nothing."""
 
     def spans(self, top: PipelineRun) -> Iterator[ReadableSpan]:
         """All but the root."""
@@ -108,6 +110,7 @@ class Build:
             for load in loads.missing:
                 yield from self._not_started(run, level, load)
         around = self._for_eachs(run, level)
+        self._tried_again |= tried_again(run.activities)
         for activity in run.activities:
             if loads is not None and matches(activity.type, self._rules("loads", "activity_types")):
                 continue
@@ -285,6 +288,8 @@ class Build:
         Args:
             inside: what ran in it. Where that failed, its own failure says nothing more, and has no row.
         """
+        if activity.identity in self._tried_again:
+            operation = key.OPERATION_ATTEMPT
         start = activity.start if activity.start is not None else activity.end or self._now
         attributes: dict[str, Any] = {
             key.CICD_TASK_NAME: name,
@@ -292,7 +297,7 @@ class Build:
         }
         if operation == key.OPERATION_STEP and any(each.failed for each in inside):
             attributes[key.PART_ROW] = False
-        if activity.attempt:
+        if activity.attempt or operation == key.OPERATION_ATTEMPT:
             attributes[key.ATTEMPT] = activity.attempt + 1
         return fact(
             level.scope,

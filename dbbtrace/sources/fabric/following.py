@@ -56,6 +56,8 @@ class Follower:
         self._service = service
         self._importers: dict[str, Importer] = {}
         self._ended: set[str] = set()
+        self._said: dict[str, str] = {}
+        """Run, or '' for the workspace → what was last said of it."""
 
     def once(self) -> Iterator[ImportedRun]:
         """Import what is new of each run. A run that can't be read costs only itself.
@@ -86,8 +88,9 @@ class Follower:
                 try:
                     done = importer.once()
                 except DbbtraceError as error:
-                    log.warning("the run %s can't be read now, and is asked for again: %s", run_id, error)
+                    self._say(run_id, f"the run {run_id} can't be read now, and is asked for again: {error}")
                     continue
+                self._said.pop(run_id, None)
                 if done.is_over:
                     self._ended.add(run_id)
                     del self._importers[run_id]
@@ -107,8 +110,15 @@ class Follower:
             try:
                 for done in self.once():
                     progress(done)
+                self._said.pop("", None)
             except DbbtraceError as error:
-                log.warning("the workspace can't be read now, and is asked for again: %s", error)
+                self._say("", f"the workspace can't be read now, and is asked for again: {error}")
             if until():
                 return
             sleep(poll)
+
+    def _say(self, about: str, what: str) -> None:
+        """One log line, until there is something else to say."""
+        if self._said.get(about) != what:
+            self._said[about] = what
+            log.warning("%s", what)

@@ -70,7 +70,7 @@ class FabricApi:
     # -- questions --------------------------------------------------------------------------------------------
 
     def activity_runs(self, workspace: str, run_id: str) -> Sequence[Json]:
-        path = f"/v1/workspaces/{quote(workspace)}/datapipelines/pipelineruns/{quote(run_id)}/queryactivityruns"
+        path = f"/v1/workspaces/{_part(workspace)}/datapipelines/pipelineruns/{_part(run_id)}/queryactivityruns"
         found: list[Json] = []
         for _ in range(_READS_AGAIN):
             pages = list(self._pages("POST", path, _ACTIVITY_RUNS))
@@ -83,17 +83,17 @@ class FabricApi:
     def job(self, workspace: str, item: str, run_id: str) -> Json:
         if not item:
             raise GoneError(f"the pipeline of run {run_id} is not known, so its job instance can't be asked for")
-        path = f"/v1/workspaces/{quote(workspace)}/items/{quote(item)}/jobs/instances/{quote(run_id)}"
+        path = f"/v1/workspaces/{_part(workspace)}/items/{_part(item)}/jobs/instances/{_part(run_id)}"
         answer = self._ask("GET", self._url + path)
         return answer if isinstance(answer, Mapping) else {}
 
     def pipelines(self, workspace: str) -> Mapping[str, str]:
-        path = f"/v1/workspaces/{quote(workspace)}/items?type=DataPipeline"
+        path = f"/v1/workspaces/{_part(workspace)}/items?type=DataPipeline"
         items = [item for page in self._pages("GET", path) for item in page]
         return {str(item.get("displayName")): normalise_guid(str(item.get("id"))) for item in items}
 
     def jobs(self, workspace: str, item: str) -> Sequence[Json]:
-        path = f"/v1/workspaces/{quote(workspace)}/items/{quote(item)}/jobs/instances"
+        path = f"/v1/workspaces/{_part(workspace)}/items/{_part(item)}/jobs/instances"
         return [job for page in self._pages("GET", path) for job in page]
 
     # -- the SQL endpoint ---------------------------------------------------------------------------------------
@@ -101,7 +101,7 @@ class FabricApi:
     def sql_endpoints(self, workspace: str) -> Mapping[str, str]:
         """Name and id of each lakehouse, in lower case → the id of its SQL endpoint."""
         found = {}
-        pages = self._pages("GET", f"/v1/workspaces/{quote(workspace)}/lakehouses")
+        pages = self._pages("GET", f"/v1/workspaces/{_part(workspace)}/lakehouses")
         for lakehouse in (one for page in pages for one in page):
             properties = lakehouse.get("properties")
             endpoint = properties.get("sqlEndpointProperties") if isinstance(properties, Mapping) else None
@@ -113,7 +113,7 @@ class FabricApi:
     def refresh_endpoint(self, workspace: str, endpoint: str) -> Sequence[Json]:
         """Have a SQL endpoint look at its lakehouse again, and wait until it has; says of each table how that went:
         ``tableName``, ``status`` (Success, Failure, NotRun), ``error``."""
-        path = f"/v1/workspaces/{quote(workspace)}/sqlEndpoints/{quote(endpoint)}/refreshMetadata"
+        path = f"/v1/workspaces/{_part(workspace)}/sqlEndpoints/{_part(endpoint)}/refreshMetadata"
         answer = self._ask("POST", self._url + path, {})
         tables = answer.get("value") if isinstance(answer, Mapping) else answer  # bare, before it was settled
         return [each for each in tables if isinstance(each, Mapping)] if isinstance(tables, list) else []
@@ -174,3 +174,8 @@ def _operation(content: bytes) -> str | None:
     except (ValueError, AttributeError):
         return None
     return str(status).lower() if str(status).lower() in ("notstarted", "running", "succeeded", "failed") else None
+
+
+def _part(text: str) -> str:
+    """The text as one part of a path, whatever an output held in place of an id."""
+    return quote(text, safe="")

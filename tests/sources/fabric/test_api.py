@@ -146,6 +146,13 @@ def test_no_token_over_an_open_line(url: str) -> None:
         FabricApi(url, lambda: "right")
 
 
+def test_an_id_is_one_part_of_a_path(service: FabricService, api: FabricApi) -> None:
+    """Whatever an output holds in its place."""
+    with pytest.raises(GoneError):
+        api.activity_runs(WORKSPACE, "../../../operations/1?x=")
+    assert service.requests[-1].endswith("/pipelineruns/..%2F..%2F..%2Foperations%2F1%3Fx%3D/queryactivityruns")
+
+
 def test_the_token_goes_to_no_other_host(service: FabricService, api: FabricApi) -> None:
     """A page or an operation that is elsewhere is refused; a redirect is not followed."""
     with FabricService(load_responses()) as thief:
@@ -241,6 +248,29 @@ def test_a_run_of_mangled_activities(place: int, manglings: Any, order: Any) -> 
     assert loads["Currency"].attributes[key.ERROR_TYPE] == "NotStarted"
 
 
+@settings(max_examples=60)
+@given(
+    st.lists(st.tuples(st.integers(0, 60), MANGLINGS), min_size=1, max_size=12),
+    st.randoms(use_true_random=False),
+    st.booleans(),
+)
+def test_a_run_of_which_anything_is_mangled(mangles: Any, order: Any, closing: bool) -> None:
+    """Invoked pipelines, lookups, Filters, refreshes, the job: what can't be read is named, and nothing raises."""
+    documents = load_responses(ends_at=ENDED)
+    entries = [(each["value"], place) for each in documents if "value" in each for place in range(len(each["value"]))]
+    service = Answers(documents)
+    for place, manglings in mangles:
+        listed, at = entries[place % len(entries)]
+        listed[at] = mangled(listed[at], manglings, order)
+    service._jobs = {RUN: mangled(service._jobs[RUN], mangles[0][1], order)}
+    with capture(strict=False) as captured:
+        done = Importer(RUN, workspace_id=WORKSPACE, service=service, closing=closing).once()
+    for load in captured.operations("table_load"):
+        assert load.attributes[key.STATUS] in ("Succeeded", "Failed")
+        assert load.attributes[key.RUN_ID] == RUN
+    assert all(": " in reason for reason in done.reasons)
+
+
 class Answers:
     """A service that answers from documents, without a network."""
 
@@ -253,6 +283,8 @@ class Answers:
                 self._runs[whole["pipelineRunId"]] = each["value"]
 
     def activity_runs(self, workspace: str, run_id: str) -> Any:
+        if run_id not in self._runs:
+            raise GoneError(run_id)
         return self._runs[run_id]
 
     def job(self, workspace: str, item: str, run_id: str) -> Any:

@@ -526,6 +526,46 @@ def test_a_run_that_cannot_be_read_fails_the_closing_activity(fabric: FabricServ
             dbbtrace.import_run(RUN, raise_on_failure=True)
 
 
+def test_an_activity_that_was_tried_again(warehouse: FabricService) -> None:
+    """Its last attempt is its outcome: an earlier one fails neither the workload nor the run."""
+    first, *others = warehouse.activities[RUN]
+    for each in [first, *others]:
+        each.update(status="Succeeded", error={})
+    first["retryAttempt"] = 1
+    earlier = {**first, "retryAttempt": 0, "status": "Failed", "activityRunId": "cccccccc-0000-4000-8000-000000000009",
+               "activityRunStart": "2025-11-20T06:59:00.0000000Z", "activityRunEnd": "2025-11-20T07:00:40.0000000Z",
+               "error": {"errorCode": "1", "message": "gone"},
+               "output": {"pipelineRunId": "99999999-7d3f-4b6a-9f10-2a6d5b1c8e47"}}  # fmt: skip
+    warehouse.activities[RUN].insert(0, earlier)
+    warehouse.activities["99999999-7d3f-4b6a-9f10-2a6d5b1c8e47"] = [
+        {**others[0], "pipelineRunId": "99999999-7d3f-4b6a-9f10-2a6d5b1c8e47", "activityType": "Wait",
+         "pipelineName": "integration_pipeline_Group-FinancialStatements", "activityName": "wait",
+         "activityRunId": "cccccccc-0000-4000-8000-00000000000a"}
+    ]  # fmt: skip
+    warehouse.jobs[RUN].update(status="Completed", failureReason=None)
+    done = dbbtrace.import_run(RUN)
+    assert (done.status, done.reasons) == ("Succeeded", ())
+    assert dbbtrace.flush(30)
+    parts = "SELECT part, status FROM meta.monitoring_run_part WHERE name = 'integration' ORDER BY part"
+    assert rows(parts) == [("attempt", "Failed"), ("workload", "Succeeded")]
+    [[failed]] = views_of("SELECT r.parts_failed FROM meta.monitoring_runs AS r")
+    assert failed == 0
+
+
+def test_a_run_that_cannot_be_read_is_said_once(fabric: FabricService, caplog: pytest.LogCaptureFixture) -> None:
+    """However often it is asked for; another reason is said too."""
+    with capture(strict=False):
+        dbbtrace.configure(fabric_token="t")
+        follower = Follower(WORKSPACE, hours=10**6)
+        for status in (403, 403, 404, 404):
+            fabric.gone[f"pipelineruns/{RUN}"] = status
+            assert not list(follower.once())
+        said = [record.getMessage() for record in caplog.records if "can't be read now" in record.getMessage()]
+        assert len(said) == 2
+        fabric.gone.clear()
+        assert [done.status for done in follower.once()] == ["Failed"]
+
+
 # -- the commands -------------------------------------------------------------------------------------------------
 
 
