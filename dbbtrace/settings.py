@@ -95,6 +95,21 @@ def _record_steps(value: object) -> str:
     return text
 
 
+def _time_zone(value: object) -> str:
+    from difflib import get_close_matches
+    from zoneinfo import ZoneInfo, available_timezones
+
+    name = _text(value)
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        known = available_timezones()
+        if known and name.upper() != "UTC":  # without tzdata nobody can tell
+            close = get_close_matches(name, known, n=1)
+            raise ValueError(f"no such time zone: write {close[0] if close else 'Europe/Brussels'}") from None
+    return name
+
+
 def _protocol(value: object) -> str:
     text = _text(value)
     if text not in ("http/protobuf", "http/json", "grpc"):
@@ -194,7 +209,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("receiver_certificate", ("DBBTRACE_RECEIVER_CERTIFICATE",), _text, None,
             "Certificate file (PEM) of `dbbtrace serve`."),
     Setting("receiver_key", ("DBBTRACE_RECEIVER_KEY",), _text, None, "Key file (PEM) of that certificate."),
-    Setting("timezone", ("DBBTRACE_TIMEZONE",), _text, "Europe/Brussels",
+    Setting("timezone", ("DBBTRACE_TIMEZONE",), _time_zone, "Europe/Brussels",
             "Time zone in which runs are scheduled: a table's usual slot is a local time."),
     Setting("reconciliation_tolerance", ("DBBTRACE_RECONCILIATION_TOLERANCE",), _text, None,
             "How far the sources of a KPI may differ: 0.5, 0.1%, or Revenue=100 for one KPI; several with commas."),

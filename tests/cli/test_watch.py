@@ -248,6 +248,10 @@ def test_schedules_of_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     load("night-1", 30)
     monkeypatch.setenv("DBBTRACE_SCHEDULES", json.dumps({"Sales PRD": f"{due_hours_ago(2)} Europe/Brussels"}))
     assert "Sales PRD did not run" in watch().out
+    monkeypatch.setenv("DBBTRACE_TIMEZONE", "Europe/Brusels")
+    for command in (("runs",), ("today",), ("check", "night-1"), ("watch", "--once")):
+        assert_one_line(run(*command), "DBBTRACE_TIMEZONE", "Europe/Brusels", "write Europe/Brussels")
+    monkeypatch.setenv("DBBTRACE_TIMEZONE", "UTC")
     monkeypatch.setenv("DBBTRACE_SCHEDULES", "08:00")
     assert_one_line(watch(), "DBBTRACE_SCHEDULES", "JSON object")
     with pytest.raises(UsageError):
