@@ -68,8 +68,11 @@ def test_every_variable_is_read(name, monkeypatch):
         "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "grpc",
         "DBBTRACE_WEBHOOK_FORMAT": "json",
         "DBBTRACE_RECORD_STEPS": "all",
-        **dict.fromkeys(("DBBTRACE_WEBHOOKS", "DBBTRACE_OWNERS", "DBBTRACE_SCHEDULES"), '{"Sales": "x"}'),
+        "DBBTRACE_TIMEZONE": "Europe/Lisbon",
+        "DBBTRACE_SEMANTIC_MODELS": '{"Finance": ["fct_invoices"]}',
     }
+    tables = [variable for each in SETTINGS if each.default == {} for variable in each.variables]
+    values = dict.fromkeys(tables, '{"Sales": "x"}') | values
     setting = next(setting for setting in SETTINGS if name in setting.variables)
     before = getattr(resolve(), setting.name)
     monkeypatch.setenv(name, values.get(name, "0" if before is True else "1"))
