@@ -231,8 +231,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("lakehouse", ("DBBTRACE_LAKEHOUSE",), _text, None,
             "Name or id of the lakehouse whose SQL endpoint that is; default, in Fabric, the database's name."),
     Setting("lakehouse_tables", ("DBBTRACE_LAKEHOUSE_TABLES",), _table, {},
-            "schema.table, a source, or * → the loaded table's name at the SQL endpoint, a JSON object; {source}, "
-            "{schema} and {table} are filled in. Default {source}__{schema}_{table}."),
+            "schema.table, a source, or * → the loaded table's name at the SQL endpoint, where table_pattern does not "
+            "tell it, a JSON object; {source}, {schema} and {table} are filled in."),
     Setting("webhook_format", ("DBBTRACE_WEBHOOK_FORMAT",), _webhook_format, None,
             "teams (an Adaptive Card), slack or json; default as the URL's host suggests."),
     Setting("webhooks", ("DBBTRACE_WEBHOOKS",), _table, {},
@@ -243,7 +243,7 @@ SETTINGS: tuple[Setting, ...] = (
             "Data product, or product and environment → when its runs are due, a JSON object: "
             "08:00,12:30 Europe/Brussels."),
     Setting("table_pattern", ("DBBTRACE_TABLE_PATTERN",), _text, "{source}__{schema}_{table}",
-            "What a loaded table is called where dbt reads it."),
+            "What a loaded table is called where dbt reads it, and where `dbbtrace verify` counts it."),
     Setting("dbt_sources", ("DBBTRACE_DBT_SOURCES",), _table, {},
             "dbt source → the table that is loaded for it, where names don't tell, a JSON object: "
             "dynamics.Company → Dynamics.dbo.cdm_company."),

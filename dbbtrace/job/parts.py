@@ -107,7 +107,8 @@ def record_count(scope: Scope, loaded: Loaded, rows: int | None, problem: str = 
         elif rows == 0:
             text = f"{table} has no rows where readers read it, though its load succeeded"
             text = f"{text}; {problem}" if problem else text
-        there = name_at_endpoint(loaded, runtime.current().settings.lakehouse_tables)
+        settings = runtime.current().settings
+        there = name_at_endpoint(loaded, settings.lakehouse_tables, settings.table_pattern)
         span = fact(
             scope,
             name=f"verify {table}",

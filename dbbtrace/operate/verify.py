@@ -168,7 +168,7 @@ def _count(endpoint: Warehouse, tables: Iterable[Loaded], settings: Settings) ->
     found: list[Counted] = []
     gone = None
     for loaded in tables:
-        name = name_at_endpoint(loaded, settings.lakehouse_tables)
+        name = name_at_endpoint(loaded, settings.lakehouse_tables, settings.table_pattern)
         rows, problem = None, gone
         if gone is None:
             try:

@@ -192,6 +192,16 @@ def test_an_endpoint_that_can_not_be_opened(stage: Stage, monkeypatch: pytest.Mo
     assert dbbtrace.verdict(RUN).word == "Warned"
 
 
+def test_the_pattern_that_dbt_reads_by(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One setting says it for both."""
+    monkeypatch.setenv("DBBTRACE_TABLE_PATTERN", "meta.{schema}_{table}")
+    stage.table("mdm_Customer", 2)
+    with dbbtrace.orchestration_run(RUN, **PRODUCT):
+        load("Customer")
+        [found] = dbbtrace.verify()
+    assert (found.name, found.rows) == ("meta.mdm_Customer", 2)
+
+
 def test_a_load_that_failed_is_not_counted(stage: Stage) -> None:
     """And a table that was never loaded is refused by the command, with what there is."""
     with dbbtrace.orchestration_run(RUN, **PRODUCT):
