@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from dbbtrace.job.records import record_load, record_refresh
     from dbbtrace.operate.close import close_run
     from dbbtrace.operate.doctor import doctor
-    from dbbtrace.operate.gate import gate
+    from dbbtrace.operate.gate import gate, ready
     from dbbtrace.operate.lineage import asof, lineage
     from dbbtrace.operate.migrate import migrate
     from dbbtrace.operate.recover import recover
@@ -106,6 +106,7 @@ __all__ = [
     "open_warehouse",
     "orchestration_run",
     "query",
+    "ready",
     "record_copy",
     "record_dbt",
     "record_load",
@@ -142,6 +143,7 @@ _ON_FIRST_USE = {
     "migrate": "dbbtrace.operate.migrate",
     "open_warehouse": "dbbtrace.warehouse",
     "query": "dbbtrace.pages.notebook",
+    "ready": "dbbtrace.operate.gate",
     "record_copy": "dbbtrace.sources.fabric.record",
     "record_dbt": "dbbtrace.sources.dbt",
     "record_load": "dbbtrace.job.records",

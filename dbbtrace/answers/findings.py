@@ -37,6 +37,7 @@ __all__ = [
     "find",
     "finding_row",
     "not_acknowledged",
+    "reconciliation",
     "same",
     "store",
     "stored",
@@ -109,7 +110,7 @@ def find(
     if run.warned:
         found += _warnings(warehouse, run, earlier)
     if run.reconciliation_results:
-        found += _reconciliation(warehouse, run, tolerance)
+        found += reconciliation(warehouse, run, tolerance)
     if run.is_open == 0 and run.data_product and not run.failed and not run.parts_failed:
         found += _models(warehouse, run)
     return found
@@ -220,7 +221,7 @@ WHERE LOWER(d.status) IN ('warn', 'warned') AND COALESCE(d.process_stage, 'execu
 """
 
 
-def _reconciliation(warehouse: Warehouse, run: Run, tolerance: Tolerance) -> list[Finding]:
+def reconciliation(warehouse: Warehouse, run: Run, tolerance: Tolerance) -> list[Finding]:
     """KPIs on which the sources differ; one that only one source tells is not reconciled, and no finding."""
     results = operations(warehouse, [run.run_id], where="o.kind = 'reconciliation_result'")
     groups: dict[tuple[str, str], dict[str, float]] = defaultdict(dict)

@@ -7,9 +7,11 @@ import traceback
 
 import click
 
+from dbbtrace.cli.alerts import UNANSWERED
 from dbbtrace.cli.common import chosen_warehouse, warehouse_option
 from dbbtrace.cli.shell import of_the_run, repairs_option
 from dbbtrace.cli.text import one_line
+from dbbtrace.errors import DbbtraceError, GateClosed, UsageError
 
 __all__ = ["COMMANDS"]
 
@@ -61,10 +63,10 @@ def dbt(
     try:
         with dbbtrace.join_run(run_id, **pipeline, **run):
             ended, _ = run_and_record(arguments, executable, None, {}, gate=gate, strict=strict)
-    except dbbtrace.GateClosed as closed:
-        click.echo(one_line(f"dbbtrace: {closed}"), err=True)
+    except dbbtrace.DbbtraceError as error:  # the gate's: nothing else raises one here
+        click.echo(one_line(f"dbbtrace: dbt is not run: {error}"), err=True)
         dbbtrace.shutdown()
-        return closed.exit_code
+        return _exit_code(error)
     finally:
         sys.argv = before
     dbbtrace.shutdown()
@@ -75,6 +77,12 @@ def dbt(
     if ended.message and ended.exception is None and (ended.invocation is None or gate):
         click.echo(f"dbbtrace: {ended.message}", err=True)
     return ended.exit_code
+
+
+def _exit_code(error: DbbtraceError) -> int:
+    if isinstance(error, GateClosed):
+        return error.exit_code
+    return 2 if isinstance(error, UsageError) else UNANSWERED
 
 
 COMMANDS = (dbt,)

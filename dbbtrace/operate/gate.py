@@ -10,9 +10,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
+from typing import TypeVar
 
 from dbbtrace.answers.gate import Gate
 from dbbtrace.answers.gate import gate as judge
+from dbbtrace.answers.ready import Ready
+from dbbtrace.answers.ready import ready as judge_ready
 from dbbtrace.diagnostics import log
 from dbbtrace.errors import GateClosed, UsageError
 from dbbtrace.graph import Rules, Selection
@@ -24,7 +28,9 @@ from dbbtrace.settings import Settings
 from dbbtrace.tracing import runtime
 from dbbtrace.warehouse import Warehouse, open_warehouse
 
-__all__ = ["Gated", "gate", "gated", "look", "rules_of", "waited"]
+__all__ = ["Gated", "chosen", "gate", "gated", "look", "look_ready", "ready", "rules_of", "waited"]
+
+Answer = TypeVar("Answer", Gate, Ready)
 
 _LOOK_AGAIN = 5.0
 """Seconds between two looks at a run of which more may come."""
@@ -63,9 +69,28 @@ def gate(
         selection = plan_of(["build", *chosen(select, exclude)], manifest).selection
     elif select is not None or exclude is not None:
         raise UsageError("select and exclude need a manifest: gate(manifest='target/manifest.json', select=...)")
-    found = _asked(run_id, selection, strict=strict, wait=timedelta(seconds=wait))
+    found = _asked(run_id, partial(look, selection=selection, strict=strict), timedelta(seconds=wait))
     if found.exit_code != 0:
         raise GateClosed(_message(found), exit_code=found.exit_code)
+    return found
+
+
+def ready(run_id: object = None, *, wait: float = 120.0) -> Ready:
+    """Make sure that the semantic models of the run may be refreshed.
+
+    Args:
+        run_id: the run; else the one that is open here, else DBBTRACE_ORCHESTRATION_RUN_ID.
+        wait: seconds to wait for what has not ended and for rows that have not arrived.
+
+    Raises:
+        GateClosed: something failed, was not built, never came or differs, or nobody can tell yet.
+        UsageError: no run is named.
+        ConfigurationError, TransientError: the warehouse can't be asked.
+    """
+    found = _asked(run_id, look_ready, timedelta(seconds=wait))
+    if found.exit_code != 0:
+        reasons = "; ".join(found.reasons())
+        raise GateClosed(f"run {found.run_id} is {found.word}: {reasons}", exit_code=found.exit_code)
     return found
 
 
@@ -110,7 +135,7 @@ def gated(
     from dbbtrace.sources.dbt.plan import plan_of
 
     plan = plan_of(args, executable=executable)
-    found = _asked(run_id, plan.selection, strict=strict, wait=wait if wait is not None else _WAIT)
+    found = _asked(run_id, partial(look, selection=plan.selection, strict=strict), wait if wait is not None else _WAIT)
     if found.exit_code > 1 or found.problems:
         raise GateClosed(_message(found), exit_code=found.exit_code)
     left_out = {node: found.why(node) for node in found.left_out}
@@ -121,8 +146,8 @@ def gated(
     return Gated(args, left_out, nothing_left=bool(left_out) and not found.unaffected)
 
 
-def _asked(run_id: object, selection: Selection | None, *, strict: bool, wait: timedelta) -> Gate:
-    """The gate of the run that is meant, once what this process recorded is in the warehouse."""
+def _asked(run_id: object, ask: Callable[[Warehouse, str, Settings], Answer], wait: timedelta) -> Answer:
+    """What is answered for the run that is meant, once what this process recorded is in the warehouse."""
     scope = current_scope()
     named = normalise_run_id(run_id) or (scope.run_id if scope is not None else "") or run_id_in_environment()
     if not named:
@@ -132,7 +157,7 @@ def _asked(run_id: object, selection: Selection | None, *, strict: bool, wait: t
     if current is not None:
         current.flush(max(wait.total_seconds(), settings.rows_timeout))
     with open_warehouse(create=False) as warehouse:
-        return waited(lambda: look(warehouse, named, settings, selection, strict=strict), until)
+        return waited(lambda: ask(warehouse, named, settings), until)
 
 
 def look(
@@ -149,7 +174,12 @@ def look(
     )
 
 
-def waited(ask: Callable[[], Gate], until: float) -> Gate:
+def look_ready(warehouse: Warehouse, run_id: str, settings: Settings) -> Ready:
+    """Whether the models of the run may be refreshed, as it is now."""
+    return judge_ready(warehouse, run_id, rules=rules_of(settings), terms=terms_of(settings))
+
+
+def waited(ask: Callable[[], Answer], until: float) -> Answer:
     """The answer once nothing more may come, or at the latest then.
 
     Args:
