@@ -9,7 +9,6 @@ it is asked to.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 
 from dbbtrace.access.http import GoneError, ThrottledError
@@ -24,11 +23,11 @@ from dbbtrace.sources.powerbi.api import BusyError, CapacityError, Model, PowerB
 from dbbtrace.sources.powerbi.details import CANCELLED, TIMED_OUT, Details
 from dbbtrace.sources.powerbi.following import Follower
 from dbbtrace.sources.powerbi.request import STANDARD, RefreshRequest
-from dbbtrace.sources.powerbi.starting import Started, UnnamedError, running_of, start
+from dbbtrace.sources.powerbi.starting import Started, UnnamedError, start
 
 __all__ = ["COMPLETED", "RUNNING", "RefreshResult", "Refresher", "refresh_model"]
 
-COMPLETED, FAILED, BUSY, THROTTLED, REFUSED = "Completed", "Failed", "Busy", "Throttled", "Refused"
+COMPLETED, BUSY, THROTTLED, REFUSED = "Completed", "Busy", "Throttled", "Refused"
 VANISHED, RUNNING = "Vanished", "Running"
 _CAPACITIES = "Premium, Premium Per User, Embedded or Fabric capacity"
 _LOOKS_AFTER_CANCEL = 30
@@ -207,12 +206,6 @@ class Refresher:
                 ignored,
             )
             return start(api, model, STANDARD, is_enhanced=False)
-        except BusyError as error:
-            other = None
-            with suppress(DbbtraceError):
-                other = running_of(api, model)
-            which = f"the refresh {other}" if other else "another refresh"
-            raise BusyError(f"{which} of the model runs, so the service refused this one: {error}") from None
 
     def _not_started(self, error: DbbtraceError) -> RefreshResult:
         kinds = {BusyError: BUSY, ThrottledError: THROTTLED}

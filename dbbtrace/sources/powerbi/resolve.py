@@ -25,6 +25,8 @@ __all__ = ["resolve"]
 
 _LONGEST = 48 * 3600 * NANOS
 """A refresh takes a day at most, its retries included; the other day is for somebody to log in."""
+_YOUNG = 600 * NANOS
+"""A refresh that was started less than this ago may not be listed yet."""
 _PATIENCE, _TIMEOUT = 10.0, 5.0
 """Seconds, of which the rows of the process that asks are held up."""
 
@@ -47,19 +49,21 @@ def resolve(span: ReadableSpan) -> ReadableSpan | None:
     except (ConfigurationError, UsageError) as error:
         log.warning("what became of %s can't be asked: %s", who, error)
         return None
-    is_late = now() - (span.start_time or 0) > _LONGEST
+    age = now() - (span.start_time or 0)
     try:
         details = look(api, Model(workspace, model, None), request)
     except GoneError as error:
+        if age < _YOUNG:
+            raise NotYetError(f"what became of {who} can't be told yet: {error}") from None
         log.warning("what became of %s nobody can say: %s", who, error)
         return None
     except DbbtraceError as error:
-        if is_late:
+        if age > _LONGEST:
             log.warning("what became of %s can't be asked: %s", who, error)
             return None
         raise NotYetError(f"what became of {who} can't be asked now: {error}") from None
     if not details.is_over:
-        if is_late:
+        if age > _LONGEST:
             return None
         raise NotYetError(f"{who} still runs: it has its row once it has ended")
     return _ended(span, details, request)

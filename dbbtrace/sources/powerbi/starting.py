@@ -10,14 +10,15 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from dbbtrace.errors import TransientError, UsageError
+from dbbtrace.errors import DbbtraceError, TransientError, UsageError
+from dbbtrace.model.statuses import is_running
 from dbbtrace.model.times import NANOS, to_unix_nanos
 from dbbtrace.sources.fabric.fields import Fields, folded
 from dbbtrace.sources.powerbi.api import BusyError, Model, PowerBi
 from dbbtrace.sources.powerbi.details import request_id_of
 from dbbtrace.tracing.provider import now
 
-__all__ = ["Started", "UnnamedError", "running_of", "start"]
+__all__ = ["Started", "UnnamedError", "start"]
 
 LOOKS = 6
 """How often the history is read for a refresh that it should have by then."""
@@ -58,9 +59,9 @@ def start(api: PowerBi, model: Model, body: Mapping[str, Any], *, is_enhanced: b
             if not error.ambiguous:
                 raise
             lost, request = error, None
-        except BusyError:
+        except BusyError as error:
             if lost is None:
-                raise
+                raise BusyError(f"{_running(api, model)} runs, so the service refused this one: {error}") from None
             if (found := before.find(None)) is None:
                 break
             return Started(found, is_enhanced, False)  # the one that we started, and that was not named
@@ -125,9 +126,10 @@ def _requests(history: Any) -> dict[str, Fields]:
     return found
 
 
-def running_of(api: PowerBi, model: Model) -> str | None:
-    """Request id of the newest refresh that runs."""
-    for request, entry in _requests(api.history(model)).items():
-        if folded(entry.text("status") or "") in ("unknown", "inprogress") and entry.get("endTime") is None:
-            return request
-    return None
+def _running(api: PowerBi, model: Model) -> str:
+    """The refresh of the model that runs, as far as the history tells."""
+    with suppress(DbbtraceError):
+        for request, entry in _requests(api.history(model)).items():
+            if is_running(entry.text("status") or "") and entry.get("endTime") is None:
+                return f"the refresh {request} of the model"
+    return "another refresh of the model"

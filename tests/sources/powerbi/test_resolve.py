@@ -127,10 +127,18 @@ def test_a_service_that_can_not_be_asked_now_is_asked_later(
     assert [row[:2] for row in rows(REFRESHES)] == [("Cancelled", "Cancelled")]
 
 
-def test_what_nobody_can_say_is_unknown(killed: Callable[[], Refresh], power_bi: PowerBiService) -> None:
-    """The service has forgotten it: Unknown, said as such. A later record of its end has a row beside it."""
+def test_what_nobody_can_say_is_unknown(
+    killed: Callable[[], Refresh], power_bi: PowerBiService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The service has forgotten it: Unknown, said as such, unless it has only just begun. A later record of its end has
+    a row beside it."""
     refresh = killed()
     power_bi.remembers = 0
+    done = recover()
+    assert done.code == 1, done
+    assert "can't be told yet: the service does not know the refresh" in done.err
+    assert rows(REFRESHES) == []
+    monkeypatch.setattr("dbbtrace.sources.powerbi.resolve._YOUNG", 0)
     done = recover()
     assert done.code == 0, done
     assert [row[:2] for row in rows(REFRESHES)] == [("Unknown", "Interrupted")]
