@@ -37,7 +37,8 @@ from dbbtrace.job.api import (
     table_load,
     transformation,
 )
-from dbbtrace.job.runs import Run, begin_run, child_environment, join_run, orchestration_run
+from dbbtrace.job.process_runs import begin_run
+from dbbtrace.job.runs import Run, child_environment, join_run, orchestration_run
 from dbbtrace.version import __version__
 
 if TYPE_CHECKING:

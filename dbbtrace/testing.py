@@ -20,7 +20,7 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
 from dbbtrace.diagnostics import set_strict
-from dbbtrace.job.runs import nothing_begun
+from dbbtrace.job.process_runs import nothing_begun
 from dbbtrace.model import attributes as key
 from dbbtrace.model.times import NANOS
 from dbbtrace.settings import resolve

@@ -8,14 +8,14 @@ from opentelemetry.trace import Link, SpanContext, TraceFlags, get_current_span
 
 from dbbtrace.diagnostics import log
 from dbbtrace.job import propagation
-from dbbtrace.job.scope import Scope
+from dbbtrace.job.scope import Scope, current_scope, enclosing_scope
 from dbbtrace.job.values import checked, guid, text
 from dbbtrace.model import identity
 from dbbtrace.settings import Settings
 from dbbtrace.tracing import runtime
 from dbbtrace.tracing.provider import now
 
-__all__ = ["checked_options", "make_scope", "run_id_in_environment", "run_id_of"]
+__all__ = ["checked_options", "make_scope", "run_id_in_environment", "run_id_of", "scope_for"]
 
 _READERS: dict[str, Callable[[object], str]] = {
     "data_product": text,
@@ -79,6 +79,21 @@ def make_scope(run_id: object, **options: object) -> Scope:
         links=links,
     )
     return scope.inner(**checked_options(inherited)).inner(**checked_options(options))
+
+
+def scope_for(run_id: object = None, *, workload: str | None = None, **options: object) -> Scope:
+    """Scope for a fact: the current one with what is given laid over it; where the run id names another run, or no
+    run is open, one joined from the arguments and the environment.
+
+    Args:
+        workload: that the fact belongs into, where no context tells.
+        options: as ``make_scope`` takes them.
+    """
+    wanted = run_id_of(run_id)
+    current = current_scope(workload) if wanted else enclosing_scope(workload)
+    if current is not None and wanted in ("", current.run_id):
+        return current.inner(**checked_options(options))
+    return make_scope(wanted, **options)
 
 
 def _settings() -> Settings:

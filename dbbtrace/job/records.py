@@ -9,11 +9,11 @@ from opentelemetry.sdk.trace import ReadableSpan
 
 from dbbtrace.diagnostics import complain, guard
 from dbbtrace.job.api import load_names, model_names, refresh_names
+from dbbtrace.job.context import scope_for
 from dbbtrace.job.finished import emit, fact
 from dbbtrace.job.lineage import lineage_of, loaded
 from dbbtrace.job.operations import load_status
 from dbbtrace.job.refreshes import refresh_failed
-from dbbtrace.job.runs import scope_for
 from dbbtrace.job.scope import Scope
 from dbbtrace.job.values import checked, count, error_type_of, is_empty, message_of, number, shown, text
 from dbbtrace.model import attributes as key

@@ -14,8 +14,8 @@ from dbbtrace.answers.read import operations, run_keys, run_rows
 from dbbtrace.answers.suggest import suggestion
 from dbbtrace.answers.verdict import verdicts
 from dbbtrace.errors import UsageError
+from dbbtrace.job.context import make_scope
 from dbbtrace.job.finished import emit, fact
-from dbbtrace.job.runs import make_scope
 from dbbtrace.model import attributes as key
 from dbbtrace.model.times import to_unix_nanos
 from dbbtrace.tracing.provider import now

@@ -14,8 +14,8 @@ from dbbtrace.answers.read import FAILED_PARTS, operations, parts
 from dbbtrace.answers.rows import Operation, Part, outcomes
 from dbbtrace.diagnostics import log
 from dbbtrace.errors import DbbtraceError, RunFailedError, UsageError
+from dbbtrace.job.context import make_scope
 from dbbtrace.job.finished import emit, fact
-from dbbtrace.job.runs import make_scope
 from dbbtrace.job.scope import Scope
 from dbbtrace.model import attributes as key
 from dbbtrace.model import identity

@@ -17,8 +17,8 @@ from opentelemetry.trace import SpanContext, TraceFlags
 from dbbtrace.answers import Operation
 from dbbtrace.configure import exporter_named
 from dbbtrace.errors import UsageError
+from dbbtrace.job.context import make_scope
 from dbbtrace.job.finished import fact
-from dbbtrace.job.runs import make_scope
 from dbbtrace.job.scope import Scope
 from dbbtrace.model import attributes as key
 from dbbtrace.model import identity

@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 from dbbtrace.answers.suggest import suggestion
 from dbbtrace.diagnostics import complain, guard, log
 from dbbtrace.errors import DbbtraceError, LoginError, TransientError, UsageError
+from dbbtrace.job.context import scope_for
 from dbbtrace.job.endpoint import Loaded, name_at_endpoint
 from dbbtrace.job.parts import record_count
-from dbbtrace.job.runs import scope_for
 from dbbtrace.settings import Settings
 from dbbtrace.tracing import runtime
 from dbbtrace.warehouse import Warehouse, open_warehouse, views

@@ -43,7 +43,7 @@ _installed: Runtime | None = None
 _configure: Callable[[], None]
 """Puts something in force from the environment: see ``configure``, which knows how."""
 end_runs: Callable[[], None]
-"""Ends what was begun for the whole process: see ``job.runs``."""
+"""Ends what was begun for the whole process: see ``job.process_runs``."""
 judge: Callable[[str, float], None]
 """Judges a run that has ended, in so many seconds at most: see ``operate.verdict``."""
 _past: list[Runtime] = []

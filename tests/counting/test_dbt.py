@@ -134,7 +134,7 @@ def test_a_node_takes_little_memory(artifact: Path, exporter: Counted) -> None:
 
 def test_spans_for_the_eye_are_not_made_where_nobody_looks(artifact: Path) -> None:
     """A node's stages give no row: a warehouse alone costs one span a node, and one for the invocation."""
-    from dbbtrace.job.runs import scope_for
+    from dbbtrace.job.context import scope_for
 
     dbbtrace.configure(warehouse="none")
     scope = scope_for(RUN)

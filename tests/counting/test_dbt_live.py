@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import dbbtrace
-from dbbtrace.job.runs import scope_for
+from dbbtrace.job.context import scope_for
 from dbbtrace.sources.dbt.events import Events
 from dbbtrace.sources.dbt.live import Watch
 from dbbtrace.sources.dbt.manifest import ManifestNode

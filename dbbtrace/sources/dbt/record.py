@@ -120,8 +120,8 @@ def record_dbt(
             log.warning("%s", invocation)
         if invocation.command in _WITHOUT_ROWS:
             return invocation
+        from dbbtrace.job.context import scope_for
         from dbbtrace.job.finished import emit_all
-        from dbbtrace.job.runs import scope_for
         from dbbtrace.sources.dbt.build import build_spans
         from dbbtrace.tracing import runtime
 

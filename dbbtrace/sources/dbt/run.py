@@ -210,7 +210,7 @@ def _watch(
     in_process: bool = True,
     left_out: Mapping[str, str],
 ) -> Watch:
-    from dbbtrace.job.runs import scope_for
+    from dbbtrace.job.context import scope_for
     from dbbtrace.sources.dbt.live import Watch
 
     target = arguments.target
@@ -218,7 +218,7 @@ def _watch(
     def manifest(invocation_id: str) -> Mapping[str, ManifestNode] | None:
         return _manifest(target / "manifest.json", invocation_id, began)
 
-    scope = scope_for(run_id, workload="transformation", **options)  # type: ignore[arg-type]
+    scope = scope_for(run_id, workload="transformation", **options)
     return Watch(
         scope,
         command=arguments.command,

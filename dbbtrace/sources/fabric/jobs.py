@@ -17,8 +17,8 @@ from typing import Any
 from opentelemetry.sdk.trace import ReadableSpan
 
 from dbbtrace.diagnostics import complain
+from dbbtrace.job.context import make_scope
 from dbbtrace.job.finished import emit, fact
-from dbbtrace.job.runs import make_scope
 from dbbtrace.model import attributes as key
 from dbbtrace.model.identity import normalise_run_id
 from dbbtrace.model.statuses import FAILED, SUCCEEDED, is_running

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dbbtrace.diagnostics import complain, guard
 from dbbtrace.errors import UsageError
 from dbbtrace.job.api import load_names
+from dbbtrace.job.context import scope_for
 from dbbtrace.job.finished import emit
-from dbbtrace.job.runs import scope_for
 from dbbtrace.job.values import checked, shown, text
 from dbbtrace.model import attributes as key
 from dbbtrace.model.identity import load_identity

@@ -16,8 +16,8 @@ from opentelemetry.sdk.trace import ReadableSpan
 
 from dbbtrace.diagnostics import is_strict, log
 from dbbtrace.errors import DbbtraceError, RunFailedError, TransientError, UsageError
+from dbbtrace.job.context import make_scope
 from dbbtrace.job.finished import emit_all
-from dbbtrace.job.runs import make_scope
 from dbbtrace.model import identity as identities
 from dbbtrace.model.statuses import RUNNING, SUCCEEDED
 from dbbtrace.sources.fabric.build import Build

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from dbbtrace.diagnostics import log
 from dbbtrace.errors import DbbtraceError, UsageError
 from dbbtrace.job.api import refresh_names
+from dbbtrace.job.context import make_scope, scope_for
 from dbbtrace.job.finished import emit
-from dbbtrace.job.runs import make_scope, scope_for
 from dbbtrace.job.scope import Scope
 from dbbtrace.model import attributes as key
 from dbbtrace.model.identity import normalise_guid, normalise_run_id, refresh_identity, trace_id_of
