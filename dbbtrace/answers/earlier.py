@@ -7,8 +7,7 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta, timezone, tzinfo
-from itertools import pairwise
+from datetime import datetime, timezone, tzinfo
 
 from dbbtrace.answers.past_runs import DAYS, RUNS, Entry, directory
 from dbbtrace.answers.read import moment_of_row
@@ -92,14 +91,9 @@ class Earlier:
         starts = [one.started_at for one in self._by_table[key] if one.succeeded and one.started_at < before]
         return starts[-1] if starts else None
 
-    def pauses(self, run: Run) -> list[timedelta]:
-        """The longest time for which each earlier run of the product was silent, as far as its loads tell."""
-        found = []
-        for past in (one for one in self.before(run) if not one.alone):
-            entry = self.entries[past.run_id]
-            signs = sorted([entry.at, entry.last_sign, *(load.started_at for load in self.by_run[past.run_id])])
-            found.append(max((later - one for one, later in pairwise(signs)), default=timedelta()))
-        return found
+    def ended_before(self, run: Run) -> list[str]:
+        """The newest runs of the product that had ended before it."""
+        return [one.run_id for one in self.before(run) if one.ended and not one.alone]
 
 
 def read_earlier(warehouse: Warehouse, runs: Sequence[Run], now: datetime, zone: tzinfo) -> Earlier:

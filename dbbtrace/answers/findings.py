@@ -20,6 +20,7 @@ from dbbtrace.answers.platform import Validation, active_models
 from dbbtrace.answers.read import moment_of_row, operations
 from dbbtrace.answers.readable import bytes_of, count_of, moment_of, not_in_the_table
 from dbbtrace.answers.rows import Run, outcomes
+from dbbtrace.answers.silence import Silence
 from dbbtrace.answers.terms import Tolerance
 from dbbtrace.answers.usual import Load, absences, volume_of
 from dbbtrace.errors import DbbtraceError
@@ -324,10 +325,16 @@ def _figures(detail: object) -> dict[str, Any]:
     return figures if isinstance(figures, dict) else {}
 
 
-def store(warehouse: Warehouse, run: Run, found: Iterable[Finding], now: datetime) -> bool:
+def store(
+    warehouse: Warehouse, run: Run, found: Iterable[Finding], now: datetime, silence: Silence | None = None
+) -> bool:
     """Write the findings, and that the run was judged; False where that may not be, which is no matter."""
-    judged = Finding("judged", "Judged", "judged", "compared with earlier runs", {"recorded": run.recorded})
-    rows = [finding_row(run.run_id, run.data_product, run.environment, each, now) for each in (judged, *found)]
+    # ``monitoring_runs`` compares the number, and takes the limit from the duration.
+    figures = {"recorded": run.recorded, "pause": silence.pause if silence is not None else None}
+    judged = Finding("judged", "Judged", "judged", "compared with earlier runs", figures)
+    whose = (run.run_id, run.data_product, run.environment)
+    rows = [finding_row(*whose, each, now) for each in found]
+    rows.append(finding_row(*whose, judged, now, seconds=silence.limit if silence is not None else None))
     try:
         if PARTS.name not in warehouse.columns():
             return False
@@ -346,8 +353,20 @@ def same(run: Run, one: Iterable[Finding], other: Iterable[Finding]) -> bool:
     return first == second
 
 
-def finding_row(run_id: str, data_product: str | None, environment: str | None, finding: Finding, at: datetime) -> Row:
-    """The finding as a row of the run's own record."""
+def finding_row(
+    run_id: str,
+    data_product: str | None,
+    environment: str | None,
+    finding: Finding,
+    at: datetime,
+    *,
+    seconds: int | None = None,
+) -> Row:
+    """The finding as a row of the run's own record.
+
+    Args:
+        seconds: of a judgement, for how long the product's runs may be silent.
+    """
     when = at.astimezone(timezone.utc).isoformat()
     identity = "\n".join(("finding", when, finding.kind, finding.name, finding.text))
     record = record_id(run_id, identity)
@@ -361,6 +380,7 @@ def finding_row(run_id: str, data_product: str | None, environment: str | None, 
         "status": finding.verdict,
         "process_started_at": when,
         "process_completed_at": when,
+        "duration": seconds,
         "error_type": finding.kind,
         "error_message": finding.text,
         "expected_by": finding.by,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 from dbbtrace.answers import findings as judging
@@ -19,8 +19,8 @@ from dbbtrace.answers.reasons import VERDICTS, Here, Reason, Verdict
 from dbbtrace.answers.repair import repair
 from dbbtrace.answers.repairs import chain, family, links, repairing
 from dbbtrace.answers.rows import Operation, Part, Run
+from dbbtrace.answers.silence import limit_of, longest_pauses, silence_of
 from dbbtrace.answers.terms import Terms
-from dbbtrace.answers.usual import usual_pause
 from dbbtrace.warehouse import Warehouse, views
 from dbbtrace.warehouse.schema import PARTS
 
@@ -100,7 +100,8 @@ class Judge:
             before = [one for one in self._stored.get(run_id, ()) if one.by == "judge"]
             if run is None or run.is_open or (run.judged_at is not None and judging.same(run, before, found)):
                 continue
-            judging.store(self._warehouse, run, found, self._now)
+            silence = silence_of(self._warehouse, run_id, self._earlier.ended_before(run))
+            judging.store(self._warehouse, run, found, self._now, silence)
 
     # -- the reasons -----------------------------------------------------------------------------------------
 
@@ -138,13 +139,19 @@ class Judge:
         if run.is_open == 0:
             return [], True
         silent = self._now - run.last_sign_at if run.last_sign_at is not None else None
-        allowed = usual_pause(self._earlier.pauses(run))
+        allowed = self._may_be_silent(run)
         is_silent = silent is not None and silent > allowed
         if is_silent and not run.has_parts and not run.running:
             return [], True  # others recorded it, and it is quiet
         word = "Unfinished" if is_silent or run.is_open == 2 else "Running"
         said = f"; nothing was heard of it for {duration_of(silent.total_seconds())}" if is_silent and silent else ""
         return [Reason(word, word.lower(), f"{text}{said}") for text in self._not_ended(run)], False
+
+    def _may_be_silent(self, run: Run) -> timedelta:
+        """As the judgement of an earlier run says, which the view reads too; else as those runs themselves say."""
+        if run.silent_after is not None:
+            return timedelta(seconds=run.silent_after)
+        return limit_of(longest_pauses(self._warehouse, self._earlier.ended_before(run)).values())
 
     def _not_ended(self, run: Run) -> list[str]:
         going_on = [

@@ -161,6 +161,8 @@ class Run:
     """When it was last compared with earlier runs, if nothing came since."""
     last_sign_at: datetime | None
     """The last that is known of it."""
+    silent_after: int | None
+    """Seconds of silence after which it counts as Unfinished, as the product's last judged run says; None: 6 hours."""
     recorded: int
     """Operations and parts that are known of it, those that were done again later too."""
 

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from dbbtrace.answers.statistics import median
 from dbbtrace.graph import TableKey
 
-__all__ = ["Absence", "Load", "PastRun", "Volume", "absences", "same_weekly_slot", "usual_pause", "volume_of"]
+__all__ = ["Absence", "Load", "PastRun", "Volume", "absences", "same_weekly_slot", "volume_of"]
 
 _SLOT = 45
 """Minutes around a slot's time."""
@@ -286,15 +286,3 @@ def _odd(value: float, past: Iterable[float], least: float, times: float, factor
     if value > 0 and abs(log(value) - middle) <= allowed:
         return None
     return exp(middle - allowed), exp(middle + allowed)
-
-
-# -- how long they pause ------------------------------------------------------------------------------------
-
-
-def usual_pause(longest: Sequence[timedelta]) -> timedelta:
-    """How long a run may be silent before it counts as Unfinished: twice the usual longest pause of its product's
-    runs, at least half an hour; six hours where there is no history."""
-    if not longest:
-        return timedelta(hours=6)
-    usual = median([one.total_seconds() for one in longest]) or 0.0
-    return max(timedelta(seconds=2 * usual), timedelta(minutes=30))

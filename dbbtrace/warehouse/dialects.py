@@ -110,8 +110,8 @@ class Dialect:
         """Name → DDL of the table's indexes. The unique one stops two writers of one record; the run comes first in
         it, so that it finds a run too. The other finds rows without record_id, which hand-made writers leave, by the
         natural key: without it each fact that is written would read the whole table. The last one finds the newest
-        runs, and there is one for the few acknowledgements: questions about one run take no longer for a long
-        history."""
+        runs, and there is one each for acknowledgements and judgements, which are few: questions about one run take no
+        longer for a long history."""
         # SQLite takes the schema before the index, and then the table without it.
         record_id = self.quote("record_id")
         unique, natural, newest = self.unique_name(table), f"ix_{table.name}_natural", f"ix_{table.name}_newest"
@@ -119,7 +119,12 @@ class Dialect:
         first = self.quote(table.natural_key.texts[0])
         schema, name = self.quote(SCHEMA), self.quote(table.name)
         acknowledged = f"ix_{table.name}_ack"
-        parts = {acknowledged: f"CREATE INDEX {schema}.{self.quote(acknowledged)} ON {name} ({run}) WHERE part = 'ack'"}
+        judged = f"ix_{table.name}_judged"
+        parts = {
+            acknowledged: f"CREATE INDEX {schema}.{self.quote(acknowledged)} ON {name} ({run}) WHERE part = 'ack'",
+            judged: f"CREATE INDEX {schema}.{self.quote(judged)} ON {name} ({moment})"
+            " WHERE part = 'finding' AND error_type = 'judged'",
+        }
         return {
             unique: f"CREATE UNIQUE INDEX {schema}.{self.quote(unique)}"
             f" ON {name} ({', '.join(map(self.quote, RECORD))})",

@@ -233,6 +233,8 @@ _FEW: Final = 20
 """Runs. Their ids are bound one by one to a created view, which a server can look up in the tables' statistics."""
 _OF_SEVERAL_RUNS: Final = frozenset({"monitoring_performance"})
 """A row of these compares runs, so that some runs' rows are not what the view says of these runs' data alone."""
+_OF_OTHER_RUNS: Final = "past"
+"""The alias by which a view reads rows of other runs than those asked about; it bounds them in time itself."""
 _DEFINITIONS: Final = f"""\
 SELECT v.name, m.definition
 FROM sys.views AS v
@@ -338,7 +340,7 @@ class _Rendering:
         columns = [
             self._column(column, sql_type, table) for column, sql_type in _COLUMNS[name].items() if column in used
         ]
-        return f"(SELECT {', '.join(columns)}{self._rows(name, table)})"
+        return f"(SELECT {', '.join(columns)}{self._rows(name, alias, table)})"
 
     def _created(self, name: str) -> str:
         if self.scope is None:
@@ -353,11 +355,11 @@ class _Rendering:
         quoted = self.dialect.quote(name)
         return here if here == quoted else f"{here or null} AS {quoted}"
 
-    def _rows(self, name: str, table: BaseTable | None) -> str:
+    def _rows(self, name: str, alias: str, table: BaseTable | None) -> str:
         if table is None:
             return " WHERE 1 = 0"
         source = f" FROM {self._name(name) if self.dialect is SQLITE else table.target}"
-        if self.scope is None or "orchestration_run_id" not in table.columns:
+        if self.scope is None or alias == _OF_OTHER_RUNS or "orchestration_run_id" not in table.columns:
             return source
         self.bound.append(json.dumps(self.scope))
         listed = "JSON_EACH(?)" if self.dialect is SQLITE else "OPENJSON(?) WITH ([value] varchar(255) '$')"

@@ -229,6 +229,21 @@ run_totals AS (
     FROM run_parts AS p
     GROUP BY p.orchestration_run_id
 ),
+silences AS (
+    -- For how long runs of a product may be silent: the newest judgement says it. "past" reads other runs than those
+    -- asked about.
+    SELECT
+        past.data_product, COALESCE(past.environment, '') AS environment,
+        CAST(SUBSTRING(MAX(CONCAT(SECOND_OF(past.process_started_at), TEXT(past.duration))), 20, 20) AS bigint)
+            AS silent_after
+    FROM meta.monitoring_run_part AS past
+    WHERE
+        past.part = 'finding'
+        AND past.error_type = 'judged'
+        AND past.duration IS NOT NULL
+        AND past.process_started_at >= DAYS_AGO(35)
+    GROUP BY past.data_product, COALESCE(past.environment, '')
+),
 run_facts AS (
     SELECT
         t.orchestration_run_id, t.data_product, t.environment, t.start_time, t.end_time, t.operations, t.loads,
@@ -239,7 +254,7 @@ run_facts AS (
         t.has_parts, t.last_sign, t.trace_id, t.recorded, g.first_failed, g.first_incomplete, g.first_warned,
         e.first_absent,
         -- A judgement holds as long as nothing came since.
-        CASE WHEN g.judged = CONCAT('{"recorded": ', TEXT(t.recorded), '}') THEN g.judged_at END AS judged_at,
+        CASE WHEN g.judged LIKE CONCAT('{"recorded": ', TEXT(t.recorded), ',%') THEN g.judged_at END AS judged_at,
         COALESCE(q.parts_failed, 0) + CASE
             WHEN q.run_failed_time IS NULL OR q.opened_again_time >= q.run_failed_time THEN 0
             ELSE 1
@@ -257,11 +272,13 @@ run_facts AS (
         COALESCE(g.findings_failed, 0) AS findings_failed,
         COALESCE(g.findings_incomplete, 0) AS findings_incomplete,
         COALESCE(g.findings_warned, 0) AS findings_warned,
-        CASE WHEN PLUS_SECONDS(t.last_sign, 21600) < NOW_MOMENT THEN 1 ELSE 0 END AS is_silent
+        s.silent_after,
+        CASE WHEN PLUS_SECONDS(t.last_sign, COALESCE(s.silent_after, 21600)) < NOW_MOMENT THEN 1 ELSE 0 END AS is_silent
     FROM run_totals AS t
     LEFT JOIN part_totals AS q ON q.orchestration_run_id = t.orchestration_run_id
     LEFT JOIN expected_totals AS e ON e.orchestration_run_id = t.orchestration_run_id
     LEFT JOIN finding_totals AS g ON g.orchestration_run_id = t.orchestration_run_id
+    LEFT JOIN silences AS s ON s.data_product = t.data_product AND s.environment = COALESCE(t.environment, '')
 ),
 run_states AS (
     -- Open: something goes on, or nobody has said that the run ended. Runs that others recorded have no parts and end
@@ -300,7 +317,7 @@ SELECT
         WHEN s.is_open > 0 AND t.running + t.parts_running > 0
             THEN CONCAT('not ended: ', COUNTED(t.running, 'operation'), ', ', COUNTED(t.parts_running, 'part'), ' of the run')
         WHEN s.is_open > 0 AND t.jobs > 0 THEN 'nobody said that the run ended'
-        WHEN s.is_open > 0 THEN 'judged by its rows alone, which have not been quiet for six hours'
+        WHEN s.is_open > 0 THEN 'judged by its rows alone, which have not been quiet for long enough'
         WHEN t.loads_lost > 0 THEN CONCAT('recorded and not in the table: ', COUNTED(t.loads_lost, 'table load'))
         WHEN t.nodes_lost > 0 THEN CONCAT('recorded and not in the table: ', COUNTED(t.nodes_lost, 'dbt node'))
         WHEN t.refreshes_lost > 0 THEN CONCAT('recorded and not in the table: ', COUNTED(t.refreshes_lost, 'model refresh'))
@@ -334,7 +351,7 @@ SELECT
     t.has_parts, t.run_ended, t.jobs, t.parts_failed, t.parts_running, t.parts_interrupted, t.steps_failed,
     t.loads_lost, t.nodes_lost, t.refreshes_lost, t.absent,
     t.findings_failed, t.findings_incomplete, t.findings_warned, t.judged_at,
-    s.is_open, t.last_sign, t.recorded,
+    s.is_open, t.last_sign, t.silent_after, t.recorded,
     t.trace_id
 FROM run_facts AS t
 INNER JOIN run_states AS s ON s.orchestration_run_id = t.orchestration_run_id
