@@ -76,13 +76,21 @@ def asof_refreshed(
     """
     if run is None or not run.refreshes:
         return ()
-    world = _World(warehouse, run.environment, naming=naming, at=at or run.ended_at, zone=zone)
+    world = _World(warehouse, run.environment, naming=naming, at=at or run.ended_at, zone=zone, back=_LATELY)
     keys = {refresh.operation_id for refresh in world.refreshes if refresh.work.run_id == run.run_id}
     return tuple(world.shown(model) for model in world.models if model.key in keys)
 
 
+_LATELY = timedelta(days=20)
+"""What a run shows is told by rows of these days, where they are enough."""
+
+
 class _World:
-    """What is known of everything, read once."""
+    """What is known of everything, read once.
+
+    Args:
+        back: how far back refreshes and loads matter, as far as that is enough; None: all do.
+    """
 
     def __init__(
         self,
@@ -92,16 +100,18 @@ class _World:
         naming: Naming = BY_NAME,
         at: datetime | None = None,
         zone: tzinfo = timezone.utc,
+        back: timedelta | None = None,
     ) -> None:
         self.at = at or datetime.now(timezone.utc)
         self._warehouse = warehouse
+        self._back = back
         self._zone = zone
         self._manifest = manifest or {}
         self._naming = naming
         self._histories = Histories(warehouse, self.at, environment)
         self._histories.read_nodes(self._since(WINDOWS[0]))
-        self.refreshes = self._histories.refreshes()
-        self._tables = Tables(((table, table) for table in loaded_tables(warehouse)), naming.rules)
+        self.refreshes = self._histories.refreshes(self._since(back))
+        self._tables = [self._loaded(back)]
         self._sources = sources_of(self._manifest)
         self._by_name: dict[str, Table] = {}
         """Id of a table → the table."""
@@ -119,6 +129,19 @@ class _World:
         self.models, self.others = semantic_models(
             self.refreshes, self.exposures, self._naming.semantic_models, titles, self._names
         )
+
+    def _loaded(self, window: timedelta | None) -> Tables[Table]:
+        loaded = loaded_tables(self._warehouse, self._since(window))
+        return Tables(((table, table) for table in loaded), self._naming.rules)
+
+    def _tables_of(self, source: DbtSource) -> Sequence[Table]:
+        """The loaded tables that a source may be: of those loaded lately, else of all that ever were."""
+        found = self._tables[0].of(source)
+        if found or self._back is None:
+            return found
+        if len(self._tables) == 1:
+            self._tables.append(self._loaded(None))
+        return self._tables[1].of(source)
 
     def _since(self, window: timedelta | None) -> datetime | None:
         return self.at - window if window is not None else None
@@ -291,7 +314,7 @@ class _World:
             if name in parents:
                 continue
             if name.startswith("source."):
-                tables = self._tables.of(self._sources.get(name) or DbtSource.of_id(name))
+                tables = self._tables_of(self._sources.get(name) or DbtSource.of_id(name))
                 if tables:
                     parents[name] = tuple(map(table_id, tables))
                 for table in tables:

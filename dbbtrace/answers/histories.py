@@ -73,7 +73,9 @@ class Histories:
             since: only rows of builds since then; None: all.
             names: only of these; None: of all.
         """
-        where, values = self._where("COMPARABLE(COALESCE(d.process_started_at, d.generated_at))", since)
+        where, values = self._where(
+            "COMPARABLE(COALESCE(d.process_started_at, d.generated_at))", "d.process_started_at", since
+        )
         where += " AND COALESCE(d.process_stage, 'execute') = 'execute'" + self._environment("d", values)
         where += _named("NODE_ID(d.unique_id, d.relation_name, d.item_name)", names, values)
         found: dict[str, list[Work]] = defaultdict(list)
@@ -97,7 +99,7 @@ class Histories:
         """
         if not names:
             return
-        where, values = self._where("COMPARABLE(l.[timestamp])", since)
+        where, values = self._where("COMPARABLE(l.[timestamp])", "l.[timestamp]", since)
         where += _named("LOWER(l.table_name)", {table for _, _, table in names}, values)
         found: dict[str, list[Work]] = defaultdict(list)
         sql = _LOADS + where + self._environment("l", values)
@@ -107,9 +109,9 @@ class Histories:
                 self._add(found[names[key]], times, run_id)
         self._keep(found)
 
-    def refreshes(self) -> list[Refresh]:
-        """The refreshes of all semantic models, newest first. There are few."""
-        where, values = self._where("COMPARABLE(r.process_started_at)", None)
+    def refreshes(self, since: datetime | None = None) -> list[Refresh]:
+        """The refreshes of all semantic models since then, newest first. There are few."""
+        where, values = self._where("COMPARABLE(r.process_started_at)", "r.process_started_at", since)
         found = []
         sql = _REFRESHES + where + self._environment("r", values)
         for model, name, status, error_type, reads, *times, run_id, product, environment in views.ask(
@@ -123,11 +125,17 @@ class Histories:
                 found.append(Refresh(key, str(name or model), listed(reads), fine, works[0], product, environment))
         return sorted(found, key=lambda one: one.work.started_at, reverse=True)
 
-    def _where(self, column: str, since: datetime | None) -> tuple[str, list[Any]]:
-        where, values = f" WHERE {column} <= ?", [(self.at + timedelta(seconds=1)).strftime(_FORM)]
+    def _where(self, column: str, indexed: str, since: datetime | None) -> tuple[str, list[Any]]:
+        """The condition on the time, in whichever spelling it is stored.
+
+        Args:
+            indexed: the column by which the rows are found; those without a time there are looked at, too.
+        """
+        until = self.at + timedelta(seconds=1)
+        where, values = f" WHERE {column} <= ?", [until.strftime(_FORM)]
         if since is not None:
-            where += f" AND {column} >= ?"
-            values.append(since.strftime(_FORM))
+            where += f" AND {column} >= ? AND (({indexed} >= ? AND {indexed} < ?) OR {indexed} IS NULL)"
+            values += [since.strftime(_FORM), f"{since:%Y-%m-%d}", f"{until + timedelta(days=1):%Y-%m-%d}"]
         return where, values
 
     def _environment(self, alias: str, values: list[Any]) -> str:

@@ -28,7 +28,7 @@ def test_everything_is_made_once(warehouse):
 def test_an_index_where_the_database_enforces_it(warehouse):
     """SQLite and SQL Server; on Fabric none."""
     indexes = [line for line in warehouse.migrate() if "index" in line]
-    assert len(indexes) == {"sqlite": 13, "tsql": 4, "babelfish": 4, "fabric": 0}[warehouse.dialect.name]
+    assert len(indexes) == {"sqlite": 14, "tsql": 4, "babelfish": 4, "fabric": 0}[warehouse.dialect.name]
 
 
 def test_a_dry_run_is_the_sql_alone(warehouse):
@@ -117,4 +117,4 @@ def test_the_index_of_sqlite_lives_in_the_file(tmp_path):
     warehouse: Warehouse = open_warehouse(f"sqlite:///{tmp_path}/a.db")
     warehouse.migrate()
     assert Path(f"{tmp_path}/a.db").exists()
-    assert warehouse.query("SELECT COUNT(*) FROM meta.sqlite_master WHERE type = 'index'").rows == [(13,)]
+    assert warehouse.query("SELECT COUNT(*) FROM meta.sqlite_master WHERE type = 'index'").rows == [(14,)]
