@@ -21,8 +21,8 @@ from tests.verdict.support import insert_rows
 
 pytestmark = pytest.mark.xdist_group("growth")
 
-SHORT, LONG = 300, 1500
-"""Runs. All questions look back so far that a short history already fills it."""
+SHORT, LONG = 450, 1800
+"""Runs, one each two hours: the short history is as long as questions look back, 35 days."""
 SIZE = Size(loads=4, models=5, tests=1, refreshes=1)
 ALLOWED = 1.25
 
@@ -59,14 +59,14 @@ def parts_of(history: History, product: str) -> list[Row]:
 
 
 def made(path: Path, runs: int) -> Path:
-    """A warehouse with so many runs, one an hour, up to now; of others there are some without parts."""
+    """A warehouse with so many runs up to now; of others there are some without parts."""
     with open_warehouse(f"sqlite:///{path}") as warehouse:
         warehouse.migrate()
     chance, now = random.Random(3), datetime.now(timezone.utc).replace(tzinfo=None, microsecond=0)
     with sqlite3.connect(path) as file:
         for number in range(runs):
             history, product = History(), PRODUCTS[number % 3]
-            _run(history, chance, product, now - (runs - number) * timedelta(hours=1), SIZE, 0.0)
+            _run(history, chance, product, now - (runs - number) * timedelta(hours=2), SIZE, 0.0)
             for table, rows in history.rows.items():
                 insert_rows(file, table, rows)
             if number % 3:
@@ -109,7 +109,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], int]]:
 def test_questions_of_one_run_do_not_grow(
     warehouses: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, command: str, nth: int
 ) -> None:
-    """With five times the history hardly more is read."""
+    """With four times the history hardly more is read."""
     steps = []
     for path in warehouses:
         with sqlite3.connect(path) as file:
