@@ -15,8 +15,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from dbbtrace.access.credentials import AccessToken as Credentials
-from dbbtrace.access.credentials import fix_identity
+from dbbtrace.access.fixed import fix_identity
 from dbbtrace.diagnostics import is_strict, log, set_strict
 from dbbtrace.errors import ConfigurationError, UsageError
 from dbbtrace.model import attributes as key
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
     from opentelemetry.sdk.trace.export import SpanExporter
 
+    from dbbtrace.access.credentials import AccessToken as Credentials
     from dbbtrace.delivery import Destination
 
 __all__ = [

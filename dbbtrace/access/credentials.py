@@ -14,9 +14,10 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
+from dbbtrace.access.fixed import azure_variables, fixed
 from dbbtrace.errors import ConfigurationError, DbbtraceError, TransientError
 
-__all__ = ["FABRIC", "POWER_BI", "WAREHOUSE", "AccessToken", "Audience", "Credential", "TokenSource", "fix_identity",
+__all__ = ["FABRIC", "POWER_BI", "WAREHOUSE", "AccessToken", "Audience", "Credential", "TokenSource",
            "token_of", "token_source"]  # fmt: skip
 
 TokenSource = Callable[[], str]
@@ -135,16 +136,7 @@ def _from_azure(audience: Audience) -> TokenSource:
 
 # -- who we are -----------------------------------------------------------------------------------------------
 
-_fixed: dict[str, str] | None = None
-"""Variables AZURE_* as they were at the first ``configure()``."""
 _lock = threading.Lock()
-
-
-def fix_identity() -> None:
-    """Remember who azure-identity takes us for; the first call of the process counts."""
-    global _fixed
-    if _fixed is None:
-        _fixed = {name: value for name, value in os.environ.items() if name.startswith("AZURE_")}
 
 
 @lru_cache(maxsize=1)
@@ -159,12 +151,12 @@ def _azure_credential() -> Any:
 def _as_fixed() -> Iterator[None]:
     """While the block runs, AZURE_* are the variables that were fixed: a credential reads them when it is made."""
     with _lock:
-        now = {name: value for name, value in os.environ.items() if name.startswith("AZURE_")}
-        _exchange(now, now if _fixed is None else _fixed)
+        now, counting = azure_variables(), fixed()
+        _exchange(now, counting)
         try:
             yield
         finally:
-            _exchange(now if _fixed is None else _fixed, now)
+            _exchange(counting, now)
 
 
 def _exchange(out: dict[str, str], into: dict[str, str]) -> None:

@@ -11,8 +11,6 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from dbbtrace.access.credentials import FABRIC, token_of, token_source
-
 __all__ = ["FILES", "in_fabric", "lakehouse_file", "mirror", "warehouse", "workspace_id"]
 
 LAKEHOUSE = "/lakehouse/default"
@@ -115,6 +113,8 @@ def _warehouses(api: str, workspace: str) -> Iterator[tuple[str, str]]:
 
         def redirect_request(self, *_: Any) -> None:
             return None
+
+    from dbbtrace.access.credentials import FABRIC, token_of, token_source
 
     opener, bearer, continued = build_opener(NoRedirects), token_of(token_source(None, FABRIC), FABRIC), ""
     for _ in range(100):

@@ -11,6 +11,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
@@ -18,7 +19,6 @@ from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from dbbtrace.delivery import lifecycle
 from dbbtrace.delivery.heartbeat import HEARTBEAT, Heartbeat
 from dbbtrace.delivery.logs import Options, fault
-from dbbtrace.delivery.neighbours import Neighbours
 from dbbtrace.delivery.queue import BATCH, Queue
 from dbbtrace.delivery.recorder import Recorder
 from dbbtrace.delivery.sink import Destination
@@ -26,13 +26,14 @@ from dbbtrace.delivery.worker import Worker
 from dbbtrace.diagnostics import log
 from dbbtrace.journal.claims import Markers
 from dbbtrace.journal.writer import SEGMENT_BYTES, SILENT_AFTER, SpanKey
-from dbbtrace.tracing.threads import OUR_THREADS
+from dbbtrace.tracing.threads import IMPORTS, OUR_THREADS
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.sdk.resources import Resource
 
     from dbbtrace.delivery.adoption import Resolve
+    from dbbtrace.delivery.neighbours import Neighbours
     from dbbtrace.journal.mirror import Mirror
 
 __all__ = ["Delivery"]
@@ -88,9 +89,6 @@ class Delivery(SpanProcessor):
         self._heartbeat: Heartbeat | None = None
         self._mirror: Mirror | None = None
         self._neighbours: Neighbours | None = None
-        if self._journal_dir is not None:
-            keep, silent_after = self._options.keep_damaged, self._options.silent_after
-            self._neighbours = Neighbours(self._journal_dir, silent_after, keep, self._resolve)
         self._told: dict[str, int] = {}
         """Destination → losses that a flush has told of, or that came before the outermost run."""
 
@@ -195,8 +193,21 @@ class Delivery(SpanProcessor):
         with self._recorder.turn.taken():
             self._recorder.logs.beat()
         self._recorder.catch_up()
-        if self._neighbours is not None:
-            self._neighbours.adopt_some(self._by_name(worker for worker in self._workers if not worker.stopped))
+        if (neighbours := self._looking()) is not None:
+            neighbours.adopt_some(self._by_name(worker for worker in self._workers if not worker.stopped))
+
+    def _looking(self) -> Neighbours | None:
+        """Who adopts the journals of others; made when somebody looks, which no first span waits for."""
+        if self._neighbours is None and self._journal_dir is not None:
+            # In a signal handler, amid this very import: the one it interrupted does it.
+            with IMPORTS, suppress(ImportError):
+                from dbbtrace.delivery.neighbours import Neighbours
+
+                options = self._options
+                self._neighbours = self._neighbours or Neighbours(
+                    self._journal_dir, options.silent_after, options.keep_damaged, self._resolve
+                )
+        return self._neighbours
 
     def _by_name(self, workers: Iterable[Worker]) -> dict[str, Worker]:
         return {name: worker for worker in workers for name in worker.destination.names}
@@ -236,9 +247,9 @@ class Delivery(SpanProcessor):
         deadline = time.monotonic() + timeout if timeout >= 0 else float("inf")
         recorder.catch_up()
         stands = True
-        if self._neighbours is not None and workers:
+        if workers and (neighbours := self._looking()) is not None:
             trying = [worker for worker in workers if acting or not worker.stopped]
-            stands = self._neighbours.adopt_children(self._by_name(trying), deadline)
+            stands = neighbours.adopt_children(self._by_name(trying), deadline)
         with recorder.turn.taken():
             recorder.logs.look()
             asked = [(worker, queue, queue.log.end) for worker in workers for queue in worker.own if queue.waits]
@@ -306,8 +317,8 @@ class Delivery(SpanProcessor):
         """Like ``leave``, and let others deliver the rest at once. Spans that still run may end here all the same."""
         recorder = self._recorder
         self.leave(timeout)
-        if self._neighbours is not None:
-            self._neighbours.stop(timeout)  # before: the heartbeat may be looking
+        if (neighbours := self._looking()) is not None:
+            neighbours.stop(timeout)  # before: the heartbeat may be looking
         if recorder.turn.is_mine():
             return
         with recorder.turn.taken():

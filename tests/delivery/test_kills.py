@@ -58,7 +58,7 @@ def _recover_the_rest(warehouse: str, journals: Path) -> None:
     """What the last ones left; nothing may be left then."""
     (destination,) = destinations(resolve(warehouse=warehouse))
     by_name: dict[str, Destination] = {destination.name: destination}
-    recovered = recover(journals, by_name.get, timeout=60)
+    recovered = recover(journals, by_name.get, timeout=240)
     assert recovered.is_complete, recovered.errors
     assert recovered.refused == 0
     assert list(waiting(journals)) == []

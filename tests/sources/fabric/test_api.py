@@ -186,7 +186,7 @@ def test_the_order_of_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "azure", types.ModuleType("azure"))
     monkeypatch.setitem(sys.modules, "azure.identity", identity)
     monkeypatch.setitem(sys.modules, "notebookutils", None)
-    monkeypatch.setattr(credentials, "_fixed", None)
+    monkeypatch.setattr("dbbtrace.access.fixed._fixed", None)
     credentials._azure_credential.cache_clear()
     monkeypatch.setenv("AZURE_CLIENT_ID", "us")
     try:
