@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from dbbtrace.answers.read import operations, run_keys, run_rows
+from dbbtrace.answers.reasons import Verdict
 from dbbtrace.answers.rows import Operation, Run
 from dbbtrace.answers.terms import Terms
-from dbbtrace.answers.verdict import judged
+from dbbtrace.answers.verdict import verdicts
 from dbbtrace.warehouse import Warehouse
 
 __all__ = ["Audit", "Gap", "ProductRecord", "audit", "gaps_of", "operation_gaps"]
@@ -56,6 +57,8 @@ class Audit:
     """Newest first."""
     gaps: tuple[Gap, ...]
     """In the order of the runs."""
+    verdicts: Mapping[str, Verdict]
+    """Run id → the verdict, with its reasons."""
 
 
 def audit(
@@ -78,14 +81,16 @@ def audit(
     if any(given is not None for given in (since, until, data_product, environment)):
         keys = run_keys(warehouse, since=since, until=until, data_product=data_product, environment=environment)
         chosen = [key.run_id for key in keys]
-    runs = judged(warehouse, run_rows(warehouse, chosen), terms=terms)
+    found = run_rows(warehouse, chosen)
+    said = verdicts(warehouse, found, terms=terms)
+    runs = [said[run.run_id].run or run for run in found]
     with_gaps = [run.run_id for run in runs if _lacks_in_operations(run)]
     by_run: dict[str, list[Operation]] = defaultdict(list)
     if with_gaps:
         for operation in operations(warehouse, with_gaps, where=_LACKING):
             by_run[operation.run_id].append(operation)
     gaps = [gap for run in runs for gap in (*gaps_of(run), *operation_gaps(by_run[run.run_id]))]
-    return Audit(since, _products(runs, {gap.run_id for gap in gaps}), tuple(runs), tuple(gaps))
+    return Audit(since, _products(runs, {gap.run_id for gap in gaps}), tuple(runs), tuple(gaps), said)
 
 
 def gaps_of(run: Run) -> list[Gap]:

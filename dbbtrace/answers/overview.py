@@ -27,7 +27,10 @@ class Offender:
 
     data_product: str | None
     environment: str | None
+    kind: str
+    operation_id: str
     name: str
+    """For people."""
     failed: int
     runs: int
     """Runs of its product in the environment."""
@@ -90,11 +93,13 @@ def _offenders(warehouse: Warehouse, runs: Iterable[Run]) -> list[Offender]:
         Offender(
             product,
             place,
+            kind,
+            operation_id,
             group[0].label,
             len(group),
             of_product[product, place],
             group[0].started_at,
             group[0].error_message,
         )
-        for (product, place, *_), group in worst[:_WORST]
+        for (product, place, kind, operation_id), group in worst[:_WORST]
     ]

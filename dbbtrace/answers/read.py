@@ -25,6 +25,7 @@ __all__ = [
     "moment_of_row",
     "operations",
     "parts",
+    "relations",
     "run_keys",
     "run_rows",
     "runs",
@@ -347,6 +348,19 @@ def parts(warehouse: Warehouse, runs: Collection[str], *, where: str = "") -> li
 
 
 _PLACE = {"integration": 0, "transformation": 1, "consumption": 2, "reconciliation": 3}
+
+
+def relations(warehouse: Warehouse, runs: Collection[str]) -> dict[str, str]:
+    """operation_id of a dbt node → the relation that it fills in these runs, as dbt spells it."""
+    return {str(row[0]): str(row[1]) for row in views.ask(warehouse, _RELATIONS, runs=runs)} if runs else {}
+
+
+_RELATIONS = """\
+SELECT NODE_ID(d.unique_id, d.relation_name, d.item_name), MAX(d.relation_name)
+FROM meta.monitoring_transformation_dbt AS d
+WHERE d.relation_name <> ''
+GROUP BY NODE_ID(d.unique_id, d.relation_name, d.item_name)
+"""
 
 
 def _typed(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[list[Any]]:

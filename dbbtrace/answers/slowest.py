@@ -10,12 +10,12 @@ from typing import Any
 
 from dbbtrace.answers.graph import BUILT
 from dbbtrace.answers.read import run_keys
-from dbbtrace.answers.rows import RunKey, label_of
+from dbbtrace.answers.rows import Run, RunKey, label_of
 from dbbtrace.answers.statistics import median, p95
 from dbbtrace.errors import UsageError
 from dbbtrace.warehouse import Warehouse, views
 
-__all__ = ["Timing", "history_of", "slowest"]
+__all__ = ["HISTORY", "Timing", "history_of", "slowest", "timing_of"]
 
 HISTORY = 20
 """How many earlier runs an operation is compared with."""
@@ -228,19 +228,25 @@ def _of_group(
             elif built and place - found[0] <= group.history:
                 earlier[what].append(seconds)
     for what, (place, (kind, operation_id, name, _, seconds, _)) in newest.items():
-        before = tuple(reversed(earlier[what]))
-        usual = median(before)
-        key = group.runs[place]
-        yield Timing(
-            key.run_id,
-            key.data_product,
-            key.environment,
-            kind,
-            label_of(kind, name, operation_id),
-            operation_id,
-            seconds,
-            before,
-            usual,
-            p95(before),
-            seconds / usual - 1 if usual else None,
-        )
+        label = label_of(kind, name, operation_id)
+        yield timing_of(group.runs[place], kind, operation_id, label, seconds, tuple(reversed(earlier[what])))
+
+
+def timing_of(
+    key: RunKey | Run, kind: str, operation_id: str, label: str, seconds: float, before: tuple[float, ...]
+) -> Timing:
+    """A duration compared with earlier ones, the oldest of them first."""
+    usual = median(before)
+    return Timing(
+        key.run_id,
+        key.data_product,
+        key.environment,
+        kind,
+        label,
+        operation_id,
+        seconds,
+        before,
+        usual,
+        p95(before),
+        seconds / usual - 1 if usual else None,
+    )

@@ -1,13 +1,15 @@
-"""Pages: one run or many as a self-contained HTML file that loads nothing from elsewhere.
+"""Pages: one run or many as a self-contained HTML file that loads nothing from elsewhere, or a folder of such pages.
 
-    html.py       HTML that escapes text by itself, and the frame of a page
-    charts.py     small charts as SVG
-    run.py        the page of one run: waterfall, critical path, failures, history
-    overview.py   the page of many runs: by day, by product, what fails most
+    templates.py  fills templates/*.html: text is escaped, and a page loads only its own files
+    run.py        the page of one run: waterfall, graph, critical path, failures, history; run_data.py feeds its scripts
+    overview.py   the page of many runs, and of one product's
+    operation.py  the page of one operation over all runs
+    site.py       all of these as a folder of linked pages
+    charts.py     where the marks of small charts lie
     assets/       style and scripts
 
-Everything that comes from a run is shown as text: ``h`` escapes it here, and the scripts use ``textContent``. The
-page's content security policy also blocks any other script.
+Everything that comes from a run is shown as text: Jinja2 escapes it, and the scripts use ``textContent``. The page's
+content security policy also blocks any other script.
 """
 
 from __future__ import annotations

@@ -122,13 +122,10 @@ class Rows(list[dict[str, Any]]):
         self.columns = tuple(columns)
 
     def _repr_html_(self) -> str:
-        from dbbtrace.answers.readable import counted
-        from dbbtrace.pages.html import h
+        from dbbtrace.pages.templates import render
 
-        head = h("tr", [h("th", column) for column in self.columns])
-        rows = [h("tr", [h("td", "" if value is None else value) for value in row.values()]) for row in self[:_SHOWN]]
-        more = h("p", counted(len(self) - _SHOWN, "more row")) if len(self) > _SHOWN else None
-        return h("table", h("thead", head), h("tbody", rows)) + (more or "")
+        rows = [list(row.values()) for row in self[:_SHOWN]]
+        return render("rows.html", columns=self.columns, rows=rows, more=len(self) - _SHOWN)
 
 
 def query(sql: str, parameters: Sequence[Any] = (), *, into: str | None = None, warehouse: str | None = None) -> Any:

@@ -1,28 +1,53 @@
-"""The page of many runs: by day, by product, durations, what fails most, what is missing."""
+"""The page of many runs: how each product stands, by day, durations, what fails most, what got slower, all runs.
+
+The page of one data product is the same page, of its runs alone, with the list of its operations.
+"""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
-from datetime import date, datetime
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta, timezone
+from itertools import pairwise
 from typing import Any
 
 from dbbtrace.answers.audit import Audit
-from dbbtrace.answers.overview import Offender, Overview, read_overview
-from dbbtrace.answers.readable import bytes_of, count_of, counted, duration_of, moment_of
+from dbbtrace.answers.overview import Overview, read_overview
+from dbbtrace.answers.readable import counted, duration_of, moment_of
 from dbbtrace.answers.rows import Run
-from dbbtrace.answers.slowest import Timing
 from dbbtrace.answers.statistics import median, p95
 from dbbtrace.answers.terms import Terms
 from dbbtrace.model.identity import trace_id_of
-from dbbtrace.pages.charts import STATUSES, Dot, days_chart, dots_chart
-from dbbtrace.pages.html import Html, h, joined, page
-from dbbtrace.pages.parts import badge, footer, jaeger_base, place_line, tile, tiles
+from dbbtrace.pages.charts import STATUSES, Chart, Dot, days_chart, dots_chart
+from dbbtrace.pages.parts import common, jaeger_base
+from dbbtrace.pages.templates import Place, page
 from dbbtrace.warehouse import Warehouse
 
-__all__ = ["overview_page", "render_overview"]
+__all__ = ["SCRIPTS", "SiteLinks", "overview_page", "render_overview"]
 
+SCRIPTS = ("common.js", "state.js", "overview.js")
+LISTED = 2_000
+"""How many runs a page lists at most, to stay within 2 MB."""
+_OPERATIONS_LISTED = 3_000
 _CHARTS = 12
+_MARKS = ("stale", "empty", "absent", "volume", "lost")
+"""Kinds of reasons that mark a run in the list."""
+
+
+@dataclass(frozen=True)
+class SiteLinks:
+    """Where an overview leads to in a site; paths from the site's folder."""
+
+    products: Mapping[tuple[str | None, str | None], str] = field(default_factory=dict)
+    """Product and environment → its page."""
+    runs: Mapping[str, str] = field(default_factory=dict)
+    operations: Mapping[tuple[str | None, str | None, str, str], str] = field(default_factory=dict)
+    """Product, environment, kind and operation_id → its page."""
+
+    def operation(self, one: Any) -> str | None:
+        """The page of an offender or a timing."""
+        return self.operations.get((one.data_product, one.environment, one.kind, one.operation_id))
 
 
 def overview_page(
@@ -35,7 +60,7 @@ def overview_page(
     jaeger_url: str | None = None,
     terms: Terms | None = None,
 ) -> str:
-    """The page of the runs since then, as HTML.
+    """The page of the runs since then, as one HTML file.
 
     Args:
         warehouse: where to look.
@@ -44,6 +69,7 @@ def overview_page(
         terms: see ``verdict_of``.
 
     Raises:
+        ConfigurationError: Jinja2 is not installed.
         UsageError: ``jaeger_url`` is invalid.
     """
     found = read_overview(
@@ -52,31 +78,60 @@ def overview_page(
     return render_overview(found, jaeger_url=jaeger_url)
 
 
-# -- drawing ------------------------------------------------------------------------------------------------
-
-
-def render_overview(overview: Overview, *, jaeger_url: str | None = None) -> str:
+def render_overview(
+    overview: Overview,
+    *,
+    jaeger_url: str | None = None,
+    place: Place | None = None,
+    links: SiteLinks | None = None,
+    product: tuple[str | None, str | None] | None = None,
+    operations: Sequence[Any] = (),
+    now: datetime | None = None,
+) -> str:
     """The page. Pure.
+
+    Args:
+        overview: what to show.
+        jaeger_url: Jaeger's address; None: no links.
+        place, links: where the page lies in a site, and where it leads to; None: it is one file.
+        product: the one product and environment that the page is about.
+        operations: of that product.
+        now: the present, for tests.
 
     Raises:
         UsageError: ``jaeger_url`` is invalid.
     """
     base, record = jaeger_base(jaeger_url), overview.record
-    body = joined(
-        h("a", "Skip to the runs", class_="skip", href="#runs"),
-        _head(record),
-        h(
-            "main",
-            _by_day(record.runs),
-            _products(record),
-            _durations(record.runs),
-            _offending(overview.offenders),
-            _growing(overview.grown),
-            _runs(record, base),
-        ),
-        footer(),
+    durations = _durations(record.runs)
+    left_out = len(durations) - _CHARTS
+    others = counted(left_out, "more product has fewer runs and is", "more products have fewer runs and are")
+    return page(
+        "product.html" if product else "overview.html",
+        scripts=SCRIPTS,
+        place=place,
+        **common(),
+        links=links or SiteLinks(),
+        of_product=product is not None,
+        heading=product[0] or "Runs by hand" if product else "Orchestration runs",
+        period=(product[1] or "") if product else _period(record),
+        figures=_figures(record),
+        runs=record.runs,
+        listed=LISTED,
+        today=_today(record, now or datetime.now(timezone.utc)) if place else [],
+        days=_by_day(record.runs),
+        products=_products(record),
+        durations=durations[:_CHARTS],
+        not_drawn=f"{others} not drawn." if left_out > 0 else None,
+        offenders=overview.offenders,
+        grown=overview.grown,
+        operations=operations[:_OPERATIONS_LISTED],
+        more_operations=f"{_OPERATIONS_LISTED:,} of {len(operations):,} are listed."
+        if len(operations) > _OPERATIONS_LISTED
+        else None,
+        first_line=_first_line,
+        marks=_marker(record),
+        jaeger=(lambda run: f"{base}/trace/{trace_id_of(run.run_id):032x}") if base else None,
     )
-    return page(f"Runs {_period(record)}", body, scripts=("common.js", "overview.js"))
 
 
 def _period(record: Audit) -> str:
@@ -85,138 +140,108 @@ def _period(record: Audit) -> str:
     return f"since {moment_of(first)[:10]}" if first else "of all time"
 
 
-def _head(record: Audit) -> Html:
+def _figures(record: Audit) -> dict[str, Any]:
+    """The figures at the top."""
     runs = record.runs
     ended = [run for run in runs if run.status != "Running"]
     good = sum(run.status in ("Succeeded", "Warned") for run in ended)
     took = [run.seconds for run in runs if run.seconds is not None]
-    return h(
-        "header",
-        h("h1", "Orchestration runs ", h("small", _period(record))),
-        place_line(("Data products", str(len({run.data_product for run in runs})))),
-        tiles(
-            tile("Runs", count_of(len(runs))),
-            tile("Success rate", f"{good / len(ended):.1%}" if ended else "unknown", f"{len(ended) - good} failed"),
-            tile("Median duration", duration_of(median(took)) or "unknown"),
-            tile("p95 duration", duration_of(p95(took)) or "unknown"),
-            tile("Rows written", count_of(sum(run.rows_written or 0 for run in runs))),
-            tile("Bytes written", bytes_of(sum(run.bytes_written or 0 for run in runs))),
-            tile("Gaps", count_of(len(record.gaps)), f"in {counted(len({gap.run_id for gap in record.gaps}), 'run')}"),
-        ),
-    )
+    return {
+        "rate": f"{good / len(ended):.1%}" if ended else "unknown",
+        "bad": f"{len(ended) - good} failed",
+        "median": median(took),
+        "p95": p95(took),
+        "rows": sum(run.rows_written or 0 for run in runs),
+        "bytes": sum(run.bytes_written or 0 for run in runs),
+        "gaps": len(record.gaps),
+        "gaps_in": f"in {counted(len({gap.run_id for gap in record.gaps}), 'run')}",
+    }
 
 
-def _by_day(runs: Iterable[Run]) -> Html | None:
+def _today(record: Audit, now: datetime) -> list[dict[str, Any]]:
+    """How each product stands: the verdict on its newest run, since when, why, and whether the next one is late."""
+    groups: dict[tuple[str, str | None], list[Run]] = defaultdict(list)
+    for run in record.runs:  # newest first
+        if run.data_product and run.started_at:
+            groups[run.data_product, run.environment].append(run)
+    lines = []
+    for (product, environment), group in groups.items():
+        newest = group[0]
+        same = next((run for run, after in pairwise(group) if after.status != run.status), group[-1])
+        said = record.verdicts.get(newest.run_id)
+        lines.append(
+            {
+                "data_product": product,
+                "environment": environment,
+                "verdict": newest.status,
+                "since": same.started_at,
+                "run_id": newest.run_id,
+                "reason": next((one for one in said.reasons if one.verdict), None) if said else None,
+                "late": _is_late([run.started_at for run in group if run.started_at], now),
+            }
+        )
+    return sorted(lines, key=lambda line: (_WORST.get(str(line["verdict"]), 9), str(line["data_product"])))
+
+
+_WORST = {"Failed": 0, "Unfinished": 1, "Incomplete": 2, "Running": 3, "Warned": 4, "Succeeded": 5}
+
+
+def _is_late(starts: Sequence[datetime], now: datetime) -> bool:
+    """Whether the product has been quiet for more than twice its longest usual pause, of its newest 20 runs."""
+    recent = starts[:20]
+    pauses = [(later - earlier).total_seconds() for later, earlier in pairwise(recent)]
+    return len(pauses) >= 4 and now - recent[0] > max(timedelta(seconds=2 * p95(pauses)), timedelta(hours=1))  # type: ignore[operator]
+
+
+def _by_day(runs: Iterable[Run]) -> list[Chart]:
+    """The same chart for a wide and for a narrow screen: the style shows only one of them."""
     days: dict[date, Counter[str]] = defaultdict(Counter)
     for run in runs:
         if run.started_at:
             days[run.started_at.date()][_charted(run.status)] += 1
-    if not days:
-        return h("section", h("p", "No runs."))
-    legend = [
-        h("li", h("span", class_=f"swatch {name}"), said)
-        for name, said in (
-            ("Succeeded", "succeeded"),
-            ("Warned", "warned"),
-            ("Failed", "failed"),
-            ("Skipped", "skipped"),
-            ("Unknown", "running or unknown"),
-        )
-    ]
-    charts = (days_chart(days), days_chart(days, narrow=True))  # the style shows only one of them
-    return h("section", h("h2", "Runs by day"), charts, h("ul", legend, class_="legend"), id="days")
+    return [days_chart(days), days_chart(days, narrow=True)] if days else []
 
 
 def _charted(status: str) -> str:
     return status if status in STATUSES else "Unknown"
 
 
-def _products(record: Audit) -> Html:
+def _products(record: Audit) -> list[dict[str, Any]]:
     took: dict[tuple[Any, Any], list[float]] = defaultdict(list)
     for run in record.runs:
         if run.seconds is not None:
             took[run.data_product, run.environment].append(run.seconds)
-    rows = [
-        h(
-            "tr",
-            h("td", product.data_product or "none (by hand)"),
-            h("td", product.environment or ""),
-            _num(count_of(product.runs)),
-            _num(_rate(product.succeeded, product.succeeded + product.failed)),
-            _num(count_of(product.failed)),
-            _num(count_of(product.with_gaps)),
-            _num(duration_of(median(took[product.data_product, product.environment]))),
-            _num(duration_of(p95(took[product.data_product, product.environment]))),
-            h("td", moment_of(product.last_started_at)[:16], class_="when"),
-        )
-        for product in record.products
+    return [
+        {
+            "record": one,
+            "rate": f"{one.succeeded / (one.succeeded + one.failed):.1%}" if one.succeeded + one.failed else "",
+            "median": median(took[one.data_product, one.environment]),
+            "p95": p95(took[one.data_product, one.environment]),
+        }
+        for one in record.products
     ]
-    head = (
-        "Data product",
-        "Environment",
-        "#Runs",
-        "#Success",
-        "#Failed",
-        "#With gaps",
-        "#Median",
-        "#p95",
-        "Last run (UTC)",
-    )
-    return h("section", h("h2", "Data products"), _table("Data products", head, rows), id="products")
 
 
-def _rate(good: int, all_: int) -> str:
-    return f"{good / all_:.1%}" if all_ else ""
-
-
-def _durations(runs: Iterable[Run]) -> Html | None:
+def _durations(runs: Iterable[Run]) -> list[dict[str, Any]]:
     groups: dict[tuple[str, str], list[Run]] = defaultdict(list)
     for run in runs:
         if run.started_at and run.seconds is not None:
             groups[run.data_product or "none (by hand)", run.environment or ""].append(run)
-    if not groups:
-        return None
-    largest = sorted(groups.items(), key=lambda item: (-len(item[1]), item[0]))
-    charts = [_product_chart(*whose, group) for whose, group in largest[:_CHARTS]]
-    left_out = len(largest) - _CHARTS
-    others = counted(left_out, "more product has fewer runs and is", "more products have fewer runs and are")
-    more = h("p", f"{others} not drawn.", class_="muted") if left_out > 0 else None
-    return h("section", h("h2", "Durations over time"), h("div", charts, class_="charts"), more, id="durations")
-
-
-def _product_chart(product: str, place: str, group: Sequence[Run]) -> Html:
-    usual = median([run.seconds for run in group if run.seconds is not None])
-    dots = [
-        Dot(
-            run.started_at,
-            run.seconds,
-            _charted(run.status),
-            f"{moment_of(run.started_at)[:16]}: {duration_of(run.seconds)}, {run.status}",
-        )
-        for run in group
-        if run.started_at and run.seconds is not None
-    ]
-    caption = h("figcaption", product, " ", h("small", f"{place} · median {duration_of(usual)}"))
-    return h("figure", caption, dots_chart(dots, usual))
-
-
-def _offending(offenders: Sequence[Offender]) -> Html | None:
-    if not offenders:
-        return None
-    rows = [
-        h(
-            "tr",
-            h("td", one.name),
-            h("td", one.data_product or ""),
-            h("td", one.environment or ""),
-            _num(f"{one.failed} of {one.runs}"),
-            h("td", moment_of(one.last_failed_at)[:16], class_="when"),
-            h("td", _first_line(one.last_message)),
-        )
-        for one in offenders
-    ]
-    head = ("Operation", "Data product", "Environment", "#Failed", "Last failure (UTC)", "Last message")
-    return h("section", h("h2", "What fails most"), _table("What fails most", head, rows), id="offenders")
+    found = []
+    for (product, environment), group in sorted(groups.items(), key=lambda item: (-len(item[1]), item[0])):
+        usual = median([run.seconds for run in group if run.seconds is not None])
+        dots = [
+            Dot(
+                run.started_at,
+                run.seconds,
+                _charted(run.status),
+                f"{moment_of(run.started_at)[:16]}: {duration_of(run.seconds)}, {run.status}",
+            )
+            for run in group[:500]
+            if run.started_at and run.seconds is not None
+        ]
+        found.append({"product": product, "place": environment, "median": usual, "chart": dots_chart(dots, usual)})
+    return found
 
 
 def _first_line(text: str | None) -> str:
@@ -224,92 +249,16 @@ def _first_line(text: str | None) -> str:
     return line if len(line) <= 200 else line[:199] + "…"
 
 
-def _growing(grown: Sequence[Timing]) -> Html | None:
-    if not grown:
-        return None
-    rows = [
-        h(
-            "tr",
-            h("td", one.name),
-            h("td", one.data_product or ""),
-            h("td", one.environment or ""),
-            _num(duration_of(one.seconds)),
-            _num(duration_of(one.median)),
-            _num(duration_of(one.p95)),
-            _num(f"{one.change:+.0%}" if one.change is not None else ""),
-            _num(str(len(one.earlier))),
-        )
-        for one in grown
-    ]
-    head = (
-        "Operation",
-        "Data product",
-        "Environment",
-        "#Newest",
-        "#Median before",
-        "#p95 before",
-        "#Change",
-        "#Runs before",
-    )
-    return h("section", h("h2", "What got slower"), _table("What got slower", head, rows), id="grown")
-
-
-def _runs(record: Audit, base: str | None) -> Html:
+def _marker(record: Audit) -> Callable[[Run], str]:
+    """What marks a run in the list: its gaps, and what was found about its data."""
     gaps: dict[str, list[str]] = defaultdict(list)
     for gap in record.gaps:
         gaps[gap.run_id].append(gap.gap)
-    rows = [
-        h(
-            "tr",
-            h("td", moment_of(run.started_at)[:16], class_="when"),
-            h("td", badge(run.status)),
-            h("td", run.data_product or "none (by hand)"),
-            h("td", run.environment or ""),
-            _num(duration_of(run.seconds)),
-            _num(f"{run.failed} of {run.operations}"),
-            h(
-                "td",
-                ", ".join(f"{count} × {gap}" if count > 1 else gap for gap, count in Counter(gaps[run.run_id]).items()),
-            ),
-            h("td", _run_name(run, base)),
-        )
-        for run in record.runs
-    ]
-    head = ("Started (UTC)", "Status", "Data product", "Environment", "#Duration", "#Failed", "Gaps", "Run")
-    tools = h("div", id="tools", class_="tools", hidden=True)
-    count = h("p", id="count", role="status", aria_live="polite")
-    return h(
-        "section",
-        h("h2", f"Runs ({len(rows):,})"),
-        tools,
-        count,
-        _table("Runs", head, rows, tall=True, id="all-runs"),
-        id="runs",
-    )
 
+    def marks(run: Run) -> str:
+        said = record.verdicts.get(run.run_id)
+        kinds = [one.kind for one in said.reasons if one.kind in _MARKS] if said else []
+        found = Counter([*kinds, *gaps[run.run_id]])
+        return ", ".join(f"{count} × {mark}" if count > 1 else mark for mark, count in found.items())
 
-def _run_name(run: Run, base: str | None) -> Html:
-    name = h("code", run.run_id)
-    if base is None:
-        return name
-    return h("a", name, href=f"{base}/trace/{trace_id_of(run.run_id):032x}", rel="noreferrer", target="_blank")
-
-
-def _num(text: str) -> Html:
-    return h("td", text, class_="num")
-
-
-def _table(label: str, head: Sequence[str], rows: Sequence[Html], *, tall: bool = False, **attributes: object) -> Html:
-    """A table that scrolls sideways if it is too wide. Columns whose title begins with # hold numbers."""
-    titles = [
-        h("th", title.removeprefix("#"), scope="col", class_="num" if title.startswith("#") else None) for title in head
-    ]
-    table = h("table", h("thead", h("tr", titles)), h("tbody", rows), **attributes)
-    return h(
-        "div",
-        table,
-        class_="wide tall" if tall else "wide",
-        tabindex="0",
-        role="region",
-        aria_label=label,
-    )
+    return marks

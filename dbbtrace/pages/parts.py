@@ -1,48 +1,22 @@
-"""The parts that both pages use. Pure."""
+"""What the templates of all pages are given. Pure."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime, timezone
+from typing import Any
 from urllib.parse import urlsplit
 
 from dbbtrace.errors import UsageError
-from dbbtrace.pages.html import Html, h
+from dbbtrace.pages.templates import shown
 from dbbtrace.version import __version__
 
-__all__ = ["SIGNS", "badge", "footer", "jaeger_base", "place_line", "tile", "tiles"]
-
-SIGNS = {"Succeeded": "✓", "Failed": "✗", "Warned": "!", "Skipped": "○", "Running": "…"}
-"""Shown next to the word. Colour and sign only repeat it."""
+__all__ = ["Pool", "common", "jaeger_base", "rounded", "texts"]
 
 
-def badge(status: str) -> Html:
-    """A status as sign and word."""
-    known = status if status in SIGNS else "Unknown"
-    return h("span", h("span", SIGNS.get(status, "?"), aria_hidden="true"), f" {status}", class_=f"badge {known}")
-
-
-def tiles(*children: Html) -> Html:
-    """The figures at the top."""
-    return h("dl", children, class_="tiles")
-
-
-def tile(name: str, value: str, *notes: str | None) -> Html:
-    """One figure, with a note."""
-    return h("div", h("dt", name), h("dd", value, [h("small", note) for note in notes if note]))
-
-
-def place_line(*pairs: tuple[str, object]) -> Html:
-    """Short facts in a row. A pair without a value is left out."""
-    items = [
-        h("span", h("span", f"{name} ", class_="muted") if name else None, value) for name, value in pairs if value
-    ]
-    return h("p", items, class_="facts")
-
-
-def footer() -> Html:
-    """Which version made the page, and when."""
-    now = datetime.now(timezone.utc)
-    return h("footer", f"Made by dbbtrace {__version__} on {now:%Y-%m-%d %H:%M} UTC. All times are UTC.")
+def common() -> dict[str, Any]:
+    """What every page shows: which version made it, and when."""
+    return {"made": {"version": __version__, "at": f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M}"}}
 
 
 def jaeger_base(url: str | None) -> str | None:
@@ -60,3 +34,28 @@ def jaeger_base(url: str | None) -> str | None:
     if scheme not in ("http", "https"):
         raise UsageError(f"{url!r} is not an address of Jaeger: write e.g. http://localhost:16686")
     return url.rstrip("/")
+
+
+class Pool:
+    """Repeated texts for the scripts, each stored once. 0 means no text."""
+
+    def __init__(self) -> None:
+        self.strings: list[str | None] = [None]
+        self._places: dict[str | None, int] = {None: 0}
+
+    def place(self, value: str | None) -> int:
+        """The number of the text."""
+        if value not in self._places:
+            self._places[value] = len(self.strings)
+            self.strings.append(None if value is None else shown(value))
+        return self._places[value]
+
+
+def texts(values: Iterable[object]) -> list[str | None]:
+    """Texts for the scripts."""
+    return [None if value is None else shown(value, lines=True) for value in values]
+
+
+def rounded(value: float | None) -> float | None:
+    """A number for the scripts, in few letters."""
+    return None if value is None else round(value, 3)

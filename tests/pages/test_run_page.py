@@ -75,7 +75,7 @@ def test_search_and_filters(history: History, tmp_path: Path, reader: Reader) ->
     assert count_text(page) == f"0 of {len(operations)} operations match"
     assert "No operation matches" in page.inner_text(".space")
     page.fill("#search", "")
-    page.get_by_role("button", name=re.compile("Failed")).first.click()
+    page.locator("#tools").get_by_role("button", name=re.compile("Failed")).first.click()
     failed = sum(o["status"] == "Failed" for o in operations)
     assert count_text(page) == f"{failed} of {len(operations)} operations match"
     assert set(page.locator(".space .row:not(.group) .c-status").all_inner_texts()) == {"✗ Failed"}
@@ -275,7 +275,7 @@ def test_an_operation_without_a_name_keeps_none_of_the_others_back(
     warehouse.close()
     nameless: Any = {"name": None, "kind": "model_refresh"}
     operations = [replace(report.operations[0], **nameless), *report.operations[1:]]
-    page = reader.open(render_run(replace(report, operations=operations, path=[], failures=[])))
+    page = reader.open(render_run(replace(report, operations=operations, path=[], failures=[]))[0])
     assert count_text(page) == f"{len(operations)} operations"
     page.select_option("#sort", "name")
     assert "(no name)" in page.inner_text(".space")
@@ -352,7 +352,7 @@ def test_accessibility(history: History, tmp_path: Path, reader: Reader, scheme:
 def test_the_page_lets_no_other_script_run(history: History, tmp_path: Path, reader: Reader) -> None:
     """Should anything ever slip through as markup, the page's own policy stops it."""
     _, html = page_of(history, tmp_path)
-    assert "default-src &#x27;none&#x27;" in html
+    assert "default-src &#39;none&#39;" in html
     page = reader.open(html)
     page.evaluate(
         """() => {

@@ -42,22 +42,31 @@ class Reader:
         self._contexts: list[Any] = []
         self.complaints: list[str] = []
 
-    def open(self, html: str, *, width: int = 1280, height: int = 900, **options: Any) -> Any:
+    def open(self, html: str, **options: Any) -> Any:
         """A page of Playwright's with the document in it, read from a file as from a mail."""
         file = self._folder / f"page{len(self._contexts)}.html"
         file.write_text(html, encoding="utf-8")
+        return self.visit(file, file.as_uri(), **options)
+
+    def visit(
+        self, file: Path, within: str, *, behind: str = "", width: int = 1280, height: int = 900, **options: Any
+    ) -> Any:
+        """A page of Playwright's with the file in it, which may ask for nothing whose address begins differently.
+
+        ``behind`` is the end of its address, from the #.
+        """
         context = self._browser.new_context(viewport={"width": width, "height": height}, **options)
         self._contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(20_000)
         page.on("console", lambda message: self.complaints.append(f"{message.type}: {message.text}"))
         page.on("pageerror", lambda error: self.complaints.append(f"error: {error}"))
-        page.on("request", lambda request: self._asked(request.url, file))
-        page.goto(file.as_uri())
+        page.on("request", lambda request: self._asked(request.url, within))
+        page.goto(f"{file.as_uri()}{behind}")
         return page
 
-    def _asked(self, url: str, file: Path) -> None:
-        if url != file.as_uri() and not url.startswith(("data:", "about:")):
+    def _asked(self, url: str, within: str) -> None:
+        if not url.startswith((within, "data:", "about:")):
             self.complaints.append(f"request: {url}")
 
     def close(self) -> None:

@@ -1,7 +1,25 @@
 // What all scripts of a page use: its data, elements made of text alone, values as people read them.
 
+// In a site the data is a script of its own, because a page opened as a file may read no other file.
+const site = window.dbbtrace || null;
 const element = document.getElementById('data');
-const data = element ? JSON.parse(element.textContent) : {};
+const data = site ? site.data : element ? JSON.parse(element.textContent) : {};
+const dataScript = document.querySelector('script[src*="assets/data/"]');
+/** The way to the site's folder; '' in a page that is one file. */
+const root = dataScript ? dataScript.getAttribute('src').split('assets/')[0] : '';
+
+/** Look whether the page was made again, and if so show it; the address keeps what the reader had chosen. */
+function follow() {
+  const script = document.createElement('script');
+  script.src = `${dataScript.src.split('?')[0]}?${Date.now()}`;
+  script.addEventListener('load', () => {
+    script.remove();
+    if (window.dbbtrace.about.version !== site.about.version) location.reload();
+  });
+  script.addEventListener('error', () => script.remove());
+  document.head.append(script);
+}
+if (site && site.about.follow) setInterval(follow, site.about.follow * 1000);
 
 /** An element; children are elements or text, never markup. */
 function el(name, attributes, ...children) {

@@ -31,6 +31,7 @@ class Detail {
     this.panel.replaceChildren(
       title,
       el('button', { class: 'close', onclick: () => this.close() }, 'Close'),
+      this.ways(index),
       this.facts(index, text),
       ...this.message(index, text),
       ...this.history(index),
@@ -40,6 +41,14 @@ class Detail {
     this.panel.hidden = false;
     this.panel.scrollTop = 0;
     title.focus({ preventScroll: true });
+  }
+
+  ways(index) {
+    const page = (data.page || {})[index];
+    return el('p', { class: 'ways' },
+      page ? el('a', { href: `${root}${page}` }, 'Its history over all runs') : null,
+      this.options.pictured(index)
+        ? el('button', { onclick: () => this.options.picture(index) }, 'Show it in the graph') : null);
   }
 
   facts(index, text) {
@@ -64,6 +73,7 @@ class Detail {
       ['Bytes written', bytes(data.bytes[index])],
       ['Amount', count(data.amount[index])],
       ['Critical path', data.path[index] ? 'yes: it decided when the run ended' : null],
+      ['Old data', data.stale[index] ? `built on what ${data.stale[index]} left before this run` : null],
       ['Superseded', data.superseded[index] ? 'yes: the run did the same again later' : null],
       ['Pipeline', text('pipeline')],
       ['Pipeline run', text('pipelineRun')],
@@ -83,7 +93,7 @@ class Detail {
   attempts(index) {
     const tries = data.attempts[index] || [];
     return tries.length ? [el('h3', null, 'Attempts that failed'),
-      el('ul', null, ...tries.map((said) => el('li', null, said)))] : [];
+      el('ul', null, ...tries.map((one) => el('li', null, one.said)))] : [];
   }
 
   outcome(said, type) {

@@ -129,6 +129,13 @@ class Grid {
     event.preventDefault();
   }
 
+  /** The active item, or the first. */
+  choose() {
+    if (!this.items.length) return;
+    if (this.active < 0) this.activate(0);
+    this.options.chosen(this.items[this.active]);
+  }
+
   click(event) {
     const row = event.target.closest('[data-place]');
     if (!row) return;

@@ -1,4 +1,4 @@
-// The waterfall of one run: which operations are shown, in which order, for which time.
+// The waterfall of one run: which operations are shown, in which order, on which stretch of time.
 
 const total = data.name.length;
 const of = (key, index) => data.strings[data[key][index]];
@@ -9,15 +9,15 @@ const haystack = data.name.map((name, index) =>
 const downstream = data.name.map(() => []);
 data.upstream.forEach((parents, index) => parents.forEach((parent) => downstream[parent].push(index)));
 
-// What the run did again later is in the list, with a count of its own. All other counts are of outcomes.
+// What the run did again later stands in the list, and is counted apart: counts are of outcomes, as everywhere.
 const AGAIN = 'Done again';
 const statusOf = (index) => (data.superseded[index] ? AGAIN : of('status', index));
 const againIn = (indices) => indices.filter((index) => data.superseded[index]).length;
 const all = data.name.map((_, index) => index), againInAll = againIn(all);
 const besides = (again) => (again ? `${count(again)} done again later` : '');
 
-const state = { search: '', statuses: new Set(), workload: '', onlyPath: false, sort: 'start', from: 0, to: lastEnd,
-  folded: new Set() };
+const state = { search: '', statuses: new Set(), workload: '', onlyPath: false, sort: 'start', group: 'workload',
+  from: 0, to: lastEnd, folded: new Set(), tried: new Set() };
 
 // -- which items ---------------------------------------------------------------------------------------------
 
@@ -51,25 +51,38 @@ function fits(index) {
   return true;
 }
 
-/** The operations that match, in order. Sorted by start, they are grouped by workload. */
+const GROUPS = { workload: 'workload', schema: 'schema', kind: 'type', none: 'nothing' };
+
+/** The operations that fit, in order; by start they stand below their group, and below each the attempts that failed. */
 function items() {
   const found = [];
   for (let index = 0; index < total; index += 1) if (fits(index)) found.push(index);
   if (state.sort !== 'start') return [found.sort(ORDERS[state.sort]), found];
+  if (state.group === 'none') return [found.flatMap(withAttempts), found];
+  const members = new Map();
+  for (const index of found) {
+    const name = of(state.group, index) || 'other';
+    if (!members.has(name)) members.set(name, []);
+    members.get(name).push(index);
+  }
+  const names = [...members.keys()], place = (name) => (data.workloads.indexOf(name) + 100) % 100;
+  if (state.group === 'workload') names.sort((a, b) => place(a) - place(b));
   const shown = [];
-  for (const workload of data.workloads) {
-    const members = found.filter((index) => of('workload', index) === workload);
-    if (!members.length) continue;
-    shown.push(groupOf(workload, members));
-    if (!state.folded.has(workload)) shown.push(...members);
+  for (const name of names) {
+    shown.push(groupOf(name, members.get(name)));
+    if (!state.folded.has(name)) shown.push(...members.get(name).flatMap(withAttempts));
   }
   return [shown, found];
 }
 
+const tries = new Map(Object.entries(data.attempts).map(([index, found]) =>
+  [Number(index), found.map((one) => ({ attempt: one, index: Number(index) }))]));
+const withAttempts = (index) => [index, ...(state.tried.has(index) ? tries.get(index) || [] : [])];
+
 const groups = new Map();
-function groupOf(workload, members) {
-  const known = groups.get(workload) || { workload };
-  groups.set(workload, known);
+function groupOf(name, members) {
+  const known = groups.get(`${state.group} ${name}`) || { group: name };
+  groups.set(`${state.group} ${name}`, known);
   const begins = members.map((index) => data.begin[index]).filter((at) => at !== null);
   const ends = members.map((index) => data.end[index]).filter((at) => at !== null);
   known.again = againIn(members);
@@ -111,7 +124,8 @@ function spark(index) {
 }
 
 function row(item) {
-  return typeof item === 'number' ? operationRow(item) : groupRow(item);
+  if (typeof item === 'number') return operationRow(item);
+  return item.attempt ? attemptRow(item) : groupRow(item);
 }
 
 function operationRow(index) {
@@ -120,9 +134,14 @@ function operationRow(index) {
   const path = data.path[index] ? 'onpath' : '';
   const kind = of('kind', index), said = data.name[index].startsWith(`${kind} `) ? null : el('span', { class: 'kind' }, kind);
   const again = data.superseded[index] ? el('span', { class: 'kind' }, 'done again later') : null;
-  const name = el('span', { class: 'label', title: data.name[index] }, data.name[index], said, again);
+  const tried = tries.get(index) || [];
+  const more = tried.length ? el('span', { class: 'kind' },
+    `${state.tried.has(index) ? '▾' : '▸'} ${tried.length} failed attempt${tried.length === 1 ? '' : 's'}`) : null;
+  const old = data.stale[index] ? el('span', { class: 'kind old' }, 'old data') : null;
+  const name = el('span', { class: 'label', title: data.name[index] }, data.name[index], said, again, old, more);
   const trend = grown === null ? '' : el('span', { class: data.notable[index] ? (grown > 0 ? 'up' : 'down') : '' }, change(grown));
-  return el('div', { class: `row ${path} ${data.superseded[index] ? 'again' : ''}`, 'aria-level': 2 },
+  return el('div', { class: `row ${path} ${data.superseded[index] ? 'again' : ''}`, 'aria-level': 2,
+    'aria-expanded': tried.length ? String(state.tried.has(index)) : null },
     cell(0, name),
     cell(1, el('span', { class: `badge ${style}` }, el('span', { 'aria-hidden': 'true' }, `${sign(status)} `), status)),
     cell(2, bar(data.begin[index], data.end[index], `${style} ${path}`)),
@@ -132,13 +151,21 @@ function operationRow(index) {
     cell(6, bytes(data.bytes[index])));
 }
 
+function attemptRow({ attempt }) {
+  const took = attempt.begin === null || attempt.end === null ? null : attempt.end - attempt.begin;
+  return el('div', { class: 'row attempt', 'aria-level': 3 },
+    cell(0, el('span', { class: 'label', title: attempt.said }, attempt.said)),
+    cell(1, el('span', { class: `badge ${styleOf(attempt.status)}` }, `${sign(attempt.status)} ${attempt.status}`)),
+    cell(2, bar(attempt.begin, attempt.end, styleOf(attempt.status))), cell(3, duration(took)), cell(4), cell(5), cell(6));
+}
+
 function groupRow(group) {
   const failed = group.failed ? `${count(group.failed)} failed` : '';
   const again = group.again ? `${count(group.again)} done again` : '';
   const counts = [count(group.size), failed, again].filter(Boolean).join(', ');
   const took = group.begin !== null && group.end !== null ? group.end - group.begin : null;
-  return el('div', { class: 'row group', 'aria-level': 1, 'aria-expanded': String(!state.folded.has(group.workload)) },
-    cell(0, el('span', { class: 'label' }, `${group.workload} (${counts})`)),
+  return el('div', { class: 'row group', 'aria-level': 1, 'aria-expanded': String(!state.folded.has(group.group)) },
+    cell(0, el('span', { class: 'label' }, `${group.group} (${counts})`)),
     cell(1), cell(2, bar(group.begin, group.end, '')), cell(3, duration(took)), cell(4), cell(5), cell(6));
 }
 
@@ -147,25 +174,94 @@ function groupRow(group) {
 const grid = new Grid(document.getElementById('operations'), {
   label: 'Operations of the run; Enter shows one in full',
   render: row,
-  chosen: (item) => (typeof item === 'number' ? detail.show(item) : fold(item, state.folded.has(item.workload))),
-  toggled: (item, open) => typeof item !== 'number' && fold(item, open),
+  chosen: (item) => {
+    if (item.group !== undefined) fold(item.group, state.folded.has(item.group));
+    else choose(typeof item === 'number' ? item : item.index);
+  },
+  toggled: (item, open) => {
+    if (item.group !== undefined) fold(item.group, open);
+    else if (tries.has(item)) {
+      if (open) state.tried.add(item);
+      else state.tried.delete(item);
+      update();
+    }
+  },
   onPaper: (item) => typeof item !== 'number' || of('status', item) !== 'Succeeded' || data.path[item],
 });
 
+let before = null; // what had the focus when the panel opened
 const detail = new Detail(document.getElementById('detail'), {
-  closed: () => grid.viewport.focus({ preventScroll: true }),
+  closed: () => {
+    (before && before.isConnected ? before : grid.viewport).focus({ preventScroll: true });
+    remember();
+  },
   choose: (index) => {
     const place = grid.items.indexOf(index);
     if (place >= 0) grid.activate(place);
-    detail.show(index);
+    choose(index);
   },
   downstream: (index) => downstream[index],
+  pictured: (index) => graph.has(index),
+  picture: (index) => {
+    if (matchMedia('(max-width: 760px)').matches) detail.close();
+    graph.show(index);
+  },
 });
 
-function fold(group, open) {
-  if (open) state.folded.delete(group.workload);
-  else state.folded.add(group.workload);
+function choose(index) {
+  const focused = document.activeElement;
+  if (!detail.open) before = focused && focused !== document.body ? focused : null;
+  detail.show(index);
+  remember();
+}
+
+function fold(name, open) {
+  if (open) state.folded.delete(name);
+  else state.folded.add(name);
   update();
+}
+
+// -- the address: every state of the page has one -----------------------------------------------------------
+
+const seconds = (value) => (Number.isFinite(Number(value)) ? Number(value) : 0);
+
+function remember() {
+  address.write({
+    q: state.search, status: [...state.statuses].join(','), workload: state.workload, path: state.onlyPath ? '1' : '',
+    sort: state.sort === 'start' ? '' : state.sort, group: state.group === 'workload' ? '' : state.group,
+    from: state.from > 0 ? state.from.toFixed(3) : '', to: state.to < lastEnd ? state.to.toFixed(3) : '',
+    folded: [...state.folded].join('|'), tried: [...state.tried].map((index) => data.id[index]).join('|'),
+    op: detail.open ? data.id[detail.index] : '',
+  });
+}
+
+/** The operation that an address means: the outcome, where it was done again. */
+function operationOf(id) {
+  const found = all.filter((index) => data.id[index] === id);
+  return found.find((index) => !data.superseded[index]) ?? found[0];
+}
+
+function restore() {
+  const given = address.read(), words = (text, mark) => (text || '').split(mark).filter(Boolean);
+  Object.assign(state, {
+    search: given.q || '', statuses: new Set(words(given.status, ',')), workload: given.workload || '',
+    onlyPath: given.path === '1', sort: ORDERS[given.sort] ? given.sort : 'start',
+    group: GROUPS[given.group] ? given.group : 'workload', from: seconds(given.from),
+    to: given.to ? seconds(given.to) : lastEnd, folded: new Set(words(given.folded, '|')),
+    tried: new Set(words(given.tried, '|').map(operationOf).filter((index) => index !== undefined)),
+  });
+  if (!(state.from >= 0 && state.to > state.from)) Object.assign(state, { from: 0, to: lastEnd });
+  fields();
+  const meant = given.op ? operationOf(given.op) : undefined;
+  if (meant !== undefined) {
+    update({ quiet: true });
+    const place = grid.items.indexOf(meant);
+    if (place >= 0) grid.activate(place);
+    choose(meant);
+  } else {
+    if (detail.open) detail.close();
+    update();
+  }
 }
 
 function ticks() {
@@ -198,7 +294,7 @@ function sortBy(key) {
 
 const operations = (number) => `${count(number)} operation${number === 1 ? '' : 's'}`;
 
-function update() {
+function update({ quiet = false } = {}) {
   const [shown, found] = items();
   drawHead();
   grid.show(shown);
@@ -208,6 +304,7 @@ function update() {
   grid.viewport.classList.toggle('nothing', !found.length);
   if (!found.length) grid.space.replaceChildren(el('p', { class: 'empty' }, 'No operation matches. '));
   minimap.brush();
+  if (!quiet) remember();
 }
 
 // -- tools ---------------------------------------------------------------------------------------------------
@@ -217,10 +314,9 @@ function tools() {
   const counts = new Map();
   for (const index of all) counts.set(statusOf(index), (counts.get(statusOf(index)) || 0) + 1);
   const chips = [...counts].sort(([a], [b]) => (RANK[a] ?? 2) - (RANK[b] ?? 2)).map(([status, many]) =>
-    el('button', { class: 'chip', 'aria-pressed': 'false', onclick: (event) => {
-      const on = !state.statuses.delete(status);
-      if (on) state.statuses.add(status);
-      event.currentTarget.setAttribute('aria-pressed', String(on));
+    el('button', { class: 'chip', 'data-status': status, 'aria-pressed': 'false', onclick: () => {
+      if (!state.statuses.delete(status)) state.statuses.add(status);
+      fields();
       update();
     } }, el('span', { class: `sign ${status === AGAIN ? 'muted' : styleOf(status)}`, 'aria-hidden': 'true' }, `${status === AGAIN ? '↻' : sign(status)} `), `${status} ${count(many)}`));
   const present = data.workloads.filter((name) => data.workload.some((place) => data.strings[place] === name));
@@ -229,7 +325,14 @@ function tools() {
       state.search = search.value.trim().toLowerCase();
       grid.viewport.scrollTop = 0;
       update();
+    }, onkeydown: (event) => { // the results stay in reach: arrows move in them, Enter shows one in full
+      if (event.key === 'ArrowDown') grid.activate(grid.active + 1);
+      else if (event.key === 'ArrowUp') grid.activate(Math.max(grid.active - 1, 0));
+      else if (event.key === 'Enter') grid.choose();
+      else return;
+      event.preventDefault();
     } });
+  slash(search);
   const select = (id, label, options, chosen) => el('label', null, label,
     el('select', { id, onchange: (event) => chosen(event.target.value) },
       ...options.map(([value, title]) => el('option', { value }, title))));
@@ -239,6 +342,11 @@ function tools() {
     select('workload', 'Workload', [['', 'all'], ...present.map((name) => [name, name])], (value) => {
       state.workload = value;
       zoom(0, lastEnd);
+    }),
+    select('group', 'Group by', Object.entries(GROUPS), (value) => {
+      state.group = value;
+      state.folded.clear();
+      update();
     }),
     select('sort', 'Sort', COLUMNS.map((column) => [column.key, column.key === 'start' ? 'start' : column.title.toLowerCase()]),
       (value) => { state.sort = value; update(); }),
@@ -250,17 +358,27 @@ function tools() {
     } }), 'critical path only'),
     el('button', { id: 'reset', onclick: reset }, 'Show all'));
   bar.hidden = false;
-  document.getElementById('sort').value = state.sort;
+}
+
+/** Put what is chosen into the fields. */
+function fields() {
+  const search = document.getElementById('search');
+  if (search.value.trim().toLowerCase() !== state.search) search.value = state.search;
+  for (const [id, value] of [['workload', state.workload], ['sort', state.sort], ['group', state.group]]) {
+    document.getElementById(id).value = value;
+  }
+  document.getElementById('only-path').checked = state.onlyPath;
+  for (const chip of document.querySelectorAll('#tools .chip')) {
+    chip.setAttribute('aria-pressed', String(state.statuses.has(chip.dataset.status)));
+  }
 }
 
 function reset() {
-  Object.assign(state, { search: '', workload: '', onlyPath: false, sort: 'start', from: 0, to: lastEnd });
+  Object.assign(state, { search: '', workload: '', onlyPath: false, sort: 'start', group: 'workload', from: 0, to: lastEnd });
   state.statuses.clear();
   state.folded.clear();
-  document.getElementById('search').value = '';
-  document.getElementById('only-path').checked = false;
-  for (const [id, value] of [['workload', ''], ['sort', 'start'], ['zoom', '']]) document.getElementById(id).value = value;
-  document.querySelectorAll('.chip').forEach((chip) => chip.setAttribute('aria-pressed', 'false'));
+  document.getElementById('zoom').value = '';
+  fields();
   update();
 }
 
@@ -279,7 +397,7 @@ function zoomTo(workload) {
   zoom(from === Infinity ? 0 : from, to || lastEnd);
 }
 
-// -- the whole run in small: drag over it to choose a time -----------------------------------------------------
+// -- the whole run in small; drag over it to choose a stretch of time ----------------------------------------
 
 const minimap = {
   host: document.getElementById('minimap'),
@@ -344,14 +462,12 @@ const minimap = {
 };
 
 addEventListener('keydown', (event) => {
-  const typing = event.target.matches && event.target.matches('input[type="search"], select, textarea');
-  if (event.key === '/' && !typing && !event.ctrlKey && !event.metaKey) {
-    event.preventDefault();
-    document.getElementById('search').focus();
-  } else if (event.key === 'Escape' && detail.open) detail.close();
+  if (event.key === 'Escape' && detail.open) detail.close();
 });
 addEventListener('beforeprint', () => document.querySelectorAll('details').forEach((one) => { one.open = true; }));
+addEventListener('hashchange', restore);
 
 tools();
 minimap.start();
-update();
+graph.start({ chosen: choose });
+restore();

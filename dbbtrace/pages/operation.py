@@ -1,0 +1,162 @@
+"""The page of one operation in a site: its history over all runs, its failures, its attempts, its neighbours. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from dbbtrace.answers.readable import bytes_of, count_of, duration_of, moment_of
+from dbbtrace.answers.rows import Operation, Part
+from dbbtrace.answers.statistics import median, p95
+from dbbtrace.pages.charts import STATUSES, Chart, Dot, dots_chart
+from dbbtrace.pages.parts import common
+from dbbtrace.pages.templates import Place, page
+
+__all__ = ["SCRIPTS", "OperationLinks", "Past", "render_operation"]
+
+SCRIPTS = ("common.js", "state.js", "overview.js")
+_LISTED = 50
+_DRAWN = 100
+_FAILURES = 20
+
+
+@dataclass(frozen=True)
+class Past:
+    """What one operation did in the runs of a product in an environment."""
+
+    page: str
+    """Path of its page from the site's folder."""
+    occurrences: Sequence[Operation]
+    """Its outcomes, newest first; at least one."""
+
+    @property
+    def last(self) -> Operation:
+        """The newest outcome."""
+        return self.occurrences[0]
+
+    @property
+    def label(self) -> str:
+        """The name for people."""
+        return self.last.label
+
+    @property
+    def kind(self) -> str:
+        """The kind for people."""
+        return self.last.resource_type or self.last.kind.replace("_", " ")
+
+    @property
+    def operation_id(self) -> str:
+        """The same in every run."""
+        return self.last.operation_id
+
+    @property
+    def data_product(self) -> str | None:
+        """Whose it is."""
+        return self.last.data_product
+
+    @property
+    def environment(self) -> str | None:
+        """Where it runs."""
+        return self.last.environment
+
+    @property
+    def source(self) -> str | None:
+        """The source system of a load."""
+        return self.last.source_name
+
+    @cached_property
+    def failed(self) -> int:
+        """How often it failed."""
+        return sum(one.status == "Failed" for one in self.occurrences)
+
+    @cached_property
+    def built(self) -> list[Operation]:
+        """Its successes, newest first."""
+        return [one for one in self.occurrences if one.status in ("Succeeded", "Warned")]
+
+    @cached_property
+    def seconds(self) -> list[float]:
+        """Durations of its successes."""
+        return [one.seconds for one in self.built if one.seconds is not None]
+
+    @property
+    def median(self) -> float | None:
+        """Median duration."""
+        return median(self.seconds)
+
+    @property
+    def p95(self) -> float | None:
+        """95th percentile of the durations."""
+        return p95(self.seconds)
+
+
+@dataclass(frozen=True)
+class OperationLinks:
+    """Where the page leads to; paths from the site's folder."""
+
+    product: str
+    runs: Mapping[str, str]
+    """Run id → its page."""
+
+
+def render_operation(
+    past: Past,
+    *,
+    place: Place,
+    links: OperationLinks,
+    upstream: Iterable[tuple[Operation, str | None]],
+    downstream: Iterable[tuple[Operation, str | None]],
+    attempts: Sequence[Part],
+) -> str:
+    """The page.
+
+    Args:
+        past: the operation.
+        place, links: where the page lies, and where it leads to.
+        upstream, downstream: its neighbours in the newest run that had it, each with its page.
+        attempts: those that failed, newest first.
+    """
+    failures = [one for one in past.occurrences if one.status == "Failed"][:_FAILURES]
+    return page(
+        "operation.html",
+        scripts=SCRIPTS,
+        place=place,
+        **common(),
+        what=past,
+        links=links,
+        charts=_charts(past),
+        failures=[{"operation": one, "page": links.runs.get(one.run_id)} for one in failures],
+        attempts=attempts,
+        upstream=[{"label": one.label, "status": one.status, "page": where} for one, where in upstream],
+        downstream=[{"label": one.label, "status": one.status, "page": where} for one, where in downstream],
+        last_success=past.built[0].started_at if past.built else None,
+        last_rows=next((one.rows_written for one in past.built), None),
+        listed=_LISTED,
+    )
+
+
+def _charts(past: Past) -> list[tuple[str, Chart]]:
+    measures: tuple[tuple[str, str, Callable[[Operation], float | None], Callable[[Any], str]], ...] = (
+        ("Duration", "seconds", lambda one: one.seconds, duration_of),
+        ("Rows written", "rows", lambda one: one.rows_written, count_of),
+        ("Bytes written", "bytes", lambda one: one.bytes_written, bytes_of),
+    )
+    found = []
+    for title, unit, read, text in measures:
+        dots = [
+            Dot(
+                one.started_at,
+                value,
+                one.status if one.status in STATUSES else "Unknown",
+                f"{moment_of(one.started_at)[:16]}: {text(value)}, {one.status}",
+            )
+            for one in past.occurrences[:_DRAWN]
+            if one.started_at is not None and (value := read(one)) is not None and one.status != "Skipped"
+        ]
+        if dots:
+            usual = median([dot.value for dot in dots if dot.status != "Failed"])
+            label = f"{title} in {len(dots)} runs"
+            found.append((title, dots_chart(dots, usual, label=label, unit=unit)))
+    return found

@@ -1,0 +1,418 @@
+"""A folder of linked pages: all runs → product → run → operation, and back. It needs no server and no network.
+
+    index.html          how each product stands, all runs
+    products/           a page for each data product in each environment
+    runs/               a page for each run, named by its trace id
+    operations/         a page for each operation: its history over all runs
+    assets/             style, scripts, and in data/ the data of each page
+
+Made again, only the pages that changed are written. A page that is open in a browser then loads itself again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from dbbtrace.answers.asof import asof_refreshed
+from dbbtrace.answers.audit import Audit
+from dbbtrace.answers.consumers import BY_NAME, Naming
+from dbbtrace.answers.earlier import local_zone
+from dbbtrace.answers.graph import BUILT, RunGraph
+from dbbtrace.answers.links import fabric_pages
+from dbbtrace.answers.overview import Overview, read_overview
+from dbbtrace.answers.read import operations, parts, relations
+from dbbtrace.answers.reasons import Reason
+from dbbtrace.answers.rows import Operation, Part, Run, attempts_of
+from dbbtrace.answers.slowest import HISTORY, Timing, timing_of
+from dbbtrace.answers.terms import Terms
+from dbbtrace.errors import UsageError
+from dbbtrace.model.identity import trace_id_of
+from dbbtrace.pages import operation as operation_page
+from dbbtrace.pages import overview as overview_pages
+from dbbtrace.pages import run as run_pages
+from dbbtrace.pages.operation import OperationLinks, Past, render_operation
+from dbbtrace.pages.overview import SiteLinks, render_overview
+from dbbtrace.pages.run import RunLinks, render_run, report_of
+from dbbtrace.pages.templates import Place, asset, bundle, inert
+from dbbtrace.warehouse import Warehouse
+
+__all__ = ["MOST_RUNS", "Site"]
+
+MOST_RUNS = 2_000
+"""How many of the newest runs have a page. Older ones are counted on the overview."""
+_AT_ONCE = 100
+"""How many runs are read with one query."""
+_MARK = "assets/dbbtrace.txt"
+_FOLDERS = ("products", "runs", "operations", "assets/data")
+_BUNDLES = {
+    "overview.js": overview_pages.SCRIPTS,
+    "run.js": run_pages.SCRIPTS,
+    "operation.js": operation_page.SCRIPTS,
+}
+Whose = tuple["str | None", "str | None"]
+"""Data product and environment."""
+
+
+class Site:
+    """The folder. ``make`` writes it, as often as wanted."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        jaeger_url: str | None = None,
+        follow: float | None = None,
+        naming: Naming = BY_NAME,
+        terms: Terms | None = None,
+    ) -> None:
+        """
+        Args:
+            folder: made if it is not there.
+            jaeger_url: Jaeger's address; None: no links.
+            follow: after how many seconds an open page looks whether it was made again; None: never.
+            naming: how names go together, where they don't tell by themselves.
+            terms: see ``answers.verdict_of``.
+
+        Raises:
+            UsageError: the folder holds something else.
+        """
+        self._folder = folder
+        self._jaeger_url = jaeger_url
+        self._follow = follow
+        self._naming = naming
+        self._terms = terms or Terms()
+        self._written: dict[str, str] = {}
+        """Page → the version that was written."""
+        self._groups: dict[Whose, _Made] = {}
+        """What the pages of each product in each environment were made from, and what they were."""
+        if folder.exists() and not folder.is_dir():
+            raise UsageError(f"{folder} is a file: name a folder, such as site/")
+        if folder.is_dir() and any(folder.iterdir()) and not (folder / _MARK).is_file():
+            raise UsageError(f"{folder} holds other files: name a new or empty folder")
+
+    def make(
+        self,
+        warehouse: Warehouse,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        data_product: str | None = None,
+        environment: str | None = None,
+        told: Callable[[int, int], None] = lambda done, total: None,
+    ) -> int:
+        """Write the pages, and remove those of runs that are no longer chosen. Returns how many were written.
+
+        Args:
+            warehouse: where to look.
+            since, until, data_product, environment: see ``answers.run_keys``.
+            told: called with the number of runs that are done and their total.
+
+        Raises:
+            OSError: the folder can't be written.
+        """
+        found = read_overview(
+            warehouse,
+            since=since,
+            until=until,
+            data_product=data_product,
+            environment=environment,
+            terms=self._terms,
+        )
+        record = found.record
+        plan = _plan(record)
+        for folder in _FOLDERS:
+            (self._folder / folder).mkdir(parents=True, exist_ok=True)
+        self._assets()
+        before, total, done = dict(self._written), sum(map(len, plan.groups.values())), 0
+        kept: set[str] = set()
+        every_operation: dict[tuple[str | None, str | None, str, str], str] = {}
+        fabric = fabric_pages(warehouse, list(plan.runs))
+        for whose, group in plan.groups.items():
+            told(done, total)
+            made_from = [(run, record.verdicts[run.run_id].reasons) for run in group]
+            made = self._groups.get(whose)
+            if made is None or made.made_from != made_from:
+                made = _Made(made_from, {}, set())
+                past = self._group(warehouse, plan, whose, group, fabric, made.files)
+                made.operations.update({(*whose, each.last.kind, each.operation_id): each.page for each in past})
+                links = SiteLinks(plan.products, plan.runs, made.operations)
+                self._product(found, whose, links, past, made.files)
+                self._groups[whose] = made
+            kept |= made.files
+            every_operation |= made.operations
+            done += len(group)
+        told(done, total)
+        place = Place("index.html", "overview.js")
+        links = SiteLinks(plan.products, plan.runs, every_operation)
+        self._write(place, render_overview(found, jaeger_url=self._jaeger_url, place=place, links=links), {}, kept)
+        self._sweep(kept)
+        return sum(before.get(name) != version for name, version in self._written.items())
+
+    # -- the pages -------------------------------------------------------------------------------------------
+
+    def _group(
+        self,
+        warehouse: Warehouse,
+        plan: _Plan,
+        whose: Whose,
+        group: Sequence[Run],
+        fabric: Mapping[str, str],
+        kept: set[str],
+    ) -> list[Past]:
+        """The pages of the runs of one product in one environment, and of what these runs did."""
+        by_run: dict[str, list[Operation]] = {run.run_id: [] for run in group}
+        tried: dict[str, list[Part]] = defaultdict(list)
+        ids = list(by_run)
+        for first in range(0, len(ids), _AT_ONCE):
+            some = ids[first : first + _AT_ONCE]
+            for one in operations(warehouse, some):
+                by_run[one.run_id].append(one)
+            for attempt in parts(warehouse, some, where="p.part = 'attempt'"):
+                tried[attempt.run_id].append(attempt)
+        past = _past(group, by_run, whose)
+        pages = {(each.last.kind, each.operation_id): each.page for each in past}
+        filled = relations(warehouse, ids)
+        timings = _histories(group, by_run)
+        for number, run in enumerate(group):
+            place = Place(plan.runs[run.run_id], "run.js")
+            neighbours = [
+                plan.runs[group[beside].run_id] if 0 <= beside < len(group) else None
+                for beside in (number + 1, number - 1)
+            ]
+            said = plan.record.verdicts[run.run_id]
+            zone, newest = (
+                local_zone(self._terms.zone),
+                number == 0,
+            )  # how old the data is that its models show interests nobody of older runs
+            report = report_of(
+                said,
+                by_run[run.run_id],
+                timings(number),
+                tried[run.run_id],
+                filled,
+                fabric.get(run.run_id),
+                asof_refreshed(warehouse, run, naming=self._naming, zone=local_zone(self._terms.zone))
+                if newest
+                else (),
+            )
+            links = RunLinks(plan.products[whose], neighbours[0], neighbours[1], pages)
+            html, data = render_run(report, jaeger_url=self._jaeger_url, place=place, links=links)
+            self._write(place, html, data, kept)
+        self._operations(plan, whose, past, by_run, tried, pages, kept)
+        return past
+
+    def _operations(
+        self,
+        plan: _Plan,
+        whose: Whose,
+        past: Sequence[Past],
+        by_run: Mapping[str, Sequence[Operation]],
+        tried: Mapping[str, Sequence[Part]],
+        pages: Mapping[tuple[str, str], str],
+        kept: set[str],
+    ) -> None:
+        beside: dict[str, _Neighbours] = {}
+        attempts = {run_id: attempts_of(found) for run_id, found in tried.items()}
+        links = OperationLinks(plan.products[whose], plan.runs)
+
+        def paged(found: Iterable[Operation]) -> list[tuple[Operation, str | None]]:
+            return [(one, pages.get((one.kind, one.operation_id))) for one in found]
+
+        for each in past:
+            run_id = each.last.run_id
+            if run_id not in beside:
+                beside[run_id] = _Neighbours(by_run[run_id])
+            near = beside[run_id]
+            place = Place(each.page, "operation.js")
+            html = render_operation(
+                each,
+                place=place,
+                links=links,
+                upstream=paged(near.above[each.last.operation_id]),
+                downstream=paged(near.below[each.last.operation_id]),
+                attempts=[
+                    attempt
+                    for one in each.occurrences
+                    for attempt in attempts.get(one.run_id, {}).get(one.span_id or "", ())
+                ],
+            )
+            self._write(place, html, {}, kept)
+
+    def _product(self, found: Overview, whose: Whose, links: SiteLinks, past: Sequence[Past], kept: set[str]) -> None:
+        place = Place(links.products[whose], "overview.js")
+        html = render_overview(
+            _only(found, whose),
+            jaeger_url=self._jaeger_url,
+            place=place,
+            links=links,
+            product=whose,
+            operations=sorted(past, key=lambda each: (-each.failed, each.last.workload, each.label)),
+        )
+        self._write(place, html, {}, kept)
+
+    # -- the files -------------------------------------------------------------------------------------------
+
+    def _assets(self) -> None:
+        self._put("assets/page.css", asset("page.css"))
+        for name, scripts in _BUNDLES.items():
+            self._put(f"assets/{name}", bundle(scripts))
+        self._put("assets/dagre.LICENSE.txt", asset("vendor/dagre.LICENSE.txt"))
+        self._put(_MARK, "This folder was made by `dbbtrace report`, which writes it again.\n")
+
+    def _write(self, place: Place, html: str, data: dict[str, Any], kept: set[str]) -> None:
+        """Write the page and its data, if they changed; the time at which they were made does not count."""
+        kept |= {place.name, f"assets/data/{place.data}"}
+        text = inert(data)
+        version = hashlib.sha256(f"{_MADE_AT.sub('', html)}{text}".encode()).hexdigest()[:16]
+        if self._written.get(place.name) == version:
+            return
+        about = {"version": version, "follow": self._follow}
+        self._put(f"assets/data/{place.data}", f"window.dbbtrace={{about:{inert(about)},data:{text}}};\n")
+        self._put(place.name, html)
+        self._written[place.name] = version
+
+    def _put(self, name: str, text: str) -> None:
+        """Write a file in one step: an open page never reads half of it."""
+        path = self._folder / name
+        beside = path.with_name(f"{path.name}.{os.getpid()}.new")
+        beside.write_text(text, encoding="utf-8", newline="\n")
+        os.replace(beside, path)
+
+    def _sweep(self, kept: set[str]) -> None:
+        """Remove pages that an earlier make left and that are no longer wanted."""
+        for folder in _FOLDERS:
+            for path in (self._folder / folder).iterdir():
+                name = f"{folder}/{path.name}"
+                if name not in kept and path.is_file() and path.suffix in (".html", ".js", ".new"):
+                    path.unlink(missing_ok=True)
+                    self._written.pop(name, None)
+
+
+_MADE_AT = re.compile(r"<footer>.*?</footer>", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class _Made:
+    """The pages of one product in one environment, as they were made last."""
+
+    made_from: list[tuple[Run, tuple[Reason, ...]]]
+    operations: dict[tuple[str | None, str | None, str, str], str]
+    """As in ``SiteLinks``."""
+    files: set[str]
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """Which pages there will be."""
+
+    record: Audit
+    groups: dict[Whose, list[Run]] = field(default_factory=lambda: defaultdict(list))
+    """Runs with a page, newest first."""
+    products: dict[Whose, str] = field(default_factory=dict)
+    runs: dict[str, str] = field(default_factory=dict)
+    """Run id → its page."""
+
+
+def _plan(record: Audit) -> _Plan:
+    plan = _Plan(record)
+    taken: set[str] = set()
+    for run in record.runs[:MOST_RUNS]:
+        whose = (run.data_product, run.environment)
+        plan.groups[whose].append(run)
+        name = f"runs/{trace_id_of(run.run_id):032x}.html"
+        if name in taken:  # two spellings of one id
+            name = f"runs/{_hash(run.run_id)}.html"
+        taken.add(name)
+        plan.runs[run.run_id] = name
+        plan.products.setdefault(whose, f"products/{_slug(run.data_product or 'by-hand')}-{_hash(*whose)}.html")
+    return plan
+
+
+def _only(found: Overview, whose: Whose) -> Overview:
+    """The part of the overview that is about one product in one environment."""
+    record = found.record
+
+    def mine(one: Any) -> bool:
+        return (one.data_product, one.environment) == whose
+
+    return Overview(
+        Audit(
+            record.since,
+            tuple(filter(mine, record.products)),
+            tuple(filter(mine, record.runs)),
+            tuple(filter(mine, record.gaps)),
+            record.verdicts,
+        ),
+        list(filter(mine, found.offenders)),
+        list(filter(mine, found.grown)),
+    )
+
+
+def _past(group: Sequence[Run], by_run: Mapping[str, Sequence[Operation]], whose: Whose) -> list[Past]:
+    """What each operation did, newest first."""
+    found: dict[tuple[str, str], list[Operation]] = defaultdict(list)
+    for run in group:
+        for one in by_run[run.run_id]:
+            if not one.superseded:
+                found[one.kind, one.operation_id].append(one)
+    return [
+        Past(f"operations/{_slug(occurrences[0].name)}-{_hash(*whose, *what)}.html", occurrences)
+        for what, occurrences in found.items()
+    ]
+
+
+def _histories(
+    group: Sequence[Run], by_run: Mapping[str, Sequence[Operation]]
+) -> Callable[[int], dict[tuple[str, str], Timing]]:
+    """For the number of a run: its operations compared with their successes in the runs before it."""
+    places: dict[tuple[str, str], list[int]] = defaultdict(list)
+    took: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for number in range(len(group) - 1, -1, -1):  # oldest first
+        for one in by_run[group[number].run_id]:
+            if not one.superseded and one.seconds is not None and one.status in BUILT:
+                places[one.kind, one.operation_id].append(-number)
+                took[one.kind, one.operation_id].append(one.seconds)
+
+    def of(number: int) -> dict[tuple[str, str], Timing]:
+        found = {}
+        for one in by_run[group[number].run_id]:
+            if one.superseded or one.seconds is None or one.status == "Skipped":
+                continue
+            what = (one.kind, one.operation_id)
+            first, last = (bisect_left(places[what], -place) for place in (number + HISTORY, number))
+            earlier = tuple(took[what][first:last])
+            found[what] = timing_of(group[number], *what, one.label, one.seconds, earlier)
+        return found
+
+    return of
+
+
+class _Neighbours:
+    """What stands directly above and below each operation of a run."""
+
+    def __init__(self, found: Iterable[Operation]) -> None:
+        graph = RunGraph(found)
+        self.above: dict[str, list[Operation]] = defaultdict(list)
+        self.below: dict[str, list[Operation]] = defaultdict(list)
+        for node in graph.outcomes:
+            for parent in graph.upstream(node):
+                self.above[node.operation_id].append(parent)
+                self.below[parent.operation_id].append(node)
+
+
+def _slug(text: str) -> str:
+    """The start of a file's name: letters and digits alone, so that it is the same on every system."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:40] or "x"
+
+
+def _hash(*parts: str | None) -> str:
+    return hashlib.sha256("\0".join(part or "" for part in parts).encode("utf-8", "surrogatepass")).hexdigest()[:12]
