@@ -189,7 +189,7 @@ class Site:
                 for beside in (number + 1, number - 1)
             ]
             said = plan.record.verdicts[run.run_id]
-            zone, newest = (
+            _zone, newest = (
                 local_zone(self._terms.zone),
                 number == 0,
             )  # how old the data is that its models show interests nobody of older runs
