@@ -32,6 +32,7 @@ from dbbtrace.answers.overview import Overview, read_overview
 from dbbtrace.answers.read import operations, parts, relations
 from dbbtrace.answers.reasons import Reason
 from dbbtrace.answers.rows import Operation, Part, Run, attempts_of
+from dbbtrace.answers.shown import AsOf
 from dbbtrace.answers.slowest import HISTORY, Timing, timing_of
 from dbbtrace.answers.terms import Terms
 from dbbtrace.errors import UsageError
@@ -189,10 +190,9 @@ class Site:
                 for beside in (number + 1, number - 1)
             ]
             said = plan.record.verdicts[run.run_id]
-            _zone, newest = (
-                local_zone(self._terms.zone),
-                number == 0,
-            )  # how old the data is that its models show interests nobody of older runs
+            shows: Sequence[AsOf] = ()  # of older runs nobody asks how old the data is that its models show
+            if number == 0:
+                shows = asof_refreshed(warehouse, run, naming=self._naming, zone=local_zone(self._terms.zone))
             report = report_of(
                 said,
                 by_run[run.run_id],
@@ -200,9 +200,7 @@ class Site:
                 tried[run.run_id],
                 filled,
                 fabric.get(run.run_id),
-                asof_refreshed(warehouse, run, naming=self._naming, zone=local_zone(self._terms.zone))
-                if newest
-                else (),
+                shows,
             )
             links = RunLinks(plan.products[whose], neighbours[0], neighbours[1], pages)
             html, data = render_run(report, jaeger_url=self._jaeger_url, place=place, links=links)
