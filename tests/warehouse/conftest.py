@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from dbbtrace.warehouse import Warehouse, open_warehouse
-from dbbtrace.warehouse.schema import TABLES
+from dbbtrace.warehouse.schema import ALL_TABLES, TABLES
 from dbbtrace.warehouse.views import VIEWS
 from tests.warehouse.sql_server import Server
 
@@ -67,7 +67,7 @@ def live_server() -> Iterator[Warehouse]:
 def _drop_tables(warehouse: Warehouse) -> None:
     for view in reversed(VIEWS):
         warehouse.query(f"DROP VIEW IF EXISTS [meta].[{view}]")
-    for table in TABLES:
+    for table in ALL_TABLES:
         warehouse.query(f"DROP TABLE IF EXISTS [meta].[{table.name}]")
 
 
