@@ -83,7 +83,7 @@ def _failure_as_dict(failure: Failure) -> dict[str, Any]:
 def _print_failures(found: Iterable[Failure], whole: bool) -> None:
     from rich.text import Text
 
-    from dbbtrace.cli.tree import glyphs
+    from dbbtrace.cli.glyphs import glyphs
 
     out, run_id = console(), None
     sign = glyphs(ascii_only=out.options.ascii_only).signs["Failed"]

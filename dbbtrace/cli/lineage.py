@@ -195,7 +195,7 @@ def _is_below(thing: Thing, things: Mapping[str, Thing]) -> bool:
 def _line(thing: Thing, again: bool, ascii_only: bool) -> Text:
     from rich.text import Text
 
-    from dbbtrace.cli.tree import STYLES, glyphs
+    from dbbtrace.cli.glyphs import STYLES, glyphs
 
     sign = glyphs(ascii_only=ascii_only).signs.get(thing.status or "", " ")
     text = Text(

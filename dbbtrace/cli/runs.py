@@ -128,8 +128,8 @@ def show_run(run_id: str, operations: Sequence[Operation], *, verdict: Verdict |
 
 
 def _print_runs(found: Sequence[Run]) -> None:
+    from dbbtrace.cli.glyphs import glyphs
     from dbbtrace.cli.text import count_of, duration_of, moment_of, safe
-    from dbbtrace.cli.tree import glyphs
 
     out = console()
     signs = glyphs(ascii_only=out.options.ascii_only).signs

@@ -44,8 +44,8 @@ def _print(found: Sequence[Today], zone: str) -> None:
     from rich.text import Text
 
     from dbbtrace.answers.earlier import local_zone
+    from dbbtrace.cli.glyphs import STYLES, glyphs
     from dbbtrace.cli.text import middle_cut, one_line, safe
-    from dbbtrace.cli.tree import STYLES, glyphs
 
     out = console()
     signs = glyphs(ascii_only=out.options.ascii_only).signs
