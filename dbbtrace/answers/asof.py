@@ -6,24 +6,24 @@ which comes once a year does not hide one that should have come this morning.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone, tzinfo
-from itertools import chain, repeat
 
-from dbbtrace.answers.ages import Age, ages, loaded_tables
+from dbbtrace.answers.ages import Age, ages
 from dbbtrace.answers.consumers import BY_NAME, Exposure, Names, Naming, SemanticModel, exposures_of, semantic_models
-from dbbtrace.answers.graph import CUT, NOT_STORED
-from dbbtrace.answers.histories import WINDOWS, Histories
+from dbbtrace.answers.graph import CUT
+from dbbtrace.answers.histories import WINDOWS
 from dbbtrace.answers.inputs import Input, Step, Walk, is_behind
-from dbbtrace.answers.lineage import table_id
+from dbbtrace.answers.past import Past
 from dbbtrace.answers.platform import model_titles
 from dbbtrace.answers.rows import Run, is_node_id, label_of
 from dbbtrace.answers.shown import AsOf, ShownTable, is_older, usual_start
 from dbbtrace.answers.suggest import suggestion
+from dbbtrace.answers.things import table_id
 from dbbtrace.errors import UsageError
-from dbbtrace.graph import DbtSource, Table, TableKey, Tables, is_test
-from dbbtrace.sources.dbt.manifest import ManifestNode, sources_of
+from dbbtrace.graph import DbtSource, Table, TableKey
+from dbbtrace.sources.dbt.manifest import ManifestNode
 from dbbtrace.warehouse import Warehouse
 
 __all__ = ["asof", "asof_refreshed"]
@@ -104,47 +104,23 @@ class _World:
     ) -> None:
         self.at = at or datetime.now(timezone.utc)
         self._warehouse = warehouse
-        self._back = back
         self._zone = zone
         self._manifest = manifest or {}
         self._naming = naming
-        self._histories = Histories(warehouse, self.at, environment)
-        self._histories.read_nodes(self._since(WINDOWS[0]))
-        self.refreshes = self._histories.refreshes(self._since(back))
-        self._tables = [self._loaded(back)]
-        self._sources = sources_of(self._manifest)
-        self._by_name: dict[str, Table] = {}
-        """Id of a table → the table."""
+        self._environment = environment
+        self._past = Past(warehouse, self.at, environment, self._manifest, naming.rules, back)
+        self._past.read_nodes(WINDOWS[0])
+        self.refreshes = self._past.refreshes
         self._ages: dict[TableKey, Age] = {}
-        self._looked_at: dict[str, timedelta | None] = {}
-        """Table or node → how far back its rows were read; all nodes at least as far as the first window."""
         self._look_at_readers()
 
     def _look_at_readers(self) -> None:
-        self._names = Names([*self._histories.nodes, *self._manifest])
-        self.exposures = exposures_of(
-            self._manifest, ((row.name, row.depends_on) for row in self._histories.nodes.values())
-        )
+        self._names = Names([*self._past.nodes, *self._manifest])
+        self.exposures = exposures_of(self._manifest, ((row.name, row.depends_on) for row in self._past.nodes.values()))
         titles = model_titles(self._warehouse)
         self.models, self.others = semantic_models(
             self.refreshes, self.exposures, self._naming.semantic_models, titles, self._names
         )
-
-    def _loaded(self, window: timedelta | None) -> Tables[Table]:
-        loaded = loaded_tables(self._warehouse, self._since(window))
-        return Tables(((table, table) for table in loaded), self._naming.rules)
-
-    def _tables_of(self, source: DbtSource) -> Sequence[Table]:
-        """The loaded tables that a source may be: of those loaded lately, else of all that ever were."""
-        found = self._tables[0].of(source)
-        if found or self._back is None:
-            return found
-        if len(self._tables) == 1:
-            self._tables.append(self._loaded(None))
-        return self._tables[1].of(source)
-
-    def _since(self, window: timedelta | None) -> datetime | None:
-        return self.at - window if window is not None else None
 
     # -- what is meant -----------------------------------------------------------------------------------------
 
@@ -152,7 +128,7 @@ class _World:
         """What the thing of that name shows."""
         for window in WINDOWS:
             if window is not WINDOWS[0]:  # it may not have been built for long
-                self._histories.read_nodes(self._since(window))
+                self._past.read_nodes(window)
                 self._look_at_readers()
             wanted = name.strip().lower()
             model = next((one for one in self.models if wanted in (one.key.lower(), one.name.lower())), None)
@@ -162,8 +138,8 @@ class _World:
             if exposure is not None:
                 return self._of_exposure(exposure)
             node = self._names.of(name)
-            if node in self._histories.nodes or node in self._manifest:
-                row = self._histories.nodes.get(node)
+            if node in self._past.nodes or node in self._manifest:
+                row = self._past.nodes.get(node)
                 self._check_environment(name, row.environments if row else ())
                 return self._of_nodes(label_of("dbt_node", node, node), "model", [node])
         raise UsageError(f"no semantic model, exposure or dbt model {name!r}{suggestion(name, self._known_names())}")
@@ -171,16 +147,20 @@ class _World:
     def _known_names(self) -> Iterable[str]:
         yield from (model.name for model in self.models)
         yield from (exposure.names[-1] for exposure in self.others)
-        yield from (
-            name.split(".", 2)[-1] for name in self._histories.nodes if name.startswith(("model.", "snapshot."))
-        )
+        yield from (name.split(".", 2)[-1] for name in self._past.nodes if name.startswith(("model.", "snapshot.")))
 
     def product(self, data_product: str) -> AsOf:
         """What the product's semantic models show; where it has none, its models that no other reads."""
         keys = {refresh.operation_id for refresh in self.refreshes if refresh.data_product == data_product}
-        parts = [self.semantic_model(model) for model in self.models if model.key in keys]
+        own = {name for name, row in self._past.nodes.items() if row.data_product == data_product}
+        models = [model for model in self.models if model.key in keys or own.intersection(model.reads)]
+        parts = [self.semantic_model(model) for model in models]
         if not parts:
-            return self._of_nodes(data_product, "data product", self._last(data_product))
+            last = self._last(data_product)
+            self._check_environment(
+                data_product, [place for node in last for place in self._past.nodes[node].environments]
+            )
+            return self._of_nodes(data_product, "data product", last)
         shown: dict[str, ShownTable] = {}
         for table in (table for part in parts for table in part.tables):
             if table.name not in shown or is_older(table, shown[table.name]):
@@ -198,13 +178,13 @@ class _World:
         """The product's models that no other reads."""
         for window in WINDOWS:
             if window is not WINDOWS[0]:
-                self._histories.read_nodes(self._since(window))
-            nodes = self._histories.nodes
+                self._past.read_nodes(window)
+            nodes = self._past.nodes
             own = [name for name, row in nodes.items() if row.data_product == data_product and _is_data(name)]
             read = {parent for row in nodes.values() if _is_data(row.name) for parent in row.depends_on}
             if own:
                 return sorted(name for name in own if name not in read)
-        products = {row.data_product for row in self._histories.nodes.values()}
+        products = {row.data_product for row in self._past.nodes.values()}
         products |= {refresh.data_product for refresh in self.refreshes}
         known = [product for product in products if product]
         raise UsageError(f"no data product {data_product!r}{suggestion(data_product, known)}")
@@ -242,16 +222,16 @@ class _World:
         self, name: str, kind: str, nodes: Sequence[str], step: Step | None = None, *, told: bool = True
     ) -> AsOf:
         at = step.work.started_at if step and step.work else self.at
-        walk = self._walked([node for node in nodes if node != CUT], at)
+        walk = self._past.walk([node for node in nodes if node != CUT], at)
         found: dict[str, Input] = {}
         for node in nodes:
             for table, one in walk.inputs(node, at).items() if node != CUT else ():
                 one = one._replace(way=(step, *one.way)) if step else one
                 if table not in found or is_behind(one, found[table]):
                     found[table] = one
-        known = {table: one for table, one in found.items() if table in self._by_name}
+        known = {table: one for table, one in found.items() if table in self._past.tables}
         self._look_at_ages(known)
-        tables = [self._shown(self._by_name[table], one, walk) for table, one in known.items()]
+        tables = [self._shown(self._past.tables[table], one, walk) for table, one in known.items()]
         unknown = [self._label(table) for table in found if table not in known]
         unknown += [table.name for table in tables if table.loaded_at is None]
         if not told:
@@ -259,98 +239,9 @@ class _World:
         return self._made(name, kind, tables, tuple(sorted(unknown)))
 
     def _look_at_ages(self, names: Iterable[str]) -> None:
-        new = [table for name in names if (table := self._by_name[name]).key not in self._ages]
+        new = [table for name in names if (table := self._past.tables[name]).key not in self._ages]
         if new:
             self._ages |= ages(self._warehouse, new, self.at, self._zone)
-
-    def _walked(self, nodes: Sequence[str], at: datetime) -> Walk:
-        """The walk, with as much of the past as it takes."""
-        for window in chain(WINDOWS, repeat(None)):
-            since = at - window if window is not None else None
-            parents, loads = self._graph(nodes)
-            new = {key: name for key, name in loads.items() if name not in self._looked_at}
-            self._histories.read_loads(new, since)
-            self._looked_at |= dict.fromkeys(new.values(), window)
-            walk = Walk(
-                parents,
-                self._is_stored,
-                self._histories.works,
-                is_open=self._is_open,
-                constants=lambda name: name.startswith("seed."),
-            )
-            for node in nodes:
-                walk.inputs(node, at)
-            missing = {name for name in walk.missing if self._may_be_older(name)}
-            if not missing:
-                break
-            self._look_further(missing, loads, at)
-        return walk
-
-    def _may_be_older(self, name: str) -> bool:
-        """Whether rows that were not looked at yet may know more of it; what nobody loads has none."""
-        return not name.startswith("source.") and self._looked_at.get(name, WINDOWS[0]) is not None
-
-    def _look_further(self, names: Collection[str], loads: Mapping[TableKey, str], at: datetime) -> None:
-        """Read older rows of these tables and nodes."""
-        by_window: dict[timedelta | None, list[str]] = {}
-        for name in names:
-            window = WINDOWS[WINDOWS.index(self._looked_at.get(name, WINDOWS[0])) + 1]
-            by_window.setdefault(window, []).append(name)
-        for window, chosen in by_window.items():
-            since = at - window if window is not None else None
-            tables = {key: name for key, name in loads.items() if name in chosen}
-            self._histories.read_loads(tables, since)
-            if nodes := set(chosen) - set(tables.values()):
-                self._histories.read_nodes(since, nodes)
-            self._looked_at |= dict.fromkeys(chosen, window)
-
-    def _graph(self, nodes: Iterable[str]) -> tuple[dict[str, tuple[str, ...]], dict[TableKey, str]]:
-        """What is above these nodes; and the tables there, with their names."""
-        parents: dict[str, tuple[str, ...]] = {}
-        loads: dict[TableKey, str] = {}
-        waiting = list(nodes)
-        while waiting:
-            name = waiting.pop()
-            if name in parents:
-                continue
-            if name.startswith("source."):
-                tables = self._tables_of(self._sources.get(name) or DbtSource.of_id(name))
-                if tables:
-                    parents[name] = tuple(map(table_id, tables))
-                for table in tables:
-                    loads[table.key] = table_id(table)
-                    self._by_name[table_id(table)] = table
-                continue
-            reads = self._reads(name)
-            if reads is not None:
-                parents[name] = tuple(one for one in reads if one != CUT and not is_test(one))
-                waiting += parents[name]
-        return parents, loads
-
-    def _reads(self, name: str) -> Sequence[str] | None:
-        """What a node reads; None: nobody knows the node."""
-        row, known = self._histories.nodes.get(name), self._manifest.get(name)
-        if row is not None and row.depends_on and CUT not in row.depends_on:
-            return row.depends_on
-        if known is not None:
-            return known.parents
-        return row.depends_on if row is not None else None
-
-    def _is_open(self, name: str) -> bool:
-        """Whether a node reads more than is known."""
-        row = self._histories.nodes.get(name)
-        if name in self._manifest or row is None:
-            return False
-        return CUT in row.depends_on or (not row.depends_on and row.materialized is None)
-
-    def _is_stored(self, name: str) -> bool:
-        """Whether it holds data of its own; where nobody says it does, which never makes data look newer than it is."""
-        if name.startswith("source.") or not is_node_id(name):
-            return name in self._histories.nodes
-        known = self._manifest.get(name)
-        row = self._histories.nodes.get(name)
-        said = (known.materialized if known else None) or (row.materialized if row else None)
-        return said not in NOT_STORED
 
     def _shown(self, table: Table, one: Input, walk: Walk) -> ShownTable:
         age = self._ages.get(table.key)
@@ -369,7 +260,7 @@ class _World:
         for step in reversed(one.way):
             if step.work is None or newest is None:
                 continue
-            last = walk.last(step.name, self.at) if step.name in self._histories.works else step.work
+            last = walk.last(step.name, self.at) if step.name in self._past.works else step.work
             if last is None or last.started_at < newest.ended_at:
                 return self._label(step.name)
             newest = last
@@ -392,7 +283,7 @@ class _World:
             UsageError: it is in several.
         """
         places = sorted({place.upper() for place in found if place})
-        if self._histories.environment is None and len(places) > 1:
+        if self._environment is None and len(places) > 1:
             raise UsageError(f"{name} is in {' and '.join(places)}: add --environment {places[0]}")
 
 

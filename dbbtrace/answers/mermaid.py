@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dbbtrace.answers.lineage import Lineage, Thing
 from dbbtrace.answers.readable import moment_of, one_line
+from dbbtrace.answers.things import Lineage, Thing
 
 __all__ = ["mermaid"]
 

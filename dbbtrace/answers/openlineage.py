@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
-from dbbtrace.answers.lineage import Lineage, Thing
+from dbbtrace.answers.things import Lineage, Thing
 from dbbtrace.errors import ConfigurationError, DbbtraceError, TransientError
 from dbbtrace.model.identity import record_id, trace_id_of
 from dbbtrace.sources.dbt.terms import relation_parts

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.text import Text
     from rich.tree import Tree
 
-    from dbbtrace.answers.lineage import Lineage, Thing
+    from dbbtrace.answers.things import Lineage, Thing
 
 __all__ = ["COMMANDS", "manifest_option"]
 

@@ -11,9 +11,9 @@ from dbbtrace.answers.asof import asof as ask_asof
 from dbbtrace.answers.consumers import Naming
 from dbbtrace.answers.earlier import local_zone
 from dbbtrace.answers.find import find_run
-from dbbtrace.answers.lineage import Lineage
 from dbbtrace.answers.lineage import lineage as ask
 from dbbtrace.answers.shown import AsOf
+from dbbtrace.answers.things import Lineage
 from dbbtrace.errors import UsageError
 from dbbtrace.job.context import run_id_in_environment
 from dbbtrace.model.identity import normalise_run_id

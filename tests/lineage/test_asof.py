@@ -166,6 +166,15 @@ def test_a_data_product_is_as_old_as_the_oldest_of_its_semantic_models(tmp_path:
     assert (found.parts, ages_of(found)["mdm.Customer"], found.unknown) == ((), at(7 * 24), ())
 
 
+def test_a_data_product_has_the_semantic_models_that_read_its_nodes(tmp_path: Path) -> None:
+    """Also one that nobody refreshes, because it reads the tables."""
+    story = nightly(8)
+    story.load("by day", "Customer", 7 * 24 + 10)
+    naming = Naming({"Live": {"reads": ("stg_customer",), "mode": "direct lake"}, "Far": {"reads": ("elsewhere",)}})
+    found = ask(story, tmp_path, None, 7 * 24 + 12, data_product="Finance", naming=naming)
+    assert {part.name: part.as_of for part in found.parts} == {"Finance": at(7 * 24), "Live": at(7 * 24 + 10)}
+
+
 def test_what_nobody_knows_is_said(tmp_path: Path) -> None:
     """A source that nobody loads, a list that was cut, a semantic model of which nobody says what it reads."""
     story = nightly(8)

@@ -10,9 +10,10 @@ import pytest
 
 import dbbtrace
 from dbbtrace.answers.consumers import Names, exposures_of, semantic_models
-from dbbtrace.answers.lineage import Lineage, lineage
+from dbbtrace.answers.lineage import lineage
 from dbbtrace.answers.mermaid import mermaid
 from dbbtrace.answers.read import operations
+from dbbtrace.answers.things import Lineage
 from dbbtrace.errors import UsageError
 from dbbtrace.sources.dbt.manifest import load_manifest
 from tests.cli.support import HOSTILE, assert_one_line, run
@@ -97,6 +98,17 @@ def test_the_facts_of_a_run(warehouse) -> None:
     assert told["not monitored"] == ["model rates was built from source bank.rates, of which no load is known"]
     assert told["unused"] == ["nothing is known to have used mdm.Forgotten"], "source bank.rates may be that table"
     assert told["unknown"] == ["semantic model Finance is said to read nowhere, and no dbt node is called that"]
+
+
+@pytest.mark.parametrize(("materialized", "is_named"), [("table", False), ("view", True), (None, True)])
+def test_a_failure_is_told_of_down_to_the_first_table(
+    story: Story, tmp_path: Path, materialized: str | None, is_named: bool
+) -> None:
+    """What reads a table that was built on old data is not named, too; where nobody says that it is a table, it is."""
+    story.rows["monitoring_transformation_dbt"][2]["materialized"] = materialized
+    story.node(RUN, "model.shop.mart", 25.4, ["model.shop.fct"])
+    told = kinds(lineage(story.stored(tmp_path / "w.db"), RUN))["failed parent"]
+    assert ("model mart was built although mdm.Invoice, above it, failed" in told) is is_named
 
 
 def test_a_list_that_was_cut_is_unknown_and_never_complete(story: Story, tmp_path: Path) -> None:

@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from dbbtrace.answers.asof import asof
-from dbbtrace.answers.lineage import Lineage, lineage
+from dbbtrace.answers.lineage import lineage
 from dbbtrace.answers.openlineage import as_json_lines, events
+from dbbtrace.answers.things import Lineage
 from dbbtrace.operate.lineage import manifest_in
 from dbbtrace.warehouse import open_warehouse
 from tests.lineage.rows import FINANCE
