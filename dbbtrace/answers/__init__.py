@@ -5,6 +5,8 @@
     audit       all runs, and what is missing from their record
     diff        two runs, side by side
     check       can this run be trusted? ``watch`` reports runs that can't
+    lineage     what a run touched, from table loads to semantic models
+    asof        how old the data is that a semantic model, a dbt model or a data product shows
 
 Each function takes an open warehouse and returns small dataclasses. The terminal prints them, and the pages draw them.
 All use the SQL of ``dbbtrace.warehouse.views``, even if the views were not created.
