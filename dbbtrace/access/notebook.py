@@ -25,6 +25,8 @@ _AGAIN = 300.0
 """Seconds after which it is asked again, where it did not say."""
 _log = logging.getLogger("dbbtrace")  # ``diagnostics`` reads settings, and those read this
 _LARGEST = 4 << 20
+_context: dict[str, str] = {}
+"""Name → what the notebook's context says."""
 _found: dict[str, tuple[str | None, float]] = {}
 """Workspace → its warehouse, and when it was asked for."""
 
@@ -58,13 +60,16 @@ def workspace_id() -> str | None:
 
 
 def _said(name: str) -> str | None:
-    try:
-        import notebookutils
+    """What the notebook's context says; asked once, because it may be another process that answers."""
+    if name not in _context:
+        try:
+            import notebookutils
 
-        context: Any = notebookutils.runtime.context
-        return str(context.get(name) or "").strip() or None
-    except Exception:
-        return None
+            context: Any = notebookutils.runtime.context
+            _context[name] = str(context.get(name) or "").strip()
+        except Exception:
+            return None
+    return _context[name] or None
 
 
 def warehouse(api: str) -> str | None:

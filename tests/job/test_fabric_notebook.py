@@ -82,6 +82,7 @@ def in_fabric(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api: Api) -> Path
     monkeypatch.syspath_prepend(str(tmp_path / "utils"))
     monkeypatch.delitem(__import__("sys").modules, "notebookutils", raising=False)
     monkeypatch.setattr(fabric_notebook, "_found", {})
+    monkeypatch.setattr(fabric_notebook, "_context", {})
     monkeypatch.setattr(fabric_notebook, "LAKEHOUSE", str(tmp_path / "mount"))
     monkeypatch.setenv("DBBTRACE_FABRIC_URL", api.url)
     for name in ("DBBTRACE_WAREHOUSE", "DBBTRACE_WORKSPACE_ID", "DBBTRACE_JOURNAL_MIRROR"):
