@@ -37,6 +37,12 @@ __all__ = ["COMMANDS"]
     type=click.FloatRange(min=1),
     help="Make the folder again every so many seconds. Open pages then show what is new. Ctrl-C ends it.",
 )
+@click.option(
+    "--manifest",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="dbt's manifest.json: operations can then be grouped by tag.",
+)
 @click.option("--jaeger", metavar="URL", help="Jaeger's address, for links; overrides DBBTRACE_JAEGER_URL.")
 @click.option("--open", "open_", is_flag=True, help="Open the page in the browser.")
 def report(
@@ -47,6 +53,7 @@ def report(
     environment: str | None,
     output: str | None,
     follow: float | None,
+    manifest: Path | None,
     jaeger: str | None,
     open_: bool,
 ) -> None:
@@ -71,6 +78,7 @@ def report(
     base = jaeger or known.jaeger_url
     chosen: dict[str, Any] = {"since": since, "until": until, "data_product": data_product, "environment": environment}
     about: dict[str, Any] = {"jaeger_url": base, "naming": naming_of(known), "terms": terms_of(known)}
+    about["tags"] = _tags(manifest) if manifest else {}
     if output is not None and output != "-" and _is_folder(output):
         if run:
             raise click.UsageError(f"{output} is a folder, for all runs: leave out RUN, or name a file with .html")
@@ -97,6 +105,12 @@ def report(
     click.echo(f"{safe(path)}: {bytes_of(len(html.encode()))}", err=True)
     if open_:
         click.launch(path.absolute().as_uri())
+
+
+def _tags(manifest: Path) -> dict[str, list[str]]:
+    from dbbtrace.sources.dbt.manifest import load_manifest
+
+    return {unique_id: node.tags for unique_id, node in load_manifest(manifest).by_id().items() if node.tags}
 
 
 def _is_folder(output: str) -> bool:

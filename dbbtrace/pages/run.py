@@ -55,6 +55,7 @@ def run_page(
     jaeger_url: str | None = None,
     naming: Naming = BY_NAME,
     terms: Terms | None = None,
+    tags: Mapping[str, Sequence[str]] | None = None,
 ) -> str:
     """The page of the run, as one HTML file.
 
@@ -64,16 +65,23 @@ def run_page(
         jaeger_url: Jaeger's address; None: no links.
         naming: how names go together, where they don't tell by themselves.
         terms: see ``verdict_of``.
+        tags: unique_id of a dbt node → its tags, to group by.
 
     Raises:
         ConfigurationError: Jinja2 is not installed.
         UsageError: the run does not exist, or ``jaeger_url`` is invalid.
     """
-    html, _ = render_run(read_run(warehouse, run, naming, terms), jaeger_url=jaeger_url)
+    html, _ = render_run(read_run(warehouse, run, naming, terms, tags), jaeger_url=jaeger_url)
     return html
 
 
-def read_run(warehouse: Warehouse, run: str, naming: Naming = BY_NAME, terms: Terms | None = None) -> RunReport:
+def read_run(
+    warehouse: Warehouse,
+    run: str,
+    naming: Naming = BY_NAME,
+    terms: Terms | None = None,
+    tags: Mapping[str, Sequence[str]] | None = None,
+) -> RunReport:
     """Query the warehouse for the report.
 
     Raises:
@@ -88,6 +96,7 @@ def read_run(warehouse: Warehouse, run: str, naming: Naming = BY_NAME, terms: Te
         history_of(warehouse, run),
         parts(warehouse, [run], where="p.part = 'attempt'"),
         relations(warehouse, [run]),
+        tags or {},
         fabric_pages(warehouse, [run]).get(run),
         asof_refreshed(warehouse, said.run, naming=naming, zone=local_zone((terms or Terms()).zone)),
     )
@@ -99,6 +108,7 @@ def report_of(
     history: Mapping[tuple[str, str], Timing],
     attempts: Sequence[Part],
     filled: Mapping[str, str],
+    tags: Mapping[str, Sequence[str]],
     fabric_page: str | None,
     shows: Sequence[AsOf] = (),
 ) -> RunReport:
@@ -114,6 +124,7 @@ def report_of(
         said,
         attempts_of(attempts),
         filled,
+        tags,
         fabric_page,
         shows,
     )

@@ -40,6 +40,8 @@ class RunReport:
     """Span id of an operation → its attempts that failed."""
     relations: Mapping[str, str]
     """operation_id of a dbt node → the table or view that it fills, as dbt spells it."""
+    tags: Mapping[str, Sequence[str]]
+    """unique_id of a dbt node → its tags, where a manifest tells them."""
     fabric_page: str | None = None
     """The run in Fabric's monitoring, where its ids are known."""
     shows: Sequence[AsOf] = ()
@@ -83,6 +85,7 @@ def run_data(
         "id": texts(o.operation_id for o in found),
         "workload": pooled(lambda o: o.workload),
         "schema": pooled(lambda o: schema_of(o, report.relations)),
+        "tag": pooled(lambda o: ", ".join(report.tags.get(o.operation_id, ())) or None),
         "kind": pooled(lambda o: o.resource_type or o.kind.replace("_", " ")),
         "status": pooled(lambda o: o.status),
         "word": pooled(lambda o: o.word),

@@ -74,6 +74,7 @@ class Site:
         follow: float | None = None,
         naming: Naming = BY_NAME,
         terms: Terms | None = None,
+        tags: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         """
         Args:
@@ -82,6 +83,7 @@ class Site:
             follow: after how many seconds an open page looks whether it was made again; None: never.
             naming: how names go together, where they don't tell by themselves.
             terms: see ``answers.verdict_of``.
+            tags: unique_id of a dbt node → its tags, to group by.
 
         Raises:
             UsageError: the folder holds something else.
@@ -91,6 +93,7 @@ class Site:
         self._follow = follow
         self._naming = naming
         self._terms = terms or Terms()
+        self._tags = tags or {}
         self._written: dict[str, str] = {}
         """Page → the version that was written."""
         self._groups: dict[Whose, _Made] = {}
@@ -199,6 +202,7 @@ class Site:
                 timings(number),
                 tried[run.run_id],
                 filled,
+                self._tags,
                 fabric.get(run.run_id),
                 shows,
             )

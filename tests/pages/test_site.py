@@ -364,3 +364,19 @@ def test_on_paper(warehouse: Warehouse, tmp_path: Path, reader: Reader) -> None:
     assert page.locator("#graph .box").count() > 10
     assert page.is_hidden("nav")
     assert page.locator("#failures").bounding_box()["y"] < 1000
+
+
+def test_tags_of_a_manifest_group_the_operations(warehouse: Warehouse, tmp_path: Path, reader: Reader) -> None:
+    """In the list and in the graph; without a manifest nothing offers it."""
+    tags = {"model.shop.model_000": ["finance", "nightly"], "model.shop.model_001": ["finance", "nightly"]}
+    site = made(warehouse, tmp_path / "site", tags=tags)
+    name = run_with_failure(warehouse, site)
+    page = visit(reader, site, name)
+    page.select_option("#group", "tag")
+    assert any(
+        text.startswith("finance, nightly (2") for text in page.locator(".space .group .label").all_inner_texts()
+    )
+    drawn(page)
+    page.select_option("#graph-by", "tag")
+    plain = visit(reader, made(warehouse, tmp_path / "plain"), name)
+    assert plain.locator("#group option[value=tag]").count() == 0

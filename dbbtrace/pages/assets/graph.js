@@ -60,7 +60,7 @@ const graph = {
       el('select', { id, onchange: (event) => chosen(event.target.value) },
         ...options.map(([value, title]) => el('option', { value }, title))));
     bar.append(
-      select('graph-by', 'Fold by', [['schema', 'schema'], ['kind', 'type'], ['workload', 'workload'], ['prefix', 'prefix of the name']],
+      select('graph-by', 'Fold by', [['schema', 'schema'], ...(data.tag.some(Boolean) ? [['tag', 'tag']] : []), ['kind', 'type'], ['workload', 'workload'], ['prefix', 'prefix of the name']],
         (value) => this.choose({ by: value })),
       el('label', null, el('input', { type: 'checkbox', id: 'graph-affected',
         onchange: (event) => this.choose({ affected: event.target.checked }) }), 'only what is affected'),
@@ -71,7 +71,7 @@ const graph = {
   },
 
   restore(given) {
-    this.by = ['schema', 'kind', 'workload', 'prefix'].includes(given.fold) ? given.fold : 'schema';
+    this.by = ['schema', 'tag', 'kind', 'workload', 'prefix'].includes(given.fold) ? given.fold : 'schema';
     this.affected = given.affected === '1';
     document.getElementById('graph-by').value = this.by;
     document.getElementById('graph-affected').checked = this.affected;
@@ -97,6 +97,7 @@ const graph = {
   fold() {
     const keys = {
       schema: (node) => this.nodes[node].schema,
+      tag: (node) => (this.nodes[node].index === null ? null : of('tag', this.nodes[node].index)),
       kind: (node) => this.nodes[node].kind,
       workload: (node) => this.nodes[node].workload,
       prefix: (node) => this.nodes[node].name.split(' ').pop().split(/[_.]/)[0],

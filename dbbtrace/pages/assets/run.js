@@ -51,7 +51,7 @@ function fits(index) {
   return true;
 }
 
-const GROUPS = { workload: 'workload', schema: 'schema', kind: 'type', none: 'nothing' };
+const GROUPS = { workload: 'workload', schema: 'schema', ...(data.tag.some(Boolean) ? { tag: 'tag' } : {}), kind: 'type', none: 'nothing' };
 
 /** The operations that fit, in order; by start they stand below their group, and below each the attempts that failed. */
 function items() {

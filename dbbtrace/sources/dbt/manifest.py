@@ -45,6 +45,7 @@ class ManifestNode(Struct, gc=False):
     """The way to the node, from its package to its name."""
     relation_name: str | None = None
     """What the table or view is called in the database, quoted as dbt quotes it."""
+    tags: list[str] | None = None
     depends_on: DependsOn | None = None
     config: NodeConfig | None = None
 
