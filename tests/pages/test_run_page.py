@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+import dbbtrace
 from dbbtrace import answers
-from dbbtrace.pages.run import read_run, render_run
+from dbbtrace.pages.run import read_run, render_run, run_page
 from tests.answers.history import History, Size, make, store
 from tests.pages.support import JAEGER, operations_of, page_of
 from tests.support.browser import Reader
@@ -367,3 +368,30 @@ def test_the_page_lets_no_other_script_run(history: History, tmp_path: Path, rea
     complaints, reader.complaints[:] = list(reader.complaints), []
     assert all("Content Security Policy" in complaint for complaint in complaints)
     assert complaints
+
+
+def test_attempts_that_failed_are_shown_with_their_errors(tmp_path: Path, reader: Reader) -> None:
+    """In the detail of the operation that was tried again, as text whatever they say; nowhere else."""
+    url = f"sqlite:///{tmp_path}/w.db"
+    dbbtrace.configure(warehouse=url, journal_dir=tmp_path / "journal", rows_timeout=30)
+    with dbbtrace.orchestration_run("0f8fad5b-d9cb-469f-a165-70867728950e", data_product="Shop") as run:
+        with dbbtrace.table_load("Customer", schema="mdm", source="MDS") as load:
+            for attempt in load.attempts(3):
+                with attempt:
+                    if attempt.number < 3:
+                        raise TimeoutError(f"no answer <img src=x onerror=alert({attempt.number})>")
+        with dbbtrace.table_load("Vendor", schema="mdm", source="MDS"):
+            pass
+    dbbtrace.shutdown()
+    with dbbtrace.open_warehouse(url) as warehouse:
+        page = reader.open(run_page(warehouse, run.run_id))
+    page.locator(".space .row .label", has_text="mdm.Customer").click()
+    tries = page.locator("#detail h3:has-text('Attempts that failed') + ul li")
+    assert tries.all_inner_texts() == [
+        f"attempt {number}: TimeoutError: no answer <img src=x onerror=alert({number})>" for number in (1, 2)
+    ]
+    assert page.locator("#detail img").count() == 0
+    page.keyboard.press("Escape")
+    page.locator(".space .row .label", has_text="mdm.Vendor").click()
+    assert "mdm.Vendor" in page.locator("#detail h3").first.inner_text()
+    assert page.locator("#detail h3:has-text('Attempts')").count() == 0
