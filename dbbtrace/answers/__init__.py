@@ -4,6 +4,9 @@
     slowest     durations compared with their own history
     audit       all runs, and what is missing from their record
     diff        two runs, side by side
+    gate        which tables arrived, and what may be built; ``ready``: what may be refreshed
+    repair      the least work that makes a run right
+    watermark   from when on the next load of a table reads
     check       can this run be trusted? ``watch`` reports runs that can't
     lineage     what a run touched, from table loads to semantic models
     asof        how old the data is that a semantic model, a dbt model or a data product shows

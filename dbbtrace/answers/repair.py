@@ -20,7 +20,7 @@ from dbbtrace.answers.readable import one_line
 from dbbtrace.answers.repairs import family
 from dbbtrace.answers.rows import Operation
 from dbbtrace.answers.terms import Terms
-from dbbtrace.graph import DbtSource, Made, Rules, Selection, Table, TableKey, Tables, to_do
+from dbbtrace.graph import DbtSource, Made, Rules, Selection, Table, TableKey, Tables, is_test, to_do
 from dbbtrace.warehouse import Warehouse, views
 
 __all__ = ["Repair", "ToDo", "repair"]
@@ -157,9 +157,10 @@ class _Plan:
         made: dict[str, Made] = {_id(key): self._load(key, state) for key, state in self._tables.items()}
         made |= self._made_nodes()
         wanted = self._wanted_refreshes()
-        anything = [name for name in made if name not in self._tests()]
+        anything = tuple(name for name in made if not is_test(name))
+        by_name = {name.split(".", 2)[-1]: name for name in anything if not name.startswith("load ")}
         for model in {**self._refreshes, **wanted}:
-            made[f"refresh {model}"] = self._refresh(model, anything)
+            made[f"refresh {model}"] = self._refresh(model, anything, by_name)
         items = [self._item(name, made, wanted) for name in to_do(made)]
         if select is not None:
             items = [item for item in items if item.kind != "dbt_node"]
@@ -169,9 +170,6 @@ class _Plan:
                 if not any(item.kind == "model_refresh" and item.id == model for item in items)
             ]
         return Repair(self._found, tuple(self._runs), tuple(items), select, tuple(self._notes))
-
-    def _tests(self) -> set[str]:
-        return {name for name in self._nodes if name.startswith(("test.", "unit_test."))}
 
     # -- what is known ------------------------------------------------------------------------------------------
 
@@ -225,13 +223,18 @@ class _Plan:
             found += [_id(key) for key in self._by_source.of(source or DbtSource.of_id(name))]
         return tuple(found)
 
-    def _refresh(self, model: str, anything: Sequence[str]) -> Made:
+    def _refresh(self, model: str, anything: tuple[str, ...], by_name: Mapping[str, str]) -> Made:
+        """What it reads, where its row says so; else anything.
+
+        Args:
+            anything: all that it may read.
+            by_name: nodes by their names, without kind and project.
+        """
         one = self._refreshes.get(model)
         if one is None:
-            return Made(False, tuple(anything))
-        reads = [name for name in one.depends_on if name != CUT]
-        by_name = {name.split(".", 2)[-1]: name for name in anything}
-        known = [found for name in reads if (found := name if name in anything else by_name.get(name))]
+            return Made(False, anything)
+        reads = [by_name.get(name.split(".", 2)[-1]) for name in one.depends_on if name != CUT]
+        known = [name for name in reads if name is not None]
         whole = bool(reads) and CUT not in one.depends_on and len(known) == len(reads)
         return Made(one.status in BUILT, tuple(known if whole else anything), began=one.started_at, ended=one.ended_at)
 

@@ -41,6 +41,7 @@ def begin_run(
     workspace_id: object = None,
     pipeline_id: object = None,
     pipeline_run_id: object = None,
+    repairs: object = None,
 ) -> Run:
     """Join the run for the whole process: for notebooks, whose cells share no ``with``.
 
@@ -49,6 +50,7 @@ def begin_run(
             ``globals()``. Or the run id itself.
         run_id, data_product, environment, workspace_id, pipeline_id, pipeline_run_id: as ``join_run`` takes them;
             they win over parameters.
+        repairs: run id of the run that this one makes right.
 
     Running it again for the same run is harmless: it gives the same Run, and what has changed holds from then on. For
     another run it ends the one before. Exports run id and TRACEPARENT to the environment, for ``%%bash`` cells. Ends
@@ -75,7 +77,7 @@ def begin_run(
             again._update(given)
             return again
         again.end()
-    _begun = Run(asked_for, given, opens=False, called="begin_run")
+    _begun = Run(asked_for, given, opens=False, called="begin_run", repairs=repairs)
     atexit.unregister(_end_begun)
     _begun.start()
     atexit.register(_end_begun)  # after what the start registered: the last registered is the first to run

@@ -127,6 +127,25 @@ def test_a_failure_that_left_no_row_is_not_ready(warehouse: Warehouse, tmp_path:
     assert ready(warehouse, broken, now=NOW).reasons() == ["dbt has not built +tag:Finance"]
 
 
+def test_a_node_that_was_not_built_is_not_ready(warehouse: Warehouse, tmp_path: Path) -> None:
+    """Whatever became of its tables: the platform looks at the loads alone."""
+    built = START + timedelta(minutes=5)
+    warehouse.write(
+        [
+            part("job", START),
+            load(TABLES[0], START),
+            node("model.p.a", built, "source.p.mds.Customer"),
+            node("test.p.unique_a_id.0123456789", built, "model.p.a", status="fail", kind="test"),
+            node("model.p.b", None, "model.p.a", status="skipped"),
+        ]
+    )
+    assert of_the_platform(tmp_path, READY, "Finance", RUN)
+    assert ready(warehouse, RUN, now=NOW).reasons() == [
+        "test unique_a_id: it ended as fail",
+        "model b: it ended as skipped",
+    ]
+
+
 def test_it_waits_for_what_has_not_ended(warehouse: Warehouse) -> None:
     """Transformation still runs."""
     warehouse.write(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -117,8 +118,6 @@ def node(
     name: str, at: datetime | None, *above: str, status: str = "success", run: str = RUN, kind: str = "table"
 ) -> Row:
     """A node of dbt's."""
-    import json
-
     return row(
         DBT_NODES,
         f"{name} {at} {status}",
@@ -142,7 +141,7 @@ def node(
     )
 
 
-def refresh(model: str, at: datetime, status: str = "Completed", *, run: str = RUN) -> Row:
+def refresh(model: str, at: datetime, status: str = "Completed", *, run: str = RUN, reads: Sequence[str] = ()) -> Row:
     return row(
         REFRESHES,
         f"{model} {at}",
@@ -155,6 +154,7 @@ def refresh(model: str, at: datetime, status: str = "Completed", *, run: str = R
             "orchestration_run_id": run,
             "data_product": "Finance",
             "workspace_id": "w",
+            "depends_on": json.dumps(reads) if reads else None,
         },
     )
 
@@ -234,6 +234,21 @@ def test_repaired_step_by_step_the_rest_is_left(warehouse: Warehouse) -> None:
     old = verdict_of(warehouse, RUN, now=NOW)
     assert old.word == "Failed"
     assert f"made right by run {again}" in [one.text for one in old.reasons]
+
+
+def test_a_refresh_that_reads_nothing_of_it_is_left_alone(warehouse: Warehouse) -> None:
+    """Where the row of a refresh says what it reads, only that counts."""
+    bad_run(warehouse)
+    at = START + timedelta(minutes=6)
+    warehouse.write(
+        [
+            refresh("Customers", at, reads=["model.p.dim_customer"]),
+            refresh("Companies", at, reads=["dim_company"]),
+            refresh("Of others", at, reads=["model.p.dim_customer", "model.other.thing"]),
+        ]
+    )
+    found = repair(warehouse, RUN, now=NOW)
+    assert {item.name for item in found.of("model_refresh")} == {"Finance report", "Companies", "Of others"}
 
 
 def test_where_dbt_was_cut_off_the_whole_selection_is_to_be_built(warehouse: Warehouse) -> None:
