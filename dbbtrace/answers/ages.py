@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from itertools import pairwise
+from typing import Any
 
 from dbbtrace.answers.read import moment_of_row
 from dbbtrace.answers.readable import duration_of, moment_of
@@ -15,7 +16,7 @@ from dbbtrace.answers.statistics import median
 from dbbtrace.graph import Table, TableKey
 from dbbtrace.warehouse import Warehouse, views
 
-__all__ = ["Age", "ages", "loaded_tables", "usual_interval"]
+__all__ = ["Age", "ages", "loaded_tables", "of_environment", "usual_interval"]
 
 _BACK = timedelta(days=35)
 _FAR_BACK = timedelta(days=400)
@@ -81,18 +82,38 @@ GROUP BY l.source_name, l.schema_name, l.table_name
 """
 
 
-def ages(warehouse: Warehouse, tables: Collection[Table], now: datetime, zone: tzinfo) -> dict[TableKey, Age]:
-    """How old each of the tables is now."""
-    found = _ages(warehouse, tables, now, zone, _BACK)
+def ages(
+    warehouse: Warehouse, tables: Collection[Table], now: datetime, zone: tzinfo, environment: str | None = None
+) -> dict[TableKey, Age]:
+    """How old each of the tables is now.
+
+    Args:
+        environment: loads of others are left out; None: all count, as for the watermark.
+    """
+    found = _ages(warehouse, tables, now, zone, environment, _BACK)
     seldom = [table for table in tables if found[table.key].usual is None]
-    return found | _ages(warehouse, seldom, now, zone, _FAR_BACK) if seldom else found
+    return found | _ages(warehouse, seldom, now, zone, environment, _FAR_BACK) if seldom else found
+
+
+def of_environment(alias: str, environment: str | None, values: list[Any]) -> str:
+    """The condition on rows of an environment, and of none that is known; its value is added to the values."""
+    if environment is None:
+        return ""
+    values.append(environment.lower())
+    return f" AND (LOWER({alias}.environment) IN (?, 'unknown') OR {alias}.environment IS NULL)"
 
 
 def _ages(
-    warehouse: Warehouse, tables: Collection[Table], now: datetime, zone: tzinfo, back: timedelta
+    warehouse: Warehouse,
+    tables: Collection[Table],
+    now: datetime,
+    zone: tzinfo,
+    environment: str | None,
+    back: timedelta,
 ) -> dict[TableKey, Age]:
     names = sorted({table.table for table in tables})
-    sql, values = _LOADS, [(now - back).strftime("%Y-%m-%d %H:%M:%S")]
+    values: list[Any] = [(now - back).strftime("%Y-%m-%d %H:%M:%S")]
+    sql = _LOADS + of_environment("l", environment, values)
     if len(names) <= _MOST_NAMES:
         sql += f" AND l.table_name IN ({', '.join('?' * len(names))})"
         values += names

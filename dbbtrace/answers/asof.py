@@ -241,7 +241,7 @@ class _World:
     def _look_at_ages(self, names: Iterable[str]) -> None:
         new = [table for name in names if (table := self._past.tables[name]).key not in self._ages]
         if new:
-            self._ages |= ages(self._warehouse, new, self.at, self._zone)
+            self._ages |= ages(self._warehouse, new, self.at, self._zone, self._environment)
 
     def _shown(self, table: Table, one: Input, walk: Walk) -> ShownTable:
         age = self._ages.get(table.key)

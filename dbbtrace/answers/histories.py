@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
+from dbbtrace.answers.ages import of_environment
 from dbbtrace.answers.inputs import Work
 from dbbtrace.answers.read import listed, moment_of_row
 from dbbtrace.graph import Table, TableKey
@@ -76,7 +77,7 @@ class Histories:
         where, values = self._where(
             "COMPARABLE(COALESCE(d.process_started_at, d.generated_at))", "d.process_started_at", since
         )
-        where += " AND COALESCE(d.process_stage, 'execute') = 'execute'" + self._environment("d", values)
+        where += " AND COALESCE(d.process_stage, 'execute') = 'execute'" + of_environment("d", self.environment, values)
         where += _named("NODE_ID(d.unique_id, d.relation_name, d.item_name)", names, values)
         found: dict[str, list[Work]] = defaultdict(list)
         for row in views.ask(self.warehouse, _NODES.replace(" CHOSEN", where), values):
@@ -102,7 +103,7 @@ class Histories:
         where, values = self._where("COMPARABLE(l.[timestamp])", "l.[timestamp]", since)
         where += _named("LOWER(l.table_name)", {table for _, _, table in names}, values)
         found: dict[str, list[Work]] = defaultdict(list)
-        sql = _LOADS + where + self._environment("l", values)
+        sql = _LOADS + where + of_environment("l", self.environment, values)
         for source, schema, table, status, error_type, *times, run_id in views.ask(self.warehouse, sql, values):
             key = Table(str(source or ""), str(schema or ""), str(table)).key
             if key in names and LOADS.get(str(status or "").lower()) == SUCCEEDED and error_type != "Interrupted":
@@ -113,7 +114,7 @@ class Histories:
         """The refreshes of all semantic models since then, newest first. There are few."""
         where, values = self._where("COMPARABLE(r.process_started_at)", "r.process_started_at", since)
         found = []
-        sql = _REFRESHES + where + self._environment("r", values)
+        sql = _REFRESHES + where + of_environment("r", self.environment, values)
         for model, name, status, error_type, reads, *times, run_id, product, environment in views.ask(
             self.warehouse, sql, values
         ):
@@ -137,12 +138,6 @@ class Histories:
             where += f" AND {column} >= ? AND (({indexed} >= ? AND {indexed} < ?) OR {indexed} IS NULL)"
             values += [since.strftime(_FORM), f"{since:%Y-%m-%d}", f"{until + timedelta(days=1):%Y-%m-%d}"]
         return where, values
-
-    def _environment(self, alias: str, values: list[Any]) -> str:
-        if self.environment is None:
-            return ""
-        values.append(self.environment.lower())
-        return f" AND (LOWER({alias}.environment) IN (?, 'unknown') OR {alias}.environment IS NULL)"
 
     def _add(self, works: list[Work], times: Iterable[Any], run_id: Any) -> None:
         started, ended, duration = times

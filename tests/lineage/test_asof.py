@@ -207,14 +207,17 @@ def test_environments_are_told_apart(tmp_path: Path) -> None:
     story.node("try", STG, now - 2, [CUSTOMER], environment="TST", materialized="view")
     story.node("try", FCT, now - 1.5, [STG, INVOICE], environment="TST")
     story.refresh("try", now - 1, reads=[FCT], environment="TST")
+    story.load("try again", "Customer", now - 0.5, environment="TST", status="Failed")
     with story.stored(tmp_path / "w.db") as warehouse:
         for name in ("Finance", "fct"):
             with pytest.raises(UsageError, match="PRD and TST: add --environment PRD"):
                 asof(warehouse, name, at=at(now))
             found = asof(warehouse, name, environment="PRD", at=at(now))
             assert ages_of(found)["mdm.Customer"] == at(7 * 24)
+            assert found.overdue == (), "that it fails in TST is no matter here"
             found = asof(warehouse, name, environment="tst", at=at(now))
             assert ages_of(found)["mdm.Customer"] == at(now - 3)
+            assert [table.name for table in found.overdue] == ["mdm.Customer"]
 
 
 def test_rows_of_other_writers_and_a_manifest(tmp_path: Path) -> None:
