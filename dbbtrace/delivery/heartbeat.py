@@ -1,22 +1,127 @@
-"""The housekeeper of a delivery: shows that the owner lives, and looks for journals whose owner does not.
+"""The housekeeping of a delivery: shows that the owner lives, adopts the journals of others, copies its own away.
 
-One thread, idle between heartbeats. Delivers nothing itself.
+Delivers nothing itself. Threads are started with the first span, and what is slow to import when somebody needs it.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
+from dbbtrace.delivery.logs import Options
+from dbbtrace.delivery.queue import Queue
+from dbbtrace.delivery.recorder import Recorder
+from dbbtrace.delivery.worker import Worker
 from dbbtrace.diagnostics import guard
-from dbbtrace.tracing.threads import Bell, ours
+from dbbtrace.tracing.threads import IMPORTS, Bell, ours
 
-__all__ = ["HEARTBEAT", "Heartbeat"]
+if TYPE_CHECKING:
+    from dbbtrace.delivery.adoption import Resolve
+    from dbbtrace.delivery.neighbours import Neighbours
+    from dbbtrace.journal.mirror import Mirror
+
+__all__ = ["HEARTBEAT", "Heartbeat", "Housekeeping"]
 
 HEARTBEAT = 30.0
 """Seconds between two heartbeats."""
 _SOON = 0.05
 """Seconds after which it begins: the job that has just begun comes first."""
+
+
+class Housekeeping:
+    """What a delivery does beside delivering. Made anew in a forked child.
+
+    Args:
+        every: seconds between two heartbeats.
+        resolve: asks a service what became of the work that an interrupted span followed.
+        mirror_dir: directory to which the journal is copied; None: to none.
+    """
+
+    def __init__(
+        self, recorder: Recorder, options: Options, every: float, resolve: Resolve | None, mirror_dir: str | None
+    ) -> None:
+        self._recorder = recorder
+        self._options = options
+        self._every = every
+        self._resolve = resolve
+        self._mirror_dir = mirror_dir
+        self._heartbeat: Heartbeat | None = None
+        self._mirror: Mirror | None = None
+        self._neighbours: Neighbours | None = None
+
+    def begin(self) -> None:
+        """There is something to lose from now on."""
+        if self._heartbeat is None and self._options.journal_dir is not None:
+            self._heartbeat = Heartbeat(self._chores, self._every)
+        if self._mirror is None and self._mirror_dir is not None:
+            from dbbtrace.journal.mirror import Mirror
+
+            self._mirror = Mirror(self._journal_path, self._mirror_dir)
+
+    def adopt_children(self, workers: Iterable[Worker], deadline: float) -> bool:
+        """Take over the journals of children that are gone; False where that can't be done, or not in time."""
+        neighbours = self._looking()
+        return neighbours is None or neighbours.adopt_children(_by_name(workers), deadline)
+
+    def progressed(self, queue: Queue) -> None:
+        """A destination has settled something: there may be room for more journals of others."""
+        neighbours, heartbeat = self._neighbours, self._heartbeat
+        if neighbours is None or heartbeat is None or not neighbours.there_are_more:
+            return
+        if not any(each.waits for worker in self._recorder.workers for each in worker.adopted):
+            heartbeat.now()
+
+    def copy_away(self, deadline: float) -> None:
+        """Have the journal's copy up to date."""
+        if self._mirror is not None:
+            self._mirror.copy_now(max(0.0, deadline - time.monotonic()))
+
+    def adopt_no_more(self, timeout: float) -> None:
+        """What is let go from now on is for others."""
+        if (neighbours := self._looking()) is not None:
+            neighbours.stop(timeout)
+
+    def end(self) -> None:
+        """There is no journal any more."""
+        if self._heartbeat is not None:
+            self._heartbeat.stop()
+            self._heartbeat = None
+            self._recorder.logs.at_work = False
+        if self._mirror is not None:
+            self._mirror.close()
+            self._mirror = None
+
+    def _chores(self) -> None:
+        """A sign of life, and whatever journals nobody delivers any more."""
+        with self._recorder.turn.taken():
+            self._recorder.logs.beat()
+        self._recorder.catch_up()
+        if (neighbours := self._looking()) is not None:
+            neighbours.adopt_some(_by_name(worker for worker in self._recorder.workers if not worker.stopped))
+
+    def _looking(self) -> Neighbours | None:
+        """Who adopts the journals of others; made when somebody looks, which no first span waits for."""
+        options = self._options
+        if self._neighbours is None and options.journal_dir is not None:
+            # In a signal handler, amid this very import: the one it interrupted does it.
+            with IMPORTS, suppress(ImportError):
+                from dbbtrace.delivery.neighbours import Neighbours
+
+                self._neighbours = self._neighbours or Neighbours(
+                    options.journal_dir, options.silent_after, options.keep_damaged, self._resolve
+                )
+        return self._neighbours
+
+    def _journal_path(self) -> str | None:
+        own = self._recorder.logs.own
+        return own.path if own is not None else None
+
+
+def _by_name(workers: Iterable[Worker]) -> dict[str, Worker]:
+    return {name: worker for worker in workers for name in worker.destination.names}
 
 
 class Heartbeat:

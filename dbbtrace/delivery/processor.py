@@ -10,14 +10,13 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, cast
 
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
 from dbbtrace.delivery import lifecycle
-from dbbtrace.delivery.heartbeat import HEARTBEAT, Heartbeat
+from dbbtrace.delivery.heartbeat import HEARTBEAT, Housekeeping
 from dbbtrace.delivery.logs import Options, fault
 from dbbtrace.delivery.queue import BATCH, Queue
 from dbbtrace.delivery.recorder import Recorder
@@ -26,15 +25,13 @@ from dbbtrace.delivery.worker import Worker
 from dbbtrace.diagnostics import log
 from dbbtrace.journal.claims import Markers
 from dbbtrace.journal.writer import SEGMENT_BYTES, SILENT_AFTER, SpanKey
-from dbbtrace.tracing.threads import IMPORTS, OUR_THREADS
+from dbbtrace.tracing.threads import OUR_THREADS
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.sdk.resources import Resource
 
     from dbbtrace.delivery.adoption import Resolve
-    from dbbtrace.delivery.neighbours import Neighbours
-    from dbbtrace.journal.mirror import Mirror
 
 __all__ = ["Delivery"]
 
@@ -86,25 +83,16 @@ class Delivery(SpanProcessor):
     def _begin(self, foreign: frozenset[SpanKey]) -> None:
         """The state of a process that has done nothing yet."""
         self._recorder = Recorder(self._destinations, self._options, foreign, self._first, self._progressed)
-        self._heartbeat: Heartbeat | None = None
-        self._mirror: Mirror | None = None
-        self._neighbours: Neighbours | None = None
+        self._housekeeping = Housekeeping(self._recorder, self._options, self._every, self._resolve, self._mirror_dir)
         self._told: dict[str, int] = {}
         """Destination → losses that a flush has told of, or that came before the outermost run."""
 
     def _first(self) -> None:
-        """There is something to lose from now on."""
         lifecycle.watch(self)
-        if self._heartbeat is None and self._journal_dir is not None:
-            self._heartbeat = Heartbeat(self._chores, self._every)
-        if self._mirror is None and self._mirror_dir is not None:
-            from dbbtrace.journal.mirror import Mirror
+        self._housekeeping.begin()
 
-            self._mirror = Mirror(self._journal_path, self._mirror_dir)
-
-    def _journal_path(self) -> str | None:
-        own = self._recorder.logs.own
-        return own.path if own is not None else None
+    def _progressed(self, queue: Queue) -> None:
+        self._housekeeping.progressed(queue)
 
     @property
     def _workers(self) -> list[Worker]:
@@ -186,40 +174,6 @@ class Delivery(SpanProcessor):
         """True for the first caller of this name among all processes that share the journal directory, for 7 days."""
         return self._markers.claim(name)
 
-    # -- the heartbeat's --------------------------------------------------------------------------------------------
-
-    def _chores(self) -> None:
-        """A sign of life, and whatever journals nobody delivers any more."""
-        with self._recorder.turn.taken():
-            self._recorder.logs.beat()
-        self._recorder.catch_up()
-        if (neighbours := self._looking()) is not None:
-            neighbours.adopt_some(self._by_name(worker for worker in self._workers if not worker.stopped))
-
-    def _looking(self) -> Neighbours | None:
-        """Who adopts the journals of others; made when somebody looks, which no first span waits for."""
-        if self._neighbours is None and self._journal_dir is not None:
-            # In a signal handler, amid this very import: the one it interrupted does it.
-            with IMPORTS, suppress(ImportError):
-                from dbbtrace.delivery.neighbours import Neighbours
-
-                options = self._options
-                self._neighbours = self._neighbours or Neighbours(
-                    self._journal_dir, options.silent_after, options.keep_damaged, self._resolve
-                )
-        return self._neighbours
-
-    def _by_name(self, workers: Iterable[Worker]) -> dict[str, Worker]:
-        return {name: worker for worker in workers for name in worker.destination.names}
-
-    def _progressed(self, queue: Queue) -> None:
-        """A destination has settled something: there may be room for more journals of others."""
-        neighbours, heartbeat = self._neighbours, self._heartbeat
-        if neighbours is None or heartbeat is None or not neighbours.there_are_more:
-            return
-        if not any(each.waits for worker in self._workers for each in worker.adopted):
-            heartbeat.now()
-
     # -- waiting ----------------------------------------------------------------------------------------------------
 
     def flush(self, timeout: float) -> bool:
@@ -246,10 +200,8 @@ class Delivery(SpanProcessor):
             return False
         deadline = time.monotonic() + timeout if timeout >= 0 else float("inf")
         recorder.catch_up()
-        stands = True
-        if workers and (neighbours := self._looking()) is not None:
-            trying = [worker for worker in workers if acting or not worker.stopped]
-            stands = neighbours.adopt_children(self._by_name(trying), deadline)
+        trying = [worker for worker in workers if acting or not worker.stopped]
+        stands = not workers or self._housekeeping.adopt_children(trying, deadline)
         with recorder.turn.taken():
             recorder.logs.look()
             asked = [(worker, queue, queue.log.end) for worker in workers for queue in worker.own if queue.waits]
@@ -307,8 +259,7 @@ class Delivery(SpanProcessor):
         for worker in self._workers:
             if worker.is_idle:
                 worker.close(max(0.0, deadline - time.monotonic()))
-        if self._mirror is not None:
-            self._mirror.copy_now(max(0.0, deadline - time.monotonic()))
+        self._housekeeping.copy_away(deadline)
         if not recorder.logs.at_work:
             lifecycle.at_work.discard(self)
         self._say_what_is_left()
@@ -317,21 +268,15 @@ class Delivery(SpanProcessor):
         """Like ``leave``, and let others deliver the rest at once. Spans that still run may end here all the same."""
         recorder = self._recorder
         self.leave(timeout)
-        if (neighbours := self._looking()) is not None:
-            neighbours.stop(timeout)  # before: the heartbeat may be looking
+        self._housekeeping.adopt_no_more(timeout)  # before: the heartbeat may be looking
         if recorder.turn.is_mine():
             return
         with recorder.turn.taken():
             recorder.logs.release()
         for worker in self._workers:
             worker.close(0)
-        if recorder.logs.own is None and self._heartbeat is not None:
-            self._heartbeat.stop()
-            self._heartbeat = None
-            recorder.logs.at_work = False
-        if recorder.logs.own is None and self._mirror is not None:
-            self._mirror.close()
-            self._mirror = None
+        if recorder.logs.own is None:
+            self._housekeeping.end()
 
     def _say_what_is_left(self) -> None:
         left = ", ".join(

@@ -10,13 +10,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from opentelemetry.sdk.trace import ReadableSpan
 
 from dbbtrace.delivery.backoff import Backoff
 from dbbtrace.delivery.queue import BATCH, Entry, GoneError, NotYetError, Queue
 from dbbtrace.delivery.sink import Destination, Sink, UnexplainedError
+from dbbtrace.delivery.waiters import Waiters
 from dbbtrace.diagnostics import log
 from dbbtrace.errors import ConfigurationError, LoginError, TransientError
 from dbbtrace.journal.position import Position
@@ -33,14 +34,6 @@ _SUSPICIOUS = 3
 """UnexplainedError failures in a row before a span is suspected."""
 
 SetAside = Callable[[Sequence[tuple[ReadableSpan, str]]], None]
-
-
-class _Request(NamedTuple):
-    """Somebody waits until all that had ended by then is settled."""
-
-    queue: Queue
-    position: Position
-    answer: Answer
 
 
 def _nothing(queue: Queue) -> None:
@@ -81,7 +74,7 @@ class Worker:
         self._gone = gone
         self._progressed = progressed
         self._bell = Bell()
-        self._requests: deque[_Request] = deque()
+        self._waiters = Waiters()
         self._thread: threading.Thread | None = None
         self._turn = threading.Lock()
         """Held by the one thread that delivers."""
@@ -103,7 +96,7 @@ class Worker:
     @property
     def is_asked(self) -> bool:
         """Whether somebody waits."""
-        return any(not request.answer.abandoned for request in list(self._requests))
+        return bool(self._waiters)
 
     @property
     def is_idle(self) -> bool:
@@ -161,14 +154,13 @@ class Worker:
 
     def ask(self, queue: Queue, position: Position) -> Answer:
         """Deliver without delay; where the answer will be, once all up to the position is settled, or can't be."""
-        request = _Request(queue, position, Answer())
-        self._requests.append(request)
+        answer = self._waiters.ask(queue, position)
         self._urgent = True
         self._backoff.hurry()
         self.wake()
         if not self.running:
-            request.answer.give(False)
-        return request.answer
+            answer.give(False)
+        return answer
 
     def close(self, timeout: float) -> None:
         """Shut the exporter down once nothing waits; wait for it at most so long."""
@@ -222,8 +214,7 @@ class Worker:
             timeout = self._timeout()
             if timeout is not None and timeout <= 0:
                 return
-            if self._requests:
-                self._answer()
+            self._answer()
             if not self._bell.wait(timeout):
                 return
             if self._closing and self.is_idle:
@@ -351,16 +342,4 @@ class Worker:
             queue.log.settled()
 
     def _answer(self) -> None:
-        """Answer everybody who waited for what is now settled."""
-        for request in list(self._requests):
-            verdict = False if request.answer.abandoned else self._verdict(request)
-            if verdict is not None:
-                self._requests.remove(request)
-                request.answer.give(verdict)
-
-    def _verdict(self, request: _Request) -> bool | None:
-        if request.queue.position >= request.position:
-            return True
-        if request.queue.closed or not self.running or not self._backoff.will_try:
-            return False
-        return None
+        self._waiters.answer(will_try=self.running and self._backoff.will_try)

@@ -92,6 +92,7 @@ with dbbtrace.orchestration_run("0f8fad5b-d9cb-469f-a165-70867728950e"), dbbtrac
 
 
 @pytest.mark.long
+@pytest.mark.timeout(3_600)
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no resource module")
 def test_memory_is_flat_in_a_burst_of_a_million_spans(tmp_path: Path) -> None:
     """The warehouse is down meanwhile: all of them wait in the journal, on disk."""

@@ -367,7 +367,7 @@ def test_after_a_long_silence_an_owner_looks_before_it_writes(tmp_path: Path) ->
     delivery = Delivery([to(backend)], journal_dir=tmp_path, silent_after=0.0)
     tracer = tracer_of(delivery)
     tracer.start_span("before").end()
-    delivery._chores()
+    delivery._housekeeping._chores()
     (journal,) = journals(tmp_path)
     adopted = journal.rename(tmp_path / f"{journal.name}@{this_process().id}")
     tracer.start_span("after").end()

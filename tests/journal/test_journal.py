@@ -193,7 +193,7 @@ def test_a_clock_set_back_harms_nothing(tmp_path: Path, monkeypatch: pytest.Monk
         pass
     running = tracer.start_span("running", start_time=now)
     now -= 10**16
-    delivery._chores()
+    delivery._housekeeping._chores()
     with tracer.start_as_current_span("after", start_time=now):
         pass
     assert recover(tmp_path, lambda name: to(Backend())).journals == 0
