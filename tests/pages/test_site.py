@@ -183,7 +183,7 @@ def test_the_graph_shows_what_depends_on_what(warehouse: Warehouse, tmp_path: Pa
     names = boxes.evaluate_all("all => all.map((one) => one.getAttribute('aria-label'))")
     failed = [name for name in names if ": Failed" in name]
     assert any(name.startswith("erp.table_000") or "table_000" in name for name in failed)
-    assert any(name.startswith("raw.") for name in names)  # dbt's sources
+    assert any(name.startswith("source raw.") for name in names)  # dbt's sources
     assert page.locator("#graph .box.Skipped").count() == sum(": Skipped" in name for name in names) > 0
     assert page.locator("#graph .edge.bad").count() > 0
     page.check("#graph-affected")
@@ -226,7 +226,7 @@ def test_the_graph_by_keyboard(warehouse: Warehouse, tmp_path: Path, reader: Rea
     page = visit(reader, site, run_with_failure(warehouse, site))
     drawn(page)
     assert page.locator("#graph .box[tabindex='0']").count() == 1
-    page.locator("#graph .box[aria-label^='raw.']").first.focus()
+    page.locator("#graph .box[aria-label^='source raw.']").first.focus()
     source = page.evaluate("document.activeElement.getAttribute('aria-label')")
     page.keyboard.press("ArrowRight")
     child = page.evaluate("document.activeElement.getAttribute('aria-label')")

@@ -24,7 +24,7 @@ const graph = {
     this.edges = [];
     data.sources.forEach((source) => {
       const number = this.nodes.length, load = source.load === null ? undefined : this.place.get(source.load);
-      this.nodes.push({ index: null, name: source.name, kind: 'source', workload: 'integration', stale: false,
+      this.nodes.push({ index: null, name: `source ${source.name}`, kind: 'source', workload: 'integration', stale: false,
         status: load === undefined ? 'Unknown' : this.nodes[load].status, schema: source.schema,
         said: load === undefined ? 'not loaded in this run' : null });
       if (load !== undefined) this.edges.push([load, number]);
@@ -217,7 +217,8 @@ const graph = {
       'aria-label': 'Loads, sources, models and semantic models; arrow keys follow the edges, Enter opens' });
     for (const edge of [...edges].sort((one, other) => one.bad - other.bad)) {
       const laid = layout.edge(String(edge.a.id), String(edge.b.id));
-      const points = laid ? laid.points : [{ x: edge.a.x + 95, y: edge.a.y }, { x: edge.b.x - 95, y: edge.b.y }];
+      const ends = [{ x: edge.a.x + 95, y: edge.a.y }, { x: edge.b.x - 95, y: edge.b.y }];
+      const points = [ends[0], ...(laid ? laid.points.slice(1, -1) : []), ends[1]];
       drawing.append(svg('path', { class: `edge${edge.bad ? ' bad' : ''}`,
         d: `M${points.map((point) => `${point.x.toFixed(1)} ${point.y.toFixed(1)}`).join('L')}` }));
     }
@@ -240,7 +241,7 @@ const graph = {
     const title = svg('title', {});
     title.textContent = `${box.name}: ${box.facts}`;
     const name = svg('text', { x: 12, y: 16 }), facts = svg('text', { x: 12, y: 30, class: 'facts' });
-    name.textContent = cut(box.name, 27);
+    name.textContent = cut(box.name, 25);
     facts.textContent = cut(box.facts, 32);
     if (!box.single) made.append(svg('rect', { x: 4, y: -4, width: 190, height: 38, rx: 5, class: 'behind' }));
     made.append(title, svg('rect', { width: 190, height: 38, rx: 5 }), svg('rect', { width: 5, height: 38, rx: 2, class: 'mark' }), name, facts);
