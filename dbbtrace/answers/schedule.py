@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta, tzinfo
 
 from dbbtrace.answers.moments import zone_named
 from dbbtrace.errors import UsageError
 
-__all__ = ["LATE_AFTER", "Schedule", "schedule_of"]
+__all__ = ["LATE_AFTER", "Schedule", "schedule_of", "schedules_of", "whose"]
 
 LATE_AFTER = timedelta(minutes=45)
 """A run that has not started so long after it was due is overdue; one that started so long before is that run."""
@@ -77,3 +78,18 @@ def schedule_of(text: str, data_product: str, environment: str | None, zone: str
     days = frozenset((first + ahead) % 7 for ahead in range((last - first) % 7 + 1))
     name = found["zone"] or zone
     return Schedule(data_product, environment, times, days, zone_named(name), name)
+
+
+def schedules_of(said: Mapping[str, str], zone: str) -> list[Schedule]:
+    """Those of the settings: whose → when.
+
+    Raises:
+        UsageError: one makes no sense.
+    """
+    return [schedule_of(when, *whose(text), zone) for text, when in said.items()]
+
+
+def whose(text: str) -> tuple[str, str | None]:
+    """Product and environment: ``Group-Sales PRD``, ``Group-Sales``."""
+    product, _, place = text.strip().rpartition(" ")
+    return (product.strip(), place) if product else (place, None)

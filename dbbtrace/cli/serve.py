@@ -26,8 +26,9 @@ def serve(http: str, certificate: str | None, key: str | None) -> None:
     """Receive spans over OTLP/HTTP and write their rows.
 
     POST /v1/traces takes protobuf and JSON, with or without gzip, and answers when the rows are committed. GET
-    /healthz and /readyz are for probes. On SIGTERM or Ctrl-C it finishes the current requests and stops. The token
-    for senders is read only from DBBTRACE_RECEIVER_TOKEN, because other users can read a command line.
+    /healthz and /readyz are for probes. GET /metrics is for Prometheus and needs the senders' token. On SIGTERM or
+    Ctrl-C it finishes the current requests and stops. The token is read only from DBBTRACE_RECEIVER_TOKEN, because
+    other users can read a command line.
     """
     from dbbtrace_exporters.receiver.server import serve as run
 

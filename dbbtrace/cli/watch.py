@@ -132,12 +132,12 @@ def _remember(eye: Watch, told: Iterable[Alert], waiting: Sequence[Alert]) -> li
 def _schedules_said(
     said: Iterable[str], data_product: str | None, environment: str | None, known: Settings
 ) -> list[Schedule]:
-    from dbbtrace.answers.schedule import schedule_of
+    from dbbtrace.answers.schedule import schedule_of, whose
 
     found = []
     for text in said:
-        whose, equals, when = text.rpartition("=")
-        product, place = _whose(whose) if equals else (data_product, environment)
+        name, equals, when = text.rpartition("=")
+        product, place = whose(name) if equals else (data_product, environment)
         if not product:
             raise UsageError(f"whose schedule is {text!r}? Add --data-product P, or write 'P PRD={text}'")
         found.append(schedule_of(when, product, place, known.timezone))
@@ -146,20 +146,10 @@ def _schedules_said(
 
 def _schedules_set(known: Settings, data_product: str | None) -> list[Schedule]:
     """Those of the settings."""
-    from dbbtrace.answers.schedule import schedule_of
+    from dbbtrace.answers.schedule import schedules_of
 
-    pairs = [(*_whose(whose), when) for whose, when in known.schedules.items()]
-    return [
-        schedule_of(when, product, place, known.timezone)
-        for product, place, when in pairs
-        if data_product in (None, product)
-    ]
-
-
-def _whose(text: str) -> tuple[str, str | None]:
-    """Product and environment: ``Group-Sales PRD``, ``Group-Sales``."""
-    product, _, place = text.strip().rpartition(" ")
-    return (product.strip(), place) if product else (place, None)
+    due = schedules_of(known.schedules, known.timezone)
+    return [one for one in due if data_product in (None, one.data_product)]
 
 
 def _look(eye: Watch, *, patient: bool) -> list[Alert]:

@@ -1,4 +1,4 @@
-"""The receiver's HTTP: POST /v1/traces, /healthz and /readyz, as an ASGI application.
+"""The receiver's HTTP: POST /v1/traces, /metrics, /healthz and /readyz, as an ASGI application.
 
 200 is said only when the rows are committed. Until then the sender's queue keeps the spans, so whatever goes wrong here
 or in the warehouse is answered so that the sender keeps them: 429 or 503 with Retry-After. What can never be stored is
@@ -23,13 +23,15 @@ from dbbtrace.diagnostics import log
 from dbbtrace.errors import DbbtraceError, TransientError
 from dbbtrace.sources.dbt.batches import Invocations
 from dbbtrace_exporters.receiver.commit import GroupCommit, Store
+from dbbtrace_exporters.receiver.exposition import CONTENT_TYPE, Family, text_of
 from dbbtrace_exporters.receiver.limits import ELEMENT_BYTES, BusyError, Limits, Memory, Share, TooLargeError
 from dbbtrace_exporters.receiver.messages import JSON, PROTOBUF, accepted, failed, spans_in, unpacked
+from dbbtrace_exporters.receiver.metrics import Metrics
 from dbbtrace_exporters.warehouse.flatten import lacks
 
 __all__ = ["make_app"]
 
-
+_NEEDS_TOKEN = "a bearer token is needed: the receiver's DBBTRACE_RECEIVER_TOKEN"
 _ANSWER_HEADERS = {401: {"WWW-Authenticate": "Bearer"}, 408: {"Connection": "close"}}
 
 
@@ -44,6 +46,7 @@ def make_app(
     *,
     token: str | None = None,
     ready: Callable[[], None] = lambda: None,
+    gauges: Callable[[], list[Family]] = list,
     on_stop: Callable[[], None] = lambda: None,
     limits: Limits | None = None,
 ) -> Starlette:
@@ -51,12 +54,13 @@ def make_app(
 
     Args:
         store: stores spans, as ``WarehouseSpanExporter.deliver`` does.
-        token: bearer token that senders must show; None: none is asked for.
+        token: bearer token that senders, and those who read /metrics, must show; None: none is asked for.
         ready: raises DbbtraceError while the store can't take spans; asked by /readyz.
+        gauges: what /metrics says besides the receiver's own counters; called in a thread.
         on_stop: called last, when all that waited is stored.
     """
     limits = limits or Limits()
-    receiver = _Receiver(GroupCommit(store), token, ready, limits)
+    receiver = _Receiver(store, token, ready, gauges, limits)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -67,6 +71,7 @@ def make_app(
 
     routes = [
         Route("/v1/traces", receiver.traces, methods=["POST"]),
+        Route("/metrics", receiver.metrics),
         Route("/healthz", receiver.healthz),
         Route("/readyz", receiver.readyz),
     ]
@@ -76,10 +81,19 @@ def make_app(
 
 
 class _Receiver:
-    def __init__(self, commit: GroupCommit, token: str | None, ready: Callable[[], None], limits: Limits) -> None:
-        self.commit, self.limits, self.stopping = commit, limits, False
+    def __init__(
+        self,
+        store: Store,
+        token: str | None,
+        ready: Callable[[], None],
+        gauges: Callable[[], list[Family]],
+        limits: Limits,
+    ) -> None:
+        self._metrics = Metrics()
+        self.commit = GroupCommit(store, committed=self._metrics.committed)
+        self.limits, self.stopping = limits, False
         self._authorization = f"Bearer {token}".encode() if token else None
-        self._ready = ready
+        self._ready, self._gauges = ready, gauges
         self._memory = Memory(limits.max_memory)
         self._dbt = Invocations()
 
@@ -98,17 +112,28 @@ class _Receiver:
             return PlainTextResponse("the warehouse can't be written to; see the receiver's log\n", 503)
         return PlainTextResponse("ok\n")
 
+    async def metrics(self, request: Request) -> Response:
+        """What Prometheus reads. It names data products, so it takes the token too."""
+        if not self._may_enter(request):
+            return PlainTextResponse(f"{_NEEDS_TOKEN}\n", 401, _ANSWER_HEADERS[401])
+        of_others = await run_in_threadpool(self._gauges)
+        own = self._metrics.families(self.commit.spans_waiting)
+        return Response(text_of([*own, *of_others]), headers={"Content-Type": CONTENT_TYPE})
+
     async def traces(self, request: Request) -> Response:
         """Take spans; answer when they are stored."""
         content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         answers_in = content_type if content_type in (PROTOBUF, JSON) else JSON
         held = self._memory.share()
+        wanted: list[ReadableSpan] = []
         try:
             self._check(request, content_type)
             body = await self._body(request, held)
             encoding = request.headers.get("content-encoding", "identity").strip().lower()
             wanted, faults = await run_in_threadpool(self._decoded, body, encoding, content_type, held)
-            faults += await self._committed(wanted)
+            refused = await self._committed(wanted)
+            faults += refused
+            self._metrics.answered(200, stored=len(wanted) - len(refused), refused=len(faults))
             return Response(accepted(faults, answers_in), media_type=answers_in)
         except BusyError as error:
             answer = _Answer(429, str(error), error.retry_after)
@@ -116,15 +141,19 @@ class _Receiver:
             answer = error
         finally:
             held.release()
+        self._metrics.answered(answer.status, later=len(wanted))
         headers = {} if answer.retry_after is None else {"Retry-After": f"{max(1, round(answer.retry_after))}"}
         headers |= _ANSWER_HEADERS.get(answer.status, {})
         return Response(failed(answer.status, answer.message, answers_in), answer.status, headers, answers_in)
 
+    def _may_enter(self, request: Request) -> bool:
+        said = request.headers.get("authorization", "").encode()
+        return self._authorization is None or hmac.compare_digest(said, self._authorization)
+
     def _check(self, request: Request, content_type: str) -> None:
         """Refuse what can be refused before its body is read."""
-        said = request.headers.get("authorization", "").encode()
-        if self._authorization and not hmac.compare_digest(said, self._authorization):
-            raise _Answer(401, "a bearer token is needed: the receiver's DBBTRACE_RECEIVER_TOKEN")
+        if not self._may_enter(request):
+            raise _Answer(401, _NEEDS_TOKEN)
         if content_type not in (PROTOBUF, JSON):
             raise _Answer(415, f"send {PROTOBUF} or {JSON}")
         if request.headers.get("content-encoding", "identity").strip().lower() not in ("gzip", "identity"):

@@ -7,6 +7,7 @@ waits each time. No HTTP here, and no warehouse: what stores the spans is handed
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -33,10 +34,23 @@ _Waiting = tuple[list[ReadableSpan], "Future[Refusals]"]
 
 
 class GroupCommit:
-    """Stores spans in one thread of its own; ``submit()`` from any thread."""
+    """Stores spans in one thread of its own; ``submit()`` from any thread.
 
-    def __init__(self, store: Store, *, max_waiting_spans: int = MAX_WAITING_SPANS) -> None:
+    Args:
+        store: see ``Store``.
+        max_waiting_spans: more are refused for now.
+        committed: told how long each commit took, and whether it stored the spans.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        max_waiting_spans: int = MAX_WAITING_SPANS,
+        committed: Callable[[float, bool], None] = lambda seconds, stored: None,
+    ) -> None:
         self._store = store
+        self._committed = committed
         self._max_waiting = max_waiting_spans
         self._waiting: deque[_Waiting] = deque()
         self._spans_waiting = 0
@@ -45,6 +59,11 @@ class GroupCommit:
         self._fault = ""
         self._thread = threading.Thread(target=self._run, name="dbbtrace-commit", daemon=True)
         self._thread.start()
+
+    @property
+    def spans_waiting(self) -> int:
+        """Spans whose commit has not begun."""
+        return self._spans_waiting
 
     def submit(self, spans: list[ReadableSpan]) -> Future[Refusals]:
         """A future that is done when the spans are stored. If it is cancelled before its turn, they are let go at once.
@@ -105,13 +124,16 @@ class GroupCommit:
         return group
 
     def _commit(self, group: list[_Waiting]) -> None:
+        started = time.monotonic()
         try:
             refused = self._refused([span for spans, _ in group for span in spans])
         except Exception as error:
+            self._committed(time.monotonic() - started, False)
             fault = self._later(error)
             for _, future in group:
                 future.set_exception(fault)
             return
+        self._committed(time.monotonic() - started, True)
         if self._fault:
             log.warning("the warehouse takes rows again")
             self._fault = ""

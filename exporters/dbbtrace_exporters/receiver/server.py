@@ -20,7 +20,7 @@ from typing import Any
 
 from dbbtrace.diagnostics import log
 from dbbtrace.errors import ConfigurationError, UsageError
-from dbbtrace.settings import resolve
+from dbbtrace.settings import Settings, resolve
 from dbbtrace_exporters.receiver.connections import BACKLOG, Connections, Listener
 from dbbtrace_exporters.receiver.limits import Limits
 from dbbtrace_exporters.receiver.log_limit import limited
@@ -75,7 +75,7 @@ def serve(
     with contextlib.closing(listener):
         url = _url(listener, tls)
         _check_token(settings.receiver_token, listener, tls)
-        app = _app(settings.warehouse, access_token, settings.receiver_token)
+        app = _app(settings, settings.warehouse, access_token)
         run_app(app, listener, tls, started=lambda: started(url) if started else None, stop=stop)
 
 
@@ -128,14 +128,22 @@ def _check_token(token: str | None, listener: socket.socket, tls: tuple[str, str
         )
 
 
-def _app(warehouse: str, access_token: str | Callable[[], str] | None, token: str | None) -> Any:
+def _app(settings: Settings, warehouse: str, access_token: str | Callable[[], str] | None) -> Any:
+    from dbbtrace.answers.schedule import schedules_of
+    from dbbtrace.operate.verdict import terms_of
     from dbbtrace.warehouse import open_warehouse
+    from dbbtrace_exporters.receiver.verdicts import Verdicts
     from dbbtrace_exporters.warehouse.exporter import WarehouseSpanExporter
 
     try:
         from dbbtrace_exporters.receiver.app import make_app
     except ImportError as error:
         raise _missing(error) from error
+    gauges = Verdicts(
+        lambda: open_warehouse(warehouse, access_token=access_token),
+        lambda: terms_of(settings),
+        schedules_of(settings.schedules, settings.timezone),
+    )
     exporter = WarehouseSpanExporter(warehouse, access_token=access_token)
     probe = open_warehouse(warehouse, access_token=access_token)
 
@@ -143,7 +151,9 @@ def _app(warehouse: str, access_token: str | Callable[[], str] | None, token: st
         exporter.shutdown()
         probe.close()
 
-    return make_app(exporter.deliver, token=token, ready=_Readiness(probe), on_stop=stop)
+    return make_app(
+        exporter.deliver, token=settings.receiver_token, ready=_Readiness(probe), gauges=gauges, on_stop=stop
+    )
 
 
 def _missing(error: ImportError) -> ConfigurationError:
