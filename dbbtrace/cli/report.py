@@ -79,6 +79,9 @@ def report(
     chosen: dict[str, Any] = {"since": since, "until": until, "data_product": data_product, "environment": environment}
     about: dict[str, Any] = {"jaeger_url": base, "naming": naming_of(known), "terms": terms_of(known)}
     about["tags"] = _tags(manifest) if manifest else {}
+    path = Path(output or ("run.html" if run else "overview.html"))
+    if output != "-" and not path.absolute().parent.is_dir():
+        raise click.BadParameter(f"there is no directory {safe(path.absolute().parent)}", param_hint="-o")
     if output is not None and output != "-" and _is_folder(output):
         if run:
             raise click.UsageError(f"{output} is a folder, for all runs: leave out RUN, or name a file with .html")
@@ -86,9 +89,6 @@ def report(
         return
     if follow is not None:
         raise click.UsageError("--follow needs a folder: -o site/")
-    path = Path(output or ("run.html" if run else "overview.html"))
-    if output != "-" and not path.absolute().parent.is_dir():
-        raise click.BadParameter(f"there is no directory {safe(path.absolute().parent)}", param_hint="-o")
     from dbbtrace.pages import overview_page, run_page
 
     with opened_warehouse() as warehouse:
@@ -114,8 +114,9 @@ def _tags(manifest: Path) -> dict[str, list[str]]:
 
 
 def _is_folder(output: str) -> bool:
-    """A name that ends in a slash, or without .html; or a folder that is there."""
-    return output.endswith(("/", "\\")) or Path(output).is_dir() or Path(output).suffix == ""
+    """A name that ends in a slash, or has no suffix; or a folder that is there."""
+    path = Path(output)
+    return output.endswith(("/", "\\")) or path.is_dir() or (path.suffix == "" and not path.exists())
 
 
 def _site(folder: Path, chosen: dict[str, Any], follow: float | None, open_: bool, **about: Any) -> None:
