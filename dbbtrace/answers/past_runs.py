@@ -11,6 +11,7 @@ from datetime import datetime, timedelta, timezone, tzinfo
 from dbbtrace.answers.read import WORKSPACE_ENVIRONMENTS, moment_of_row
 from dbbtrace.answers.rows import Run
 from dbbtrace.answers.usual import same_weekly_slot
+from dbbtrace.model.times import moved
 from dbbtrace.warehouse import Warehouse, views
 
 __all__ = ["DAYS", "RUNS", "Entry", "directory"]
@@ -61,12 +62,12 @@ def _known(
     found: dict[str, Entry] = {}
     for back in _STEPS:
         asked = [_PARTS]
-        found = _read(warehouse, tables, _PARTS, [(oldest - back, _FAR_AHEAD)], now)
+        found = _read(warehouse, tables, _PARTS, [(moved(oldest, -back), _FAR_AHEAD)], now)
         # Runs that others recorded have no parts: only where those of ours are few is it worth reading the loads.
         seen = {(one.data_product, one.environment) for one in found.values() if one.at < oldest}
         if not _are_enough(found.values(), products, oldest) and (back == DAYS or not products <= seen):
             asked.append(_LOAD_RUNS)
-            found = _read(warehouse, tables, _LOAD_RUNS, [(oldest - back, _FAR_AHEAD)], now) | found
+            found = _read(warehouse, tables, _LOAD_RUNS, [(moved(oldest, -back), _FAR_AHEAD)], now) | found
         if _are_enough(found.values(), products, oldest):
             windows = _weeks_before(max(back, _WEEK), runs)
             for question in reversed(asked):
@@ -85,11 +86,11 @@ def _weeks_before(back: timedelta, runs: Sequence[Run]) -> list[_Window]:
     """When runs were at the same time of the same day of the weeks before, beyond what was read already."""
     starts = [run.started_at for run in runs if run.started_at is not None][:_WEEKLY]
     oldest = min(starts)
-    thens = sorted(at - weeks * _WEEK for at in starts for weeks in range(1, DAYS // _WEEK + 1))
+    thens = sorted(moved(at, -weeks * _WEEK) for at in starts for weeks in range(1, DAYS // _WEEK + 1))
     windows: list[_Window] = []
     for then in thens:
-        start, end = then - _BEGUN, then + _AROUND
-        if start >= oldest - back:
+        start, end = moved(then, -_BEGUN), moved(then, _AROUND)
+        if start >= moved(oldest, -back):
             continue
         if windows and start <= windows[-1][1]:
             windows[-1] = (windows[-1][0], end)

@@ -15,7 +15,7 @@ from typing import Any
 from dbbtrace.answers.rows import Operation, Part, Run, RunKey
 from dbbtrace.answers.suggest import check_known, suggestion
 from dbbtrace.errors import UsageError
-from dbbtrace.model.times import to_datetime, to_unix_nanos
+from dbbtrace.model.times import moved, to_datetime, to_unix_nanos
 from dbbtrace.warehouse import Warehouse, views
 
 __all__ = [
@@ -96,9 +96,9 @@ def _newest(
         return None
     if until is not None:
         begun = min(begun, until)
-    latest = _day(begun + timedelta(days=1))
+    latest = _day(moved(begun, timedelta(days=1)))
     while True:
-        start = since if since is not None else begun - back
+        start = since if since is not None else moved(begun, -back)
         ids = {run_id for (run_id,) in views.ask(warehouse, _BETWEEN, [_day(start), latest] * 4, tables=tables)}
         found = _all_keys(warehouse, ids).values()
         fitting = [
@@ -116,7 +116,7 @@ def _newest(
 
 
 def _day(at: datetime) -> str:
-    return at.astimezone(timezone.utc).strftime("%Y-%m-%d")  # both '2026-11-24 08:00' and '2026-11-24T08:00' are later
+    return at.astimezone(timezone.utc).date().isoformat()  # both '2026-11-24 08:00' and '2026-11-24T08:00' are later
 
 
 _FAR_BACK = timedelta(days=400)

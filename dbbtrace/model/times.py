@@ -22,6 +22,7 @@ __all__ = [
     "format_all_utc",
     "format_utc",
     "iso_utc",
+    "moved",
     "to_datetime",
     "to_unix_nanos",
 ]
@@ -170,3 +171,11 @@ def credible_start(said: int, own: int, now: int) -> int:
 def to_datetime(unix_nanos: int) -> datetime:
     """An aware datetime in UTC, floored to the microsecond."""
     return _EPOCH + timedelta(microseconds=unix_nanos // 1000)
+
+
+def moved(at: datetime, by: timedelta) -> datetime:
+    """The time so much later or earlier, within what there is: a hand-made row may say the year 9999."""
+    try:
+        return at + by
+    except OverflowError:
+        return (datetime.max if by > timedelta(0) else datetime.min).replace(tzinfo=timezone.utc)

@@ -65,7 +65,7 @@ HISTORIES = st.integers(0, 2**32).map(history)  # drawn value by value they take
 COMMANDS = [
     ["runs", "--json"], ["runs"], ["show", RUNS[0]], ["show", "last", "--json"], ["check", RUNS[0]], ["failures"],
     ["failures", "--json"], ["slowest"], ["slowest", "--json"], ["audit"], ["audit", "--format", "json"],
-    ["audit", "--format", "csv"], ["diff", *RUNS], ["watch"], ["report", RUNS[0], "-o", "run.html"],
+    ["audit", "--format", "csv"], ["diff", *RUNS], ["watch", "--once"], ["report", RUNS[0], "-o", "run.html"],
     ["report", "-o", "all.html"], ["query", "SELECT * FROM meta.monitoring_integration", "--format", "json"],
 ]  # fmt: skip
 
