@@ -34,6 +34,7 @@ from dbbtrace.tracing import runtime
 from dbbtrace.tracing.provider import LiveSpan, now
 
 if TYPE_CHECKING:
+    from opentelemetry.util.types import AttributeValue
     from typing_extensions import Self
 
 __all__ = ["Handle"]
@@ -137,6 +138,13 @@ class Handle:
             with guard("save a span"):
                 span.put(self._values.copy(), checked=self._checked)  # another thread may set one meanwhile
                 runtime.current().save(span)
+
+    def set_attribute(self, name: str, value: AttributeValue) -> None:
+        """Set an attribute of your own on the span. Those of a step are in the run's own record too."""
+        if self._span is not None and self._is_running():
+            self._span.set_attribute(name, value)
+        else:
+            complain(f"{name} = {shown(value)} is left out: {self._name} is not running")
 
     @property
     def failed(self) -> bool:

@@ -105,3 +105,26 @@ def test_columns_floor_and_never_round(nanos, digits):
     """Rounding up a watermark would skip source rows for ever."""
     text = format_utc(nanos, digits)
     assert to_unix_nanos(text) <= nanos < to_unix_nanos(text) + 10 ** (9 - digits)
+
+
+def test_own_attributes_are_on_the_span(captured):
+    """A job sets attributes of its own while the work goes on."""
+    with dbbtrace.join_run(RUN), dbbtrace.table_load("Customer") as load:
+        load.set_attribute("shop.files", 3)
+    assert captured.named("load Customer").attributes["shop.files"] == 3
+
+
+def test_an_attribute_outside_of_the_work_is_left_out_with_a_message(lenient, caplog):
+    """Before the start and after the end there is no span that takes it. The job goes on."""
+    load = dbbtrace.table_load("Customer")
+    load.set_attribute("shop.files", 3)
+    with dbbtrace.join_run(RUN), load:
+        pass
+    load.set_attribute("shop.files", 4)
+    assert "shop.files" not in lenient.named("load Customer").attributes
+    assert [
+        record.getMessage().split(" is left out")[0] for record in caplog.records if "left out" in record.message
+    ] == [
+        "shop.files = 3",
+        "shop.files = 4",
+    ]
