@@ -187,6 +187,8 @@ class Judge:
             yield Reason(
                 "Incomplete", "nothing done", f"nothing was done: {counted(run.operations, 'operation')} skipped"
             )
+        if not run.operations and not run.jobs:
+            yield Reason("Incomplete", "nothing done", "it ended, and nothing that it did is in the tables")
 
     def _found(self, run: Run) -> Iterable[Reason]:
         found = self._stored.get(run.run_id, [])

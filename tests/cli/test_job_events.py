@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+import dbbtrace
 from dbbtrace.answers.job_events import schedules_learned
 from dbbtrace.answers.schedule import Schedule
 from dbbtrace.warehouse import open_warehouse
@@ -104,6 +105,9 @@ def test_watch_tells_of_a_run_that_is_overdue(tmp_path: Path) -> None:
     before = [due - timedelta(days=ago) for ago in range(1, 20)]
     imported(tmp_path, before)
     imported(tmp_path, [*before, due], product="Finance")
+    with dbbtrace.join_run(str(uuid5(NAMESPACE_URL, f"Finance {due}")), data_product="Finance", environment="PRD"):
+        with dbbtrace.table_load("Customer"):
+            pass
     done = run("watch", "--once", "--json")
     assert done.code == 1
     [alert] = [json.loads(line) for line in done.out.splitlines()]

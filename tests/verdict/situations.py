@@ -606,6 +606,12 @@ def one_source_only(stage: Stage) -> None:
     _kpi(stage, ("SAP", 100.0))
 
 
+def closed_by_a_wrong_id(stage: Stage) -> None:
+    with dbbtrace.join_run("another", **PRODUCT):  # type: ignore[arg-type]
+        load()
+    dbbtrace.close_run(RUN)
+
+
 def unknown_run(stage: Stage) -> None:
     with dbbtrace.orchestration_run("another", **PRODUCT):  # type: ignore[arg-type]
         load()
@@ -635,6 +641,7 @@ SITUATIONS = {
     "between two jobs": Situation(between_two_jobs, "Running", 3, "nobody has said"),
     "never closed": Situation(never_closed, "Unfinished", 1, "nobody has said"),
     "closed": Situation(closed, "Succeeded", 0, ""),
+    "closed by a wrong id": Situation(closed_by_a_wrong_id, "Incomplete", 1, "nothing that it did is in the tables"),
     "closed as failed": Situation(closed_as_failed, "Failed", 1, "the run failed"),
     "begun in a notebook and not ended": Situation(begun_and_never_ended, "Running", 3, "begin_run"),
     "begun in a notebook, silent for hours": Situation(begun_and_silent, "Unfinished", 1, "begin_run"),

@@ -305,6 +305,7 @@ SELECT
         WHEN s.is_open > 0 THEN 'Unfinished'
         WHEN t.loads_lost + t.nodes_lost + t.refreshes_lost + t.absent + t.findings_incomplete > 0 THEN 'Incomplete'
         WHEN t.operations > 0 AND t.skipped = t.operations THEN 'Incomplete'
+        WHEN t.operations = 0 AND t.jobs = 0 THEN 'Incomplete'
         WHEN t.findings_warned + t.steps_failed > 0 OR (t.warned > 0 AND t.judged_at IS NULL) THEN 'Warned'
         ELSE 'Succeeded'
     END AS status,
@@ -324,6 +325,7 @@ SELECT
         WHEN t.absent > 0 THEN CONCAT('expected and not there: ', t.first_absent)
         WHEN t.findings_incomplete > 0 THEN t.first_incomplete
         WHEN t.operations > 0 AND t.skipped = t.operations THEN 'every operation was skipped'
+        WHEN t.operations = 0 AND t.jobs = 0 THEN 'it ended, and nothing that it did is in the tables'
         WHEN t.findings_warned > 0 THEN t.first_warned
         WHEN t.steps_failed > 0 THEN CONCAT(COUNTED(t.steps_failed, 'step'), ' failed')
         WHEN t.warned > 0 AND t.judged_at IS NULL THEN CONCAT(COUNTED(t.warned, 'operation'), ' warned')
