@@ -2,6 +2,7 @@
 
     commands.py   the command group; turns every error into one line on stderr
     common.py     what commands share: opening the warehouse, the console
+    completion.py what the shell completes
     text.py       text laid out for a terminal
     tree.py       a run as a tree with bars
 

@@ -58,6 +58,11 @@ def ack(what: str, data_product: str | None, environment: str | None, reason: st
     Until then what was found about the table (or anything in the run) and that it is absent count no more. What failed,
     was lost or has not ended stays so, but is marked as known, and watch says nothing of a run in which all is known.
     TABLE is also the name of a dbt node, model, step or KPI.
+
+    \b
+    Examples:
+      dbbtrace ack mdm.Customer --data-product Sales --reason "source is down" --until 7d
+      dbbtrace ack last --data-product Sales --reason "seen, fixed tomorrow" --until "tomorrow 12:00"
     """
     import dbbtrace
     from dbbtrace.answers import run_keys, verdict_of

@@ -88,6 +88,11 @@ def check(
     run. 3: it still runs. 4: the warehouse could not be asked.
     RUN is a run id, its first characters, or last, previous, yesterday or today; else the run id in
     DBBTRACE_ORCHESTRATION_RUN_ID.
+
+    \b
+    Examples:
+      dbbtrace check last --data-product Finance
+      dbbtrace check --wait 30m --require-refresh --notify
     """
     from dbbtrace.answers import Alert, Rules
     from dbbtrace.answers import check as ask

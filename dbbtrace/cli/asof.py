@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dbbtrace.cli.common import opened_warehouse, print_json, settings, warehouse_option
+from dbbtrace.cli.completion import data_products, environments
 from dbbtrace.cli.lineage import manifest_option
 from dbbtrace.cli.options import moment
 from dbbtrace.cli.printing import echo_indented, echo_line
@@ -28,8 +29,18 @@ _SHOWN = 20
 @click.command()
 @warehouse_option
 @click.argument("name", required=False)
-@click.option("--data-product", metavar="P", help="All semantic models of this data product, instead of NAME.")
-@click.option("--environment", metavar="E", help="Only rows of this environment: TST, ACC, QUAL or PRD.")
+@click.option(
+    "--data-product",
+    metavar="P",
+    shell_complete=data_products,
+    help="All semantic models of this data product, instead of NAME.",
+)
+@click.option(
+    "--environment",
+    metavar="E",
+    shell_complete=environments,
+    help="Only rows of this environment: TST, ACC, QUAL or PRD.",
+)
 @manifest_option
 @click.option("--at", metavar="TIME", callback=moment, help="As of then: yesterday 18:00, 36h; default now.")
 @click.option("--all", "whole", is_flag=True, help="List every table.")
@@ -47,6 +58,11 @@ def asof(
 
     NAME is a semantic model, an exposure or a dbt model. A table is overdue by its own usual interval: one that is
     loaded once a year is not overdue after a day.
+
+    \b
+    Examples:
+      dbbtrace asof carrier_punctuality --all
+      dbbtrace asof --data-product Finance --at yesterday
     """
     from dbbtrace.answers.asof import asof as ask
     from dbbtrace.answers.earlier import local_zone

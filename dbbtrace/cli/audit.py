@@ -55,6 +55,11 @@ def audit(
     Runs are counted by data product and environment. Gaps are: runs without a completed refresh, loads
     without an end, operations that were interrupted or never ended, failures without a reason, and runs without a
     data product.
+
+    \b
+    Examples:
+      dbbtrace audit --since 90d
+      dbbtrace audit --since 2026-01-01 --format csv -o audit.csv
     """
     from dbbtrace.answers import audit as ask
     from dbbtrace.answers.export import as_csv, as_dict, write_parquet

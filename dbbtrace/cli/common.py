@@ -34,6 +34,7 @@ __all__ = [
     "run_meant",
     "settings",
     "terms_of",
+    "warehouse_in",
     "warehouse_option",
 ]
 
@@ -60,7 +61,12 @@ def warehouse_option(command: F) -> F:
 
 def chosen_warehouse() -> str | None:
     """The value of --warehouse; None if it was not given."""
-    url: str | None = click.get_current_context().meta.get(_WAREHOUSE)
+    return warehouse_in(click.get_current_context())
+
+
+def warehouse_in(context: click.Context) -> str | None:
+    """The same of a command that is not run, but completed."""
+    url: str | None = context.meta.get(_WAREHOUSE)
     return url
 
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import click
 
 from dbbtrace.cli.common import settings, warehouse_option
+from dbbtrace.cli.completion import run_ids
 from dbbtrace.cli.text import one_line
 from dbbtrace.diagnostics import log
 from dbbtrace.errors import TransientError, UsageError
@@ -22,7 +23,14 @@ _PATIENCE = 120
 @click.command("record-dbt")
 @warehouse_option
 @click.argument("path", type=click.Path(exists=True))
-@click.option("--run", "run_id", metavar="ID", required=True, help="The orchestration run that the build belongs to.")
+@click.option(
+    "--run",
+    "run_id",
+    metavar="ID",
+    shell_complete=run_ids,
+    required=True,
+    help="The orchestration run that the build belongs to.",
+)
 @click.option("--data-product", metavar="P", help="Data product of the run.")
 @click.option("--environment", metavar="E", help="TST, ACC, QUAL or PRD.")
 @click.option("--select", metavar="S", help="Selector of the build; default: the one in the file.")
@@ -43,6 +51,11 @@ def record_dbt(
 
     PATH is a run_results.json of any age, or the target folder that holds one. You can record the same file twice:
     each row is written once.
+
+    \b
+    Examples:
+      dbbtrace record-dbt target --run "$RUN_ID"
+      dbbtrace record-dbt run_results.json --run "$RUN_ID" --data-product Finance --environment PRD
     """
     import dbbtrace
 

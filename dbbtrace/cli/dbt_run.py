@@ -9,6 +9,7 @@ import click
 
 from dbbtrace.cli.alerts import UNANSWERED
 from dbbtrace.cli.common import chosen_warehouse, warehouse_option
+from dbbtrace.cli.completion import run_ids
 from dbbtrace.cli.shell import of_the_run, repairs_option
 from dbbtrace.cli.text import one_line
 from dbbtrace.errors import DbbtraceError, GateClosed, UsageError
@@ -24,7 +25,9 @@ _TALK = frozenset({"--help", "-h", "--version", "-v", "-V"})
 @click.option("--executable", metavar="DBT", help="The dbt of another environment, or Fusion.")
 @click.option("--gate", is_flag=True, help="Leave out what reads tables that did not arrive in the run.")
 @click.option("--strict", is_flag=True, help="With --gate: a table that nobody monitors has not arrived.")
-@click.option("--run", "run_id", metavar="ID", help="The run; else DBBTRACE_ORCHESTRATION_RUN_ID.")
+@click.option(
+    "--run", "run_id", metavar="ID", shell_complete=run_ids, help="The run; else DBBTRACE_ORCHESTRATION_RUN_ID."
+)
 @of_the_run
 @repairs_option
 @click.option("--pipeline-id", metavar="I", help="Transformation pipeline.")
@@ -42,13 +45,14 @@ def dbt(
 ) -> int:
     """Run dbt and record it as it goes.
 
-    \b
-    dbbtrace dbt build --select +tag:Finance
-    dbbtrace dbt --run "$RUN_ID" build --target-path ../monitoring
-
     Any command and flag of dbt's; options of dbbtrace come before the command. Output, colours and exit code are dbt's
     own. Each node is a span while it runs, and has its rows when dbt has ended, also if dbt is killed. --gate may also
     come after the command.
+
+    \b
+    Examples:
+      dbbtrace dbt build --gate --select +tag:Finance
+      dbbtrace dbt --run "$RUN_ID" build --target-path ../monitoring
     """
     import dbbtrace
     from dbbtrace.sources.dbt.run import run_and_record, run_plainly

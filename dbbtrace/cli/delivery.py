@@ -47,6 +47,11 @@ def flush(timeout: float, dead_letter: bool, wrong_name: str | None) -> None:
     Spans of jobs that have ended or died go to the configured warehouse and OTLP backend. Running jobs deliver their
     own spans. Exit code 1 if a span still waits for these destinations or was refused, 3 if something could not be
     read.
+
+    \b
+    Examples:
+      dbbtrace flush
+      dbbtrace flush --dead-letter --timeout 300
     """
     from dbbtrace.configure import resolve
     from dbbtrace.delivery import dead_letters, recover, resend_dead_letters
@@ -84,6 +89,11 @@ def recover(timeout: float, silent_after: float) -> None:
     Spans that had ended are delivered. Spans that had only started are closed as Interrupted. Power BI is asked what
     became of a refresh. The next job that uses the journal directory does the same by itself. Exit code 1 if a span
     still waits or was refused, 3 if something could not be read.
+
+    \b
+    Examples:
+      dbbtrace recover
+      dbbtrace recover --silent-after 0 --timeout 300
     """
     from dbbtrace.configure import resolve
     from dbbtrace.delivery import recover as recover_
@@ -102,6 +112,11 @@ def set_aside(name: str) -> None:
 
     NAME is what `dbbtrace doctor` prints: a name in the journal directory. It is moved into set-aside/ there. Nothing
     is deleted.
+
+    \b
+    Examples:
+      dbbtrace set-aside vm.3fa9c1d2.5e6f7a8b.12345.96206.a1b2c3d4
+      dbbtrace set-aside "$NAME"
     """
     from dbbtrace.delivery import set_aside as set_aside_
 

@@ -38,6 +38,11 @@ def demo(fail: bool, fabric: bool, directory: Path, run_id: str | None) -> None:
     Loads a year of flights, builds them with dbt and refreshes a report.
     Takes about ten seconds and uses no network. Exit code 0: the run went as expected; with --fail, it failed.
     With --fabric, a local server plays a run of Fabric pipelines, in which something fails. It is imported meanwhile.
+
+    \b
+    Examples:
+      dbbtrace demo
+      dbbtrace demo --fail --dir /tmp/demo
     """
     from dbbtrace.demo import NO_WAREHOUSE, prepare, run_demo
     from dbbtrace.model.identity import trace_id_of

@@ -16,6 +16,7 @@ from dbbtrace.cli.common import (
     terms_of,
     warehouse_option,
 )
+from dbbtrace.cli.completion import run_ids
 from dbbtrace.cli.table import print_table
 from dbbtrace.cli.text import counted, duration_of, moment_of, one_line, safe
 
@@ -27,14 +28,19 @@ __all__ = ["COMMANDS"]
 
 @click.command()
 @warehouse_option
-@click.argument("before")
-@click.argument("after")
+@click.argument("before", shell_complete=run_ids)
+@click.argument("after", shell_complete=run_ids)
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def diff(before: str, after: str, as_json: bool) -> None:
     """Show what differs between two runs.
 
     Lists operations whose outcome, duration or row counts changed, and operations that are new or gone. BEFORE and
     AFTER are run ids, their first characters, or last, previous, yesterday or today.
+
+    \b
+    Examples:
+      dbbtrace diff previous last
+      dbbtrace diff yesterday today --json
     """
     from dbbtrace.answers import diff as ask
 

@@ -22,6 +22,11 @@ def doctor(context: click.Context, as_json: bool) -> None:
 
     Changes nothing and shows no secret. Exit code 1 if a person has to act, 3 if a part of the journal could not be
     read. The output says what to do.
+
+    \b
+    Examples:
+      dbbtrace doctor
+      dbbtrace doctor --warehouse mssql://server/database --json
     """
     from dbbtrace.operate.doctor import FAULT, examine
     from dbbtrace.settings import read

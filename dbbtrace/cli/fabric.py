@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dbbtrace.cli.common import settings, warehouse_option
+from dbbtrace.cli.completion import run_ids
 from dbbtrace.cli.text import one_line
 from dbbtrace.errors import DbbtraceError, RunFailedError, TransientError
 
@@ -25,7 +26,14 @@ _PATIENCE = 120
 @click.command("record-copy")
 @warehouse_option
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
-@click.option("--run", "run_id", metavar="ID", required=True, help="The orchestration run that the load belongs to.")
+@click.option(
+    "--run",
+    "run_id",
+    metavar="ID",
+    shell_complete=run_ids,
+    required=True,
+    help="The orchestration run that the load belongs to.",
+)
 @click.option("--table", metavar="T", required=True, help="The table that was loaded.")
 @click.option("--schema", metavar="S", help="Its schema.")
 @click.option("--source", metavar="X", help="The source system, e.g. MDS.")
@@ -43,6 +51,11 @@ def record_copy(file: str, run_id: str, table: str, **options: str | None) -> No
     FILE holds the activity's output or the whole activity as JSON; - reads standard input. A list holds the attempts of
     one Copy. A Copy that failed gives a row with status Failed. You can record the same file twice: the row is written
     once.
+
+    \b
+    Examples:
+      dbbtrace record-copy copy.json --run "$RUN_ID" --table Customer --schema mdm --source MDS
+      dbbtrace record-copy - --run "$RUN_ID" --table Customer --load-type FULL
     """
     import dbbtrace
     from dbbtrace.sources.fabric.copies import attempts_of
@@ -97,6 +110,11 @@ def import_run(children: tuple[str, ...], follow: bool, poll: float, raise_on_fa
     Reads the activity runs, down through invoked pipelines, and writes the rows of its table loads and refreshes.
     You can import a run again, or while it still runs: each row is written once. Exit code 1 if something could not be
     read.
+
+    \b
+    Examples:
+      dbbtrace import-run --workspace "$WORKSPACE" --run "$PIPELINE_RUN"
+      dbbtrace import-run --workspace "$WORKSPACE" --run "$PIPELINE_RUN" --follow --raise-on-failure
     """
     import dbbtrace
     from dbbtrace.sources.fabric.runs import Importer
@@ -144,6 +162,11 @@ def follow(once: bool, poll: float, **options: Any) -> None:
     """Import the orchestration runs of a workspace as they come.
 
     For pipelines without a notebook of dbbtrace. Looks for runs of the orchestration pipelines until it is interrupted.
+
+    \b
+    Examples:
+      dbbtrace follow --workspace "$WORKSPACE" --poll 60
+      dbbtrace follow --workspace "$WORKSPACE" --hours 48 --once
     """
     import dbbtrace
     from dbbtrace.sources.fabric.following import Follower
@@ -191,6 +214,11 @@ def import_jobs(
     FILE holds job events as JSON lines or as a JSON list; - reads standard input. Instead of a file, name a --table or
     a --workspace. Runs of orchestration pipelines are recorded, also those that never started. Jobs of other pipelines
     are recorded if rows in the warehouse say which run they are part of.
+
+    \b
+    Examples:
+      dbbtrace import-jobs events.jsonl
+      dbbtrace import-jobs --workspace "$WORKSPACE" --environment PRD
     """
     import dbbtrace
     from dbbtrace.sources.fabric import job_events

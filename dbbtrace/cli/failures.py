@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dbbtrace.cli.common import console, opened_warehouse, operation_as_dict, print_json, run_meant, warehouse_option
+from dbbtrace.cli.completion import run_ids
 from dbbtrace.cli.options import run_choice, since_option
 from dbbtrace.cli.text import duration_of, moment_of, one_line, safe
 
@@ -25,7 +26,7 @@ MESSAGE_LINES = 4
 
 @click.command()
 @warehouse_option
-@click.argument("run", required=False)
+@click.argument("run", required=False, shell_complete=run_ids)
 @since_option("7d")
 @run_choice
 @click.option(
@@ -47,6 +48,11 @@ def failures(
 
     RUN is a run id, its first characters, or last, previous, yesterday or today. Without RUN, the failures of all
     runs since a time are shown, newest first.
+
+    \b
+    Examples:
+      dbbtrace failures last
+      dbbtrace failures --since 7d --data-product Finance
     """
     from dbbtrace.answers import failures as ask
 

@@ -101,15 +101,16 @@ def gate(
 ) -> None:
     """Tell what may be built: which tables arrived in a run.
 
-    \b
-    dbbtrace gate last --data-product Finance
-    dbbtrace gate --manifest target/manifest.json --select +tag:Finance
-
     Exit code 0: open. 1: a table failed, never came, is empty or overdue; with --manifest the arguments are printed
     with which dbt builds exactly what is not affected. 2: there is no such run. 3: more may still come. 4: the
     warehouse could not be asked. `dbbtrace dbt --gate build` does it all.
     RUN is a run id, its first characters, or last, previous, yesterday or today; else the run id in
     DBBTRACE_ORCHESTRATION_RUN_ID.
+
+    \b
+    Examples:
+      dbbtrace gate last --data-product Finance
+      dbbtrace gate --manifest target/manifest.json --select +tag:Finance
     """
     from dbbtrace.operate.gate import look, waited
 

@@ -79,6 +79,11 @@ def lineage(
     built after a failure above them.
 
     RUN is a run id, its first characters, or last, previous, yesterday or today.
+
+    \b
+    Examples:
+      dbbtrace lineage last
+      dbbtrace lineage last --mermaid -o lineage.md
     """
     from dbbtrace.answers import openlineage
     from dbbtrace.answers.earlier import local_zone

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
+from dbbtrace.cli.completion import data_products, environments, run_ids
 from dbbtrace.errors import UsageError
 
 __all__ = ["duration", "moment", "run_argument", "run_choice", "since_option", "time_span"]
@@ -75,16 +76,21 @@ def since_option(default: str | None = None) -> Callable[[F], F]:
 
 def run_choice(command: F) -> F:
     """``--data-product`` and ``--environment``."""
-    command = click.option("--environment", metavar="E", help="Only runs in this environment: TST, ACC, QUAL or PRD.")(
-        command
-    )
-    return click.option("--data-product", metavar="P", help="Only runs of this data product.")(command)
+    command = click.option(
+        "--environment",
+        metavar="E",
+        shell_complete=environments,
+        help="Only runs in this environment: TST, ACC, QUAL or PRD.",
+    )(command)
+    return click.option(
+        "--data-product", metavar="P", shell_complete=data_products, help="Only runs of this data product."
+    )(command)
 
 
 def run_argument(*, required: bool = True) -> Callable[[F], F]:
     """``RUN``, and which runs a word such as ``last`` chooses among."""
 
     def argument(command: F) -> F:
-        return click.argument("run", required=required)(run_choice(command))
+        return click.argument("run", required=required, shell_complete=run_ids)(run_choice(command))
 
     return argument

@@ -33,6 +33,11 @@ def query(sql: str, form: str) -> None:
     """Run SQL in the warehouse.
 
     SQL is one statement, e.g. "SELECT table_name, status FROM meta.monitoring_integration"; - reads it from stdin.
+
+    \b
+    Examples:
+      dbbtrace query "SELECT table_name, status FROM meta.monitoring_integration"
+      dbbtrace query --format csv - < failures.sql
     """
     statement = sys.stdin.read() if sql == "-" else sql
     if not statement.strip():

@@ -35,13 +35,15 @@ def ready(
 ) -> None:
     """Tell whether the semantic models of a run may be refreshed.
 
-    \b
-    dbbtrace ready --data-product Finance
-
     Loads, dbt and reconciliation are judged by their last outcomes. Exit code 0: ready. 1: something failed, was not
     built, never came or differs. 2: there is no such run. 3: something has not ended. 4: the warehouse could not be
     asked. RUN is a run id, its first characters, or last, previous, yesterday or today. Without it the newest run of
     --data-product is meant, else the run id in DBBTRACE_ORCHESTRATION_RUN_ID.
+
+    \b
+    Examples:
+      dbbtrace ready --data-product Finance
+      dbbtrace ready "$RUN_ID" --wait 10m
     """
     from dbbtrace.operate.gate import look_ready, waited
 

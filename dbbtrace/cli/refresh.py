@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dbbtrace.cli.common import console, settings, warehouse_option
+from dbbtrace.cli.completion import run_ids
 from dbbtrace.cli.fabric import deliver
 from dbbtrace.cli.shell import of_the_run
 from dbbtrace.cli.text import counted, duration_of, one_line
@@ -62,7 +63,9 @@ _place = (
 @click.option("--request", "request_id", metavar="R", help="Follow this refresh, which runs already, and start none.")
 @click.option("--cancel-on-interrupt", is_flag=True, help="On Ctrl-C, cancel the refresh. Otherwise it goes on.")
 @click.option("--poll", metavar="SECONDS", type=click.FloatRange(min=0), default=10.0, show_default=True, help="Pause.")
-@click.option("--run", "run_id", metavar="ID", help="The run; else DBBTRACE_ORCHESTRATION_RUN_ID.")
+@click.option(
+    "--run", "run_id", metavar="ID", shell_complete=run_ids, help="The run; else DBBTRACE_ORCHESTRATION_RUN_ID."
+)
 @of_the_run
 @click.option("--pipeline-id", metavar="I", help="Pipeline that the row names.")
 @click.option("--pipeline-run-id", metavar="R", help="Run of that pipeline.")
@@ -76,12 +79,13 @@ def refresh(
 ) -> int:
     """Refresh a semantic model and wait until that has ended.
 
-    \b
-    dbbtrace refresh --workspace "Data Products" --model "Group Finance" --run "$RUN_ID"
-    dbbtrace refresh --workspace W --model M --table Sales --partition Date 2026
-
     Prints how it ended, and writes the row with the service's own status and times. Exit code 0 if the model was
     refreshed, 3 if the refresh goes on and could not be followed to its end, 1 otherwise.
+
+    \b
+    Examples:
+      dbbtrace refresh --workspace "Data Products" --model "Group Finance" --run "$RUN_ID"
+      dbbtrace refresh --workspace W --model M --table Sales --partition Date 2026
     """
     import dbbtrace
 
@@ -139,7 +143,9 @@ def _described(details: Details) -> str:
 @_place[0]
 @_place[1]
 @click.option("--name", metavar="N", help="Name of the model, for the rows; with --model ID.")
-@click.option("--run", "run_id", metavar="ID", help="The orchestration run that the refresh belongs to.")
+@click.option(
+    "--run", "run_id", metavar="ID", shell_complete=run_ids, help="The orchestration run that the refresh belongs to."
+)
 @click.option("--request", "request_id", metavar="R", help="Import only the refresh with this request id.")
 @click.option("--data-product", metavar="P", help="Data product of the run; with --run.")
 @click.option("--environment", metavar="E", help="TST, ACC, QUAL or PRD.")
@@ -150,6 +156,11 @@ def import_refreshes(file: str, workspace: str, model: str, **options: str | Non
     details of one refresh; - reads standard input. Each refresh that has ended gives one row; one that still runs gives
     none yet. You can import the same file again. Without --run each refresh counts as a run by hand of its own. Exit
     code 1 if an entry could not be read. Power BI is asked only if --workspace or --model is a name.
+
+    \b
+    Examples:
+      dbbtrace import-refreshes history.json --workspace "$WORKSPACE" --model "$MODEL"
+      dbbtrace import-refreshes - --workspace "$WORKSPACE" --model "$MODEL" --run "$RUN_ID"
     """
     import dbbtrace
 

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from dbbtrace.cli.common import opened_warehouse, run_meant, settings, terms_of, warehouse_option
+from dbbtrace.cli.completion import run_ids
 from dbbtrace.cli.options import run_choice, since_option
 from dbbtrace.cli.output import writing
 from dbbtrace.cli.text import bytes_of, counted, safe
@@ -21,7 +22,7 @@ __all__ = ["COMMANDS"]
 
 @click.command()
 @warehouse_option
-@click.argument("run", required=False)
+@click.argument("run", required=False, shell_complete=run_ids)
 @since_option()
 @run_choice
 @click.option(

@@ -19,6 +19,7 @@ from dbbtrace.cli.common import (
     terms_of,
     warehouse_option,
 )
+from dbbtrace.cli.completion import statuses
 from dbbtrace.cli.options import run_argument, run_choice, since_option
 
 if TYPE_CHECKING:
@@ -30,7 +31,9 @@ __all__ = ["COMMANDS", "show_run"]
 @click.command()
 @warehouse_option
 @run_choice
-@click.option("--status", metavar="S", help="Only runs with this status: Succeeded, Failed, ...")
+@click.option(
+    "--status", metavar="S", shell_complete=statuses, help="Only runs with this status: Succeeded, Failed, ..."
+)
 @since_option()
 @click.option(
     "--limit", metavar="N", type=click.IntRange(min=1), default=20, show_default=True, help="Show at most this many."
@@ -45,7 +48,13 @@ def runs(
     limit: int,
     as_json: bool,
 ) -> None:
-    """List the runs, newest first."""
+    """List the runs, newest first.
+
+    \b
+    Examples:
+      dbbtrace runs --since 7d
+      dbbtrace runs --data-product Finance --environment PRD --status Failed
+    """
     from dbbtrace.answers import runs as ask
 
     with opened_warehouse() as warehouse:
@@ -84,6 +93,11 @@ def show(run: str, data_product: str | None, environment: str | None, whole: boo
     Shows bars on one time axis, statuses, rows, bytes, and the reasons for failed and skipped operations.
 
     RUN is a run id, a trace id, the first characters of either, or last, previous, yesterday or today.
+
+    \b
+    Examples:
+      dbbtrace show last --failed
+      dbbtrace show 4f3a --json
     """
     with opened_warehouse() as warehouse:
         from dbbtrace.answers import operations, verdict_of

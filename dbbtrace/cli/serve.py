@@ -29,6 +29,11 @@ def serve(http: str, certificate: str | None, key: str | None) -> None:
     /healthz and /readyz are for probes. GET /metrics is for Prometheus and needs the senders' token. On SIGTERM or
     Ctrl-C it finishes the current requests and stops. The token is read only from DBBTRACE_RECEIVER_TOKEN, because
     other users can read a command line.
+
+    \b
+    Examples:
+      dbbtrace serve
+      dbbtrace serve --http 0.0.0.0:4318 --certificate cert.pem --key key.pem
     """
     from dbbtrace_exporters.receiver.server import serve as run
 

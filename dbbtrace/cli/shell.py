@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from dbbtrace.cli.common import chosen_warehouse, settings, warehouse_option
+from dbbtrace.cli.completion import data_products, environments, run_ids
 
 if TYPE_CHECKING:
     from dbbtrace.job.handle import Handle
@@ -19,16 +20,18 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def of_the_run(command: F) -> F:
     """Options that describe the run if the environment does not."""
-    for name, metavar, meaning in (
-        ("--workspace-id", "W", "Fabric workspace; default: DBBTRACE_WORKSPACE_ID."),
-        ("--environment", "E", "TST, ACC, QUAL or PRD; default: DBBTRACE_ENVIRONMENT."),
-        ("--data-product", "P", "Data product; default: DBBTRACE_DATA_PRODUCT."),
+    for name, metavar, meaning, completion in (
+        ("--workspace-id", "W", "Fabric workspace; default: DBBTRACE_WORKSPACE_ID.", None),
+        ("--environment", "E", "TST, ACC, QUAL or PRD; default: DBBTRACE_ENVIRONMENT.", environments),
+        ("--data-product", "P", "Data product; default: DBBTRACE_DATA_PRODUCT.", data_products),
     ):
-        command = click.option(name, metavar=metavar, help=meaning)(command)
+        command = click.option(name, metavar=metavar, help=meaning, shell_complete=completion)(command)
     return command
 
 
-repairs_option = click.option("--repairs", metavar="RUN", help="Run id of the run that this one makes right.")
+repairs_option = click.option(
+    "--repairs", metavar="RUN", shell_complete=run_ids, help="Run id of the run that this one makes right."
+)
 
 
 @click.command("exec", context_settings={"allow_interspersed_args": False})
@@ -39,7 +42,9 @@ repairs_option = click.option("--repairs", metavar="RUN", help="Run id of the ru
 @click.option("--source", metavar="S", help="Source system, e.g. MDS.")
 @click.option("--source-type", metavar="T", help="SQL, API or FILE.")
 @click.option("--load-type", metavar="T", help="FULL or INCREMENTAL.")
-@click.option("--run", "run_id", metavar="ID", help="Run id; default: DBBTRACE_ORCHESTRATION_RUN_ID.")
+@click.option(
+    "--run", "run_id", metavar="ID", shell_complete=run_ids, help="Run id; default: DBBTRACE_ORCHESTRATION_RUN_ID."
+)
 @of_the_run
 @repairs_option
 @click.option("--pipeline-id", metavar="I", help="Pipeline id for the row.")
@@ -60,13 +65,14 @@ def exec_(
 ) -> int:
     """Run a command as a table load or a step.
 
-    \b
-    dbbtrace exec --load mdm.Customer --source MDS -- ./copy.sh --full
-    dbbtrace exec --step "fetch rates" -- curl -fsS -o rates.json https://...
-
     Input, output, signals and exit code pass through unchanged. The command gets TRACEPARENT and the run id in its
     environment, so the processes it starts join the trace. Inside it, `dbbtrace set rows_read=10` adds values. Any
     exit code but 0 is a failure.
+
+    \b
+    Examples:
+      dbbtrace exec --load mdm.Customer --source MDS -- ./copy.sh --full
+      dbbtrace exec --step "fetch rates" -- curl -fsS -o rates.json https://...
     """
     import dbbtrace
     from dbbtrace.job.shell import execute
@@ -103,6 +109,11 @@ def set_(values: tuple[str, ...]) -> None:
 
     A load takes rows_read, rows_written, data_read, data_written, throughput, status, source, load_type, ... A step
     takes any attribute.
+
+    \b
+    Examples:
+      dbbtrace set rows_read=31 rows_written=31
+      dbbtrace set shop.matched=9
     """
     from dbbtrace.job.shell import set_values
 
@@ -117,7 +128,7 @@ def set_(values: tuple[str, ...]) -> None:
 
 @click.command()
 @warehouse_option
-@click.argument("run", required=False)
+@click.argument("run", required=False, shell_complete=run_ids)
 @click.option(
     "--status", type=click.Choice(["Succeeded", "Failed"], case_sensitive=False), help="Default: from its rows."
 )
@@ -130,6 +141,11 @@ def close(run: str | None, status: str | None, started_at: str | None, ended_at:
 
     Make this the last activity if the orchestrator is a pipeline. Sends the run's root span, and compares the run with
     earlier ones. RUN is the run id; default: DBBTRACE_ORCHESTRATION_RUN_ID. Closing a run again changes nothing.
+
+    \b
+    Examples:
+      dbbtrace close "$RUN_ID" --raise-on-failure
+      dbbtrace close --status Failed --data-product Finance --environment PRD
     """
     import dbbtrace
     from dbbtrace.operate.close import close_run

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dbbtrace.cli.common import opened_warehouse, print_json, run_meant, warehouse_option
+from dbbtrace.cli.completion import run_ids
 from dbbtrace.cli.options import run_choice, since_option
 from dbbtrace.cli.table import print_table
 from dbbtrace.cli.text import duration_of, one_line, safe
@@ -22,7 +23,7 @@ __all__ = ["COMMANDS"]
 
 @click.command()
 @warehouse_option
-@click.argument("run", required=False)
+@click.argument("run", required=False, shell_complete=run_ids)
 @since_option("30d")
 @run_choice
 @click.option("--history", metavar="N", type=click.IntRange(min=1), default=20, show_default=True, help="Earlier runs.")
@@ -47,6 +48,11 @@ def slowest(
     RUN is a run id, its first characters, or last, previous, yesterday or today. Without RUN, the newest success of
     every operation since a time is shown. Median and p95 are those of the same operation in earlier runs, however
     long ago, of the same product and environment. The change is the difference from the median.
+
+    \b
+    Examples:
+      dbbtrace slowest last --limit 5
+      dbbtrace slowest --since 7d --by-change
     """
     from dbbtrace.answers import slowest as ask
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dbbtrace.cli.common import console, opened_warehouse, run_meant, settings, warehouse_option
+from dbbtrace.cli.completion import run_ids
 from dbbtrace.cli.text import counted, one_line
 from dbbtrace.errors import DbbtraceError, TransientError, UsageError
 
@@ -27,7 +28,13 @@ _SHOWN = 20
 
 @click.command("import")
 @warehouse_option
-@click.option("--run", "run_id", metavar="ID", help="Run of a dbt Fusion file; default: the run that Fusion joined.")
+@click.option(
+    "--run",
+    "run_id",
+    metavar="ID",
+    shell_complete=run_ids,
+    help="Run of a dbt Fusion file; default: the run that Fusion joined.",
+)
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False))
 def import_(files: tuple[str, ...], run_id: str | None) -> None:
     """Read spans from OTLP files, and from the telemetry files of dbt Fusion (--otel-file-name).
@@ -35,6 +42,11 @@ def import_(files: tuple[str, ...], run_id: str | None) -> None:
     OTLP files hold JSON, a document a line or pretty-printed, or protobuf. They may be plain, gzip or zstd, and of any
     size. Spans that are operations become rows. If you import a span twice, it still has one row. Bad lines are
     reported and skipped. The exit code is then 1, and also if no span was found.
+
+    \b
+    Examples:
+      dbbtrace import spans.jsonl older.jsonl.zst
+      dbbtrace import --run "$RUN_ID" fusion.jsonl
     """
     import dbbtrace
     from dbbtrace.sources.dbt.fusion import is_telemetry
@@ -90,7 +102,7 @@ def _recorded(file: str, run_id: str | None) -> DbtInvocation:
 
 @click.command()
 @warehouse_option
-@click.argument("run")
+@click.argument("run", shell_complete=run_ids)
 @click.option("--to", "backend", type=click.Choice(["otlp"]), required=True, help="The kind of backend.")
 @click.option("--endpoint", metavar="URL", help="Its address; default: OTEL_EXPORTER_OTLP_ENDPOINT.")
 @click.option(
@@ -102,6 +114,11 @@ def replay(run: str, backend: str, endpoint: str | None, protocol: str | None) -
     RUN is a run id, a trace id, the first characters of either, or the word last. Spans that are still in the journal
     are sent unchanged. The others are rebuilt from the warehouse's rows, directly below the run. If you replay a run
     twice, the spans are identical.
+
+    \b
+    Examples:
+      dbbtrace replay last --to otlp
+      dbbtrace replay "$RUN_ID" --to otlp --endpoint http://localhost:4318
     """
     import dbbtrace
     from dbbtrace.operate.replay import replay_run

@@ -26,6 +26,11 @@ def today(data_product: str | None, environment: str | None, as_json: bool) -> N
 
     The verdict is that of the newest run of the last 35 days. Since: the start of the first of the newest runs that
     all have this verdict. The worst come first. `dbbtrace check last --data-product P` gives all reasons.
+
+    \b
+    Examples:
+      dbbtrace today
+      dbbtrace today --environment PRD
     """
     from dbbtrace.answers.today import today as ask
 

@@ -43,6 +43,11 @@ def verify(
     That is the SQL endpoint in DBBTRACE_SQL_ENDPOINT, else the warehouse. A table that looks empty may only be late:
     its SQL endpoint is refreshed, and it is counted once more. Exit code 1: a table is empty. 4: one could not be
     counted.
+
+    \b
+    Examples:
+      dbbtrace verify last
+      dbbtrace verify "$RUN_ID" --table mdm.Customer
     """
     import dbbtrace
     from dbbtrace.answers.read import run_keys

@@ -9,7 +9,13 @@ __all__ = ["COMMANDS"]
 
 @click.command()
 def version() -> None:
-    """Print versions for a bug report."""
+    """Print versions for a bug report.
+
+    \b
+    Examples:
+      dbbtrace version
+      dbbtrace version > versions.txt
+    """
     import platform
 
     from dbbtrace.version import __version__

@@ -20,6 +20,11 @@ def migrate(dry_run: bool, views: bool) -> None:
     """Create the tables, or add missing columns.
 
     Also creates schema meta and the indexes. Never drops or alters a table. You can safely run it again.
+
+    \b
+    Examples:
+      dbbtrace migrate --dry-run
+      dbbtrace migrate --views
     """
     from dbbtrace.cli.text import safe
 

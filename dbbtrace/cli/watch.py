@@ -86,6 +86,11 @@ def watch(
 
     Keeps looking at the warehouse until you stop it. Each problem is reported once, also by the next watch, and once
     more when the product's newest run is good again.
+
+    \b
+    Examples:
+      dbbtrace watch --notify --max-duration 2h --expect-every 26h
+      dbbtrace watch --once --schedule 'Sales PRD=Mon-Fri 08:00'
     """
     from dbbtrace.answers import Rules
     from dbbtrace.answers.memory import Memory

@@ -33,11 +33,13 @@ def watermark(
 ) -> None:
     """Print from when on the next load of a table reads: the start of its last load that succeeded.
 
-    \b
-    dbbtrace watermark --source MDS --schema mdm --table Customer
-
     The time is in UTC. 0000-00-00 00:00:00 means everything: the table was never loaded, or the load is FULL. Exit
     code 4: the warehouse could not be asked, and nothing is printed.
+
+    \b
+    Examples:
+      dbbtrace watermark --source MDS --schema mdm --table Customer
+      dbbtrace watermark --table Customer --load-type FULL
     """
     from dbbtrace.answers.watermark import watermark as ask
     from dbbtrace.graph import Table
