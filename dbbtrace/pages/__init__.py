@@ -4,7 +4,7 @@
     run.py        the page of one run: waterfall, graph, critical path, failures, history; run_data.py feeds its scripts
     overview.py   the page of many runs, and of one product's
     operation.py  the page of one operation over all runs
-    site.py       all of these as a folder of linked pages
+    site.py       all of these as a folder of linked pages, which folder.py writes
     charts.py     where the marks of small charts lie
     assets/       style and scripts
 

@@ -12,7 +12,6 @@ Made again, only the pages that changed are written. A page that is open in a br
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from bisect import bisect_left
 from collections import defaultdict
@@ -35,15 +34,15 @@ from dbbtrace.answers.rows import Operation, Part, Run, attempts_of
 from dbbtrace.answers.shown import AsOf
 from dbbtrace.answers.slowest import HISTORY, Timing, timing_of
 from dbbtrace.answers.terms import Terms
-from dbbtrace.errors import UsageError
 from dbbtrace.model.identity import trace_id_of
 from dbbtrace.pages import operation as operation_page
 from dbbtrace.pages import overview as overview_pages
 from dbbtrace.pages import run as run_pages
+from dbbtrace.pages.folder import Folder
 from dbbtrace.pages.operation import OperationLinks, Past, render_operation
 from dbbtrace.pages.overview import SiteLinks, render_overview
 from dbbtrace.pages.run import RunLinks, render_run, report_of
-from dbbtrace.pages.templates import Place, asset, bundle, inert
+from dbbtrace.pages.templates import Place
 from dbbtrace.warehouse import Warehouse
 
 __all__ = ["MOST_RUNS", "Site"]
@@ -52,8 +51,6 @@ MOST_RUNS = 2_000
 """How many of the newest runs have a page. Older ones are counted on the overview."""
 _AT_ONCE = 100
 """How many runs are read with one query."""
-_MARK = "assets/dbbtrace.txt"
-_FOLDERS = ("products", "runs", "operations", "assets/data")
 _BUNDLES = {
     "overview.js": overview_pages.SCRIPTS,
     "run.js": run_pages.SCRIPTS,
@@ -88,20 +85,13 @@ class Site:
         Raises:
             UsageError: the folder holds something else.
         """
-        self._folder = folder
+        self._folder = Folder(folder, follow)
         self._jaeger_url = jaeger_url
-        self._follow = follow
         self._naming = naming
         self._terms = terms or Terms()
         self._tags = tags or {}
-        self._written: dict[str, str] = {}
-        """Page → the version that was written."""
         self._groups: dict[Whose, _Made] = {}
         """What the pages of each product in each environment were made from, and what they were."""
-        if folder.exists() and not folder.is_dir():
-            raise UsageError(f"{folder} is a file: name a folder, such as site/")
-        if folder.is_dir() and any(folder.iterdir()) and not (folder / _MARK).is_file():
-            raise UsageError(f"{folder} holds other files: name a new or empty folder")
 
     def make(
         self,
@@ -133,10 +123,8 @@ class Site:
         )
         record = found.record
         plan = _plan(record)
-        for folder in _FOLDERS:
-            (self._folder / folder).mkdir(parents=True, exist_ok=True)
-        self._assets()
-        before, total, done = dict(self._written), sum(map(len, plan.groups.values())), 0
+        self._folder.prepare(_BUNDLES)
+        before, total, done = dict(self._folder.versions), sum(map(len, plan.groups.values())), 0
         kept: set[str] = set()
         every_operation: dict[tuple[str | None, str | None, str, str], str] = {}
         fabric = fabric_pages(warehouse, list(plan.runs))
@@ -157,9 +145,11 @@ class Site:
         told(done, total)
         place = Place("index.html", "overview.js")
         links = SiteLinks(plan.products, plan.runs, every_operation)
-        self._write(place, render_overview(found, jaeger_url=self._jaeger_url, place=place, links=links), {}, kept)
-        self._sweep(kept)
-        return sum(before.get(name) != version for name, version in self._written.items())
+        kept |= self._folder.write(
+            place, render_overview(found, jaeger_url=self._jaeger_url, place=place, links=links), {}
+        )
+        self._folder.sweep(kept)
+        return sum(before.get(name) != version for name, version in self._folder.versions.items())
 
     # -- the pages -------------------------------------------------------------------------------------------
 
@@ -208,7 +198,7 @@ class Site:
             )
             links = RunLinks(plan.products[whose], neighbours[0], neighbours[1], pages)
             html, data = render_run(report, jaeger_url=self._jaeger_url, place=place, links=links)
-            self._write(place, html, data, kept)
+            kept |= self._folder.write(place, html, data)
         self._operations(plan, whose, past, by_run, tried, pages, kept)
         return past
 
@@ -247,7 +237,7 @@ class Site:
                     for attempt in attempts.get(one.run_id, {}).get(one.span_id or "", ())
                 ],
             )
-            self._write(place, html, {}, kept)
+            kept |= self._folder.write(place, html, {})
 
     def _product(self, found: Overview, whose: Whose, links: SiteLinks, past: Sequence[Past], kept: set[str]) -> None:
         place = Place(links.products[whose], "overview.js")
@@ -259,47 +249,7 @@ class Site:
             product=whose,
             operations=sorted(past, key=lambda each: (-each.failed, each.last.workload, each.label)),
         )
-        self._write(place, html, {}, kept)
-
-    # -- the files -------------------------------------------------------------------------------------------
-
-    def _assets(self) -> None:
-        self._put("assets/page.css", asset("page.css"))
-        for name, scripts in _BUNDLES.items():
-            self._put(f"assets/{name}", bundle(scripts))
-        self._put("assets/dagre.LICENSE.txt", asset("vendor/dagre.LICENSE.txt"))
-        self._put(_MARK, "This folder was made by `dbbtrace report`, which writes it again.\n")
-
-    def _write(self, place: Place, html: str, data: dict[str, Any], kept: set[str]) -> None:
-        """Write the page and its data, if they changed; the time at which they were made does not count."""
-        kept |= {place.name, f"assets/data/{place.data}"}
-        text = inert(data)
-        version = hashlib.sha256(f"{_MADE_AT.sub('', html)}{text}".encode()).hexdigest()[:16]
-        if self._written.get(place.name) == version:
-            return
-        about = {"version": version, "follow": self._follow}
-        self._put(f"assets/data/{place.data}", f"window.dbbtrace={{about:{inert(about)},data:{text}}};\n")
-        self._put(place.name, html)
-        self._written[place.name] = version
-
-    def _put(self, name: str, text: str) -> None:
-        """Write a file in one step: an open page never reads half of it."""
-        path = self._folder / name
-        beside = path.with_name(f"{path.name}.{os.getpid()}.new")
-        beside.write_text(text, encoding="utf-8", newline="\n")
-        os.replace(beside, path)
-
-    def _sweep(self, kept: set[str]) -> None:
-        """Remove pages that an earlier make left and that are no longer wanted."""
-        for folder in _FOLDERS:
-            for path in (self._folder / folder).iterdir():
-                name = f"{folder}/{path.name}"
-                if name not in kept and path.is_file() and path.suffix in (".html", ".js", ".new"):
-                    path.unlink(missing_ok=True)
-                    self._written.pop(name, None)
-
-
-_MADE_AT = re.compile(r"<footer>.*?</footer>", re.DOTALL)
+        kept |= self._folder.write(place, html, {})
 
 
 @dataclass(frozen=True)
