@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds the real programs that the end-to-end tests run, from Go modules: Jaeger v2, an OpenTelemetry Collector with
-# the components of collector-config/, and a reader of Compose files. Prints the directory they stand in.
+# the components of collector-config/, promtool, and a reader of Compose files. Prints the directory they are in.
 #
 # They are kept outside the repository, under the hash of everything that decides what they are: the first call takes
 # minutes, later ones nothing. Callers at the same time wait for one another. Needs Go 1.26 and a module proxy.
@@ -8,6 +8,7 @@ set -euo pipefail
 
 JAEGER=v1.76.0 # the module's number for Jaeger 2.13.0, the image in docker-compose.yml
 COMPOSE=v2.16.2
+PROMETHEUS=v0.316.0 # the module's number for Prometheus 3.16.0, the image in docker-compose.yml
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 sources=("$here/build-binaries.sh" "$here/binaries/collector.yaml" "$here/binaries/compose/main.go")
@@ -23,6 +24,7 @@ build() {
     jaeger "$work/jaeger"
     collector "$work/collector"
     compose "$work/compose"
+    promtool "$work/promtool"
 }
 
 # Jaeger's module can't be installed by name (it replaces a module), so a module of our own names it. Its web pages
@@ -55,6 +57,14 @@ compose() {
     cp "$here/binaries/compose/main.go" .
     go get "github.com/compose-spec/compose-go/v2@$COMPOSE"
     link compose-read .
+}
+
+# Without the service discoveries (Kubernetes, the clouds), which are most of what there is to build: the configuration
+# of dbbtrace names its targets.
+promtool() {
+    module "$1" promtool
+    go get -tool "github.com/prometheus/prometheus/cmd/promtool@$PROMETHEUS"
+    GOFLAGS="$GOFLAGS -tags=remove_all_sd" link promtool github.com/prometheus/prometheus/cmd/promtool
 }
 
 module() {

@@ -140,6 +140,9 @@ class Collector(Program):
     http: str
     """URLs for senders."""
     metrics: str
+    """URL of what it says of itself."""
+    run_metrics: str
+    """URL of the durations and errors of runs."""
 
     def sent(self, exporter: str) -> float:
         """Spans that the exporter has delivered since the Collector started."""
@@ -227,7 +230,7 @@ class Programs:
 
     def collector(self, config: Path, **environment: str) -> Collector:
         """A Collector with any configuration that listens as agent.yaml does."""
-        grpc, http, health = (f"127.0.0.1:{free_port()}" for _ in range(3))
+        grpc, http, health, runs = (f"127.0.0.1:{free_port()}" for _ in range(4))
         metrics = free_port()
         collector = Collector(
             [self._binaries["otelcol"], "--config", str(config)],
@@ -236,6 +239,8 @@ class Programs:
                 "OTELCOL_HTTP": http,
                 "OTELCOL_HEALTH": health,
                 "OTELCOL_METRICS_PORT": str(metrics),
+                "OTELCOL_RUN_METRICS": runs,
+                "OTELCOL_RUN_METRICS_INTERVAL": "1s",
                 "OTELCOL_QUEUE": str(self._directory / f"{config.stem}.queue"),
                 "DBBTRACE_RECEIVER_TOKEN": TOKEN,
                 **environment,
@@ -245,6 +250,7 @@ class Programs:
         )
         collector.grpc, collector.http = f"http://{grpc}", f"http://{http}"
         collector.metrics = f"http://127.0.0.1:{metrics}/metrics"
+        collector.run_metrics = f"http://{runs}/metrics"
         return self._started(collector)
 
     def _started(self, program: Any) -> Any:

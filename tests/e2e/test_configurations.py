@@ -15,7 +15,11 @@ import yaml
 from tests.e2e.programs import CONFIG, ROOT, Binaries
 
 COMPOSE = ROOT / "docker-compose.yml"
-SECRETS = {"MSSQL_SA_PASSWORD": "Aa1-of-the-tests", "DBBTRACE_RECEIVER_TOKEN": "a-token-of-the-tests"}
+SECRETS = {
+    "MSSQL_SA_PASSWORD": "Aa1-of-the-tests",
+    "DBBTRACE_RECEIVER_TOKEN": "a-token-of-the-tests",
+    "GRAFANA_PASSWORD": "a-password-of-the-tests",
+}
 COLLECTORS = ["agent.yaml", "agent-to-gateway.yaml", "gateway.yaml"]
 PROGRAMS = {**dict.fromkeys(COLLECTORS, "otelcol"), "jaeger.yaml": "jaeger"}
 
@@ -45,8 +49,8 @@ def compose(binaries: Binaries) -> dict[str, Any]:
 
 
 def test_each_configuration_is_known_to_a_program() -> None:
-    """None is forgotten below."""
-    assert sorted(PROGRAMS) == sorted(path.name for path in CONFIG.glob("*.yaml"))
+    """None is forgotten: here, or in test_metrics.py."""
+    assert sorted([*PROGRAMS, "alerts.yaml", "prometheus.yaml"]) == sorted(path.name for path in CONFIG.glob("*.yaml"))
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
@@ -60,9 +64,9 @@ def test_component_names_are_current(binaries: Binaries, name: str) -> None:
     """Each is among those that the Collector lists: an alias of old is not."""
     listed = yaml.safe_load(subprocess.run([binaries["otelcol"], "components"], capture_output=True, check=True).stdout)
     config = yaml.safe_load((CONFIG / name).read_text())
-    for kind in ("receivers", "processors", "exporters", "extensions"):
+    for kind in ("receivers", "processors", "connectors", "exporters", "extensions"):
         known = {component["name"] for component in listed[kind] or ()}
-        assert {component.partition("/")[0] for component in config[kind]} <= known
+        assert {component.partition("/")[0] for component in config.get(kind, ())} <= known
 
 
 def test_a_mistake_in_a_configuration_is_noticed(binaries: Binaries, tmp_path: Path) -> None:
@@ -81,6 +85,12 @@ def test_the_compose_file_is_what_the_specification_allows(binaries: Binaries, t
     assert "health_check" in read(binaries, broken, **SECRETS).stderr
 
 
+def test_the_example_of_env_names_every_variable() -> None:
+    """What the Compose file asks for, and nothing else."""
+    asked = set(re.findall(r"\$\{(\w+)", COMPOSE.read_text()))
+    assert asked == set(re.findall(r"^#?([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.M))
+
+
 @pytest.mark.parametrize("missing", SECRETS)
 def test_no_secret_stands_in_the_compose_file(binaries: Binaries, missing: str) -> None:
     """Each comes from the environment or .env, and without it nothing starts."""
@@ -93,7 +103,7 @@ def test_no_secret_stands_in_the_compose_file(binaries: Binaries, missing: str) 
 
 
 def test_images_are_pinned_and_those_that_are_tested(compose: dict[str, Any], binaries: Binaries) -> None:
-    """Every image has a version; the Collector's and Jaeger's are what build-binaries.sh builds."""
+    """Every image has a version; the Collector's, Jaeger's and Prometheus's are what build-binaries.sh builds."""
     files = [service["build"].get("dockerfile_inline", "") for service in compose.values() if "build" in service]
     files.append((ROOT / "Dockerfile").read_text())
     images = {service["image"] for service in compose.values() if "build" not in service}
@@ -103,9 +113,13 @@ def test_images_are_pinned_and_those_that_are_tested(compose: dict[str, Any], bi
     assert {image for image in images if not re.search(r":[\w.-]*\d+\.\d+|:2022-CU\d+", image)} == set()
     version = subprocess.run([binaries["otelcol"], "--version"], capture_output=True, text=True, check=True).stdout
     assert f"otel/opentelemetry-collector-contrib:{version.split()[-1]}" in images
-    built = re.search(r"^JAEGER=v1\.(\d+)\.", (ROOT / "tests/e2e/build-binaries.sh").read_text(), re.M)
+    script = (ROOT / "tests/e2e/build-binaries.sh").read_text()
+    built = re.search(r"^JAEGER=v1\.(\d+)\.", script, re.M)
     assert built
     assert f"jaegertracing/jaeger:2.{int(built[1]) - 63}.0" in images  # 1.76 and 2.13 are one release
+    built = re.search(r"^PROMETHEUS=v0\.(\d)(\d\d)\.(\d+)", script, re.M)
+    assert built
+    assert f"prom/prometheus:v{built[1]}.{int(built[2])}.{built[3]}" in images
 
 
 def test_the_image_installs_what_the_services_need() -> None:
@@ -139,7 +153,9 @@ def test_each_service_starts_when_what_it_needs_is_ready(compose: dict[str, Any]
         else:
             assert condition == "service_completed_successfully"
             assert "restart" not in compose[name]
-    assert {"sqlserver", "database", "migrate", "receiver", "jaeger", "collector"} == {name for name, _ in needed}
+    assert {"sqlserver", "database", "migrate", "receiver", "jaeger", "collector", "prometheus"} == {
+        name for name, _ in needed
+    }
 
 
 def test_what_is_kept_is_kept_in_volumes(compose: dict[str, Any]) -> None:
@@ -154,6 +170,7 @@ def test_what_is_kept_is_kept_in_volumes(compose: dict[str, Any]) -> None:
         ("sqlserver", "warehouse"): "/var/opt/mssql",
         ("jaeger", "traces"): compose["jaeger"]["environment"]["JAEGER_STORAGE"],
         ("collector", "queue"): compose["collector"]["environment"]["OTELCOL_QUEUE"],
+        ("prometheus", "metrics"): "/prometheus",
         ("demo", "journal"): compose["demo"]["environment"]["DBBTRACE_JOURNAL_DIR"],
     }
 
@@ -167,6 +184,8 @@ def test_mounted_configurations_are_valid_in_the_environment_of_their_service(
         for volume in service.get("volumes", ()):
             if volume["type"] == "bind":
                 assert volume["read_only"]
+                assert Path(volume["source"]).is_file()
+            if volume["type"] == "bind" and Path(volume["source"]).name in PROGRAMS:
                 assert volume["target"] in service["command"]
                 validated(binaries, Path(volume["source"]), service["environment"])
                 mounted += 1

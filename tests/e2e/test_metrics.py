@@ -1,0 +1,170 @@
+"""Prometheus and Grafana: what is scraped is what alerts and dashboards ask for; the rules fire when they should."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+import yaml
+
+from dbbtrace.warehouse import open_warehouse
+from tests.e2e.programs import CONFIG, ROOT, TOKEN, Binaries, Programs, eventually, get
+from tests.e2e.runs import building_job, loading_job
+from tests.exporters.receiver.conftest import call
+
+HERE = Path(__file__).parent
+DASHBOARDS = sorted((CONFIG / "grafana").glob("*.json"))
+NAME = re.compile(r"\b(?:dbbtrace|otelcol)_\w+")
+
+
+def promtool(binaries: Binaries, *arguments: str, said: str | None = None) -> subprocess.CompletedProcess[str]:
+    """What it says."""
+    return subprocess.run([binaries["promtool"], *arguments], input=said, capture_output=True, text=True, check=False)
+
+
+def targets() -> Iterator[dict[str, Any]]:
+    """Every query of the dashboards."""
+    for path in DASHBOARDS:
+        for panel in json.loads(path.read_text())["panels"]:
+            yield from panel["targets"]
+
+
+def expressions() -> list[str]:
+    """Every PromQL of the dashboards, as Grafana would send it, and of the alerts."""
+    asked = [target["expr"] for target in targets() if "expr" in target]
+    asked = [re.sub(r"\$__rate_interval", "5m", expr).replace('"$', '"') for expr in asked]
+    groups = yaml.safe_load((CONFIG / "alerts.yaml").read_text())["groups"]
+    return asked + [rule["expr"] for group in groups for rule in group["rules"]]
+
+
+def test_the_configuration_of_prometheus_is_valid(binaries: Binaries, tmp_path: Path) -> None:
+    """promtool accepts it with the rules beside it and the token's file where docker-compose.yml puts it."""
+    token = tmp_path / "token"
+    token.write_text(TOKEN)
+    config = (CONFIG / "prometheus.yaml").read_text()
+    placed = config.replace("/run/secrets/receiver_token", str(token)).replace(
+        "[alerts.yaml]", f"[{CONFIG / 'alerts.yaml'}]"
+    )
+    assert config != placed
+    (tmp_path / "prometheus.yaml").write_text(placed)
+    done = promtool(binaries, "check", "config", "--lint-fatal", str(tmp_path / "prometheus.yaml"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "8 rules found" in done.stdout
+
+
+def test_alerts_fire_when_they_should(binaries: Binaries, tmp_path: Path) -> None:
+    """The unit tests of the rules hold, and each fails where its rule is gone; every rule has one."""
+    test = HERE / "alerts.test.yaml"
+    done = promtool(binaries, "test", "rules", str(test))
+    assert done.returncode == 0, done.stdout + done.stderr
+    rules = (CONFIG / "alerts.yaml").read_text()
+    for name in re.findall(r"- alert: (\w+)", rules):
+        (tmp_path / "alerts.yaml").write_text(rules.replace(f"alert: {name}\n", "alert: Other\n"))
+        broken = test.read_text().replace("../../collector-config/alerts.yaml", str(tmp_path / "alerts.yaml"))
+        (tmp_path / "alerts.test.yaml").write_text(broken)
+        assert promtool(binaries, "test", "rules", str(tmp_path / "alerts.test.yaml")).returncode != 0, name
+
+
+def test_queries_of_dashboards_are_promql(binaries: Binaries, tmp_path: Path) -> None:
+    """promtool parses each of them."""
+    rules = [{"record": f"query:{number}", "expr": expr} for number, expr in enumerate(expressions())]
+    (tmp_path / "rules.yaml").write_text(yaml.safe_dump({"groups": [{"name": "queries", "rules": rules}]}))
+    done = promtool(binaries, "check", "rules", str(tmp_path / "rules.yaml"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{len(rules)} rules found" in done.stdout
+
+
+def test_what_is_asked_for_is_scraped(programs: Programs, binaries: Binaries, tmp_path: Path) -> None:
+    """A run with failures goes through the real Collector: every metric and label that alerts and dashboards name is
+    there, counted once, and promtool accepts both pages."""
+    receiver = programs.receiver(f"sqlite:///{tmp_path}/warehouse.db")
+    agent = programs.agent(programs.jaeger(), receiver)
+    run_id = str(uuid4())
+    with loading_job(run_id, agent) as job:
+        job.load("Customer", "?Order", "!Broken")
+        building_job(run_id, agent, "grpc")
+
+    def counted(operation: str, *statuses: str) -> float:
+        lines = [
+            line for line in get(agent.run_metrics)[1].splitlines() if line.startswith("dbbtrace_spans_calls_total{")
+        ]
+        wanted = [f'status_code="STATUS_CODE_{status}"' for status in statuses]
+        return sum(
+            float(line.rpartition(" ")[2])
+            for line in lines
+            if f'dbb_operation="{operation}"' in line and any(status in line for status in wanted)
+        )
+
+    ended = ("ERROR", "OK", "UNSET")
+    assert eventually(lambda: counted("orchestration_run", *ended)) == 1
+    assert eventually(lambda: counted("model_refresh", *ended)) == 1
+    assert counted("table_load", "ERROR") == 1
+    assert counted("table_load", "OK", "UNSET") == 2
+    spans = get(agent.run_metrics)[1]
+    processes = {re.findall(r'instance="([^"]*)"', line)[0] for line in spans.splitlines() if 'instance="' in line}
+    assert len(processes) == 1, "each process has counters of its own"
+    assert 'dbb_data_product="Shop"' in spans
+    assert 'dbb_workload="integration"' in spans
+    assert "dbb_table_name" not in spans
+
+    eventually(lambda: agent.sent("otlp_http/warehouse"), lambda sent: sent >= 3)
+    page = call(f"{receiver.url}/metrics", authorization=f"Bearer {TOKEN}").body.decode()
+    done = promtool(binaries, "check", "metrics", said=page)
+    assert done.returncode == 0, done.stdout + done.stderr
+    there = set(NAME.findall(spans + page + get(agent.metrics)[1]))
+    asked = {name for expr in expressions() for name in NAME.findall(expr)}
+    assert "otelcol_exporter_sent_spans" in there
+    only_on_failure = {"otelcol_exporter_send_failed_spans"}  # named as the one above
+    assert asked - only_on_failure <= there
+    assert len(asked) > 10
+
+
+def test_dashboards_ask_the_views(tmp_path: Path) -> None:
+    """Every SQL of the dashboards names views and columns that exist. The macro of time is Grafana's."""
+    warehouse = open_warehouse(f"sqlite:///{tmp_path}/w.db")
+    done = subprocess.run(
+        [sys.executable, "-m", "dbbtrace", "--warehouse", f"sqlite:///{tmp_path}/w.db", "migrate", "--views"],
+        check=False,
+    )
+    assert done.returncode == 0
+    asked = [target["rawSql"] for target in targets() if "rawSql" in target]
+    assert len(asked) == 5
+    with warehouse:
+        for sql in asked:
+            plain = re.sub(r"\$__timeFilter\(([\w.]+)\)", r"\1 BETWEEN '2000-01-01' AND '2100-01-01'", sql)
+            assert "$" not in plain
+            assert warehouse.query(plain).rows == []
+
+
+def test_grafana_finds_its_dashboards() -> None:
+    """Each is mounted where the provisioning looks, has an id of its own, and asks data sources that are there."""
+    grafana = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["grafana"]
+    mounted = dict(volume.removesuffix(":ro").split(":") for volume in grafana["volumes"])
+    provider = yaml.safe_load((CONFIG / "grafana" / "dashboards.yaml").read_text())["providers"][0]
+    folder = provider["options"]["path"]
+    for path in DASHBOARDS:
+        assert mounted[f"./{path.relative_to(ROOT)}"] == f"{folder}/{path.name}"
+    sources = yaml.safe_load((CONFIG / "grafana" / "datasources.yaml").read_text())["datasources"]
+    known = {(source["type"], source["uid"]) for source in sources}
+    assert {(target["datasource"]["type"], target["datasource"]["uid"]) for target in targets()} == known
+    assert len({json.loads(path.read_text())["uid"] for path in DASHBOARDS}) == len(DASHBOARDS) == 2
+    assert set(re.findall(r"\$(\w+)", (CONFIG / "grafana" / "datasources.yaml").read_text())) <= set(
+        grafana["environment"]
+    )
+
+
+@pytest.mark.parametrize("name", ["agent.yaml", "gateway.yaml"])
+def test_metrics_of_runs_are_bounded(name: str) -> None:
+    """No table, node or run id is a label: those have no end."""
+    connector = yaml.safe_load((CONFIG / name).read_text())["connectors"]["span_metrics"]
+    assert [one["name"] for one in connector["dimensions"]] == [
+        "dbb.data_product", "deployment.environment.name", "dbb.workload", "dbb.operation",
+    ]  # fmt: skip
+    assert "span.name" in connector["exclude_dimensions"]
