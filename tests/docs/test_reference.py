@@ -78,3 +78,9 @@ def test_names_in_the_pages_exist(page) -> None:
     assert {name for name in re.findall(r"\bDBBTRACE_[A-Z_]+\b", text) if "_TEST_" not in name} <= variables
     named = {name.rstrip(".") for name in re.findall(r"(?<![\w/])dbb\.[a-z_.]+", text)}
     assert named <= ATTRIBUTES
+
+
+def test_the_index_leads_to_every_page() -> None:
+    """docs/README.md links each page of docs/."""
+    linked = set(re.findall(r"\]\(([\w/-]+\.md)\)", (DOCS / "README.md").read_text(encoding="utf-8")))
+    assert linked == {path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md")} - {"README.md"}
