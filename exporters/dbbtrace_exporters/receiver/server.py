@@ -129,8 +129,6 @@ def _check_token(token: str | None, listener: socket.socket, tls: tuple[str, str
 
 
 def _app(settings: Settings, warehouse: str, access_token: str | Callable[[], str] | None) -> Any:
-    from dbbtrace.answers.schedule import schedules_of
-    from dbbtrace.operate.verdict import terms_of
     from dbbtrace.warehouse import open_warehouse
     from dbbtrace_exporters.receiver.verdicts import Verdicts
     from dbbtrace_exporters.warehouse.exporter import WarehouseSpanExporter
@@ -139,11 +137,7 @@ def _app(settings: Settings, warehouse: str, access_token: str | Callable[[], st
         from dbbtrace_exporters.receiver.app import make_app
     except ImportError as error:
         raise _missing(error) from error
-    gauges = Verdicts(
-        lambda: open_warehouse(warehouse, access_token=access_token),
-        lambda: terms_of(settings),
-        schedules_of(settings.schedules, settings.timezone),
-    )
+    gauges = Verdicts(lambda: open_warehouse(warehouse, access_token=access_token), settings)
     exporter = WarehouseSpanExporter(warehouse, access_token=access_token)
     probe = open_warehouse(warehouse, access_token=access_token)
 

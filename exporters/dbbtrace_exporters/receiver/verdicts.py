@@ -19,6 +19,7 @@ from dbbtrace_exporters.receiver.exposition import Family
 if TYPE_CHECKING:
     from dbbtrace.answers import Run, RunKey, Terms, Verdict
     from dbbtrace.answers.schedule import Schedule
+    from dbbtrace.settings import Settings
     from dbbtrace.warehouse import Warehouse
 
 __all__ = ["FINDINGS", "Verdicts"]
@@ -49,14 +50,11 @@ class Verdicts:
 
     Args:
         opened: opens the warehouse; called, and what it opens closed, for each look.
-        terms: what verdicts depend on besides the warehouse.
-        schedules: when runs are due.
+        settings: what verdicts depend on besides the warehouse, and when runs are due.
     """
 
-    def __init__(
-        self, opened: Callable[[], Warehouse], terms: Callable[[], Terms], schedules: Sequence[Schedule] = ()
-    ) -> None:
-        self._opened, self._terms, self._schedules = opened, terms, schedules
+    def __init__(self, opened: Callable[[], Warehouse], settings: Settings) -> None:
+        self._opened, self._settings = opened, settings
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._looked_at = float("-inf")
@@ -84,7 +82,7 @@ class Verdicts:
     def _look(self) -> None:
         try:
             with self._opened() as warehouse:
-                self._seen = _Seen(_families(warehouse, self._terms(), self._schedules), time.time())
+                self._seen = _Seen(_families(warehouse, self._settings), time.time())
         except Exception as error:  # whatever it is, the receiver goes on, and the gauge says so
             self._answered = False
             if self._fault != str(error):
@@ -94,10 +92,13 @@ class Verdicts:
             self._answered, self._fault = True, ""
 
 
-def _families(warehouse: Warehouse, terms: Terms, schedules: Sequence[Schedule]) -> list[Family]:
+def _families(warehouse: Warehouse, settings: Settings) -> list[Family]:
     from dbbtrace.answers import run_keys, run_rows, verdicts
+    from dbbtrace.answers.schedule import schedules_of
+    from dbbtrace.operate.verdict import terms_of
 
-    now = datetime.now(timezone.utc)
+    now, terms = datetime.now(timezone.utc), terms_of(settings)
+    schedules = schedules_of(settings.schedules, settings.timezone)
     newest = _newest(run_keys(warehouse, since=now - _KNOWN_FOR))
     shown = dict(list(newest.items())[:_MOST])
     runs = {run.run_id: run for run in run_rows(warehouse, shown.values())}
