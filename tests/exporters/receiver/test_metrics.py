@@ -231,6 +231,7 @@ def test_products_have_an_end(stage: Stage, serving, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(verdicts, "_MOST", 2)
     for number in range(3):
         ran(f"P{number}")
+        stage.age(1)
     found = scraped(serving(warehouse=stage.url))
     assert set(values(found, "dbbtrace_run_verdict", "data_product")) == {"P1", "P2"}
     assert found["dbbtrace_products_left_out", frozenset()] == 1
