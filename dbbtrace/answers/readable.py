@@ -10,6 +10,7 @@ __all__ = ["bytes_of", "count_of", "counted", "duration_of", "moment_of", "not_i
 
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
+_POINTERS = re.compile(r"\n[ \t]*[~-]*\^[~^-]*[ \t\r]*(?=\n|$)")
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
@@ -31,8 +32,11 @@ def _spelled(letter: str) -> str:
 
 
 def one_line(text: object) -> str:
-    """The text on one line: white space becomes one space, and the rest is made ``safe``."""
-    return safe(re.sub(r"\s+", " ", str(text)).strip())
+    """The text on one line: white space becomes one space, and the rest is made ``safe``.
+
+    Lines that only point into the line above, as databases print them (``^^^^``), are left out.
+    """
+    return safe(re.sub(r"\s+", " ", _POINTERS.sub("", str(text))).strip())
 
 
 def duration_of(seconds: float | None) -> str:

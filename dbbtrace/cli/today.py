@@ -58,7 +58,7 @@ def _print(found: Sequence[Today], zone: str) -> None:
     names = [middle_cut(safe(" ".join(filter(None, (line.data_product, line.environment)))), 30) for line in found]
     width = max(map(len, names))
     for line, name in zip(found, names, strict=True):
-        since = line.since.astimezone(local).strftime("%a %d %b %H:%M") if line.since else "?"
+        since = line.since.astimezone(local).strftime("%a %d %b %H:%M %Z") if line.since else "?"
         head = f"{signs.get(line.verdict, ' ')} {line.verdict:10}  "
         rest = f"{name:{width}}  since {since}"
         reason = one_line(line.reason.text) if line.reason else ""

@@ -59,7 +59,7 @@ def make_scope(run_id: object, **options: object) -> Scope:
         if settings.protect_gate:
             log.warning(
                 "no orchestration run id was given, as in a run by hand: this one is %s, and its rows name no data "
-                "product; where no platform reads them, DBBTRACE_PROTECT_GATE=0 keeps it",
+                "product; set DBBTRACE_PROTECT_GATE=0 to keep it where no platform's gate reads the rows",
                 named,
             )
     inherited = {

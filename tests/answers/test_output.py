@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from dbbtrace.answers.readable import counted
+from dbbtrace.answers.readable import counted, one_line
 from tests.answers.history import Size, make, store
 from tests.cli.support import HOSTILE, assert_one_line, run
 
@@ -102,3 +102,17 @@ def test_nothing_is_no_less_than_nothing(change: float, said: str) -> None:
     from dbbtrace.cli.slowest import _change
 
     assert _change(change) == said
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("Error\nLINE 1: FROM b\n             ^^", "Error LINE 1: FROM b"),
+        ("LINE 1: a\r\n  ~~^~~\r\nhint", "LINE 1: a hint"),
+        ("2 ^ 3", "2 ^ 3"),
+        ("^", "^"),
+        ("a\n--\nb", "a -- b"),
+    ],
+)
+def test_a_pointer_into_the_line_above_is_not_on_one_line(text: str, said: str) -> None:
+    assert one_line(text) == said
