@@ -187,7 +187,9 @@ class _World:
         products = {row.data_product for row in self._past.nodes.values()}
         products |= {refresh.data_product for refresh in self.refreshes}
         known = [product for product in products if product]
-        raise UsageError(f"no data product {data_product!r}{suggestion(data_product, known)}")
+        raise UsageError(
+            f"no semantic or dbt model of the data product {data_product!r}{suggestion(data_product, known)}"
+        )
 
     # -- what it shows -----------------------------------------------------------------------------------------
 

@@ -213,7 +213,7 @@ def import_jobs(
 
     FILE holds job events as JSON lines or as a JSON list; - reads standard input. Instead of a file, name a --table or
     a --workspace. Runs of orchestration pipelines are recorded, also those that never started. Jobs of other pipelines
-    are recorded if rows in the warehouse say which run they are part of.
+    are recorded if rows in the warehouse say which run they are part of. Exit code 1 if an event could not be read.
 
     \b
     Examples:
@@ -240,6 +240,8 @@ def import_jobs(
     done = dbbtrace.import_jobs(events, rules=rules, environment=environment)
     click.echo(one_line(str(done)))
     deliver(configured)
+    if done.refused:
+        raise DbbtraceError("not everything could be read; the lines above say what")
 
 
 def _pairs(given: tuple[str, ...]) -> dict[str, str]:

@@ -247,7 +247,9 @@ def test_a_typo_is_answered_with_what_may_be_meant(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no semantic model, exposure or dbt model 'Finanse'; did you mean Finance"):
         ask(story, tmp_path, "Finanse", 30)
     (tmp_path / "w.db").unlink()
-    with pytest.raises(UsageError, match="no data product 'Finanse'; did you mean Finance"):
+    with pytest.raises(
+        UsageError, match="no semantic or dbt model of the data product 'Finanse'; did you mean Finance"
+    ):
         ask(story, tmp_path, None, 30, data_product="Finanse")
     (tmp_path / "w.db").unlink()
     with pytest.raises(UsageError, match="--data-product P"):

@@ -11,11 +11,13 @@ from typing import Any, TypeVar
 from dbbtrace.diagnostics import complain
 from dbbtrace.job.values import checked, count, is_empty, number, shown
 from dbbtrace.job.values import text as text_
-from dbbtrace.model.times import to_unix_nanos
+from dbbtrace.model.times import EARLIEST_START, NANOS, to_unix_nanos
 
 __all__ = ["Fields", "folded"]
 
 T = TypeVar("T")
+_LATEST = 4_102_444_800 * NANOS
+"""2100: with 1990, what a service has times between; 0001-01-01 and 9999-12-31 mean none."""
 
 
 def folded(name: object) -> str:
@@ -27,6 +29,13 @@ def _word(value: object) -> str:
     if isinstance(value, str) and value.strip().replace(" ", "").replace("_", "").isalpha():
         return value.strip()
     raise ValueError("is not a status")
+
+
+def _moment(value: object) -> int:
+    nanos = to_unix_nanos(value)
+    if not EARLIEST_START <= nanos < _LATEST:
+        raise ValueError("is before 1990 or after 2100")
+    return nanos
 
 
 class Fields:
@@ -90,7 +99,7 @@ class Fields:
 
     def moment(self, *names: str) -> int | None:
         """A point in time; nanoseconds since the Unix epoch."""
-        return self._read(names, to_unix_nanos)
+        return self._read(names, _moment)
 
     def _find(self, names: tuple[str, ...]) -> tuple[str, Any]:
         """Path and value of the first member of these names that says something."""

@@ -45,7 +45,7 @@ def jobs_in_text(text: str, name: str) -> Iterator[Json]:
         documents = [_line(line, f"{name}, line {number}") for number, line in lines if line.strip()]
     for document in documents:
         entries = document.get("value", [document]) if isinstance(document, Mapping) else document
-        yield from (entry for entry in (entries if isinstance(entries, list) else []) if isinstance(entry, Mapping))
+        yield from entries if isinstance(entries, list) else [entries]
 
 
 def _line(line: str, place: str) -> Any:

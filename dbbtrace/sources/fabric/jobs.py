@@ -56,6 +56,8 @@ class ImportedJobs:
     """Events of other items that belong to no known run, which are left out."""
     children: int = 0
     """Jobs of other pipelines, in runs whose rows name them."""
+    refused: int = 0
+    """Events without an id, a status or any time; a log line names what each lacks."""
 
     def __str__(self) -> str:
         children = (
@@ -63,7 +65,8 @@ class ImportedJobs:
         )
         others = f"; {self.others} event{'' if self.others == 1 else 's'} of other items" if self.others else ""
         runs = f"{self.runs} run{'' if self.runs == 1 else 's'}, {self.never_started} of them never started"
-        return f"{runs}{children}{others}"
+        refused = f"; {_counted(self.refused, 'event')} refused" if self.refused else ""
+        return f"{runs}{children}{others}{refused}"
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,11 @@ class _Job:
     start: int | None
     end: int | None
     scheduled: int | None
+
+    @property
+    def began(self) -> int | None:
+        """Its start, or what is next to it."""
+        return next((at for at in (self.start, self.scheduled, self.end) if at is not None), None)
 
     @property
     def is_over(self) -> bool:
@@ -124,11 +132,11 @@ def import_jobs(
     read = read_rules(rules or runtime.current_settings().fabric_rules)
     jobs: dict[str, _Job] = {}
     count: Counter[str] = Counter()
-    others = 0
+    refused = 0
     for event in events:
         job = _read(event)
         if job is None:
-            others += 1
+            refused += 1
             continue
         earlier = jobs.get(job.run_id)
         jobs[job.run_id] = job if earlier is None else _later(earlier, job)
@@ -139,6 +147,12 @@ def import_jobs(
         if (product := captured(job.pipeline, read("pipelines", "orchestration"))) is not None
     }
     part_of = {**runs_of(jobs.keys() - runs.keys()), **runs}
+    others = sum(number for job, number in count.items() if job not in part_of)
+    for job_id in [each for each in part_of if jobs[each].began is None]:
+        complain(f"the job {job_id} is left out: it has no start, end or schedule time")
+        refused += count[job_id]
+        del part_of[job_id]
+        runs.pop(job_id, None)
     emit(
         [
             span
@@ -148,8 +162,7 @@ def import_jobs(
         ]
     )
     never = sum(jobs[run].is_over and jobs[run].start is None for run in runs)
-    others += sum(number for job, number in count.items() if job not in part_of)
-    return ImportedJobs(len(runs), never, others, len(part_of) - len(runs))
+    return ImportedJobs(len(runs), never, others, len(part_of) - len(runs), refused)
 
 
 def _later(one: _Job, other: _Job) -> _Job:
@@ -183,9 +196,8 @@ def _read(event: Json) -> _Job | None:
 
 
 def _spans(job: _Job, part_of: PartOf, environment: str | None) -> Iterator[ReadableSpan]:
-    start = next((at for at in (job.start, job.scheduled, job.end) if at is not None), None)
+    start = job.began
     if start is None:
-        complain(f"the job {job.run_id} is left out: it has no start, end or schedule time")
         return
     scope = make_scope(
         part_of.run_id, data_product=part_of.data_product, environment=environment, workspace_id=job.workspace

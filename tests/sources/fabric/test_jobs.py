@@ -122,3 +122,16 @@ def test_what_makes_no_sense(tmp_path: Path) -> None:
     file.write_text('{"job_instance_id": 1}\nnonsense', encoding="utf-8")
     assert_one_line(run("--warehouse", "sqlite:///w.db", "import-jobs"), "FILE")
     assert_one_line(run("--warehouse", "sqlite:///w.db", "import-jobs", str(file)), "line 2")
+
+
+def test_what_can_not_be_recorded_is_refused(tmp_path: Path) -> None:
+    """No run is counted that has no row, and a time that is none decides no row."""
+    times = {"job_start_time_utc": "0001-01-01T00:00:00", "job_end_time_utc": "9999-12-31T23:59:59.9999999"}
+    timeless = event(FIRST, "Failed", **times, job_schedule_time_utc=17)
+    file = tmp_path / "events.json"
+    file.write_text(json.dumps([timeless, None, {}, event(SECOND, "Failed", **times)]), encoding="utf-8")
+    done = run("--warehouse", "sqlite:///w.db", "import-jobs", str(file))
+    assert (done.code, done.out) == (1, "1 run, 1 of them never started; 3 events refused\n"), done
+    assert [row[:4] for row in rows(PARTS)] == [
+        (SECOND, "Failed", "2025-11-20 07:00:00.000000", "2025-11-20 07:00:00.000000")
+    ]
