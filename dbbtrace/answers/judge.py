@@ -30,6 +30,7 @@ _AT_ONCE = 50
 """Runs that are judged anew in one answer about many; older ones are what the view says."""
 _TOLD = 10
 """Reasons of a kind that are written out."""
+_WORKLOADS = ("integration", "transformation", "consumption")
 T = TypeVar("T", Operation, Part)
 
 
@@ -308,14 +309,15 @@ def _absent_names(warehouse: Warehouse, ids: Sequence[str]) -> dict[str, list[tu
     """Run id → name of what was expected and is not there, and who expected it."""
     if not ids:
         return {}
-    there: dict[str, set[str]] = defaultdict(set)
+    there: dict[str, set[tuple[str, str]]] = defaultdict(set)
     for one in operations(warehouse, ids):
-        there[one.run_id] |= {one.workload, *_names(one)}
+        there[one.run_id] |= {(one.workload, name) for name in (one.workload, *_names(one))}
     for part in parts(warehouse, ids, where="p.part = 'workload' AND p.end_time IS NOT NULL"):
-        there[part.run_id].add(part.workload or "")
+        there[part.run_id].add((part.workload or "", part.workload or ""))
     found: dict[str, list[tuple[str, str]]] = defaultdict(list)
-    for run_id, name, by in views.ask(warehouse, _EXPECTED, runs=ids):
-        if name.lower() not in there[run_id]:
+    for run_id, name, workload, by in views.ask(warehouse, _EXPECTED, runs=ids):
+        named = {stage for stage, there_is in there[run_id] if there_is == name.lower()}
+        if workload not in named and (workload in _WORKLOADS or not named):
             found[run_id].append((name, by or "somebody"))
     return found
 
@@ -329,8 +331,8 @@ def _names(operation: Operation) -> set[str]:
 
 
 _EXPECTED = """\
-SELECT p.orchestration_run_id, p.name, MAX(p.expected_by)
+SELECT p.orchestration_run_id, p.name, p.workload, MAX(p.expected_by)
 FROM meta.monitoring_run_part AS p
 WHERE p.part = 'expected'
-GROUP BY p.orchestration_run_id, p.name
+GROUP BY p.orchestration_run_id, p.name, p.workload
 """

@@ -180,6 +180,29 @@ def dbt_left_nothing(stage: Stage) -> None:
         dbbtrace.record_dbt("target")
 
 
+def dbt_could_not_start_and_another_did(stage: Stage) -> None:
+    _dbt("build --select tag:Finance", "build --select tag:Sales")
+
+
+def an_operation_of_dbt_failed_and_another_did_not(stage: Stage) -> None:
+    _dbt("run-operation grant --args Finance", "run-operation grant --args Sales")
+
+
+def dbt_could_not_start_and_did_the_second_time(stage: Stage) -> None:
+    _dbt("build --select tag:Sales", "build --select tag:Sales")
+
+
+def _dbt(broken: str, good: str) -> None:
+    """Two invocations, the first of which dies before it says anything."""
+    for name, code in (("broken", 2), ("good", 0)):
+        Path(name).write_text(f"#!/bin/sh\nexit {code}\n")
+        Path(name).chmod(0o755)
+    with opened(), dbbtrace.transformation():
+        load()
+        dbbtrace.run_dbt(broken, executable=Path("broken").absolute())
+        dbbtrace.run_dbt(good, executable=Path("good").absolute())
+
+
 def step_fails_and_is_caught(stage: Stage) -> None:
     def work() -> None:
         with dbbtrace.step("optional"):
@@ -408,6 +431,14 @@ def expected_table_is_absent(stage: Stage) -> None:
         load()
 
 
+def a_model_has_the_name_of_the_expected_table(stage: Stage) -> None:
+    with opened():
+        with dbbtrace.integration(expect=["Customer"]):
+            pass
+        with dbbtrace.transformation(), dbbtrace.dbt_node("model.shop.customer"):
+            pass
+
+
 def expected_by_a_file(stage: Stage) -> None:
     Path("integration_source_list.csv").write_text(
         "table_name,schema_name,load_enabled\nCustomer,mdm,yes\nVendor,mdm,yes\nOld,mdm,no\n"
@@ -625,6 +656,15 @@ SITUATIONS = {
     "run.fail()": Situation(said_to_have_failed, "Failed", 1, "the source was closed"),
     "a job that joined raises": Situation(joiner_raises, "Failed", 1, "it broke"),
     "dbt could not start": Situation(dbt_left_nothing, "Failed", 1, "dbt failed"),
+    "dbt could not start, and another build did": Situation(
+        dbt_could_not_start_and_another_did, "Failed", 1, "exit code 2"
+    ),
+    "an operation of dbt failed, and another did not": Situation(
+        an_operation_of_dbt_failed_and_another_did_not, "Failed", 1, "exit code 2"
+    ),
+    "dbt could not start, and did the second time": Situation(
+        dbt_could_not_start_and_did_the_second_time, "Succeeded", 0, ""
+    ),
     "a step failed and was caught": Situation(step_fails_and_is_caught, "Warned", 0, "optional"),
     "the same, and no warnings allowed": Situation(
         step_fails_and_is_caught, "Warned", 1, "optional", ("--no-warnings",)
@@ -664,6 +704,9 @@ SITUATIONS = {
     "a hand-made row in its place": Situation(hand_made_in_its_place, "Succeeded", 0, ""),
     "a refresh is lost": Situation(refresh_is_lost, "Incomplete", 1, "1 model refresh"),
     "an expected table is absent": Situation(expected_table_is_absent, "Incomplete", 1, "mdm.Vendor"),
+    "a model has the name of the expected table": Situation(
+        a_model_has_the_name_of_the_expected_table, "Incomplete", 1, "Customer is not there"
+    ),
     "expected by a file": Situation(expected_by_a_file, "Incomplete", 1, "mdm.Vendor"),
     "all that is expected is there": Situation(all_that_is_expected, "Succeeded", 0, ""),
     "an expected workload is absent": Situation(expected_workload_is_absent, "Incomplete", 1, "consumption"),

@@ -11,6 +11,8 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from dbbtrace.model.identity import sha256
+
 __all__ = ["BUILDING", "Arguments"]
 
 BUILDING = frozenset({"build", "run", "run-operation", "retry", "seed", "snapshot", "source freshness", "test"})
@@ -64,13 +66,17 @@ class Arguments:
     @property
     def selection(self) -> str:
         """What dbt was told to select, as ``terms.selection_of`` reads it from an artifact."""
-        selected: list[str] = []
+        selector = self.flag("--selector")
+        return " ".join(self._after(*_SELECT)) or (f"selector:{selector}" if selector else "")
+
+    def _after(self, *options: str) -> list[str]:
+        """The values of options that take several."""
+        found: list[str] = []
         for place, word in enumerate(self._args):
             name, equals, value = word.partition("=")
-            if name in _SELECT:
-                selected += [value] if equals else self._values_after(place)
-        selector = self.flag("--selector")
-        return " ".join(selected) or (f"selector:{selector}" if selector else "")
+            if name in options:
+                found += [value] if equals else self._values_after(place)
+        return found
 
     def _values_after(self, place: int) -> list[str]:
         values = []
@@ -98,6 +104,19 @@ class Arguments:
             return Path(named).absolute()
         here = Path.cwd()
         return next((folder for folder in (here, *here.parents) if (folder / "dbt_project.yml").exists()), here)
+
+    @property
+    def purpose(self) -> dict[str, str]:
+        """What tells invocations of one command apart, in any checkout: project, selection, operation."""
+        said = {
+            "project": self._of_project_file("name") or self.project.name,
+            "select": self.selection,
+            "exclude": " ".join(self._after("--exclude")),
+        }
+        if self.command == "run-operation":  # a mark, for arguments may hold secrets
+            words = "\n".join(self._args[self._args.index("run-operation") :])
+            said["operation"] = sha256(words.encode("utf-8", "surrogatepass")).hexdigest()[:6]
+        return {name: value for name, value in said.items() if value}
 
     @property
     def target(self) -> Path:

@@ -9,6 +9,7 @@ Fed by ``events`` and ``fusion``, from any thread. Knows neither of them, and re
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -63,6 +64,7 @@ class Watch:
         manifest: the graph of the invocation of this id; None as long as dbt has not written it.
         in_process: events come in the threads where dbt works: what runs there belongs to the node.
         left_out: nodes that dbt was not given to build, and why: they have rows as skipped ones.
+        purpose: see ``Arguments``: a later invocation that succeeds makes good only one with the same.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class Watch:
         manifest: Callable[[str], Mapping[str, ManifestNode] | None],
         in_process: bool = True,
         left_out: Mapping[str, str] = MappingProxyType({}),
+        purpose: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.scope = scope
         self.invocation_id: str | None = None
@@ -92,6 +95,7 @@ class Watch:
         self._read_manifest = manifest
         self._in_process = in_process
         self._left_out = left_out
+        self._purpose = json.dumps(dict(purpose), ensure_ascii=False) if purpose else None
         self._nodes: Nodes | None = None
         self._making = threading.Lock()
         self._over = False
@@ -127,6 +131,8 @@ class Watch:
     def _open_invocation(self, span_id: int | None, identity: str | None) -> LiveSpan:
         name = f"dbt {self._command}".strip()
         attributes = of_invocation(self._shared, identity, self.version, self._command, name)
+        if self._purpose is not None:
+            attributes[key.PART_DETAIL] = self._purpose
         parent, context = parent_and_context(self.scope)
         span_id = span_id or runtime.current().provider.ids.new_span_id()
         record_started(self.scope, span_id, name, self._began, attributes)

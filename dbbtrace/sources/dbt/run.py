@@ -228,6 +228,7 @@ def _watch(
         manifest=manifest,
         in_process=in_process,
         left_out=left_out,
+        purpose=arguments.purpose,
     )
 
 

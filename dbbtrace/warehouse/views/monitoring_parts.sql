@@ -35,7 +35,9 @@ keyed_parts AS (
         MAX(q.start_time) OVER (
             PARTITION BY
                 q.orchestration_run_id, q.part, COALESCE(q.name, q.span_id),
-                COALESCE(q.pipeline_run_id, q.pipeline_id, '')
+                COALESCE(q.pipeline_run_id, q.pipeline_id, ''),
+                -- Of dbt, what it was to build: another project, selection or macro makes nothing good.
+                CASE WHEN q.part = 'dbt_invocation' THEN COALESCE(q.detail, '') ELSE '' END
         ) AS last_start_time
     FROM part_rows AS q
     WHERE q.place = 1

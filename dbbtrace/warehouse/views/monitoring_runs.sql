@@ -108,24 +108,25 @@ expected_parts AS (
     GROUP BY e.orchestration_run_id, e.workload, LOWER(e.name)
 ),
 named_operations AS (
-    -- Each name by which an operation may be expected, in the runs in which something is.
-    SELECT o.orchestration_run_id, LOWER(o.operation) AS name
+    -- Each name by which an operation may be expected, in the runs in which something is. A dbt node is no table load,
+    -- whatever its name.
+    SELECT o.orchestration_run_id, o.workload, LOWER(o.operation) AS name
     FROM meta.monitoring_operations AS o
     WHERE o.orchestration_run_id IN (SELECT x.orchestration_run_id FROM expected_parts AS x)
     UNION
-    SELECT o.orchestration_run_id, LOWER(LAST_SEGMENT(o.operation))
+    SELECT o.orchestration_run_id, o.workload, LOWER(LAST_SEGMENT(o.operation))
     FROM meta.monitoring_operations AS o
     WHERE o.orchestration_run_id IN (SELECT x.orchestration_run_id FROM expected_parts AS x)
     UNION
-    SELECT o.orchestration_run_id, LOWER(o.operation_id)
+    SELECT o.orchestration_run_id, o.workload, LOWER(o.operation_id)
     FROM meta.monitoring_operations AS o
     WHERE o.orchestration_run_id IN (SELECT x.orchestration_run_id FROM expected_parts AS x)
     UNION
-    SELECT o.orchestration_run_id, o.workload
+    SELECT o.orchestration_run_id, o.workload, o.workload
     FROM meta.monitoring_operations AS o
     WHERE o.orchestration_run_id IN (SELECT x.orchestration_run_id FROM expected_parts AS x)
     UNION
-    SELECT w.orchestration_run_id, w.workload
+    SELECT w.orchestration_run_id, w.workload, w.workload
     FROM meta.monitoring_parts AS w
     WHERE
         w.part = 'workload'
@@ -140,7 +141,14 @@ expected_totals AS (
         SUM(CASE WHEN e.name = e.workload THEN 1 ELSE 0 END) AS workloads,
         SUM(CASE WHEN e.name = e.workload AND n.name IS NULL THEN 1 ELSE 0 END) AS workloads_absent
     FROM expected_parts AS e
-    LEFT JOIN named_operations AS n ON n.orchestration_run_id = e.orchestration_run_id AND n.name = e.name
+    LEFT JOIN named_operations AS n
+        ON
+            n.orchestration_run_id = e.orchestration_run_id
+            AND n.name = e.name
+            AND n.workload = CASE
+                WHEN e.workload IN ('integration', 'transformation', 'consumption') THEN e.workload
+                ELSE n.workload
+            END
     GROUP BY e.orchestration_run_id
 ),
 judgements AS (
