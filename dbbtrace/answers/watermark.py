@@ -89,13 +89,16 @@ WHERE
 
 def _like(warehouse: Warehouse, table: Table) -> str:
     """Why there may be none."""
+    others = []
     for source, schema, name, status in views.ask(warehouse, _SIMILAR, [table.table]):
         there = Table(str(source or ""), str(schema or ""), str(name))
         if there == table:
             return f"it was loaded, but never with the status Succeeded: the last word is {status}"
         if there.key == table.key:
             return f"there is {there.source} {there.name}: names are compared letter by letter"
-    return "no load of it is recorded"
+        others.append(f"{there.source} {there.name}".strip())
+    other = f"; there is {', '.join(sorted(others)[:3])}: source and schema are compared too" if others else ""
+    return f"no load of it is recorded{other}"
 
 
 _SIMILAR = """\

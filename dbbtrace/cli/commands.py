@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -146,4 +147,5 @@ for _module in (
 
 def main() -> None:
     """Entry point of the program ``dbbtrace``."""
+    logging.getLogger("azure").setLevel(logging.ERROR)  # a failed login is many lines there; ours is one
     dbbtrace()

@@ -19,7 +19,7 @@ from dbbtrace.job.finished import emit, fact
 from dbbtrace.job.scope import Scope
 from dbbtrace.model import attributes as key
 from dbbtrace.model import identity
-from dbbtrace.model.statuses import FAILED, meaning
+from dbbtrace.model.statuses import FAILED, SUCCEEDED, meaning
 from dbbtrace.model.times import NANOS, to_unix_nanos
 from dbbtrace.tracing import runtime
 from dbbtrace.tracing.provider import now
@@ -59,6 +59,8 @@ def close_run(
         RunFailedError: the run failed; only with ``raise_on_failure``, and once everything else is done.
     """
     start, end = _moment("started_at", started_at), _moment("ended_at", ended_at)
+    if status is not None and meaning(status) not in (SUCCEEDED, FAILED):
+        raise UsageError(f"status = {status!r}: write Succeeded or Failed")
     if not identity.normalise_run_id(run_id) and not runtime.current_settings().orchestration_run_id:
         raise UsageError("which run is to be closed? Name its run id, or set DBBTRACE_ORCHESTRATION_RUN_ID")
     scope = make_scope(run_id, data_product=data_product, environment=environment, workspace_id=workspace_id)

@@ -70,6 +70,9 @@ def test_what_the_number_leaves_unsaid_is_said(warehouse: Warehouse) -> None:
     )
     warehouse.write([load(("MDS", "MDM", "CUSTOMER"), NOW)])
     assert watermark(warehouse, CUSTOMER).note == "there is MDS MDM.CUSTOMER: names are compared letter by letter"
+    assert watermark(warehouse, Table("", "", "Customer")).note == (
+        "no load of it is recorded; there is MDS MDM.CUSTOMER: source and schema are compared too"
+    )
     warehouse.write([load(CUSTOMER, NOW, "Success")])
     assert watermark(warehouse, CUSTOMER).value == NEVER
     warehouse.write([load(CUSTOMER, NOW + timedelta(minutes=1), load_type="INCREMENTAL")])

@@ -643,3 +643,9 @@ def test_two_threads_import_one_run(warehouse: FabricService) -> None:
         thread.join()
     assert dbbtrace.flush(30)
     assert rows("SELECT COUNT(*) FROM meta.monitoring_integration") == [(6,)]
+
+
+def test_a_run_is_closed_as_succeeded_or_failed() -> None:
+    """Not as a word that nobody knows, which would pass for success."""
+    with pytest.raises(dbbtrace.UsageError, match="write Succeeded or Failed"):
+        dbbtrace.close_run(RUN, status="Faild")
