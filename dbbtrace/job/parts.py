@@ -171,7 +171,7 @@ class Job:
         self._delivery = runtime.current().delivery
         self._start = start
         self._span_id = new_span_id()
-        self._name = _name_of_this_job() or opened_by
+        self._name = _name_of_this_job() or _name_of_this_process(opened_by)
         detail = {"opened_by": opened_by, "process": os.getpid()}
         self._attributes = {
             **scope.inherited(),
@@ -226,8 +226,21 @@ def _name_of_this_job() -> str | None:
     program = os.path.basename(sys.argv[0]) if getattr(sys, "argv", None) else ""
     if program in ("", "-", "-c", "ipykernel_launcher.py", "colab_kernel_launcher.py"):
         return None
-    arguments = "\n".join(sys.argv[1:])
-    if not arguments:
-        return program
+    if program in ("__main__.py", "main.py"):  # many are called so
+        program = os.path.join(os.path.basename(os.path.dirname(os.path.abspath(sys.argv[0]))), program)
+    arguments = sys.argv[1:]
     # A mark, for arguments may hold secrets: the same script for another table is another job.
-    return f"{program} #{sha256(arguments.encode('utf-8', 'surrogatepass')).hexdigest()[:6]}"
+    return f"{program} #{_mark_of(arguments)}" if any(arguments) else program
+
+
+def _name_of_this_process(opened_by: str) -> str:
+    """What a job without a script is called: as its code, or kernel, and where nobody knows that as no other process.
+    One that succeeds must not make good another that failed. Who opens a run anew makes good all of it."""
+    if opened_by == "orchestration_run":
+        return opened_by
+    code = sys.orig_argv[1:] if getattr(sys, "argv", None) and sys.argv[0] not in ("", "-") else []
+    return f"{opened_by} #{_mark_of(code or [str(os.getpid())])}"
+
+
+def _mark_of(words: Sequence[str]) -> str:
+    return sha256("\n".join(words).encode("utf-8", "surrogatepass")).hexdigest()[:6]

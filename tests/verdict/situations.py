@@ -264,6 +264,29 @@ def job_done_again(stage: Stage) -> None:
     dbbtrace.flush(30)
 
 
+def another_job_without_a_name_succeeds(stage: Stage) -> None:
+    with opened():
+        load()
+    dbbtrace.shutdown()
+    _without_script("raise RuntimeError('it broke')", "pass")
+
+
+def a_job_without_a_name_is_done_again(stage: Stage) -> None:
+    with opened():
+        load()
+    dbbtrace.shutdown()
+    body = (
+        "import os; os.rename('before', 'after') if os.path.exists('before') else open('before', 'x').close() or 1 / 0"
+    )
+    _without_script(body, body)
+
+
+def _without_script(*bodies: str) -> None:
+    for body in bodies:
+        code = f"import dbbtrace\nwith dbbtrace.join_run({RUN!r}):\n    {body}\n"
+        subprocess.run([sys.executable, "-c", code], check=False, stderr=subprocess.DEVNULL)
+
+
 def failed_and_goes_on(stage: Stage) -> None:
     def work() -> None:
         with dbbtrace.table_load("Vendor", schema="mdm", source="MDS"):
@@ -674,6 +697,10 @@ SITUATIONS = {
     "an attempt failed": Situation(attempt_fails, "Succeeded", 0, ""),
     "a workload was done again": Situation(workload_done_again, "Succeeded", 0, ""),
     "a job was done again": Situation(job_done_again, "Succeeded", 0, ""),
+    "a job without a name failed, and another did not": Situation(
+        another_job_without_a_name_succeeds, "Failed", 1, "it broke"
+    ),
+    "a job without a name was done again": Situation(a_job_without_a_name_is_done_again, "Succeeded", 0, ""),
     "failed, and it goes on": Situation(failed_and_goes_on, "Failed", 1, "mdm.Vendor"),
     "a load still runs": Situation(load_still_runs, "Running", 3, "runs here"),
     "a job runs on another machine": Situation(job_runs_elsewhere, "Running", 3, "has not ended"),
