@@ -6,6 +6,7 @@ moving the rows into the past.
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sqlite3
@@ -178,6 +179,14 @@ def joiner_raises(stage: Stage) -> None:
 def dbt_left_nothing(stage: Stage) -> None:
     with opened(), dbbtrace.transformation(select="+tag:Shop"):
         dbbtrace.record_dbt("target")
+
+
+def dbt_overwrote_what_it_built(stage: Stage) -> None:
+    results = {"metadata": {"dbt_schema_version": "https://schemas.getdbt.com/dbt/run-results/v6.json"}}
+    Path("run_results.json").write_text(json.dumps({**results, "args": {"which": "generate"}, "results": []}))
+    with opened():
+        load()
+        dbbtrace.record_dbt("run_results.json", allow_old=True)
 
 
 def dbt_could_not_start_and_another_did(stage: Stage) -> None:
@@ -679,6 +688,7 @@ SITUATIONS = {
     "run.fail()": Situation(said_to_have_failed, "Failed", 1, "the source was closed"),
     "a job that joined raises": Situation(joiner_raises, "Failed", 1, "it broke"),
     "dbt could not start": Situation(dbt_left_nothing, "Failed", 1, "dbt failed"),
+    "docs overwrote what dbt built": Situation(dbt_overwrote_what_it_built, "Warned", 0, "builds nothing"),
     "dbt could not start, and another build did": Situation(
         dbt_could_not_start_and_another_did, "Failed", 1, "exit code 2"
     ),

@@ -119,6 +119,7 @@ def record_dbt(
         if invocation.reason is not None:
             log.warning("%s", invocation)
         if invocation.command in _WITHOUT_ROWS:
+            _record_failure(str(invocation.reason), is_known=False)
             return invocation
         from dbbtrace.job.context import scope_for
         from dbbtrace.job.finished import emit_all
@@ -152,8 +153,12 @@ def record_dbt(
     return DbtInvocation(str(path), reason="dbbtrace failed to record it; its log says why")
 
 
-def _record_failure(reason: str) -> None:
-    """In a run: dbt left nothing that could be recorded, so it did not do what it was to do."""
+def _record_failure(reason: str, *, is_known: bool = True) -> None:
+    """In a run: dbt left nothing that could be recorded.
+
+    Args:
+        is_known: so it did not do what it was to do; else it may have: a failed step, of which the verdict warns.
+    """
     from dbbtrace.job.finished import emit, fact
     from dbbtrace.model import attributes as key
     from dbbtrace.tracing.provider import now
@@ -169,7 +174,7 @@ def _record_failure(reason: str) -> None:
             fact(
                 scope,
                 name="dbt",
-                operation=key.OPERATION_DBT_INVOCATION,
+                operation=key.OPERATION_DBT_INVOCATION if is_known else key.OPERATION_STEP,
                 identity=None,
                 start=at,
                 end=at,
