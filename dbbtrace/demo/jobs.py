@@ -43,9 +43,8 @@ def run(source: Path, directory: Path, run_id: str | None = None) -> Outcome:
     run_id, succeeded = run_id or str(uuid4()), False
     with (
         suppress(dbbtrace.DbtError),  # dbt failed; the rows name every failed node
-        dbbtrace.orchestration_run(
-            run_id, data_product=DATA_PRODUCT, environment="TST", workspace_id=WORKSPACE
-        ) as orchestration,
+        # no workspace_id: with one, the run's page would link to a page of Fabric that does not exist
+        dbbtrace.orchestration_run(run_id, data_product=DATA_PRODUCT, environment="TST") as orchestration,
     ):
         all_arrived = integrate(source, directory / "flights.duckdb")
         transform(directory)
