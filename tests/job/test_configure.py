@@ -180,3 +180,16 @@ def test_nothing_is_configured_twice_by_threads_that_begin_at_once(monkeypatch):
     for thread in everyone:
         thread.join()
     assert len({id(one.delivery) for one in found}) == 1
+
+
+def test_a_relative_file_is_the_one_that_configure_saw(tmp_path, monkeypatch):
+    """A job that goes into another directory before its first row writes into the file that it named."""
+    (tmp_path / "there").mkdir()
+    monkeypatch.chdir(tmp_path)
+    dbbtrace.configure(warehouse="sqlite:///w.db", rows_timeout=30)
+    monkeypatch.chdir(tmp_path / "there")
+    with dbbtrace.orchestration_run("r"), dbbtrace.table_load("Customer"):
+        pass
+    assert dbbtrace.flush(30)
+    assert (tmp_path / "w.db").is_file()
+    assert not (tmp_path / "there/w.db").exists()
