@@ -36,8 +36,9 @@ def calls(work: Callable[[], object]) -> int:
 @pytest.mark.parametrize(
     ("made", "most"),
     # Most are the span's own: asked for are its attributes, status, context, start and end. A node has two rows, six
-    # points in time that are texts here, and a list. A step is asked whether it failed: then it has a row too.
-    [(load, 17), (node, 44), (refresh, 13), (lambda **_: span({key.OPERATION: key.OPERATION_STEP}), 7)],
+    # points in time that are texts here, and a list, as a refresh has. A step is asked whether it failed: then it has
+    # a row too.
+    [(load, 17), (node, 44), (refresh, 18), (lambda **_: span({key.OPERATION: key.OPERATION_STEP}), 7)],
     ids=["load", "dbt node", "refresh", "no row"],
 )
 def test_a_row_of_a_batch_takes_few_calls(made, most):
