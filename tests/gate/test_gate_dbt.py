@@ -145,6 +145,13 @@ def test_a_selectors_file_builds_just_that(folder: Path, tmp_path: Path) -> None
     assert listed(other, "--selector", "dbbtrace_gate") == listed(folder, *words[:4]) - below(folder, "mds.Company")
 
 
+def test_a_selection_of_nothing_is_not_open(folder: Path) -> None:
+    """A typo would pass for a run in which everything arrived."""
+    for command in ("gate", "repair"):
+        words = (command, "--manifest", "target/manifest.json", "--select", "tag:finanse")
+        assert "selects nothing" in dbbtrace(folder, *words, code=2).stderr
+
+
 def test_nothing_that_may_be_built_is_no_success(folder: Path) -> None:
     """dbt has nothing to do, the rows say why, and the command fails."""
     done = dbbtrace(folder, "dbt", "--gate", "build", "--select", "dim_company", code=1)

@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from dbbtrace.errors import UsageError
 from dbbtrace.graph import DbtSource, Selection
 from dbbtrace.sources.dbt.arguments import Arguments
 from dbbtrace.sources.dbt.manifest import Manifest, ManifestNode, graph_of, load_manifest, sources_of
@@ -53,6 +54,8 @@ def plan_of(
         manifest = load_manifest(Path(manifest_file))
         if selects(args) or manifest.has_default_selector:
             nodes = listed(args, executable=executable, write=False)
+            if not nodes:  # a typo would be an open gate
+                raise UsageError("dbt's selection selects nothing: is it spelled as the project has it?")
         else:  # everything: no need to ask dbt
             kinds = KINDS[Arguments(args).command]
             nodes = [unique_id for unique_id in manifest.by_id() if unique_id.split(".", 1)[0] in kinds]
