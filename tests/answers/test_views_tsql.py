@@ -116,7 +116,8 @@ def _takes_the_views(warehouse: Warehouse) -> None:
 # No T-SQL server can be had everywhere; sqlglot turns T-SQL into DuckDB's SQL, meaning for meaning.
 
 _OPENJSON = re.compile(r"INNER JOIN LATERAL OPENJSON\(.*? END\) WITH .*? AS e")
-_UNNEST = "CROSS JOIN LATERAL (SELECT UNNEST(FROM_JSON(o.depends_on, '[\"VARCHAR\"]')) AS value) AS e"
+_VALID = "CASE WHEN json_valid(o.depends_on) THEN o.depends_on END"  # as the view asks with ISJSON
+_UNNEST = f"CROSS JOIN LATERAL (SELECT UNNEST(FROM_JSON({_VALID}, '[\"VARCHAR\"]')) AS value) AS e"
 _TYPES = {Kind.TEXT: "varchar", Kind.TIME: "timestamp", Kind.BIT: "integer", Kind.FLOAT: "double"}
 
 

@@ -56,7 +56,10 @@ def test_jaeger_shows_what_a_node_selects_from(programs: Programs, tmp_path: Pat
     ):
         links = [each["spanID"] for each in spans[name]["references"] if each["refType"] == "FOLLOWS_FROM"]
         assert links == [spans[upstream]["spanID"]], name
-    found = eventually(lambda: rows(warehouse, run_id), lambda found: len(found) >= 6)
+    found = eventually(
+        lambda: rows(warehouse, run_id),
+        lambda found: len(found) >= 6 and any(each.operation_id == "model.shop.above" for each in found),
+    )
     nodes = {operation.operation_id: operation for operation in found if operation.kind == "dbt_node"}
     assert nodes["model.shop.above"].word == "success"
     assert nodes["model.shop.above"].span_id == spans["model above"]["spanID"]

@@ -116,7 +116,7 @@ def value_of(span: dict[str, Any], key: str) -> str | None:
 def oldest(wheel: Path, make_venv: Callable[..., Venv]) -> Venv:
     """The oldest OpenTelemetry that we support, with what the core's tests need."""
     return make_venv(
-        f"{wheel}[mssql,otlp]",
+        f"{wheel}[mssql,otlp,pages]",
         *(f"opentelemetry-{name}==1.27.0" for name in ("api", "sdk", "exporter-otlp")),
         *("opentelemetry-distro==0.48b0", "setuptools<81"),  # which needs pkg_resources
         *("hypothesis", "ipykernel", "jupyter-client", "numpy", "pandas", "psutil", "pytest", "pytest-timeout"),

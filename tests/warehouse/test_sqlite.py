@@ -37,7 +37,7 @@ def test_the_file_is_made_on_first_use(tmp_path):
     with sqlite3.connect(tmp_path / "sub/dir/a.db") as file:
         assert file.execute("PRAGMA journal_mode").fetchone() == ("wal",)
         assert file.execute("SELECT COUNT(*) FROM monitoring_integration").fetchone() == (1,)
-        assert file.execute("SELECT COUNT(*) FROM sqlite_master WHERE type = 'index'").fetchone() == (13,)
+        assert file.execute("SELECT COUNT(*) FROM sqlite_master WHERE type = 'index'").fetchone() == (14,)
         with pytest.raises(sqlite3.IntegrityError):
             file.execute("INSERT INTO monitoring_integration SELECT * FROM monitoring_integration")
 
