@@ -39,7 +39,7 @@ UNTOLD = frozenset(
         "duration",
         "generated_at",
         "materialized",
-    }  # fmt: skip
+    }
 )
 """What Fusion's telemetry tells otherwise than its artifact, or not at all."""
 
