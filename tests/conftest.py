@@ -72,6 +72,9 @@ def _end_dbbtrace() -> None:
     if diagnostics := sys.modules.get("dbbtrace.diagnostics"):
         diagnostics._said.clear()
         diagnostics.set_strict(None)
+    if notebook := sys.modules.get("dbbtrace.access.notebook"):
+        notebook._context.clear()
+        notebook._found.clear()
     trace._TRACER_PROVIDER = None
     trace._TRACER_PROVIDER_SET_ONCE = Once()
 

@@ -202,7 +202,7 @@ def test_the_pattern_that_dbt_reads_by(stage: Stage, monkeypatch: pytest.MonkeyP
     assert (found.name, found.rows) == ("meta.mdm_Customer", 2)
 
 
-def test_a_load_that_failed_is_not_counted(stage: Stage) -> None:
+def test_a_load_that_failed_is_not_counted(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """And a table that was never loaded is refused by the command, with what there is."""
     with dbbtrace.orchestration_run(RUN, **PRODUCT):
         with pytest.raises(RuntimeError), dbbtrace.table_load("Customer", schema="mdm", source="MDS"):
@@ -212,6 +212,7 @@ def test_a_load_that_failed_is_not_counted(stage: Stage) -> None:
         assert [each.table for each in dbbtrace.verify()] == ["mdm.Vendor"]
     dbbtrace.shutdown()
     assert_one_line(run("verify", RUN, "--table", "mdm.Vendr"), "has loaded no table", "did you mean mdm.Vendor?")
+    monkeypatch.delenv("DBBTRACE_ORCHESTRATION_RUN_ID", raising=False)
     assert_one_line(run("verify"), "DBBTRACE_ORCHESTRATION_RUN_ID")
 
 
