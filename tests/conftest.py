@@ -75,6 +75,7 @@ def _end_dbbtrace() -> None:
     if notebook := sys.modules.get("dbbtrace.access.notebook"):
         notebook._context.clear()
         notebook._found.clear()
+    sys.modules.pop("notebookutils", None)  # a test's stand-in for Fabric's
     trace._TRACER_PROVIDER = None
     trace._TRACER_PROVIDER_SET_ONCE = Once()
 
