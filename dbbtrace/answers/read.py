@@ -132,19 +132,23 @@ FROM (
     SELECT MAX(p.process_started_at) FROM meta.monitoring_run_part AS p
 ) AS m
 """
-_BETWEEN = """\
-SELECT l.orchestration_run_id FROM meta.monitoring_integration AS l
-WHERE l.[timestamp] >= ? AND l.[timestamp] < ?
-UNION
-SELECT d.orchestration_run_id FROM meta.monitoring_transformation_dbt AS d
-WHERE d.process_started_at >= ? AND d.process_started_at < ?
-UNION
-SELECT r.orchestration_run_id FROM meta.monitoring_semantic_model_refresh AS r
-WHERE r.process_started_at >= ? AND r.process_started_at < ?
-UNION
-SELECT p.orchestration_run_id FROM meta.monitoring_run_part AS p
-WHERE p.process_started_at >= ? AND p.process_started_at < ?
-"""
+
+
+def _ids_between(of_load: str, of_others: str) -> str:
+    """SQL for the ids of runs with a row in which a column lies between two values."""
+    of = {
+        "integration": of_load,
+        "transformation_dbt": of_others,
+        "semantic_model_refresh": of_others,
+        "run_part": of_others,
+    }
+    return "UNION\n".join(
+        f"SELECT t.orchestration_run_id FROM meta.monitoring_{table} AS t WHERE t.{name} >= ? AND t.{name} < ?\n"
+        for table, name in of.items()
+    )
+
+
+_BETWEEN = _ids_between("[timestamp]", "process_started_at")
 
 
 def ids_starting(warehouse: Warehouse, prefix: str) -> list[str]:
@@ -158,19 +162,7 @@ def ids_starting(warehouse: Warehouse, prefix: str) -> list[str]:
     return sorted(run_id for run_id in found if run_id.startswith(start))
 
 
-_STARTING = """\
-SELECT l.orchestration_run_id FROM meta.monitoring_integration AS l
-WHERE l.orchestration_run_id >= ? AND l.orchestration_run_id < ?
-UNION
-SELECT d.orchestration_run_id FROM meta.monitoring_transformation_dbt AS d
-WHERE d.orchestration_run_id >= ? AND d.orchestration_run_id < ?
-UNION
-SELECT r.orchestration_run_id FROM meta.monitoring_semantic_model_refresh AS r
-WHERE r.orchestration_run_id >= ? AND r.orchestration_run_id < ?
-UNION
-SELECT p.orchestration_run_id FROM meta.monitoring_run_part AS p
-WHERE p.orchestration_run_id >= ? AND p.orchestration_run_id < ?
-"""
+_STARTING = _ids_between("orchestration_run_id", "orchestration_run_id")
 
 
 def _all_keys(warehouse: Warehouse, among: Collection[str] | None) -> dict[str, RunKey]:

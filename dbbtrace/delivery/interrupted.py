@@ -12,6 +12,7 @@ from opentelemetry.trace import Status, StatusCode
 
 from dbbtrace.journal.owner import Owner
 from dbbtrace.model import attributes as key
+from dbbtrace.model.spans import changed
 from dbbtrace.model.times import iso_utc
 
 __all__ = ["interrupted"]
@@ -54,17 +55,5 @@ def _ended_at(span: ReadableSpan) -> int | None:
 
 def _ended(span: ReadableSpan, attributes: dict[str, Any], end: int) -> ReadableSpan:
     failed = key.ERROR_TYPE in attributes
-    return ReadableSpan(
-        name=span.name,
-        context=span.context,
-        parent=span.parent,
-        resource=span.resource,
-        attributes=attributes,
-        events=span.events,
-        links=span.links,
-        kind=span.kind,
-        status=Status(StatusCode.ERROR, str(attributes.get(key.ERROR_MESSAGE, ""))) if failed else Status(),
-        start_time=span.start_time,
-        end_time=end,
-        instrumentation_scope=span.instrumentation_scope,
-    )
+    status = Status(StatusCode.ERROR, str(attributes.get(key.ERROR_MESSAGE, ""))) if failed else Status()
+    return changed(span, attributes=attributes, status=status, end_time=end)

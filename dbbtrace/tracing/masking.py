@@ -6,6 +6,7 @@ from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.trace import Status
 
 from dbbtrace.model.masking import masked_attributes, masked_input
+from dbbtrace.model.spans import changed
 
 __all__ = ["masked_span", "masked_status"]
 
@@ -17,20 +18,7 @@ def masked_span(span: ReadableSpan) -> ReadableSpan:
     events = tuple(map(_masked_event, span.events))
     if texts is attributes and status is span.status and events == span.events:
         return span
-    return ReadableSpan(
-        name=span.name,
-        context=span.context,
-        parent=span.parent,
-        resource=span.resource,
-        attributes=texts,
-        events=events,
-        links=span.links,
-        kind=span.kind,
-        status=status,
-        start_time=span.start_time,
-        end_time=span.end_time,
-        instrumentation_scope=span.instrumentation_scope,
-    )
+    return changed(span, attributes=texts, events=events, status=status)
 
 
 def masked_status(status: Status) -> Status:

@@ -13,7 +13,7 @@ from collections.abc import Container, Sequence
 from opentelemetry.sdk.trace import ReadableSpan
 
 from dbbtrace.model import attributes as key
-from dbbtrace.sources.dbt.spans import as_node, is_dbts
+from dbbtrace.sources.dbt.spans import arrived, is_dbts
 
 __all__ = ["Arriving", "Invocations"]
 
@@ -37,7 +37,7 @@ class Invocations:
     def nodes(self, spans: Sequence[ReadableSpan]) -> list[ReadableSpan]:
         """The spans of one request. Nodes of dbt's get our attributes, batches get none."""
         models = {_own(span) for span in spans if self.learn(span) and _may_be_batch(span)}
-        return [span if _may_be_batch(span) and self.is_batch(span, models) else as_node(span) for span in spans]
+        return [span if _may_be_batch(span) and self.is_batch(span, models) else arrived(span) for span in spans]
 
     def learn(self, span: ReadableSpan) -> bool:
         """Learn from a span, if it is dbt's; answers whether it is."""
@@ -84,7 +84,7 @@ class Arriving:
                 self._models.add(_own(span))
                 self._held.setdefault(_above(span), []).append(span)
             else:
-                ready.append(as_node(span))
+                ready.append(arrived(span))
         if sum(map(len, self._held.values())) > _MOST_HELD:
             return ready + self.rest()
         told = [above for above in self._held if above in self._models or self._invocations.has(above)]
@@ -96,7 +96,7 @@ class Arriving:
 
     def _let_go(self, aboves: Sequence[_Id]) -> list[ReadableSpan]:
         held = [span for above in aboves for span in self._held.pop(above)]
-        return [span if self._invocations.is_batch(span, self._models) else as_node(span) for span in held]
+        return [span if self._invocations.is_batch(span, self._models) else arrived(span) for span in held]
 
 
 def _is_node(span: ReadableSpan) -> bool:

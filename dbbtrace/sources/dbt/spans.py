@@ -19,11 +19,12 @@ from opentelemetry.sdk.trace import ReadableSpan, Span
 from dbbtrace.job.scope import current_scope
 from dbbtrace.model import attributes as key
 from dbbtrace.model.identity import dbt_identity
+from dbbtrace.model.spans import changed
 from dbbtrace.model.statuses import NODE_FAILURES
 from dbbtrace.model.times import iso_utc
 from dbbtrace.sources.dbt.terms import label_of
 
-__all__ = ["SCOPE", "DbtSpans", "as_node", "is_dbts", "watched"]
+__all__ = ["SCOPE", "DbtSpans", "arrived", "is_dbts", "watched"]
 
 SCOPE = "dbt.runner"
 """Instrumentation scope of dbt's spans."""
@@ -117,33 +118,20 @@ class DbtSpans:
         )
         if scope is not None and of_run and scope.select is not None:
             made.setdefault(key.DBT_SELECT, scope.select)
-        return _with(span, made)
+        return changed(span, attributes=made)
 
 
-def as_node(span: ReadableSpan) -> ReadableSpan:
-    """A span that came from elsewhere: with our attributes, if it is a node's of dbt's own."""
+def arrived(span: ReadableSpan) -> ReadableSpan:
+    """A span that came from elsewhere: a node's of dbt's own with our attributes, and one that was meant for certain
+    destinations of its job for all of ours. A job that has no warehouse sends live nodes in no other way."""
+    attributes = span.attributes or {}
+    if key.AUDIENCE in attributes:
+        return changed(span, attributes={name: value for name, value in attributes.items() if name != key.AUDIENCE})
     if not is_dbts(span) or span.context is None:
         return span
     parent_id, start = span.parent.span_id if span.parent is not None else 0, span.start_time or 0
     trace_id = span.context.trace_id
-    return _with(span, _node_attributes(span.attributes or {}, trace_id=trace_id, parent_id=parent_id, start=start))
-
-
-def _with(span: ReadableSpan, attributes: dict[str, Any]) -> ReadableSpan:
-    return ReadableSpan(
-        name=span.name,
-        context=span.context,
-        parent=span.parent,
-        resource=span.resource,
-        attributes=attributes,
-        events=span.events,
-        links=span.links,
-        kind=span.kind,
-        status=span.status,
-        start_time=span.start_time,
-        end_time=span.end_time,
-        instrumentation_scope=span.instrumentation_scope,
-    )
+    return changed(span, attributes=_node_attributes(attributes, trace_id=trace_id, parent_id=parent_id, start=start))
 
 
 def _invocation_id() -> str | None:

@@ -15,6 +15,7 @@ from dbbtrace.diagnostics import log
 from dbbtrace.errors import ConfigurationError, DbbtraceError, UsageError
 from dbbtrace.model import attributes as key
 from dbbtrace.model.identity import refresh_identity
+from dbbtrace.model.spans import changed
 from dbbtrace.model.times import NANOS, iso_utc
 from dbbtrace.sources.powerbi.api import Model, from_settings
 from dbbtrace.sources.powerbi.details import Details
@@ -85,17 +86,4 @@ def _ended(span: ReadableSpan, details: Details, request: str) -> ReadableSpan:
     if details.error is not None:
         attributes[key.ERROR_TYPE], attributes[key.ERROR_MESSAGE] = details.error
         status = Status(StatusCode.ERROR, details.error[1])
-    return ReadableSpan(
-        name=span.name,
-        context=span.context,
-        parent=span.parent,
-        resource=span.resource,
-        attributes=attributes,
-        events=span.events,
-        links=span.links,
-        kind=span.kind,
-        status=status,
-        start_time=span.start_time,
-        end_time=max(end, span.start_time or 0),
-        instrumentation_scope=span.instrumentation_scope,
-    )
+    return changed(span, attributes=attributes, status=status, end_time=max(end, span.start_time or 0))

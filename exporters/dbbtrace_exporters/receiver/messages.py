@@ -12,10 +12,8 @@ from typing import Any
 
 from google.rpc.status_pb2 import Status
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
-from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.trace import StatusCode
 
-from dbbtrace.model.parts import claims_rows
+from dbbtrace.model.parts import gives_rows
 from dbbtrace.sources.dbt.batches import Invocations
 from dbbtrace.sources.otlp.decode import Decoded, spans_of_json
 from dbbtrace_exporters.receiver.limits import TooLargeError
@@ -77,13 +75,7 @@ def spans_in(body: bytes, content_type: str, weigh: Weigh, dbt: Invocations) -> 
         ValueError: the body is none.
     """
     spans, faults = _spans_of_json(body, weigh) if content_type == JSON else spans_of_protobuf(body, weigh)
-    return [span for span in dbt.nodes(spans) if _claims_rows(span)], faults
-
-
-def _claims_rows(span: ReadableSpan) -> bool:
-    """Whether it gives rows here. A job that has no warehouse sends live nodes for other backends alone: nothing comes
-    later that would give their rows."""
-    return claims_rows(span.attributes or {}, failed=span.status.status_code is StatusCode.ERROR)
+    return [span for span in dbt.nodes(spans) if gives_rows(span)], faults
 
 
 def _spans_of_json(body: bytes, weigh: Weigh) -> Decoded:

@@ -130,3 +130,14 @@ def test_stops_cleanly(tmp_path: Path, number: signal.Signals) -> None:
     process.stdin.close()
     process.stdout.close()
     assert os.path.exists("warehouse.db")
+
+
+def test_live_dbt_nodes_of_a_job_without_a_warehouse(serving) -> None:
+    """The job marked the span as meant for other backends than its warehouse; here it gives its row all the same."""
+    node = load(1, **{"dbb.operation": "dbt_node", "dbb.dbt.unique_id": "model.shop.a", "dbb.status": "success",
+                      "dbb.audience": "spans"})  # fmt: skip
+    assert call(f"{serving(warehouse=URL)}/v1/traces", body_of(node)).status == 200
+    warehouse = open_warehouse(URL)
+    rows = warehouse.query("SELECT item_name, status FROM meta.monitoring_transformation_dbt").rows
+    warehouse.close()
+    assert rows == [("a", "success")]

@@ -17,6 +17,7 @@ from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk.trace import Event
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
+import dbbtrace
 from dbbtrace.errors import ConfigurationError, UsageError
 from dbbtrace.sources.otlp.decode import spans_of_json
 from dbbtrace.sources.otlp.files import Fault, OtlpFile, import_otlp
@@ -288,3 +289,21 @@ def _as_remote_links(span) -> bytes:
     for link in request.resource_spans[0].scope_spans[0].spans[0].links:
         link.flags = 0x300
     return request.SerializeToString(deterministic=True)
+
+
+def test_live_dbt_nodes_of_a_file_give_their_rows(tmp_path: Path) -> None:
+    """A job that knew only a Collector marked them as meant for other backends; no others come for the warehouse."""
+    texts = {
+        "dbb.operation": "dbt_node",
+        "dbb.orchestration.run_id": "r",
+        "dbb.dbt.unique_id": "model.shop.a",
+        "dbb.status": "success",
+        "dbb.audience": "spans",
+    }
+    attributes = [{"key": name, "value": {"stringValue": text}} for name, text in texts.items()]
+    (tmp_path / "a.json").write_text(_line("model a", attributes=attributes))
+    dbbtrace.configure(warehouse="sqlite:///w.db")
+    import_otlp(tmp_path / "a.json")
+    assert dbbtrace.flush(30)
+    found = dbbtrace.query("SELECT item_name, status FROM meta.monitoring_transformation_dbt", into="rows")
+    assert list(found) == [{"item_name": "a", "status": "success"}]
