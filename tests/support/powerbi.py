@@ -11,13 +11,15 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 from uuid import uuid4
 
 import pytest
+
+from dbbtrace.demo.local_service import LocalService
 
 __all__ = ["MODEL", "WORKSPACE", "PowerBiService", "power_bi", "response"]
 
@@ -69,7 +71,7 @@ class Refresh:
 
 
 @dataclass
-class PowerBiService:
+class PowerBiService(LocalService):
     """The server; ``with`` starts and stops it."""
 
     outcome: tuple[str, ...] = ("details-not-started", "details-in-progress", "details-completed")
@@ -96,22 +98,7 @@ class PowerBiService:
 
     def __post_init__(self) -> None:
         self._lock = threading.RLock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"service": self}))
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}"
-
-    def __enter__(self) -> PowerBiService:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        self.listen(_Handler)
 
     def begin(self, kind: str = "ViaEnhancedApi", *coming: str, ago: timedelta = timedelta()) -> Refresh:
         """A refresh begins."""
