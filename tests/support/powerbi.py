@@ -51,7 +51,10 @@ class Refresh:
     def times(self) -> dict[str, str]:
         moments = {"START": self.began, "MIDDLE": self.began + timedelta(seconds=20),
                    "END": self.began + timedelta(seconds=60)}  # fmt: skip
-        return {"REQUEST": self.request} | {name: f"{at:%Y-%m-%dT%H:%M:%S}.57" for name, at in moments.items()}
+        return {"REQUEST": self.request} | {
+            name: f"{at:%Y-%m-%dT%H:%M:%S.%f}"[:-4]
+            for name, at in moments.items()  # 2 digits, as the service writes
+        }
 
     @property
     def is_over(self) -> bool:
