@@ -234,9 +234,10 @@ def test_the_graph_by_keyboard(warehouse: Warehouse, tmp_path: Path, reader: Rea
     assert child.startswith("model ")
     page.keyboard.press("ArrowLeft")
     assert page.evaluate("document.activeElement.getAttribute('aria-label')") != child
-    page.keyboard.press("ArrowDown")
+    page.locator("#graph .box.Failed").first.focus()
+    failed = page.evaluate("document.activeElement.getAttribute('aria-label')").partition(":")[0]
     page.keyboard.press("Enter")
-    assert page.evaluate("document.activeElement") is not None
+    assert page.locator("#detail h3").first.inner_text() == failed
 
 
 # -- made again ---------------------------------------------------------------------------------------------
