@@ -10,6 +10,7 @@ import click
 
 from dbbtrace.cli.common import settings, warehouse_option
 from dbbtrace.cli.completion import run_ids
+from dbbtrace.cli.shell import repairs_option
 from dbbtrace.cli.text import one_line
 from dbbtrace.errors import DbbtraceError, RunFailedError, TransientError
 
@@ -99,6 +100,7 @@ _environment = click.option("--environment", metavar="E", help="TST, ACC, QUAL o
 @_rules
 @click.option("--data-product", metavar="P", help="Data product; else as the orchestration pipeline's name says.")
 @_environment
+@repairs_option
 @click.option("--follow", is_flag=True, help="Go on until the run has ended.")
 @click.option(
     "--poll", metavar="SECONDS", type=click.FloatRange(min=0), default=15.0, show_default=True, help="With --follow."

@@ -75,12 +75,17 @@ def repair(
             chosen = plan_of(["build", *args, *places], manifest, selection["executable"]).selection
         found = ask(warehouse, run_id, chosen, rules=rules_of(known), terms=terms_of(known))
     if dbt_args:
-        click.echo(shlex.join(found.dbt_arguments()))
+        nothing = found.select is None and not found.of("dbt_node")
+        click.echo(shlex.join(_NOTHING if nothing else found.dbt_arguments()))
     elif as_json:
         print_json(_as_dict(found))
     else:
         _print(found)
     context.exit(2 if found.arrivals.run is None else 0 if found.is_right else 1)
+
+
+_NOTHING = ["--select", "nothing_is_to_be_built"]
+"""An empty line in ``dbt build $(dbbtrace repair ...)`` would build everything; of this dbt says that nothing fits."""
 
 
 def _as_dict(found: Repair) -> dict[str, Any]:

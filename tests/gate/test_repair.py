@@ -17,6 +17,7 @@ from dbbtrace.answers.verdict import verdict_of
 from dbbtrace.graph import Made, to_do
 from dbbtrace.warehouse import Warehouse
 from dbbtrace.warehouse.schema import DBT_NODES, REFRESHES, Row
+from tests.cli.support import run
 from tests.gate.support import NOW, RUN, load, opened, part, row, run_id
 from tests.graph.graphs import parents
 
@@ -228,8 +229,8 @@ def test_repaired_step_by_step_the_rest_is_left(warehouse: Warehouse) -> None:
             refresh("Finance report", later + timedelta(minutes=2), run=again),
         ]
     )
-    for run in (RUN, again):
-        assert repair(warehouse, run, now=NOW).is_right
+    for each in (RUN, again):
+        assert repair(warehouse, each, now=NOW).is_right
     assert verdict_of(warehouse, again, now=NOW).word == "Succeeded"
     old = verdict_of(warehouse, RUN, now=NOW)
     assert old.word == "Failed"
@@ -314,3 +315,18 @@ def test_a_job_says_which_run_it_repairs(tmp_path: Path) -> None:
         assert repair(warehouse, run_id(2)).runs == (run_id(2), RUN)
         reasons = [one.text for one in verdict_of(warehouse, RUN).reasons]
     assert f"made right by run {run_id(2)}" in reasons
+
+
+def test_arguments_of_nothing_build_nothing(tmp_path: Path) -> None:
+    """``dbt build $(dbbtrace repair --dbt-args)`` must not build everything where only a load is to be repeated."""
+    url = f"sqlite:///{tmp_path}/rows.db"
+    dbbtrace.configure(warehouse=url, journal_dir=str(tmp_path / "journal"), rows_timeout=30)
+    with (
+        dbbtrace.orchestration_run(RUN, data_product="Finance", environment="PRD"),
+        pytest.raises(OSError),
+        dbbtrace.table_load("Customer", schema="mdm", source="MDS"),
+    ):
+        raise OSError("no access")
+    dbbtrace.shutdown()
+    done = run("--warehouse", url, "repair", RUN, "--dbt-args")
+    assert (done.code, done.out) == (1, "--select nothing_is_to_be_built\n")

@@ -18,6 +18,7 @@ from dbbtrace.diagnostics import is_strict, log
 from dbbtrace.errors import DbbtraceError, RunFailedError, TransientError, UsageError
 from dbbtrace.job.context import make_scope
 from dbbtrace.job.finished import emit_all
+from dbbtrace.job.parts import record_link
 from dbbtrace.model import identity as identities
 from dbbtrace.model.statuses import RUNNING, SUCCEEDED
 from dbbtrace.sources.fabric.build import Build
@@ -84,6 +85,7 @@ def import_run(
     rules: str | Path | None = None,
     data_product: str | None = None,
     environment: str | None = None,
+    repairs: object = None,
     follow: bool = False,
     poll: float = _POLL,
     raise_on_failure: bool = False,
@@ -105,6 +107,7 @@ def import_run(
         rules: a file with rules; default: the setting fabric_rules.
         data_product: default: what the orchestration pipeline's name says.
         environment: TST, ACC, QUAL or PRD; default: as the settings say.
+        repairs: run id of the run that this one makes right.
         follow: go on until the run has ended, asking every ``poll`` seconds.
         raise_on_failure: for the last activity of the pipeline: everything else in it has ended, and where an activity
             failed that the rules don't allow to, this fails too, so that the pipeline stays failed.
@@ -123,6 +126,7 @@ def import_run(
             rules=rules,
             data_product=data_product,
             environment=environment,
+            repairs=repairs,
             closing=raise_on_failure,
         )
         done = importer.follow(poll) if follow else importer.closed() if raise_on_failure else importer.once()
@@ -184,6 +188,7 @@ class Importer:
         rules: str | Path | Rules | None = None,
         data_product: str | None = None,
         environment: str | None = None,
+        repairs: object = None,
         closing: bool = False,
         service: Service | None = None,
     ) -> None:
@@ -204,6 +209,7 @@ class Importer:
         self._pipeline = identities.normalise_run_id(pipeline_id) or None
         self._of = identities.normalise_run_id(orchestration_run_id) or self._run_id
         self._options = {"data_product": data_product, "environment": environment}
+        self._repairs = identities.normalise_run_id(repairs) or None
         self._closing = closing
         if service is None:
             from dbbtrace.sources.fabric.http import from_settings
@@ -265,6 +271,9 @@ class Importer:
             environment=self._options["environment"],
             workspace_id=self._workspace,
         )
+        if self._repairs is not None:
+            record_link(scope, self._repairs, clock)
+            self._repairs = None  # said
         build = Build(scope, self._rules, walk, clock)
         emit_all(_batches(self._new(build.spans(top))))
         status, reason = outcome_of(top, self._rules, closing=self._closing)

@@ -577,6 +577,16 @@ def test_import_from_files() -> None:
     assert rows("SELECT COUNT(*) FROM meta.monitoring_integration") == [(6,)]
 
 
+def test_an_imported_run_may_repair_another() -> None:
+    """--repairs leaves one link, also where the run is imported again."""
+    other = "0f8fad5b-d9cb-469f-a165-70867728950e"
+    for _ in range(2):
+        done = run("--warehouse", "sqlite:///w.db", "import-run", "--file", str(RESPONSES), "--repairs", other)
+        assert (done.code, done.err) == (0, "")
+    links = "SELECT orchestration_run_id, repairs FROM meta.monitoring_run_part WHERE part = 'link'"
+    assert rows(links) == [(RUN, other)]
+
+
 def test_the_command_says_what_it_could_not_read(fabric: FabricService, monkeypatch: pytest.MonkeyPatch) -> None:
     """And exits with 1; the rest is in the table."""
     fabric.gone[DYNAMICS_RUN] = 403
