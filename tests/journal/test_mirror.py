@@ -62,8 +62,7 @@ def test_what_was_delivered_leaves_no_copy(tmp_path: Path) -> None:
     for first in range(0, 100, 10):
         delivery.emit([load(number) for number in range(first, first + 10)])
         assert delivery.flush(10)
-    wait_until(lambda: lines(mount) == lines(local) != b"")
-    assert len(list(mount.glob("*/*.jsonl"))) == 1
+    wait_until(lambda: lines(mount) == lines(local) != b"" and len(list(mount.glob("*/*.jsonl"))) == 1)
     running.end()
     delivery.shutdown()
     wait_until(lambda: list(mount.iterdir()) == [])

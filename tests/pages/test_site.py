@@ -91,7 +91,7 @@ def test_from_the_overview_to_a_failed_load_and_what_it_broke(
     assert page.locator("#history svg").count() >= 1
     assert page.locator(".neighbours a").count() >= 1
     page.locator("#runs tbody a").first.click()
-    assert page.is_visible("#detail")  # the run, with this operation in full
+    page.wait_for_selector("#detail")  # the run, with this operation in full
     page.locator("nav a:has-text('All runs')").click()
     assert page.locator("#today li").count() == 2
 
