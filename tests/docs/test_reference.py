@@ -6,11 +6,12 @@ import re
 
 import pytest
 
+import dbbtrace
 from dbbtrace.model import attributes
 from dbbtrace.settings import SETTINGS
-from dbbtrace.warehouse.schema import PARTS, TABLES, VALIDATIONS
 from tests.docs.pages import PAGES, REPOSITORY
-from tests.docs.reference import DOCS, GENERATED, regenerated
+from tests.docs.python_reference import SECTIONS
+from tests.docs.reference import DOCS, GENERATED, attributes_table, regenerated
 
 ATTRIBUTES = {
     value for name, value in vars(attributes).items() if name.isupper() and isinstance(value, str) and "." in value
@@ -18,41 +19,22 @@ ATTRIBUTES = {
 
 
 @pytest.mark.parametrize("page", GENERATED)
-def test_the_generated_tables_are_up_to_date(page: str) -> None:
-    """What ``python -m tests.docs.reference`` writes stands in the page."""
+def test_the_reference_is_up_to_date(page: str) -> None:
+    """The page is what ``python -m tests.docs.reference`` writes."""
     assert (DOCS / page).read_text(encoding="utf-8") == regenerated(page)
 
 
 def test_every_attribute_is_documented() -> None:
     """attributes.md's table has a row for each attribute, and for no other."""
-    generated = GENERATED["attributes.md"]()
+    generated = attributes_table()
     assert sorted(re.findall(r"^\| `([a-z_.]+)` \|", generated, re.M)) == sorted(ATTRIBUTES)
 
 
-@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
-def test_the_table_is_documented_column_by_column(table) -> None:
-    """tables.md names the table's columns and types in their order, the additions after a line that says so."""
-    page = (DOCS / "tables.md").read_text(encoding="utf-8")
-    section = page.split(f"## meta.{table.name}\n")[1].split("\n## ")[0]
-    platform, added = section.split("Added by dbbtrace")
-    for rows, is_added in ((platform, False), (added, True)):
-        documented = re.findall(r"^\| `(\w+)` \| ([^|]+?) \|", rows, re.M)
-        assert documented == [
-            (column.name, column.sql_type + ("" if column.nullable else " NOT NULL"))
-            for column in table.columns
-            if column.added == is_added
-        ]
-
-
-@pytest.mark.parametrize("table", [PARTS, VALIDATIONS], ids=lambda table: table.name)
-def test_the_other_tables_are_documented(table) -> None:
-    """Neither has columns that were added."""
-    page = (DOCS / "tables.md").read_text(encoding="utf-8")
-    section = page.split(f"## meta.{table.name}\n")[1].split("\n## ")[0]
-    documented = re.findall(r"^\| `(\w+)` \| ([^|]+?) \|", section, re.M)
-    assert documented == [
-        (column.name, column.sql_type + ("" if column.nullable else " NOT NULL")) for column in table.columns
-    ]
+def test_every_public_name_is_in_the_python_reference_once() -> None:
+    """A name that is added to ``dbbtrace`` finds its section, and has a docstring."""
+    shown = [name for names in SECTIONS.values() for name in names]
+    assert sorted(shown) == sorted(name for name in dbbtrace.__all__ if name != "__version__")
+    assert [name for name in shown if not getattr(dbbtrace, name).__doc__] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
