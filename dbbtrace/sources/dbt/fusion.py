@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from dbbtrace.diagnostics import log
 from dbbtrace.errors import UsageError
+from dbbtrace.model.statuses import NODE_FAILURES
 from dbbtrace.model.times import NANOS, iso_utc
 from dbbtrace.sources.dbt.artifacts import (
     AdapterResponse,
@@ -38,7 +39,8 @@ _STACK = re.compile(r"\n\s*(?:--> |0: ).*", re.S)
 """Where in a message the program's own stack begins."""
 _SAYINGS = {"success": "Succeeded", "pass": "Pass", "fail": "Error", "warn": "Warn"}
 """What Fusion's run_results.json says where there is no message."""
-_WITHOUT_RELATION = ("NODE_MATERIALIZATION_EPHEMERAL", "NODE_MATERIALIZATION_UNIT")
+_EPHEMERAL = "NODE_MATERIALIZATION_EPHEMERAL"
+_WITHOUT_RELATION = (_EPHEMERAL, "NODE_MATERIALIZATION_UNIT")
 
 
 class Listener(Protocol):
@@ -123,11 +125,15 @@ class Telemetry:
         unique_id, started_at = attributes.get("unique_id"), str(record.get("start_time_unix_nano"))
         if not unique_id or attributes.get("in_selection") is False:
             return
+        inlined = attributes.get("materialization") == _EPHEMERAL  # its SQL goes into others: see ``without_inlined``
         if kind == "SpanStart":
-            self._listener.node_started(str(unique_id), started_at)
-        else:
-            made = self._hook if event == _HOOK else self._result
-            self._listener.node_ended(started_at, made(str(unique_id), record, attributes))
+            if not inlined:
+                self._listener.node_started(str(unique_id), started_at)
+            return
+        made = self._hook if event == _HOOK else self._result
+        result = made(str(unique_id), record, attributes)
+        if not inlined or result.status in NODE_FAILURES:
+            self._listener.node_ended(started_at, result)
 
     def _result(self, unique_id: str, record: dict[str, Any], attributes: dict[str, Any]) -> NodeResult:
         word, counted = _outcome(attributes)

@@ -25,7 +25,7 @@ from dbbtrace.model import attributes as key
 from dbbtrace.sources.dbt.build import build_spans, shared_attributes
 from dbbtrace.sources.dbt.identities import Identities
 from dbbtrace.sources.dbt.nodes import Nodes
-from dbbtrace.sources.dbt.results import completed, skipped, without_artifact
+from dbbtrace.sources.dbt.results import completed, skipped, without_artifact, without_inlined
 from dbbtrace.sources.dbt.running import (
     Ended,
     NodeKey,
@@ -236,10 +236,11 @@ class Watch:
         try:
             if error is not None and error[0] == "KeyboardInterrupt":
                 self._cut_off(artifact)
-            results = self._completed(artifact) if self._builds and self.invocation_id else None
-            failed = None
-            if results is not None:
-                failed = self._write(invocation.context, results)
+            results, failed = None, None
+            if self._builds and self.invocation_id:
+                manifest = self._read_manifest(self.invocation_id) or {}
+                results = without_inlined(self._completed(artifact), manifest)
+                failed = self._write(invocation.context, results, manifest)
             self._interrupt()
             error = error or failed or unexplained(self.message, exit_code)
             values = {key.DBT_NODES: len(results.nodes)} if results is not None else {}
@@ -275,9 +276,10 @@ class Watch:
         )
         return completed(found, live)
 
-    def _write(self, invocation: SpanContext, results: Results) -> tuple[str, str] | None:
+    def _write(
+        self, invocation: SpanContext, results: Results, manifest: Mapping[str, ManifestNode]
+    ) -> tuple[str, str] | None:
         """End the nodes' spans with what is known by now; why the invocation failed, by its nodes."""
-        manifest = self._read_manifest(self.invocation_id or "") or {}
         failed, audience = None, {} if self._waits else {key.AUDIENCE: key.FOR_ROWS}
         for spans in build_spans(self.scope, results, manifest, written_at=now()):
             new: list[ReadableSpan] = []

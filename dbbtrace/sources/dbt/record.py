@@ -124,6 +124,7 @@ def record_dbt(
         from dbbtrace.job.context import scope_for
         from dbbtrace.job.finished import emit_all
         from dbbtrace.sources.dbt.build import build_spans
+        from dbbtrace.sources.dbt.results import without_inlined
         from dbbtrace.tracing import runtime
 
         scope = scope_for(
@@ -137,6 +138,9 @@ def record_dbt(
             workload="transformation",
         )
         nodes = found.manifest(manifest)
+        results = without_inlined(found.results, nodes)
+        if results is not found.results:
+            invocation = described(invocation.file, results, found.written_at)
         stages = runtime.current().takes_all
         if _is_known(scope.run_id, invocation):
             invocation = replace(invocation, again=True)
@@ -147,7 +151,7 @@ def record_dbt(
                 iso_utc(found.written_at),
                 invocation.command or "",
             )
-        emit_all(build_spans(scope, found.results, nodes, written_at=found.written_at, with_stages=stages))
+        emit_all(build_spans(scope, results, nodes, written_at=found.written_at, with_stages=stages))
         log.info("recorded %s", invocation)
         return invocation
     return DbtInvocation(str(path), reason="dbbtrace failed to record it; its log says why")

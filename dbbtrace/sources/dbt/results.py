@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from dbbtrace.model.statuses import NODE_FAILURES
 from dbbtrace.model.times import iso_utc
 from dbbtrace.sources.dbt.artifacts import Arguments, Environment, Metadata, NodeResult, Results
+from dbbtrace.sources.dbt.terms import status_of
 from dbbtrace.tracing.provider import now
 
-__all__ = ["completed", "skipped", "without_artifact"]
+if TYPE_CHECKING:
+    from dbbtrace.sources.dbt.manifest import ManifestNode
+
+__all__ = ["completed", "skipped", "without_artifact", "without_inlined"]
 
 
 def completed(found: Results, live: Mapping[str, NodeResult]) -> Results:
@@ -22,6 +28,20 @@ def completed(found: Results, live: Mapping[str, NodeResult]) -> Results:
     named = {node.unique_id for node in found.nodes}
     missing = [result for unique_id, result in live.items() if unique_id not in named]
     return replace(found, results=[*found.nodes, *missing])
+
+
+def without_inlined(found: Results, manifest: Mapping[str, ManifestNode]) -> Results:
+    """The results without ephemeral models that did not fail: nothing is built of them, their SQL goes into others.
+
+    dbt-core's artifacts don't name them. Fusion's call every one of them skipped.
+    """
+
+    def inlined(node: NodeResult) -> bool:
+        known = manifest.get(node.unique_id)
+        return known is not None and known.materialized == "ephemeral" and status_of(node) not in NODE_FAILURES
+
+    kept = [node for node in found.nodes if not inlined(node)]
+    return found if len(kept) == len(found.nodes) else replace(found, results=kept)
 
 
 def skipped(unique_id: str, why: str) -> NodeResult:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -39,6 +40,8 @@ KINDS = {
 """Command that builds what it selects → the kinds of nodes that it builds."""
 SELECTOR = "dbbtrace_gate"
 """What the selector is called that ``selectors_file`` defines."""
+_FRAMES = re.compile(r"\n\s*\d+: [^\n]*(?:\n\s+at \S+)?")
+"""The stack that Fusion prints below each error."""
 _NOT_IN_A_NAME = str.maketrans(" ,", "??")
 """dbt splits a selection at these; a question mark stands for any character."""
 
@@ -66,7 +69,7 @@ def listed(args: Sequence[str], *, executable: str | os.PathLike[str] | None = N
     except OSError as error:
         raise UsageError(f"{program[0]} can't be started: {error.strerror or error}") from None
     if done.returncode != 0:
-        said = without_colours(f"{done.stdout}\n{done.stderr}").strip()
+        said = _FRAMES.sub("", without_colours(f"{done.stdout}\n{done.stderr}")).strip()
         raise DbtError(f"dbt ls could not say what is selected: {said or f'exit code {done.returncode}'}")
     kinds = KINDS[command]
     return [unique_id for unique_id in _ids(done.stdout) if unique_id.split(".", 1)[0] in kinds]
