@@ -36,9 +36,9 @@ class PathStep:
     """Seconds from its start, or from the end of the previous step if that is later, to its end."""
 
 
-def critical_path(operations: Iterable[Operation]) -> list[PathStep]:
+def critical_path(operations: Iterable[Operation] | RunGraph) -> list[PathStep]:
     """The path, first step first. It is empty if no operation of the run has a start and an end."""
-    graph = RunGraph(operations)
+    graph = operations if isinstance(operations, RunGraph) else RunGraph(operations)
     timed = [operation for operation in graph.outcomes if operation.started_at and operation.ended_at]
     if not timed:
         return []

@@ -59,9 +59,9 @@ def failures_of(warehouse: Warehouse, runs: Collection[str]) -> dict[str, list[F
     return {run_id: found for run_id, group in by_run.items() if (found := failures_among(group))}
 
 
-def failures_among(found: Iterable[Operation]) -> list[Failure]:
+def failures_among(found: Iterable[Operation] | RunGraph) -> list[Failure]:
     """The failures among the operations of one run."""
-    graph = RunGraph(found)
+    graph = found if isinstance(found, RunGraph) else RunGraph(found)
     return [
         Failure(operation, tuple(graph.held_up(operation)))
         for operation in graph.outcomes

@@ -67,9 +67,16 @@ class RunGraph:
         )
         return Tables(((table_of(load), load) for load in loads), self._rules)
 
+    @cached_property
+    def _load_of(self) -> dict[str, Operation | None]:
+        """dbt source → its load, as far as somebody asked."""
+        return {}
+
     def load_of(self, source: str) -> Operation | None:
         """The load of the table that a dbt source names; if there are several, the one of its system or schema."""
-        return next(iter(self._loads.of(DbtSource.of_id(source))), None)
+        if source not in self._load_of:
+            self._load_of[source] = next(iter(self._loads.of(DbtSource.of_id(source))), None)
+        return self._load_of[source]
 
     def upstream(self, operation: Operation) -> list[Operation]:
         """What a node selects from directly, if it is among the operations."""

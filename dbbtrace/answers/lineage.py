@@ -7,7 +7,7 @@ Each fact is one sentence about what is not as it should be. No dbt is run and n
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone, tzinfo
 
@@ -16,15 +16,18 @@ from dbbtrace.answers.consumers import BY_NAME, Names, Naming, SemanticModel, ex
 from dbbtrace.answers.facts import facts
 from dbbtrace.answers.graph import CUT, NOT_STORED, RunGraph, table_of
 from dbbtrace.answers.platform import model_titles
-from dbbtrace.answers.read import operations, run_rows
-from dbbtrace.answers.rows import Operation, label_of
+from dbbtrace.answers.read import operations, relations, run_keys, run_rows
+from dbbtrace.answers.rows import Operation, Run, label_of
 from dbbtrace.answers.things import Lineage, Thing, table_id
 from dbbtrace.errors import UsageError
 from dbbtrace.graph import DbtSource, Rules, Table, Tables, is_test
 from dbbtrace.sources.dbt.manifest import ManifestNode, sources_of
-from dbbtrace.warehouse import Warehouse, views
+from dbbtrace.warehouse import Warehouse
 
-__all__ = ["lineage"]
+__all__ = ["LATELY", "before", "lineage", "things_of"]
+
+LATELY = 5
+"""How many of a product's newest runs tell what it usually builds and refreshes."""
 
 
 def lineage(
@@ -51,7 +54,7 @@ def lineage(
     if not found:
         raise UsageError(f"no run {run!r} in {warehouse.name}; `dbbtrace runs` lists the runs")
     done = [one for one in operations(warehouse, [run]) if not one.superseded]
-    made = _Making(done, manifest or {}, naming.rules, _relations(warehouse, run))
+    made = _Making(done, (), manifest or {}, naming.rules, relations(warehouse, [run]))
     made.add_nodes()
     made.add_consumers(naming.semantic_models, model_titles(warehouse))
     made.add_sources(loaded_tables(warehouse))
@@ -65,18 +68,48 @@ def lineage(
     return Lineage(found[0], things, tuple(facts(things, made.run)))
 
 
-def _relations(warehouse: Warehouse, run: str) -> dict[str, str]:
-    """Node → what it is called in the database."""
-    rows = views.ask(warehouse, _RELATIONS, runs=[run])
-    return {str(node): str(relation) for node, relation in rows if relation and str(relation).lower() != "none"}
+def before(warehouse: Warehouse, run: Run, done: Iterable[Operation]) -> list[Operation]:
+    """The nodes and refreshes of the product's newest runs before this one, newest first.
+
+    None where nothing of this run failed or was left out: then nobody asks what it did not come to.
+    """
+    if run.data_product is None or not any(one.status in ("Failed", "Skipped") for one in done):
+        return []
+    keys = run_keys(
+        warehouse,
+        data_product=run.data_product,
+        environment=run.environment,
+        until=run.started_at,
+        limit=LATELY,
+    )
+    ids = [key.run_id for key in keys if key.run_id != run.run_id]
+    found = (
+        operations(warehouse, ids, where="o.superseded = 0 AND o.kind IN ('dbt_node', 'model_refresh')") if ids else []
+    )
+    return sorted(found, key=lambda one: ids.index(one.run_id))
 
 
-_RELATIONS = """\
-SELECT NODE_ID(d.unique_id, d.relation_name, d.item_name), MAX(d.relation_name)
-FROM meta.monitoring_transformation_dbt AS d
-WHERE d.relation_name <> ''
-GROUP BY NODE_ID(d.unique_id, d.relation_name, d.item_name)
-"""
+def things_of(
+    run: RunGraph,
+    earlier: Sequence[Operation] = (),
+    *,
+    naming: Naming = BY_NAME,
+    titles: Mapping[str, str] | None = None,
+) -> dict[str, Thing]:
+    """The things of a run's lineage, as its rows say; what is read before what reads it. Pure.
+
+    Args:
+        run: its outcomes.
+        earlier: outcomes of earlier runs, newest first. Semantic models that were refreshed there belong to the lineage
+            although this run did not come to refresh them. So do dbt's nodes, where this run built none at all.
+        naming: how names go together, where they don't tell by themselves.
+        titles: id → name of semantic models, where rows of refreshes don't name them.
+    """
+    made = _Making(run.outcomes, earlier, {}, naming.rules, {}, run)
+    made.add_nodes()
+    made.add_consumers(naming.semantic_models, titles or {})
+    made.add_sources(())
+    return {name: made.things[name] for name in _in_order(made.things)}
 
 
 class _Making:
@@ -85,11 +118,15 @@ class _Making:
     def __init__(
         self,
         done: Iterable[Operation],
+        earlier: Sequence[Operation],
         manifest: Mapping[str, ManifestNode],
         rules: Rules,
         relations: Mapping[str, str],
+        run: RunGraph | None = None,
     ) -> None:
-        self.run = RunGraph(done, rules)
+        self.run = run or RunGraph(done, rules)
+        self._before = {} if self.run.nodes else _newest(one for one in earlier if one.kind == "dbt_node")
+        self._refreshed_before = [one for one in earlier if one.kind == "model_refresh"]
         self.things: dict[str, Thing] = {}
         self.tables: dict[str, Table] = {}
         self._manifest = manifest
@@ -99,7 +136,12 @@ class _Making:
 
     def add_nodes(self) -> None:
         """The run's nodes, and what is above them as far as it is known: up to what is stored and not of this run."""
-        waiting = [name for name, node in self.run.nodes.items() if _is_of_lineage(name, node)]
+        waiting = [
+            name
+            for nodes in (self.run.nodes, self._before)
+            for name, node in nodes.items()
+            if _is_of_lineage(name, node)
+        ]
         while waiting:
             name = waiting.pop()
             if name in self.things or name.startswith("source."):
@@ -110,14 +152,16 @@ class _Making:
 
     def _node(self, name: str) -> Thing:
         operation, known = self.run.nodes.get(name), self._manifest.get(name)
-        reads, is_complete = self._reads(operation, known)
-        if operation is None and not (known and known.materialized in NOT_STORED):
+        before = self._before.get(name)
+        reads, is_complete = self._reads(operation or before, known)
+        if operation is None and before is None and not (known and known.materialized in NOT_STORED):
             reads, is_complete = (), known is not None  # what it holds came in another run
-        kind = (operation and operation.resource_type) or (known and known.resource_type) or None
+        kind = (known and known.resource_type) or None
+        row = operation or before
         return Thing(
             name,
             "exposure" if name.startswith("exposure.") else "node",
-            operation.label if operation else label_of("dbt_node", name, name, kind),
+            row.label if row else label_of("dbt_node", name, name, kind),
             tuple(parent for parent in dict.fromkeys(reads) if not is_test(parent)),
             is_complete,
             operation,
@@ -162,10 +206,11 @@ class _Making:
     def add_consumers(self, mapping: Mapping[str, Mapping[str, object]], titles: Mapping[str, str]) -> None:
         """The semantic models and exposures that read what the run touched, and the models that it refreshed."""
         nodes = {name for name, thing in self.things.items() if thing.kind == "node" and thing.operation}
+        nodes |= self._before.keys()
         exposures = exposures_of(self._manifest, ((name, node.depends_on) for name, node in self.run.nodes.items()))
         refreshes = [one for one in reversed(self.run.outcomes) if one.kind == "model_refresh"]
         names = Names([*self.things, *self._manifest])
-        models, left = semantic_models(refreshes, exposures, mapping, titles, names)
+        models, left = semantic_models([*refreshes, *self._refreshed_before], exposures, mapping, titles, names)
         stands_for = {one.unique_id for one in exposures} - {one.unique_id for one in left}
         for name in stands_for:
             self.things.pop(name, None)
@@ -191,6 +236,14 @@ class _Making:
 def _as_thing(model: SemanticModel, refresh: Operation | None) -> Thing:
     name, label = f"semantic model {model.key}", f"semantic model {model.name}"
     return Thing(name, "semantic model", label, model.reads, model.is_complete, refresh)
+
+
+def _newest(found: Iterable[Operation]) -> dict[str, Operation]:
+    """By operation_id; the first of each."""
+    newest: dict[str, Operation] = {}
+    for one in found:
+        newest.setdefault(one.operation_id, one)
+    return newest
 
 
 def _is_of_lineage(name: str, node: Operation) -> bool:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import fields, replace
 from datetime import datetime, timedelta, timezone
+from functools import lru_cache
 from typing import Any
 
 from dbbtrace.answers.rows import Operation, Part, Run, RunKey
@@ -344,7 +345,8 @@ _PLACE = {"integration": 0, "transformation": 1, "consumption": 2, "reconciliati
 
 def relations(warehouse: Warehouse, runs: Collection[str]) -> dict[str, str]:
     """operation_id of a dbt node → the relation that it fills in these runs, as dbt spells it."""
-    return {str(row[0]): str(row[1]) for row in views.ask(warehouse, _RELATIONS, runs=runs)} if runs else {}
+    rows = views.ask(warehouse, _RELATIONS, runs=runs) if runs else []
+    return {str(node): str(relation) for node, relation in rows if str(relation).lower() != "none"}
 
 
 _RELATIONS = """\
@@ -388,6 +390,7 @@ def moment_of_row(value: Any) -> datetime | None:
         return None
 
 
+@lru_cache(maxsize=8192)
 def listed(text: str | None) -> tuple[str, ...]:
     """A JSON array of strings; None for anything else."""
     try:

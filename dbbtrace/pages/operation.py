@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
-from dbbtrace.answers.readable import bytes_of, count_of, duration_of, moment_of
+from dbbtrace.answers.readable import moment_of
 from dbbtrace.answers.rows import Operation, Part
 from dbbtrace.answers.statistics import median, p95
-from dbbtrace.pages.charts import STATUSES, Chart, Dot, dots_chart
-from dbbtrace.pages.parts import common
+from dbbtrace.pages.charts import Chart, Dot, dots_chart
+from dbbtrace.pages.parts import Pool, common, rounded, texts
 from dbbtrace.pages.templates import Place, page
 
 __all__ = ["SCRIPTS", "OperationLinks", "Past", "render_operation"]
 
-SCRIPTS = ("common.js", "state.js", "overview.js")
-_LISTED = 50
-_DRAWN = 100
+SCRIPTS = ("common.js", "state.js", "operation.js", "overview.js")
+_LISTED = 100
 _FAILURES = 20
 
 
@@ -30,6 +30,17 @@ class Past:
     """Path of its page from the site's folder."""
     occurrences: Sequence[Operation]
     """Its outcomes, newest first; at least one."""
+    starts: Mapping[str, datetime | None]
+    """Run id → when the run started."""
+
+    def at(self, one: Operation) -> datetime | None:
+        """When it started; what was left out, when its run did."""
+        return one.started_at or self.starts.get(one.run_id)
+
+    @property
+    def last_at(self) -> datetime | None:
+        """When the newest outcome was."""
+        return self.at(self.last)
 
     @property
     def last(self) -> Operation:
@@ -109,8 +120,8 @@ def render_operation(
     upstream: Iterable[tuple[Operation, str | None]],
     downstream: Iterable[tuple[Operation, str | None]],
     attempts: Sequence[Part],
-) -> str:
-    """The page.
+) -> tuple[str, dict[str, Any]]:
+    """The page, and the data of its scripts, which draw the marks of the charts and the list of runs.
 
     Args:
         past: the operation.
@@ -119,14 +130,15 @@ def render_operation(
         attempts: those that failed, newest first.
     """
     failures = [one for one in past.occurrences if one.status == "Failed"][:_FAILURES]
-    return page(
+    shown, charts = past.occurrences[:_LISTED], _charts(past)
+    html = page(
         "operation.html",
         scripts=SCRIPTS,
         place=place,
         **common(),
         what=past,
         links=links,
-        charts=_charts(past),
+        charts=charts,
         failures=[{"operation": one, "page": links.runs.get(one.run_id)} for one in failures],
         attempts=attempts,
         upstream=[{"label": one.label, "status": one.status, "page": where} for one, where in upstream],
@@ -135,28 +147,54 @@ def render_operation(
         last_rows=next((one.rows_written for one in past.built), None),
         listed=_LISTED,
     )
+    return html, _data(past, shown, charts, links)
 
 
-def _charts(past: Past) -> list[tuple[str, Chart]]:
-    measures: tuple[tuple[str, str, Callable[[Operation], float | None], Callable[[Any], str]], ...] = (
-        ("Duration", "seconds", lambda one: one.seconds, duration_of),
-        ("Rows written", "rows", lambda one: one.rows_written, count_of),
-        ("Bytes written", "bytes", lambda one: one.bytes_written, bytes_of),
+def _data(past: Past, found: Sequence[Operation], charts: Sequence[_Drawn], links: OperationLinks) -> dict[str, Any]:
+    pool = Pool()
+    return {
+        "at": [moment_of(past.at(one)) for one in found],
+        "status": [pool.place(one.status) for one in found],
+        "seconds": [rounded(one.seconds) for one in found],
+        "rows": [one.rows_written for one in found],
+        "bytes": [one.bytes_written for one in found],
+        "run": texts(one.run_id for one in found),
+        "page": [links.runs.get(one.run_id) for one in found],
+        "operation": found[0].operation_id,
+        "strings": pool.strings,
+        "charts": {
+            one.unit: [[number, mark.x, mark.y] for number, mark in zip(one.numbers, one.chart.dots, strict=True)]
+            for one in charts
+        },
+    }
+
+
+class _Drawn(NamedTuple):
+    """A chart of the history."""
+
+    title: str
+    unit: str
+    chart: Chart
+    numbers: list[int]
+    """For each of its dots the number of the occurrence."""
+
+
+def _charts(past: Past) -> list[_Drawn]:
+    measures: tuple[tuple[str, str, Callable[[Operation], float | None]], ...] = (
+        ("Duration", "seconds", lambda one: one.seconds),
+        ("Rows written", "rows", lambda one: one.rows_written),
+        ("Bytes written", "bytes", lambda one: one.bytes_written),
     )
     found = []
-    for title, unit, read, text in measures:
-        dots = [
-            Dot(
-                one.started_at,
-                value,
-                one.status if one.status in STATUSES else "Unknown",
-                f"{moment_of(one.started_at)[:16]}: {text(value)}, {one.status}",
-            )
-            for one in past.occurrences[:_DRAWN]
-            if one.started_at is not None and (value := read(one)) is not None and one.status != "Skipped"
-        ]
+    for title, unit, read in measures:
+        numbers, dots = [], []
+        for number, one in enumerate(past.occurrences[:_LISTED]):
+            value = read(one)
+            if one.started_at is not None and value is not None and one.status != "Skipped":
+                numbers.append(number)
+                dots.append(Dot(one.started_at, value, one.status, ""))
         if dots:
             usual = median([dot.value for dot in dots if dot.status != "Failed"])
             label = f"{title} in {len(dots)} runs"
-            found.append((title, dots_chart(dots, usual, label=label, unit=unit)))
+            found.append(_Drawn(title, unit, dots_chart(dots, usual, label=label, unit=unit), numbers))
     return found

@@ -12,7 +12,11 @@ from dbbtrace.answers.consumers import BY_NAME, Naming
 from dbbtrace.answers.critical import PathStep, critical_path
 from dbbtrace.answers.earlier import local_zone
 from dbbtrace.answers.failures import Failure, failures_among
+from dbbtrace.answers.graph import RunGraph
+from dbbtrace.answers.lineage import before, things_of
 from dbbtrace.answers.links import fabric_pages
+from dbbtrace.answers.outdated import outdated
+from dbbtrace.answers.platform import model_titles
 from dbbtrace.answers.read import operations, parts, relations
 from dbbtrace.answers.readable import duration_of
 from dbbtrace.answers.reasons import Verdict
@@ -90,35 +94,45 @@ def read_run(
     said = verdict_of(warehouse, run, terms=terms)
     if said.run is None:
         raise UsageError(f"no run {run!r} in {warehouse.name}; `dbbtrace runs` lists the runs")
+    found = operations(warehouse, [run])
     return report_of(
         said,
-        operations(warehouse, [run]),
+        found,
+        before(warehouse, said.run, found),
         history_of(warehouse, run),
         parts(warehouse, [run], where="p.part = 'attempt'"),
         relations(warehouse, [run]),
         tags or {},
         fabric_pages(warehouse, [run]).get(run),
         asof_refreshed(warehouse, said.run, naming=naming, zone=local_zone((terms or Terms()).zone)),
+        naming=naming,
+        titles=model_titles(warehouse),
     )
 
 
 def report_of(
     said: Verdict,
     found: list[Operation],
+    earlier: Sequence[Operation],
     history: Mapping[tuple[str, str], Timing],
     attempts: Sequence[Part],
     filled: Mapping[str, str],
     tags: Mapping[str, Sequence[str]],
     fabric_page: str | None,
     shows: Sequence[AsOf] = (),
+    *,
+    naming: Naming = BY_NAME,
+    titles: Mapping[str, str],
 ) -> RunReport:
-    """What follows from a run's operations. Pure."""
+    """What follows from a run's operations. Pure. ``earlier``, ``naming``, ``titles``: see ``things_of``."""
     assert said.run is not None
+    graph = RunGraph(found)
+    things = things_of(graph, earlier, naming=naming, titles=titles)
     return RunReport(
         said.run,
         found,
-        failures_among(found),
-        critical_path(found),
+        failures_among(graph),
+        critical_path(graph),
         history,
         [*gaps_of(said.run), *operation_gaps(o for o in found if not o.superseded)],
         said,
@@ -126,6 +140,9 @@ def report_of(
         filled,
         tags,
         fabric_page,
+        graph,
+        things,
+        outdated(things, graph),
         shows,
     )
 
@@ -169,8 +186,7 @@ def render_run(
         shows=report.shows,
         headline=_headline(report.path),
         waiting=_waiting(report.path),
-        # the operations that failed have a section of their own
-        reasons=[reason for reason in report.verdict.reasons if reason.kind != "failed" or reason.name is None],
+        reasons=report.verdict.reasons,
         # failures without a reason are shown with the failures
         gaps=[gap for gap in report.gaps if gap.gap != "failed without a reason"],
         failures=[_failure(failure, links) for failure in report.failures],

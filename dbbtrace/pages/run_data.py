@@ -16,6 +16,8 @@ from dbbtrace.answers.reasons import Verdict
 from dbbtrace.answers.rows import Operation, Part, Run
 from dbbtrace.answers.shown import AsOf
 from dbbtrace.answers.slowest import Timing
+from dbbtrace.answers.things import Thing
+from dbbtrace.pages.graph_data import graph_data, parents
 from dbbtrace.pages.parts import Pool, rounded, texts
 from dbbtrace.pages.templates import shown
 
@@ -42,8 +44,13 @@ class RunReport:
     """operation_id of a dbt node → the table or view that it fills, as dbt spells it."""
     tags: Mapping[str, Sequence[str]]
     """unique_id of a dbt node → its tags, where a manifest tells them."""
-    fabric_page: str | None = None
+    fabric_page: str | None
     """The run in Fabric's monitoring, where its ids are known."""
+    graph: RunGraph
+    things: Mapping[str, Thing]
+    """The run's lineage."""
+    causes: Mapping[str, Operation]
+    """What of it shows older data; see ``answers.outdated``."""
     shows: Sequence[AsOf] = ()
     """How old the data is of the semantic models that the run refreshed."""
 
@@ -67,9 +74,8 @@ def run_data(
     run = report.run
     begin = min((o.started_at for o in found if o.started_at), default=None)
     on_path = {id(step.operation) for step in report.path}
-    graph = RunGraph(found)
     place = {id(operation): number for number, operation in enumerate(found)}
-    stale = {id(node): cause for node, cause in graph.stale()}
+    above = parents(report.things, report.graph)
     timings = [None if o.superseded else report.history.get((o.kind, o.operation_id)) for o in found]
     pool = Pool()
 
@@ -116,9 +122,8 @@ def run_data(
             if o.span_id in report.attempts
         },
         "path": [int(id(o) in on_path) for o in found],
-        "upstream": [_places(graph.upstream(o), place) if o.depends_on else [] for o in found],
-        "sources": _sources(found, graph, place),
-        "stale": {number: shown(stale[id(o)].label) for number, o in enumerate(found) if id(o) in stale},
+        "upstream": [_places(above(o), place) if o.depends_on else [] for o in found],
+        "graph": graph_data(report.things, report.causes, report.graph, place),
         "page": {
             number: pages[o.kind, o.operation_id] for number, o in enumerate(found) if (o.kind, o.operation_id) in pages
         },
@@ -147,24 +152,7 @@ def _attempt(begin: datetime | None, one: Part) -> dict[str, Any]:
 
 
 def _places(found: Sequence[Operation], place: Mapping[int, int]) -> list[int]:
-    return sorted({place[id(operation)] for operation in found})
-
-
-def _sources(found: Sequence[Operation], graph: RunGraph, place: Mapping[int, int]) -> list[dict[str, Any]]:
-    """dbt's sources: the load that fills each, if the run has it, and the nodes that select from it."""
-    readers: dict[str, list[int]] = {}
-    for number, operation in enumerate(found):
-        for parent in operation.depends_on if not operation.superseded else ():
-            if parent.startswith("source."):
-                readers.setdefault(parent, []).append(number)
-    sources = []
-    for unique_id, numbers in readers.items():
-        load = graph.load_of(unique_id)
-        name = ".".join(unique_id.split(".")[2:]) or unique_id
-        schema = name.rpartition(".")[0] or None
-        where = place[id(load)] if load is not None else None
-        sources.append({"name": shown(name), "schema": shown(schema or ""), "load": where, "readers": numbers})
-    return sources
+    return sorted({place[id(operation)] for operation in found if id(operation) in place})
 
 
 def _since(begin: datetime | None, at: datetime | None) -> float | None:

@@ -26,8 +26,10 @@ from dbbtrace.answers.audit import Audit
 from dbbtrace.answers.consumers import BY_NAME, Naming
 from dbbtrace.answers.earlier import local_zone
 from dbbtrace.answers.graph import BUILT, RunGraph
+from dbbtrace.answers.lineage import LATELY
 from dbbtrace.answers.links import fabric_pages
 from dbbtrace.answers.overview import Overview, read_overview
+from dbbtrace.answers.platform import model_titles
 from dbbtrace.answers.read import operations, parts, relations
 from dbbtrace.answers.reasons import Reason
 from dbbtrace.answers.rows import Operation, Part, Run, attempts_of
@@ -175,7 +177,7 @@ class Site:
         past = _past(group, by_run, whose)
         pages = {(each.last.kind, each.operation_id): each.page for each in past}
         filled = relations(warehouse, ids)
-        timings = _histories(group, by_run)
+        timings, titles = _histories(group, by_run), model_titles(warehouse)
         for number, run in enumerate(group):
             place = Place(plan.runs[run.run_id], "run.js")
             neighbours = [
@@ -189,12 +191,15 @@ class Site:
             report = report_of(
                 said,
                 by_run[run.run_id],
+                _earlier(group, by_run, number),
                 timings(number),
                 tried[run.run_id],
                 filled,
                 self._tags,
                 fabric.get(run.run_id),
                 shows,
+                naming=self._naming,
+                titles=titles,
             )
             links = RunLinks(plan.products[whose], neighbours[0], neighbours[1], pages)
             html, data = render_run(report, jaeger_url=self._jaeger_url, place=place, links=links)
@@ -225,7 +230,7 @@ class Site:
                 beside[run_id] = _Neighbours(by_run[run_id])
             near = beside[run_id]
             place = Place(each.page, "operation.js")
-            html = render_operation(
+            html, data = render_operation(
                 each,
                 place=place,
                 links=links,
@@ -237,7 +242,7 @@ class Site:
                     for attempt in attempts.get(one.run_id, {}).get(one.span_id or "", ())
                 ],
             )
-            kept |= self._folder.write(place, html, {})
+            kept |= self._folder.write(place, html, data)
 
     def _product(self, found: Overview, whose: Whose, links: SiteLinks, past: Sequence[Past], kept: set[str]) -> None:
         place = Place(links.products[whose], "overview.js")
@@ -312,13 +317,27 @@ def _only(found: Overview, whose: Whose) -> Overview:
 def _past(group: Sequence[Run], by_run: Mapping[str, Sequence[Operation]], whose: Whose) -> list[Past]:
     """What each operation did, newest first."""
     found: dict[tuple[str, str], list[Operation]] = defaultdict(list)
+    starts = {run.run_id: run.started_at for run in group}
     for run in group:
         for one in by_run[run.run_id]:
             if not one.superseded:
                 found[one.kind, one.operation_id].append(one)
     return [
-        Past(f"operations/{_slug(occurrences[0].name)}-{_hash(*whose, *what)}.html", occurrences)
+        Past(f"operations/{_slug(occurrences[0].name)}-{_hash(*whose, *what)}.html", occurrences, starts)
         for what, occurrences in found.items()
+    ]
+
+
+def _earlier(group: Sequence[Run], by_run: Mapping[str, Sequence[Operation]], number: int) -> list[Operation]:
+    """As ``answers.lineage.before``, of what is known already."""
+    run = group[number]
+    if run.data_product is None or not (run.failed or run.skipped):
+        return []
+    return [
+        one
+        for each in group[number + 1 : number + 1 + LATELY]
+        for one in by_run[each.run_id]
+        if not one.superseded and one.kind in ("dbt_node", "model_refresh")
     ]
 
 

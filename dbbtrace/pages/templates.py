@@ -118,6 +118,8 @@ def _text(value: Any) -> Any:
 def shown(text: object, *, lines: bool = False) -> str:
     """The text with invisible characters escaped, such as control codes and direction marks. ``lines`` keeps line
     ends."""
+    if type(text) is str and text.isascii() and text.isprintable():
+        return text
     if not lines:
         return safe(text)
     return "\n".join(safe(line.expandtabs(4)) for line in str(text).replace("\r\n", "\n").split("\n"))

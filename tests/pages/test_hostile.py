@@ -83,6 +83,7 @@ def test_the_page_of_a_run(tmp_path: Path, reader: Reader, kind: str) -> None:
     assert shown in page.locator("#path .name").first.text_content()
     assert page.locator(".space .row .label").filter(has_text=shown).count() > 3
     page.locator(".space .row:not(.group)").first.click()
+    page.wait_for_selector("#detail pre")
     assert shown in page.locator("#detail pre").text_content()
     # Source, kind and words take another way than names and messages do.
     assert not set("\x1b\x07\x9b\u202e\u2066\u200f\u2028\u2029") & set(page.locator("#detail").text_content())

@@ -12,7 +12,7 @@ import pytest
 from dbbtrace.pages import overview_page
 from tests.answers import expected
 from tests.answers.history import History, Size, make, store
-from tests.support.browser import Reader
+from tests.support.browser import Reader, expect
 
 pytestmark = pytest.mark.xdist_group("browser")
 
@@ -97,18 +97,18 @@ def test_search_filter_and_sort(history: History, tmp_path: Path, reader: Reader
     failed = sum(run["status"] == "Failed" for run in runs.values())
     page = reader.open(page_of(history, tmp_path))
     page.get_by_role("button", name="Failed", exact=False).first.click()
-    assert page.inner_text("#count") == f"{failed} of 40 runs match"
+    expect(page.locator("#count")).to_have_text(f"{failed} of 40 runs match")
     page.keyboard.press("/")
     page.keyboard.type("three")
     mine = sum(run["status"] == "Failed" and run["data_product"] == "Three" for run in runs.values())
-    assert page.inner_text("#count") == f"{mine} of 40 runs match"
-    assert page.locator("#runs tbody tr:visible").count() == mine
+    expect(page.locator("#count")).to_have_text(f"{mine} of 40 runs match")
+    expect(page.locator("#runs tbody tr:visible")).to_have_count(mine)
     page.fill("#search", "")
     page.get_by_role("button", name="Failed", exact=False).first.click()
     page.get_by_role("button", name="Duration").click()
     took = [run["seconds"] for run in runs.values()]
     longest = max(runs, key=lambda run_id: runs[run_id]["seconds"])
-    assert page.locator("#runs tbody tr").first.locator("td").last.inner_text() == longest
+    expect(page.locator("#runs tbody tr").first.locator("td").last).to_have_text(longest)
     assert len(took) == 40
 
 

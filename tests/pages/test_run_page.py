@@ -15,7 +15,7 @@ from dbbtrace import answers
 from dbbtrace.pages.run import read_run, render_run, run_page
 from tests.answers.history import History, Size, make, store
 from tests.pages.support import JAEGER, operations_of, page_of
-from tests.support.browser import Reader
+from tests.support.browser import Reader, expect
 
 pytestmark = pytest.mark.xdist_group("browser")
 
@@ -35,8 +35,9 @@ def history() -> History:
     return made
 
 
-def count_text(page: Any) -> str:
-    return str(page.inner_text("#count"))
+def says(page: Any, text: Any) -> None:
+    """What the page says that it lists."""
+    expect(page.locator("#count")).to_have_text(text)
 
 
 def test_it_shows_the_run(history: History, tmp_path: Path, reader: Reader) -> None:
@@ -57,11 +58,12 @@ def test_it_shows_the_run(history: History, tmp_path: Path, reader: Reader) -> N
     assert figures["dbt nodes"] == str(sum(o["workload"] == "transformation" for o in operations))
     assert figures["Rows written"] == f"{sum(o['rows_written'] or 0 for o in loads):,}"
     failed = [o for o in operations if o["status"] == "Failed"]
-    assert page.locator(".failure").count() == len(failed)
+    expect(page.locator(".failure")).to_have_count(len(failed))
     assert "login timeout\nsecond line" in page.locator(".failure pre").first.inner_text()
-    assert count_text(page) == f"{len(operations)} operations"
+    assert "erp.table_000 failed: login timeout second line" in page.inner_text("#reasons")
+    says(page, f"{len(operations)} operations")
     workloads = len({o["workload"] for o in operations})
-    assert page.get_attribute("[role=treegrid]", "aria-rowcount") == str(len(operations) + workloads + 1)
+    expect(page.locator("[role=treegrid]")).to_have_attribute("aria-rowcount", str(len(operations) + workloads + 1))
 
 
 def test_search_and_filters(history: History, tmp_path: Path, reader: Reader) -> None:
@@ -71,21 +73,22 @@ def test_search_and_filters(history: History, tmp_path: Path, reader: Reader) ->
     page = reader.open(html)
     page.fill("#search", "MODEL_00")
     fitting = sum("model_00" in f"{o['operation_id']}\n{o['error_message']}".lower() for o in operations)
-    assert count_text(page) == f"{fitting} of {len(operations)} operations match"
+    says(page, f"{fitting} of {len(operations)} operations match")
     page.fill("#search", "no such thing")
-    assert count_text(page) == f"0 of {len(operations)} operations match"
-    assert "No operation matches" in page.inner_text(".space")
+    says(page, f"0 of {len(operations)} operations match")
+    expect(page.locator(".space")).to_contain_text("No operation matches")
     page.fill("#search", "")
     page.locator("#tools").get_by_role("button", name=re.compile("Failed")).first.click()
     failed = sum(o["status"] == "Failed" for o in operations)
-    assert count_text(page) == f"{failed} of {len(operations)} operations match"
-    assert set(page.locator(".space .row:not(.group) .c-status").all_inner_texts()) == {"✗ Failed"}
+    says(page, f"{failed} of {len(operations)} operations match")
+    expect(page.locator(".space .row:not(.group) .c-status")).to_have_text(["✗ Failed"] * failed)
     page.select_option("#workload", "integration")
     failed_loads = sum(o["status"] == "Failed" and o["workload"] == "integration" for o in operations)
-    assert count_text(page) == f"{failed_loads} of {len(operations)} operations match"
+    says(page, f"{failed_loads} of {len(operations)} operations match")
     page.click("#reset")
-    assert count_text(page) == f"{len(operations)} operations"
+    says(page, f"{len(operations)} operations")
     page.check("#only-path")
+    expect(page.locator(".space .row:not(.group):not(.onpath)")).to_have_count(0)
     assert page.locator(".space .row.onpath").count() == page.locator(".space .row:not(.group)").count() > 2
 
 
@@ -96,9 +99,10 @@ def test_sorting(history: History, tmp_path: Path, reader: Reader) -> None:
     page = reader.open(html)
     page.get_by_role("button", name="Took").click()
     first = page.locator("#row-0")
-    assert longest["operation"].rpartition(".")[2] in first.inner_text()
-    assert page.locator("[role=columnheader][aria-sort=descending]").inner_text().startswith("Took")
+    expect(first).to_contain_text(longest["operation"].rpartition(".")[2])
+    expect(page.locator("[role=columnheader][aria-sort=descending]")).to_have_text(re.compile("^Took"))
     page.select_option("#sort", "name")
+    expect(page.locator("[role=columnheader][aria-sort=ascending]")).to_have_text(re.compile("^Operation"))
     names = page.locator(".space .row .label").evaluate_all("all => all.map(one => one.getAttribute('title'))")
     assert names == sorted(names, key=str.lower)
 
@@ -108,29 +112,28 @@ def test_keyboard(history: History, tmp_path: Path, reader: Reader) -> None:
     _, html = page_of(history, tmp_path)
     page = reader.open(html)
     page.keyboard.press("/")
-    assert page.evaluate("document.activeElement.id") == "search"
+    expect(page.locator("#search")).to_be_focused()
     page.locator("[role=treegrid]").focus()
     page.keyboard.press("ArrowDown")
     page.keyboard.press("ArrowDown")
-    active = page.get_attribute("[role=treegrid]", "aria-activedescendant")
-    assert active == "row-1"
+    expect(page.locator("[role=treegrid]")).to_have_attribute("aria-activedescendant", "row-1")
     name = page.get_attribute("#row-1 .label", "title")
     page.keyboard.press("Enter")
-    assert page.locator("#detail h3").first.inner_text() == name
-    assert page.evaluate("document.activeElement.tagName") == "H3"
+    expect(page.locator("#detail h3").first).to_have_text(name)
+    expect(page.locator("#detail h3").first).to_be_focused()
     page.keyboard.press("Escape")
-    assert page.is_hidden("#detail")
-    assert page.evaluate("document.activeElement.getAttribute('role')") == "treegrid"
+    expect(page.locator("#detail")).to_be_hidden()
+    expect(page.locator("[role=treegrid]")).to_be_focused()
     page.keyboard.press("Home")
     before = int(page.get_attribute("[role=treegrid]", "aria-rowcount"))
     page.keyboard.press("ArrowLeft")
-    assert page.get_attribute("#row-0", "aria-expanded") == "false"
-    assert int(page.get_attribute("[role=treegrid]", "aria-rowcount")) == before - SIZE.loads
+    expect(page.locator("#row-0")).to_have_attribute("aria-expanded", "false")
+    expect(page.locator("[role=treegrid]")).to_have_attribute("aria-rowcount", str(before - SIZE.loads))
     page.keyboard.press("ArrowRight")
-    assert page.get_attribute("#row-0", "aria-expanded") == "true"
+    expect(page.locator("#row-0")).to_have_attribute("aria-expanded", "true")
     page.keyboard.press("End")
-    assert page.get_attribute("[role=treegrid]", "aria-activedescendant") == f"row-{before - 2}"
-    assert page.is_visible(f"#row-{before - 2}")
+    expect(page.locator("[role=treegrid]")).to_have_attribute("aria-activedescendant", f"row-{before - 2}")
+    expect(page.locator(f"#row-{before - 2}")).to_be_visible()
 
 
 def test_one_operation_in_full(history: History, tmp_path: Path, reader: Reader) -> None:
@@ -141,20 +144,20 @@ def test_one_operation_in_full(history: History, tmp_path: Path, reader: Reader)
     page = reader.open(html)
     page.fill("#search", "model model_012")
     page.locator(".space .row:not(.group)").first.click()
+    expect(page.locator("#detail")).to_contain_text("model.shop.model_012")
     said = page.inner_text("#detail")
-    assert "model.shop.model_012" in said
     if node["status"] == "Succeeded":
         assert f"{node['rows_written']:,}" in said
-    assert page.locator("#detail .history").count() == 1
+    expect(page.locator("#detail .history")).to_have_count(1)
     link = page.get_attribute("#detail dd a", "href")
     assert link == f"{JAEGER}/trace/{run_id.replace('-', '')}?uiFind={row['span_id']}"
     parents = page.locator("#detail h3:has-text('Selects from') + ul button")
-    assert parents.count() == len(json.loads(node["depends_on"]))
+    expect(parents).to_have_count(len(json.loads(node["depends_on"])))
     name = parents.first.inner_text().strip().split(None, 1)[1]
     parents.first.click()
-    assert page.locator("#detail h3").first.inner_text() == name
+    expect(page.locator("#detail h3").first).to_have_text(name)
     page.get_by_role("button", name="Close").click()
-    assert page.is_hidden("#detail")
+    expect(page.locator("#detail")).to_be_hidden()
 
 
 def test_zooming_into_a_stretch_of_time(history: History, tmp_path: Path, reader: Reader) -> None:
@@ -166,17 +169,17 @@ def test_zooming_into_a_stretch_of_time(history: History, tmp_path: Path, reader
     begin = min(o["start_time"] for o in operations if o["start_time"])
     end = max(o["end_time"] for o in operations if o["workload"] == "integration")
     within = sum(bool(o["start_time"]) and o["start_time"] <= end and o["end_time"] >= begin for o in operations)
-    assert count_text(page) == f"{within} of {len(operations)} operations match"
+    says(page, f"{within} of {len(operations)} operations match")
     page.locator("#minimap").scroll_into_view_if_needed()
     box = page.locator("#minimap").bounding_box()
     page.mouse.move(box["x"] + box["width"] * 0.7, box["y"] + 20)
     page.mouse.down()
     page.mouse.move(box["x"] + box["width"] - 1, box["y"] + 20, steps=4)
     page.mouse.up()
-    assert re.fullmatch(rf"\d+ of {len(operations)} operations match", count_text(page))
-    assert page.is_visible("#minimap .brush")
+    says(page, re.compile(rf"^\d+ of {len(operations)} operations match$"))
+    expect(page.locator("#minimap .brush")).to_be_visible()
     page.locator("#minimap").dblclick()
-    assert count_text(page) == f"{len(operations)} operations"
+    says(page, f"{len(operations)} operations")
 
 
 def test_links_to_jaeger_are_there_only_when_its_address_is_known(history: History, tmp_path: Path) -> None:
@@ -210,6 +213,7 @@ def test_on_a_phone_nothing_is_cut_off(history: History, tmp_path: Path, reader:
     page = reader.open(html, width=360, height=740, has_touch=True, is_mobile=True)
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     page.locator(".space .row:not(.group)").first.tap()
+    expect(page.locator("#detail")).to_be_visible()
     box = page.locator("#detail").bounding_box()
     assert box["width"] == 360
     assert box["y"] + box["height"] == pytest.approx(740, abs=1)
@@ -227,10 +231,10 @@ def test_on_paper_every_row_stands(history: History, tmp_path: Path, reader: Rea
     assert pdf.startswith(b"%PDF")
     assert page.evaluate("window.printed") == total + page.locator(".space .group").count()
     page.emulate_media(media="print")
-    assert page.is_hidden("#tools")
+    expect(page.locator("#tools")).to_be_hidden()
     page.emulate_media(media="screen")
     page.wait_for_selector("#row-0")
-    assert page.is_visible("#tools")
+    expect(page.locator("#tools")).to_be_visible()
 
 
 def test_counts_are_of_outcomes(history: History, tmp_path: Path, reader: Reader) -> None:
@@ -249,7 +253,7 @@ def test_counts_are_of_outcomes(history: History, tmp_path: Path, reader: Reader
     assert len(operations) - len(outcomes) == 2
     page = reader.open(html)
     assert page.inner_text("#waterfall h2") == f"All operations ({len(outcomes)}, and 2 done again later)"
-    assert count_text(page) == f"{len(outcomes)} operations, and 2 done again later"
+    says(page, f"{len(outcomes)} operations, and 2 done again later")
     groups = page.locator(".space .group .label").all_inner_texts()
     in_dbt = [o["status"] for o in outcomes if o["workload"] == "transformation"]
     (said,) = [group for group in groups if "transformation" in group]
@@ -259,11 +263,12 @@ def test_counts_are_of_outcomes(history: History, tmp_path: Path, reader: Reader
     assert f"✗ Failed {failed}" in chips
     assert "↻ Done again 2" in chips
     page.get_by_role("button", name=f"Failed {failed}").click()
-    assert count_text(page) == f"{failed} of {len(outcomes)} operations match"
+    says(page, f"{failed} of {len(outcomes)} operations match")
     page.get_by_role("button", name="Done again 2").click()
-    assert count_text(page) == f"{failed} of {len(outcomes)} operations match, and 2 done again later"
+    says(page, f"{failed} of {len(outcomes)} operations match, and 2 done again later")
     page.get_by_role("button", name=f"Failed {failed}").click()
-    assert page.locator(".space .row.again").all_inner_texts() != []
+    expect(page.locator(".space .row.again")).to_have_count(2)
+    expect(page.locator(".space .row:not(.group):not(.again)")).to_have_count(0)
     assert all("done again later" in row for row in page.locator(".space .row.again .label").all_inner_texts())
 
 
@@ -277,9 +282,9 @@ def test_an_operation_without_a_name_keeps_none_of_the_others_back(
     nameless: Any = {"name": None, "kind": "model_refresh"}
     operations = [replace(report.operations[0], **nameless), *report.operations[1:]]
     page = reader.open(render_run(replace(report, operations=operations, path=[], failures=[]))[0])
-    assert count_text(page) == f"{len(operations)} operations"
+    says(page, f"{len(operations)} operations")
     page.select_option("#sort", "name")
-    assert "(no name)" in page.inner_text(".space")
+    expect(page.locator(".space")).to_contain_text("(no name)")
 
 
 def test_a_long_name_without_a_space_breaks_on_a_phone(history: History, tmp_path: Path, reader: Reader) -> None:
@@ -310,7 +315,7 @@ def test_ten_thousand_operations_stay_smooth(tmp_path: Path, reader: Reader) -> 
     total = len(operations_of(history, run_id))
     assert total >= 10_000
     page = reader.open(html)
-    assert count_text(page) == f"{total:,} operations"
+    says(page, f"{total:,} operations")
     seen = page.evaluate(
         """async () => {
           const view = document.querySelector('.viewport'), most = [];
@@ -323,8 +328,8 @@ def test_ten_thousand_operations_stay_smooth(tmp_path: Path, reader: Reader) -> 
         }"""
     )
     assert seen < 120
-    rows = int(page.get_attribute("[role=treegrid]", "aria-rowcount"))
-    assert page.is_visible(f"#row-{rows - 2}")
+    rows = int(page.get_attribute("[role=treegrid]", "aria-rowcount"))  # scrolled to the end
+    expect(page.locator(f"#row-{rows - 2}")).to_be_visible()
     took = page.evaluate(
         """() => {
           const search = document.getElementById('search'), begin = performance.now();
@@ -387,11 +392,11 @@ def test_attempts_that_failed_are_shown_with_their_errors(tmp_path: Path, reader
         page = reader.open(run_page(warehouse, run.run_id))
     page.locator(".space .row .label", has_text="mdm.Customer").click()
     tries = page.locator("#detail h3:has-text('Attempts that failed') + ul li")
-    assert tries.all_inner_texts() == [
-        f"attempt {number}: TimeoutError: no answer <img src=x onerror=alert({number})>" for number in (1, 2)
-    ]
-    assert page.locator("#detail img").count() == 0
+    expect(tries).to_have_text(
+        [f"attempt {number}: TimeoutError: no answer <img src=x onerror=alert({number})>" for number in (1, 2)]
+    )
+    expect(page.locator("#detail img")).to_have_count(0)
     page.keyboard.press("Escape")
     page.locator(".space .row .label", has_text="mdm.Vendor").click()
-    assert "mdm.Vendor" in page.locator("#detail h3").first.inner_text()
-    assert page.locator("#detail h3:has-text('Attempts')").count() == 0
+    expect(page.locator("#detail h3").first).to_contain_text("mdm.Vendor")
+    expect(page.locator("#detail h3:has-text('Attempts')")).to_have_count(0)

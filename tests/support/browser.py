@@ -10,6 +10,15 @@ from typing import Any
 
 import pytest
 
+try:
+    from playwright.sync_api import expect
+except ImportError:  # then there is no browser either
+    expect = None  # type: ignore[assignment]
+else:
+    expect.set_options(timeout=20_000)
+
+__all__ = ["Reader", "browser", "chromium", "expect", "reader"]
+
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 

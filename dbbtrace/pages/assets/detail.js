@@ -73,7 +73,7 @@ class Detail {
       ['Bytes written', bytes(data.bytes[index])],
       ['Amount', count(data.amount[index])],
       ['Critical path', data.path[index] ? 'yes: it decided when the run ended' : null],
-      ['Old data', data.stale[index] ? `built on what ${data.stale[index]} left before this run` : null],
+      [status === 'Skipped' ? 'Left out' : 'Older data', because.has(index) ? `because of ${because.get(index)}` : null],
       ['Superseded', data.superseded[index] ? 'yes: the run did the same again later' : null],
       ['Pipeline', text('pipeline')],
       ['Pipeline run', text('pipelineRun')],

@@ -2,41 +2,27 @@
 
 const graph = {
   MOST: 150,
+  WIDE: 190,
+  WORKLOADS: { source: 'integration', table: 'integration', exposure: 'consumption', 'semantic model': 'consumption' },
   host: document.getElementById('graph'),
   section: document.getElementById('lineage'),
   zoom: 1,
   ready: false,
 
-  /** The nodes: outcomes of operations but for tests that passed, and dbt's sources between loads and models. */
+  /** The nodes: the run's operations, and what it has no row of; of tests those that failed or warned. */
   start(options) {
     this.options = options;
-    const isTest = (index) => ['test', 'unit_test'].includes(of('kind', index));
-    const used = (index) => !data.superseded[index] && of('workload', index) !== 'reconciliation'
-      && !(isTest(index) && of('status', index) !== 'Failed');
-    this.nodes = [];
-    this.place = new Map();
-    for (let index = 0; index < data.name.length; index += 1) {
-      if (!used(index)) continue;
-      this.place.set(index, this.nodes.length);
-      this.nodes.push({ index, name: data.name[index], kind: of('kind', index), status: of('status', index),
-        schema: of('schema', index), workload: of('workload', index), stale: Boolean(data.stale[index]) });
-    }
+    const because = data.graph.because;
+    const listed = (one) => ({ index: one, name: data.name[one], kind: of('kind', one), status: of('status', one),
+      schema: of('schema', one), workload: of('workload', one) });
+    this.nodes = data.graph.nodes.map((one, number) => {
+      const node = { index: null, ...(typeof one === 'number' ? listed(one) : one), because: because[number] };
+      if (node.kind === 'model refresh') Object.assign(node, { kind: 'semantic model', name: `semantic model ${node.name}` });
+      return node;
+    });
+    this.place = new Map(this.nodes.map((node, number) => [node.index, number]).filter(([index]) => index !== null));
     this.edges = [];
-    data.sources.forEach((source) => {
-      const number = this.nodes.length, load = source.load === null ? undefined : this.place.get(source.load);
-      this.nodes.push({ index: null, name: `source ${source.name}`, kind: 'source', workload: 'integration', stale: false,
-        status: load === undefined ? 'Unknown' : this.nodes[load].status, schema: source.schema,
-        said: load === undefined ? 'not loaded in this run' : null });
-      if (load !== undefined) this.edges.push([load, number]);
-      for (const reader of source.readers) if (this.place.has(reader)) this.edges.push([number, this.place.get(reader)]);
-    });
-    data.upstream.forEach((parents, index) => {
-      for (const parent of parents) {
-        if (of('kind', parent) !== 'table load' && this.place.has(index) && this.place.has(parent)) {
-          this.edges.push([this.place.get(parent), this.place.get(index)]);
-        }
-      }
-    });
+    for (let at = 0; at < data.graph.edges.length; at += 2) this.edges.push(data.graph.edges.slice(at, at + 2));
     if (!this.edges.length) return;
     this.section.hidden = false;
     this.tools();
@@ -58,9 +44,9 @@ const graph = {
     const bar = document.getElementById('graph-tools');
     const select = (id, label, options, chosen) => el('label', null, label,
       el('select', { id, onchange: (event) => chosen(event.target.value) },
-        ...options.map(([value, title]) => el('option', { value }, title))));
+        ...options.map(option)));
     bar.append(
-      select('graph-by', 'Fold by', [['schema', 'schema'], ...(data.tag.some(Boolean) ? [['tag', 'tag']] : []), ['kind', 'type'], ['workload', 'workload'], ['prefix', 'prefix of the name']],
+      select('graph-by', 'Fold by', [['schema', 'schema'], ['tag', 'tag'], ['kind', 'type'], ['workload', 'workload'], ['prefix', 'prefix of the name']],
         (value) => this.choose({ by: value })),
       el('label', null, el('input', { type: 'checkbox', id: 'graph-affected',
         onchange: (event) => this.choose({ affected: event.target.checked }) }), 'only what is affected'),
@@ -71,7 +57,8 @@ const graph = {
   },
 
   restore(given) {
-    this.by = ['schema', 'tag', 'kind', 'workload', 'prefix'].includes(given.fold) ? given.fold : 'schema';
+    const known = ['schema', 'kind', 'workload', 'prefix', ...(data.tag.some(Boolean) ? ['tag'] : [])];
+    this.by = known.includes(given.fold) ? given.fold : 'schema';
     this.affected = given.affected === '1';
     document.getElementById('graph-by').value = this.by;
     document.getElementById('graph-affected').checked = this.affected;
@@ -99,7 +86,7 @@ const graph = {
       schema: (node) => this.nodes[node].schema,
       tag: (node) => (this.nodes[node].index === null ? null : of('tag', this.nodes[node].index)),
       kind: (node) => this.nodes[node].kind,
-      workload: (node) => this.nodes[node].workload,
+      workload: (node) => this.nodes[node].workload || this.WORKLOADS[this.nodes[node].kind] || 'transformation',
       prefix: (node) => this.nodes[node].name.split(' ').pop().split(/[_.]/)[0],
     };
     const order = [this.by, ...['schema', 'kind', 'prefix'].filter((key) => key !== this.by)];
@@ -111,11 +98,23 @@ const graph = {
   },
 
   isBad(node) {
-    const { status, stale } = this.nodes[node];
-    return stale || status === 'Failed' || (status === 'Skipped');
+    const { status, because } = this.nodes[node];
+    return Boolean(because) || status === 'Failed' || status === 'Skipped';
   },
 
-  /** All nodes, or those that failed, were left out or are stale, with what stands directly above them. */
+  /** Whether it shows older data although it was not left out. */
+  isOld(node) {
+    return Boolean(this.nodes[node].because) && this.nodes[node].status !== 'Skipped';
+  },
+
+  /** What the second line of a box says of one node. */
+  said({ status, said, because, kind }) {
+    const words = said || { Skipped: 'left out', Unknown: kind }[status] || status;
+    if (!because || kind === 'source') return words;
+    return status === 'Skipped' ? `${words}: ${because}` : `older data: ${because}`;
+  },
+
+  /** All nodes; or those that failed, were left out or show older data, with what stands next to them. */
   chosen() {
     const all = this.nodes.map((_, node) => node);
     if (!this.affected) return all;
@@ -146,15 +145,14 @@ const graph = {
       const members = (typeof one === 'number' ? [one] : one.members).map((place) => this.listed[place]);
       const statuses = members.map((node) => this.nodes[node].status);
       const failed = statuses.filter((status) => status === 'Failed').length;
-      const stale = members.filter((node) => this.nodes[node].stale).length;
+      const stale = members.filter((node) => this.isOld(node)).length;
       const skipped = statuses.filter((status) => status === 'Skipped').length;
       const single = members.length === 1 ? this.nodes[members[0]] : null;
       const style = failed ? 'Failed' : stale ? 'Stale' : skipped ? 'Skipped'
         : statuses.includes('Warned') ? 'Warned' : statuses.every((status) => status === 'Unknown') ? 'Unknown' : 'Succeeded';
-      const facts = single
-        ? [single.status === 'Unknown' && single.said ? single.said : single.status, single.stale ? 'built on old data' : '']
+      const facts = single ? [this.said(single)]
         : [`${count(members.length)} together`, failed ? `${count(failed)} failed` : '', skipped ? `${count(skipped)} left out` : '',
-          stale ? `${count(stale)} on old data` : ''];
+          stale ? `${count(stale)} with older data` : ''];
       return { id, one, members, single, style, name: single ? single.name : one.label, facts: facts.filter(Boolean).join(', ') };
     });
     const boxOf = new Map(boxes.flatMap((box) => box.members.map((node) => [node, box])));
@@ -198,15 +196,24 @@ const graph = {
     return [...kept];
   },
 
+  /** Edges for the layout alone: semantic models of which nobody says what they read come last all the same. */
+  beside(boxes, edges) {
+    const joined = new Set(edges.flatMap(({ a, b }) => [a, b])), above = new Set(edges.map(({ a }) => a));
+    const last = [...boxes].reverse().find((box) => joined.has(box) && !above.has(box));
+    const lone = (box) => !joined.has(box) && box.members.every((node) => this.nodes[node].kind === 'semantic model');
+    return last ? boxes.filter(lone).map((box) => [last, box]) : [];
+  },
+
   draw() {
     const { boxes, edges } = this.picture();
     const leading = this.leading(boxes, edges);
     const layout = new dagre.graphlib.Graph();
-    layout.setGraph({ rankdir: 'LR', nodesep: 10, ranksep: 56, marginx: 8, marginy: 8, 
+    layout.setGraph({ rankdir: 'LR', nodesep: 10, ranksep: 32, marginx: 8, marginy: 8,
       ranker: leading === edges && boxes.length < 100 ? 'network-simplex' : 'longest-path' });
     layout.setDefaultEdgeLabel(() => ({}));
-    for (const box of boxes) layout.setNode(String(box.id), { width: 190, height: 38 });
+    for (const box of boxes) layout.setNode(String(box.id), { width: this.WIDE, height: 40 });
     for (const { a, b } of leading) layout.setEdge(String(a.id), String(b.id));
+    for (const [a, b] of this.beside(boxes, edges)) layout.setEdge(String(a.id), String(b.id));
     dagre.layout(layout);
     const size = layout.graph();
     this.size = [size.width || 10, size.height || 10];
@@ -217,7 +224,7 @@ const graph = {
       'aria-label': 'Loads, sources, models and semantic models; arrow keys follow the edges, Enter opens' });
     for (const edge of [...edges].sort((one, other) => one.bad - other.bad)) {
       const laid = layout.edge(String(edge.a.id), String(edge.b.id));
-      const ends = [{ x: edge.a.x + 95, y: edge.a.y }, { x: edge.b.x - 95, y: edge.b.y }];
+      const ends = [{ x: edge.a.x + this.WIDE / 2, y: edge.a.y }, { x: edge.b.x - this.WIDE / 2, y: edge.b.y }];
       const points = [ends[0], ...(laid ? laid.points.slice(1, -1) : []), ends[1]];
       drawing.append(svg('path', { class: `edge${edge.bad ? ' bad' : ''}`,
         d: `M${points.map((point) => `${point.x.toFixed(1)} ${point.y.toFixed(1)}`).join('L')}` }));
@@ -235,16 +242,16 @@ const graph = {
   },
 
   drawBox(box) {
-    const x = box.x - 95, y = box.y - 19, cut = (text, most) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
+    const x = box.x - this.WIDE / 2, y = box.y - 20, cut = (text, most) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
     const made = svg('g', { class: `box ${box.style}${box.single ? '' : ' many'}`, tabindex: box.id ? -1 : 0, role: 'button',
       'aria-label': `${box.name}: ${box.facts}`, transform: `translate(${x.toFixed(1)} ${y.toFixed(1)})` });
     const title = svg('title', {});
     title.textContent = `${box.name}: ${box.facts}`;
-    const name = svg('text', { x: 12, y: 16 }), facts = svg('text', { x: 12, y: 30, class: 'facts' });
-    name.textContent = cut(box.name, 25);
-    facts.textContent = cut(box.facts, 32);
-    if (!box.single) made.append(svg('rect', { x: 4, y: -4, width: 190, height: 38, rx: 5, class: 'behind' }));
-    made.append(title, svg('rect', { width: 190, height: 38, rx: 5 }), svg('rect', { width: 5, height: 38, rx: 2, class: 'mark' }), name, facts);
+    const name = svg('text', { x: 12, y: 17 }), facts = svg('text', { x: 12, y: 32, class: 'facts' });
+    name.textContent = cut(box.name, 24);
+    facts.textContent = cut(box.facts, 28);
+    if (!box.single) made.append(svg('rect', { x: 4, y: -4, width: this.WIDE, height: 40, rx: 5, class: 'behind' }));
+    made.append(title, svg('rect', { width: this.WIDE, height: 40, rx: 5 }), svg('rect', { width: 5, height: 40, rx: 2, class: 'mark' }), name, facts);
     made.addEventListener('click', () => this.choosing(box));
     box.made = made;
     return made;
@@ -313,7 +320,7 @@ const graph = {
 
   fit() {
     const wide = this.host.clientWidth - 4;
-    this.zoom = Math.max(Math.min(1, wide / this.size[0]), 0.45);
+    this.zoom = Math.max(Math.min(1, wide / this.size[0]), 0.68);
     this.scale(1);
   },
 

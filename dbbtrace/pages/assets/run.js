@@ -6,6 +6,9 @@ const lastEnd = Math.max(0.001, ...data.end.map((end) => end || 0), ...data.begi
 const haystack = data.name.map((name, index) =>
   [name, data.id[index], data.message[index], of('source', index), of('kind', index), of('errorType', index)]
     .filter(Boolean).join('\n').toLowerCase());
+const because = new Map(data.graph.nodes.map((one, number) => [one, data.graph.because[number]])
+  .filter(([one, cause]) => typeof one === 'number' && cause));
+const isOld = (index) => because.has(index) && of('status', index) !== 'Skipped';
 const downstream = data.name.map(() => []);
 data.upstream.forEach((parents, index) => parents.forEach((parent) => downstream[parent].push(index)));
 
@@ -51,7 +54,10 @@ function fits(index) {
   return true;
 }
 
-const GROUPS = { workload: 'workload', schema: 'schema', ...(data.tag.some(Boolean) ? { tag: 'tag' } : {}), kind: 'type', none: 'nothing' };
+const GROUPS = { workload: 'workload', schema: 'schema', tag: 'tag', kind: 'type', none: 'nothing' };
+/** An option to choose; rows of dbt don't know its tags: the page was given a manifest, or it can't be chosen. */
+const option = ([value, title]) => (value !== 'tag' || data.tag.some(Boolean) ? el('option', { value }, title)
+  : el('option', { value, disabled: true }, 'tag (needs report --manifest)'));
 
 /** The operations that fit, in order; by start they stand below their group, and below each the attempts that failed. */
 function items() {
@@ -137,7 +143,7 @@ function operationRow(index) {
   const tried = tries.get(index) || [];
   const more = tried.length ? el('span', { class: 'kind' },
     `${state.tried.has(index) ? '▾' : '▸'} ${tried.length} failed attempt${tried.length === 1 ? '' : 's'}`) : null;
-  const old = data.stale[index] ? el('span', { class: 'kind old' }, 'old data') : null;
+  const old = isOld(index) ? el('span', { class: 'kind old' }, 'older data') : null;
   const name = el('span', { class: 'label', title: data.name[index] }, data.name[index], said, again, old, more);
   const trend = grown === null ? '' : el('span', { class: data.notable[index] ? (grown > 0 ? 'up' : 'down') : '' }, change(grown));
   return el('div', { class: `row ${path} ${data.superseded[index] ? 'again' : ''}`, 'aria-level': 2,
@@ -246,7 +252,7 @@ function restore() {
   Object.assign(state, {
     search: given.q || '', statuses: new Set(words(given.status, ',')), workload: given.workload || '',
     onlyPath: given.path === '1', sort: ORDERS[given.sort] ? given.sort : 'start',
-    group: GROUPS[given.group] ? given.group : 'workload', from: seconds(given.from),
+    group: GROUPS[given.group] && (given.group !== 'tag' || data.tag.some(Boolean)) ? given.group : 'workload', from: seconds(given.from),
     to: given.to ? seconds(given.to) : lastEnd, folded: new Set(words(given.folded, '|')),
     tried: new Set(words(given.tried, '|').map(operationOf).filter((index) => index !== undefined)),
   });
@@ -335,7 +341,7 @@ function tools() {
   slash(search);
   const select = (id, label, options, chosen) => el('label', null, label,
     el('select', { id, onchange: (event) => chosen(event.target.value) },
-      ...options.map(([value, title]) => el('option', { value }, title))));
+      ...options.map(option)));
   bar.append(
     search,
     el('fieldset', { class: 'chips', 'aria-label': 'Only these statuses' }, ...chips),
