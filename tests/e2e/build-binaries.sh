@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds the real programs that the end-to-end tests run, from Go modules: Jaeger v2, an OpenTelemetry Collector with
-# the components of collector-config/, promtool, and a reader of Compose files. Prints the directory they are in.
+# the components of collector-config/, Prometheus, and a reader of Compose files. Prints the directory they are in.
 #
 # They are kept outside the repository, under the hash of everything that decides what they are: the first call takes
 # minutes, later ones nothing. Callers at the same time wait for one another. Needs Go 1.26 and a module proxy.
@@ -24,7 +24,7 @@ build() {
     jaeger "$work/jaeger"
     collector "$work/collector"
     compose "$work/compose"
-    promtool "$work/promtool"
+    prometheus "$work/prometheus"
 }
 
 # Jaeger's module can't be installed by name (it replaces a module), so a module of our own names it. Its web pages
@@ -59,12 +59,15 @@ compose() {
     link compose-read .
 }
 
-# Without the service discoveries (Kubernetes, the clouds), which are most of what there is to build: the configuration
-# of dbbtrace names its targets.
-promtool() {
-    module "$1" promtool
-    go get -tool "github.com/prometheus/prometheus/cmd/promtool@$PROMETHEUS"
-    GOFLAGS="$GOFLAGS -tags=remove_all_sd" link promtool github.com/prometheus/prometheus/cmd/promtool
+# Prometheus and promtool, without the service discoveries (Kubernetes, the clouds), which are most of what there is to
+# build: the configuration of dbbtrace names its targets. Prometheus' web pages are not in the module: its API is.
+prometheus() {
+    module "$1" prometheus
+    local program
+    for program in prometheus promtool; do
+        go get -tool "github.com/prometheus/prometheus/cmd/$program@$PROMETHEUS"
+        GOFLAGS="$GOFLAGS -tags=remove_all_sd" link "$program" "github.com/prometheus/prometheus/cmd/$program"
+    done
 }
 
 module() {

@@ -24,9 +24,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def binaries() -> Binaries:
-    """Jaeger, the Collector and the reader of Compose files."""
+    """Jaeger, the Collector, Prometheus and the reader of Compose files."""
     if shutil.which("go") is None:
-        pytest.skip("Go is not installed: the real Jaeger and Collector can't be built")
+        pytest.skip("Go is not installed: the real Jaeger, Collector and Prometheus can't be built")
     built = subprocess.run([HERE / "build-binaries.sh"], capture_output=True, text=True, check=False)
     assert built.returncode == 0, f"build-binaries.sh failed:\n{built.stderr}"
     return Binaries(Path(built.stdout.strip()))

@@ -194,7 +194,7 @@ class Programs:
             f"http://{health}/status",
         )
         jaeger.otlp, jaeger.url = otlp, f"http://{http}"
-        return self._started(jaeger)
+        return self.start(jaeger)
 
     def receiver(self, warehouse: str, name: str = "receiver", **environment: str) -> Receiver:
         """A warehouse receiver, which asks for a token."""
@@ -206,7 +206,7 @@ class Programs:
             f"http://{address}/readyz",
         )
         receiver.url = f"http://{address}"
-        return self._started(receiver)
+        return self.start(receiver)
 
     def agent(self, jaeger: Jaeger, receiver: Receiver) -> Collector:
         """A Collector with agent.yaml."""
@@ -251,9 +251,10 @@ class Programs:
         collector.grpc, collector.http = f"http://{grpc}", f"http://{http}"
         collector.metrics = f"http://127.0.0.1:{metrics}/metrics"
         collector.run_metrics = f"http://{runs}/metrics"
-        return self._started(collector)
+        return self.start(collector)
 
-    def _started(self, program: Any) -> Any:
+    def start(self, program: Any) -> Any:
+        """Start it, and stop it at the end."""
         self._all.append(program)
         program.start()
         return program
