@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ from uuid import uuid4
 import pytest
 import yaml
 
-from dbbtrace.warehouse import open_warehouse
 from tests.e2e.programs import CONFIG, ROOT, TOKEN, Binaries, Programs, eventually, get
 from tests.e2e.runs import building_job, loading_job
 from tests.exporters.receiver.conftest import call
@@ -127,23 +125,6 @@ def test_what_is_asked_for_is_scraped(programs: Programs, binaries: Binaries, tm
     assert len(asked) > 10
 
 
-def test_dashboards_ask_the_views(tmp_path: Path) -> None:
-    """Every SQL of the dashboards names views and columns that exist. The macro of time is Grafana's."""
-    warehouse = open_warehouse(f"sqlite:///{tmp_path}/w.db")
-    done = subprocess.run(
-        [sys.executable, "-m", "dbbtrace", "--warehouse", f"sqlite:///{tmp_path}/w.db", "migrate", "--views"],
-        check=False,
-    )
-    assert done.returncode == 0
-    asked = [target["rawSql"] for target in targets() if "rawSql" in target]
-    assert len(asked) == 5
-    with warehouse:
-        for sql in asked:
-            plain = re.sub(r"\$__timeFilter\(([\w.]+)\)", r"\1 BETWEEN '2000-01-01' AND '2100-01-01'", sql)
-            assert "$" not in plain
-            assert warehouse.query(plain).rows == []
-
-
 def test_grafana_finds_its_dashboards() -> None:
     """Each is mounted where the provisioning looks, has an id of its own, and asks data sources that are there."""
     grafana = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["grafana"]
@@ -159,6 +140,16 @@ def test_grafana_finds_its_dashboards() -> None:
     assert set(re.findall(r"\$(\w+)", (CONFIG / "grafana" / "datasources.yaml").read_text())) <= set(
         grafana["environment"]
     )
+
+
+def test_rates_have_two_scrapes() -> None:
+    """Grafana takes rates over four times the interval that it is told: the longest that something is scraped in."""
+    prometheus = yaml.safe_load((CONFIG / "prometheus.yaml").read_text())
+    sources = yaml.safe_load((CONFIG / "grafana" / "datasources.yaml").read_text())["datasources"]
+    [told] = [source["jsonData"]["timeInterval"] for source in sources if source["type"] == "prometheus"]
+    scraped = [prometheus["global"], *prometheus["scrape_configs"]]
+    intervals = [int(one["scrape_interval"].removesuffix("s")) for one in scraped if "scrape_interval" in one]
+    assert int(told.removesuffix("s")) == max(intervals)
 
 
 @pytest.mark.parametrize("name", ["agent.yaml", "gateway.yaml"])
