@@ -71,7 +71,7 @@ class Housekeeping:
         neighbours, heartbeat = self._neighbours, self._heartbeat
         if neighbours is None or heartbeat is None or not neighbours.there_are_more:
             return
-        if not any(each.waits for worker in self._recorder.workers for each in worker.adopted):
+        if not any(each.waits for worker in self._recorder.workers for each in list(worker.adopted)):
             heartbeat.now()
 
     def copy_away(self, deadline: float) -> None:

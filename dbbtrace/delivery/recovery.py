@@ -201,8 +201,10 @@ class _Crew:
     def run(self, deadline: float) -> None:
         """Until all is settled, or can't be, or the time is over; what is under way then ends by itself."""
         hands = [hand for hand in self._hands.values() if hand is not None]
-        for answer in [hand.ask(queue, queue.due) for hand in hands for queue in hand.given]:
-            answer.get(None if deadline == float("inf") else deadline - time.monotonic())
+        for hand in hands:
+            for queue in hand.given:
+                if queue.waits and (left := deadline - time.monotonic()) > 0:  # most are delivered with the first
+                    hand.ask(queue, queue.due).get(None if deadline == float("inf") else left)
         for hand in hands:
             if hand.is_idle:
                 hand.close(1.0)

@@ -32,6 +32,8 @@ LINGER = 5.0
 """Seconds that spans wait for company; a flush ends the wait at once."""
 _SUSPICIOUS = 3
 """UnexplainedError failures in a row before a span is suspected."""
+_GATHERING = 0.2
+"""Seconds spent on filling a batch from the journals of others, of which most hold few spans."""
 
 SetAside = Callable[[Sequence[tuple[ReadableSpan, str]]], None]
 
@@ -240,9 +242,8 @@ class Worker:
     def _round(self) -> None:
         """One batch, own spans first."""
         self._waiting_since = None
-        for queue in self._queues():
-            if queue.waits and self._deliver(queue):
-                break
+        if not any(queue.waits and self._deliver([queue]) for queue in self.own):
+            self._deliver([queue for queue in list(self.adopted) if queue.waits])
         for queue in list(self.adopted):
             if not queue.waits:
                 self.adopted.remove(queue)
@@ -250,35 +251,58 @@ class Worker:
             self._urgent = False
         self._answer()
 
-    def _deliver(self, queue: Queue) -> bool:
-        """A batch of the queue; False where it can't be read now."""
+    def _deliver(self, queues: Sequence[Queue]) -> bool:
+        """One batch of what waits in the queues, in their order; False where none can be read now."""
+        in_hand: list[tuple[Queue, list[Entry]]] = []
+        room, until = BATCH, time.monotonic() + _GATHERING
+        for queue in queues:
+            taken = self._take(queue, room)
+            if taken is not None:
+                in_hand.append((queue, taken))
+                room -= len(taken)
+            if room <= 0 or time.monotonic() > until:
+                break
+        if entries := [entry for _, taken in in_hand for entry in taken]:
+            self._send(entries, in_hand)
+        for queue, _ in in_hand:
+            queue.log.settled()
+            self._progressed(queue)
+        return bool(in_hand)
+
+    def _take(self, queue: Queue, most: int) -> list[Entry] | None:
+        """The next spans of the queue; None where it can't be read now."""
         damaged = queue.damaged
         try:
-            taken = queue.take()
-            if taken:
-                self._send(queue, taken)
+            return queue.take(most)
         except GoneError:
-            queue.close()
-            self._gone(queue)
+            self._leave(queue)
+            return []
         except OSError as error:
             self._cannot_read(queue, error)
-            return False
+            return None
         finally:
             self.damaged += queue.damaged - damaged
             self._count_lost(queue, queue.damaged - damaged)
-        queue.log.settled()
-        self._progressed(queue)
-        return True
 
-    def _send(self, queue: Queue, taken: list[Entry]) -> None:
+    def _leave(self, queue: Queue) -> None:
+        """The log is somebody else's."""
+        queue.close()
+        self._gone(queue)
+
+    def _send(self, entries: list[Entry], in_hand: Sequence[tuple[Queue, list[Entry]]]) -> None:
         from dbbtrace.delivery.batch import settle
 
-        outcome = settle(self._sink.send, taken, suspect=self._unexplained >= _SUSPICIOUS)
+        outcome = settle(self._sink.send, entries, suspect=self._unexplained >= _SUSPICIOUS)
         self._bury(outcome)
         self.stored += outcome.stored
         self.refused += len(outcome.refused)
-        self._count_lost(queue, len(outcome.refused))
-        queue.settle(taken, outcome.left)
+        left, refused = set(map(id, outcome.left)), {id(entry) for entry, _ in outcome.refused}
+        for queue, taken in in_hand:
+            self._count_lost(queue, sum(id(entry) in refused for entry in taken))
+            try:
+                queue.settle(taken, [entry for entry in taken if id(entry) in left])
+            except GoneError:
+                self._leave(queue)
         if outcome.error is not None:
             self._pause(outcome.error)
         else:
@@ -290,7 +314,7 @@ class Worker:
 
     def _count_lost(self, queue: Queue, count: int) -> None:
         """So many spans of the queue, or lines of its journal, were set aside."""
-        if queue in self.own or queue in self.children:
+        if count and (queue in self.own or queue in self.children):
             self.lose(count)
 
     def _bury(self, outcome: Outcome[Entry]) -> None:

@@ -100,7 +100,7 @@ def _parse(text: str) -> int:
         if half:
             hour = str(int(hour) % 12 + (12 if half in "Pp" else 0))
     else:
-        raise ValueError(f"{text!r} is no point in time; write it as 2026-11-24T16:45:00.123456Z")
+        raise ValueError(f"{text[:60]!r} is no point in time; write it as 2026-11-24T16:45:00.123456Z")
     try:
         moment = datetime(
             int(year),

@@ -246,10 +246,10 @@ def test_two_recoverers_at_once_do_no_harm(tmp_path: Path) -> None:
 def test_a_recovery_that_gets_nowhere_leaves_the_journal_to_the_next(tmp_path: Path) -> None:
     """A backend that is down, a password that is wrong: nothing is lost, and the next may try at once."""
     left_behind(tmp_path, [load(number) for number in range(3)])
-    for fault in (TransientError("down"), ConfigurationError("wrong password")):
+    for fault, timeout in ((TransientError("down"), 1.0), (ConfigurationError("wrong password"), 60.0)):
         backend = Backend()
         backend.down = fault
-        result = recover(tmp_path, lambda name, backend=backend: to(backend), timeout=0.1)
+        result = recover(tmp_path, lambda name, backend=backend: to(backend), timeout=timeout)
         assert result.errors == {"memory://a": str(fault)}
         assert not result.is_complete
         (found,) = waiting(tmp_path)

@@ -45,7 +45,7 @@ class Injector:
 
     def __init__(self, root: Path, kind: str, number: int, first: int, count: int) -> None:
         self._root = os.path.realpath(root) + os.sep
-        self._kind, self._number, self._first, self._count = kind, number, first, count
+        self.kind, self._number, self._first, self._count = kind, number, first, count
         self._readlink, self._open = os.readlink, builtins.open
         self.seen: Counter[str] = Counter()
         self.failed = 0
@@ -70,12 +70,13 @@ class Injector:
         return call
 
     def _opened(self, file: Any, mode: str = "r", *arguments: Any, **keywords: Any) -> Any:
-        if isinstance(file, int) or not self._is_ours(file):
+        if not self._is_ours(file):
             return self._open(file, mode, *arguments, **keywords)
-        self._met("open", file)
+        if not isinstance(file, int):  # else it is open, and has been met
+            self._met("open", file)
         if "b" not in mode or "opener" in keywords:
             return self._open(file, mode, *arguments, **keywords)
-        raw = _File(os.fspath(file), mode.replace("b", ""))
+        raw = _File(file if isinstance(file, int) else os.fspath(file), mode.replace("b", ""))
         raw.met = lambda kind: self._met(kind, file)
         buffering = arguments[0] if arguments else keywords.get("buffering", -1)
         if buffering == 0:
@@ -86,7 +87,7 @@ class Injector:
         if not self._is_ours(target):
             return
         self.seen[kind] += 1
-        if kind == self._kind and self._first and self._first <= self.seen[kind] < self._first + self._count:
+        if kind == self.kind and self._first and self._first <= self.seen[kind] < self._first + self._count:
             self.failed += 1
             raise OSError(self._number, os.strerror(self._number), target if isinstance(target, str) else None)
 

@@ -11,8 +11,10 @@ without faults. Then each load must have exactly one row.
 from __future__ import annotations
 
 import errno
+import importlib
 import json
 import os
+import pkgutil
 import shutil
 import signal
 import sqlite3
@@ -39,7 +41,8 @@ class Place:
         self.journal, self.warehouse, self.told = folder / "journal", folder / "rows.db", folder / "told.json"
         self._killed = folder / "killed"
 
-    def configure(self) -> None:
+    def configure(self, kind: str = "") -> None:
+        os.environ["DBBTRACE_JOURNAL_FSYNC"] = str(kind == "sync").lower()
         dbbtrace.configure(warehouse=f"sqlite:///{self.warehouse}", journal_dir=self.journal, rows_timeout=2)
 
     def prepare(self) -> None:
@@ -118,7 +121,7 @@ def job(place: Place, injector: Injector) -> None:
         if dbbtrace.flush(5) and len(set(place.rows(RUN))) < ended:
             lied.append(f"{when}: {ended} ended, {len(set(place.rows(RUN)))} in the table")
 
-    place.configure()
+    place.configure(injector.kind)
     lock = sqlite3.connect(place.warehouse, isolation_level=None)
     with dbbtrace.orchestration_run(RUN, data_product="Shop"), dbbtrace.integration():
         for number in range(LOADS):
@@ -182,8 +185,20 @@ def cases(place: Place, scenario: str, kind: str, number: int, count: int, first
         yield {"first": first, **case(place, scenario, Injector(place.journal, kind, number, first, count))}
 
 
+def import_all() -> None:
+    """What each job would import by itself, once: it is forked from here."""
+    from dbbtrace_exporters import warehouse as exporter
+
+    from dbbtrace import delivery, journal, operate, warehouse
+
+    for package in (delivery, journal, operate, warehouse, exporter):
+        for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+            importlib.import_module(module.name)
+
+
 def main(folder: str, scenario: str, kind: str, error: str, count: str, firsts: str = "some") -> None:
     """Run and print."""
+    import_all()
     for found in cases(Place(Path(folder)), scenario, kind, getattr(errno, error), int(count), firsts):
         print(json.dumps(found), flush=True)
 
