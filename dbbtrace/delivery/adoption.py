@@ -16,7 +16,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 
 from dbbtrace.delivery.file_log import FileLog, SetAsideLine
 from dbbtrace.delivery.interrupted import interrupted
-from dbbtrace.delivery.queue import Entry, GoneError, NotYetError, Part, Queue
+from dbbtrace.delivery.queue import Damaged, Entry, GoneError, NotYetError, Part, Queue
 from dbbtrace.delivery.worker import Worker
 from dbbtrace.diagnostics import log
 from dbbtrace.journal import reader
@@ -50,6 +50,10 @@ class AdoptedLog(FileLog):
         self.claims = claims
         self._resolve = resolve
         self._interrupted: list[ReadableSpan] | None = None
+        self._senseless: list[Damaged] = []
+        """Start lines that make no span."""
+        self._ended: Position = FINISHED
+        """Behind everything that ended, once that has been read."""
         self._not_yet = ""
         """Why some can't be closed yet."""
         self._closing = threading.Lock()
@@ -77,16 +81,17 @@ class AdoptedLog(FileLog):
                 part = self.read_lines(position, most, None)
             except FileNotFoundError as error:  # taken over by yet another, who took this process for dead
                 raise GoneError(self.path) from error
-            return part._replace(behind=_INTERRUPTED, is_all=False) if part.is_all else part
+            if not part.is_all:
+                return part
+            self._ended = part.behind
+            return part._replace(behind=_INTERRUPTED, is_all=False)
         spans = self._closed()[position[1] :][:most]
         entries = [Entry((position[0], position[1] + number), span) for number, span in enumerate(spans, 1)]
-        if len(entries) == most:
-            return Part(entries, [], entries[-1].position, False)
+        if len(entries) == most or (entries and self._not_yet):
+            return Part(entries, self._senseless, entries[-1].position, False)
         if self._not_yet:
-            if not entries:
-                raise NotYetError(self._not_yet)
-            return Part(entries, [], entries[-1].position, False)
-        return Part(entries, [], FINISHED, True)
+            raise NotYetError(self._not_yet)
+        return Part(entries, self._senseless, FINISHED, True)
 
     def _closed(self) -> list[ReadableSpan]:
         """What had only started, closed at the owner's last sign of life; without what can't be closed yet."""
@@ -100,6 +105,7 @@ class AdoptedLog(FileLog):
                         closed.append(self._close(span, survey.last_sign))
                     except NotYetError as reason:  # noqa: PERF203
                         self._not_yet = str(reason)
+                self._senseless = [Damaged(*line) for line in survey.senseless]
                 self._interrupted = closed
             return self._interrupted
 
@@ -123,7 +129,7 @@ class AdoptedLog(FileLog):
 
     def acknowledge(self, key: str, position: Position) -> None:
         if FINISHED > position >= _INTERRUPTED:
-            return  # acknowledged as a whole only
+            position = self._ended  # what was interrupted is acknowledged as a whole only
         try:
             acknowledge(self.path, key, position)
         except FileNotFoundError as error:
@@ -207,8 +213,8 @@ class Adopter:
                 found.path = journal.released if problem else journal.path
         except FileNotFoundError:
             return None
-        except OSError as error:
-            journal, problem = None, str(error)
+        except Exception as error:  # whatever it is, it costs this journal alone
+            journal, problem = None, str(error) or repr(error)
         if problem:
             self.problems[found.path] = problem
             return None
@@ -224,9 +230,9 @@ def _hand_over(journal: AdoptedLog, worker_of: Callable[[str], Worker | None]) -
             for claim in journal.claims
             if (worker := worker_of(claim.name)) is not None
         ]
-    except OSError as error:
+    except Exception as error:
         journal.release()
-        return str(error)
+        return str(error) or repr(error)
     for worker, queue in queues:
         worker.adopt(queue, is_child=journal.is_child)
     return ""

@@ -55,6 +55,9 @@ class FileLog:
                 if senseless is not None:
                     damaged.append(senseless)
                     senseless = None
+                if not text:
+                    damaged.append(Damaged(behind, b"the segment before this one is missing"))
+                    continue
                 fields = reader.parse(text) or {}
                 span = self._read(fields)
                 if span is not None:

@@ -13,7 +13,7 @@ from opentelemetry.trace import Status, StatusCode
 from dbbtrace.journal.owner import Owner
 from dbbtrace.model import attributes as key
 from dbbtrace.model.spans import changed
-from dbbtrace.model.times import iso_utc
+from dbbtrace.model.times import LATEST, iso_utc
 
 __all__ = ["interrupted"]
 
@@ -31,7 +31,7 @@ def interrupted(span: ReadableSpan, owner: str, last_sign: int) -> ReadableSpan:
     """
     if (ended_at := _ended_at(span)) is not None:
         return _ended(span, dict(span.attributes or {}), ended_at)
-    end = max(last_sign, span.start_time or 0)
+    end = max(last_sign, min(span.start_time or 0, LATEST))
     who = Owner.parse(owner)
     process = f"process {who.pid} on {who.host}" if who else "its process"
     message = f"{process} went away while this ran; it was last seen at {iso_utc(end)}"

@@ -178,7 +178,9 @@ class Queue:
         while len(found) < most and self._behind < last:
             try:
                 part = self.log.read(self._behind, most - len(found))
-            except OSError:
+            except GoneError:
+                raise
+            except Exception:
                 if not found:
                     raise
                 break  # what was read before it can be delivered

@@ -213,6 +213,8 @@ class Worker:
     def _wait(self) -> None:
         """Until there is enough to deliver, or somebody asks, or it has waited long enough."""
         while not self._given_up:
+            if not self._backoff.will_try:
+                self._hand_back()
             timeout = self._timeout()
             if timeout is not None and timeout <= 0:
                 return
@@ -279,6 +281,11 @@ class Worker:
             return []
         except OSError as error:
             self._cannot_read(queue, error)
+            return None
+        except Exception as error:  # nothing foreseen: what others left must not hold up its neighbours
+            if queue not in self.adopted:
+                raise
+            self._cannot_read(queue, OSError(f"{type(error).__name__}: {error}"))
             return None
         finally:
             self.damaged += queue.damaged - damaged
@@ -360,7 +367,11 @@ class Worker:
                 error,
                 again if isinstance(error, LoginError) else later,
             )
-        while self.adopted:  # another process may be luckier
+        self._hand_back()
+
+    def _hand_back(self) -> None:
+        """What others left is anybody's again: another process may be luckier."""
+        while self.adopted:
             queue = self.adopted.popleft()
             queue.close()
             queue.log.settled()

@@ -212,11 +212,13 @@ def decode(
     Raises:
         KeyError, ValueError, TypeError: the line is not one that ``encode`` wrote.
     """
-    parent = fields.get("parent")
+    parent, began, ended = fields.get("parent"), fields["began"], fields.get("ended")
+    if not isinstance(began, int) or not (ended is None or isinstance(ended, int)):
+        raise TypeError("a time that is no number")
     dropped = fields.get("dropped", (0, 0, 0))
     status = Status(StatusCode[fields["status"]], fields.get("message")) if "status" in fields else _NO_STATUS
     return ReadableSpan(
-        name=fields["name"],
+        name=str(fields["name"]),
         context=_context(fields, fields[kind], fields.get("flags", 1), remote=False),
         parent=_parent(fields["trace"], parent, fields.get("parent_remote", False)) if parent is not None else None,
         resource=resource if resource is not None else Resource({}),
@@ -225,8 +227,8 @@ def decode(
         links=_counted(tuple(map(_read_link, fields.get("links", ()))), dropped[2]),
         kind=SpanKind[fields["kind"]] if "kind" in fields else SpanKind.INTERNAL,
         status=status,
-        start_time=fields["began"],
-        end_time=fields.get("ended"),
+        start_time=began,
+        end_time=ended,
         instrumentation_scope=scope,
     )
 

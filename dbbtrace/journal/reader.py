@@ -18,7 +18,7 @@ from dbbtrace.journal import codec, files
 from dbbtrace.journal.json_lines import loads
 from dbbtrace.journal.position import BEGINNING, Position
 from dbbtrace.journal.writer import FORMAT, claim_key, is_segment
-from dbbtrace.model.times import to_unix_nanos
+from dbbtrace.model.times import LATEST, to_unix_nanos
 
 __all__ = [
     "Claim",
@@ -34,8 +34,6 @@ __all__ = [
     "parse",
     "segments",
 ]
-
-_YEAR_10000 = 253_402_300_800 * 10**9
 
 
 class Claim(NamedTuple):
@@ -62,7 +60,8 @@ class Header(NamedTuple):
 
 
 class Line(NamedTuple):
-    """A line; the last of a segment may lack its end: it may be torn."""
+    """A line; the last of a segment may lack its end: it may be torn. Without any text: before this place a segment is
+    missing."""
 
     position: Position
     """Behind it."""
@@ -77,11 +76,15 @@ def segments(path: str) -> list[tuple[int, str]]:
 
 def lines(path: str, position: Position = BEGINNING, end: Position | None = None) -> Iterator[Line]:
     """The lines of a journal behind the position, in order, to the end or to a position."""
+    expected = position[0]
     for number, segment in segments(path):
         if number < position[0]:
             continue
         if end is not None and number > end[0]:
             return
+        if expected not in (number, 0):  # those before the first may have been acknowledged and deleted
+            yield Line((number, 0), b"")
+        expected = number + 1
         offset = position[1] if number == position[0] else 0
         with files.open_to_read(segment) as file:
             file.seek(offset)
@@ -123,7 +126,7 @@ def _header(fields: Mapping[str, Any]) -> Header | None:
         return None
     claims: list[Claim] = []
     if version <= FORMAT:
-        with suppress(KeyError, TypeError, AttributeError):
+        with suppress(LookupError, ValueError, TypeError, AttributeError, RecursionError):
             claims = [
                 # The key names a file: what a header says of it is not trusted.
                 Claim(claim_key(str(each["name"])), str(each["name"]), bool(each.get("rows")))
@@ -143,7 +146,7 @@ def _header(fields: Mapping[str, Any]) -> Header | None:
 
 def define(fields: Mapping[str, Any], definitions: dict[int, Any]) -> None:
     """Take what a ``define`` line defines."""
-    with suppress(TypeError, ValueError, AttributeError):
+    with suppress(LookupError, ValueError, TypeError, AttributeError, OverflowError, RecursionError):
         if "resource" in fields:
             definitions[fields["define"]] = codec.resource_of(fields["resource"])
         else:
@@ -160,7 +163,7 @@ def decode(kind: str, fields: Mapping[str, Any], definitions: Mapping[int, Any])
             definitions.get(resource) if isinstance(resource, int) else codec.resource_of(resource),
             definitions.get(scope) if isinstance(scope, int) else codec.scope_of(scope),
         )
-    except (KeyError, ValueError, TypeError, AttributeError, OverflowError):
+    except (LookupError, ValueError, TypeError, AttributeError, OverflowError, RecursionError):
         return None
 
 
@@ -172,22 +175,24 @@ class Survey:
     definitions: dict[int, Any] = field(default_factory=dict)
     last_sign: int = 0
     """Last sign of life so far; nanoseconds since the Unix epoch."""
-    _open: dict[Any, tuple[str, Mapping[str, Any]]] = field(default_factory=dict)
-    """Kind and fields of the last start line of each span without an end so far."""
+    senseless: list[Line] = field(default_factory=list)
+    """Start lines that make no span after all, once ``started`` was asked."""
+    _open: dict[Any, tuple[str, Mapping[str, Any], Line]] = field(default_factory=dict)
+    """The last start line of each span without an end so far, its kind and its fields."""
 
     def ended(self) -> Iterator[tuple[Position, Mapping[str, Any]]]:
         """Every end line, with the position behind it."""
-        for position, text in lines(self.path):
-            fields = parse(text)
+        for line in lines(self.path):
+            fields = parse(line.text)
             if fields is None:
                 continue
             kind = next(iter(fields))
             if kind == "end":
                 self._open.pop(_key(kind, fields), None)
                 self._sign(fields.get("ended"))
-                yield position, fields
-            elif kind in ("start", "save"):
-                self._open[_key(kind, fields)] = (kind, fields)
+                yield line.position, fields
+            elif kind in ("start", "save") and isinstance(fields[kind], str):
+                self._open[_key(kind, fields)] = (kind, fields, line)
                 self._sign(fields.get("began"))
             elif kind == "define":
                 define(fields, self.definitions)
@@ -200,13 +205,14 @@ class Survey:
 
     def started(self) -> list[ReadableSpan]:
         """Every span that had only started, once ``ended`` has run out."""
-        spans = (decode(kind, fields, self.definitions) for kind, fields in self._open.values())
-        return [span for span in spans if span is not None]
+        found = [(decode(kind, fields, self.definitions), line) for kind, fields, line in self._open.values()]
+        self.senseless = [line for span, line in found if span is None]
+        return [span for span, _ in found if span is not None]
 
     def _sign(self, at: object) -> None:
         with suppress(ValueError, OverflowError):
             nanos = at if type(at) is int else to_unix_nanos(at)
-            if nanos < _YEAR_10000:
+            if nanos <= LATEST:
                 self.last_sign = max(self.last_sign, nanos)
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "EARLIEST_START",
+    "LATEST",
     "NANOS",
     "STARTS_AHEAD",
     "credible_start",
@@ -33,6 +34,9 @@ STARTS_AHEAD = 300 * NANOS
 """How far a start may lie ahead of our clock, because another clock is: it counts as now. Further ahead it is wrong."""
 EARLIEST_START = 631_152_000 * NANOS
 """1990: a start before it is wrong too. A start decides from when on the next load reads its source."""
+
+LATEST = 253_402_300_800 * NANOS - 1
+"""The last nanosecond of the year 9999: later ones have no text."""
 
 _ISO = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)(?:[T ](\d\d):(\d\d)(?::(\d\d)(?:[.,](\d{1,9})\d*)?)?)?\s*(Z|z|UTC|[+-]\d\d:?\d\d)?"
