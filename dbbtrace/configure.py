@@ -247,7 +247,7 @@ def _dbt_spans() -> Foreign:
 
 def takes_spans(span: ReadableSpan) -> bool:
     """Whether the span is for any other destination: all are, but those that were there before."""
-    return (span.attributes or {}).get(key.AUDIENCE) != key.FOR_ROWS
+    return key.plain(span._attributes).get(key.AUDIENCE) != key.FOR_ROWS
 
 
 def _given(exporters: Sequence[SpanExporter]) -> list[Destination]:

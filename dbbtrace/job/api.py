@@ -98,15 +98,13 @@ def table_load(
         identity: what another record of the same load would be known by, e.g. the activity run id.
     """
     names = load_names(table, schema=schema, source=source, source_type=source_type, load_type=load_type)
-    load = TableLoad(
-        f"load {names.get(key.CICD_TASK_NAME)}",
-        {
-            **names,
-            key.PIPELINE_ID: checked_guid("pipeline_id", pipeline_id),
-            key.PIPELINE_RUN_ID: checked_guid("pipeline_run_id", pipeline_run_id),
-            key.IDENTITY: checked_text("identity", identity),
-        },
-    )
+    if pipeline_id is not None:
+        names[key.PIPELINE_ID] = checked_guid("pipeline_id", pipeline_id)
+    if pipeline_run_id is not None:
+        names[key.PIPELINE_RUN_ID] = checked_guid("pipeline_run_id", pipeline_run_id)
+    if identity is not None:
+        names[key.IDENTITY] = checked_text("identity", identity)
+    load = TableLoad(f"load {names[key.CICD_TASK_NAME]}", names)
     if verify is not None:
         load._verify = verify
     return load

@@ -129,7 +129,7 @@ class _Switch(SynchronousMultiSpanProcessor):
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         target = self.target
         if target is not None and not sys.is_finalizing():  # a thread that was stopped may hold a lock
-            is_ours = type(span) is LiveSpan
+            is_ours = hasattr(span, "checked")  # a LiveSpan: isinstance() asks its abstract class first
             self._saw[span.context[1]] = target, is_ours
             if not is_ours:
                 _mask_at_start(span)
@@ -179,31 +179,41 @@ class LiveSpan(Span):
     """An SDK span that we start ourselves: no sampler is asked, ids may be given, and attributes that need no cleaning
     are not cleaned, which is half of what a span costs.
 
-    It begins as a copy of one that the SDK made (``like``), which is less than half of the SDK's own constructor; and
-    few spans have events or links, so their lists, most of a span's memory, are made when there is one.
+    What spans have in common their class holds, as the SDK made it for one of them (``kind_of``); and few spans have
+    events or links, so their lists, most of a span's memory, are made when there is one.
     """
 
     checked = True
     """Whether every attribute is text, a truth value, an integer of 64 bits or a finite number, checked where it was
     written: nothing is left to clean, nor to look for before it is journalled."""
 
-    def like(
-        self, name: str, context: SpanContext, parent: SpanContext | None, links: Sequence[Link], start: int
+    def kind_of(self) -> type[LiveSpan]:
+        """A class of spans that have everything in common with this one, which never started, but for what is a span's
+        own. Common to all, it takes no room in each."""
+        common = {name: value for name, value in vars(self).items() if name not in _OWN}
+        return type("LiveSpan", (LiveSpan,), common)
+
+    @classmethod
+    def begun(
+        cls, name: str, context: SpanContext, parent: SpanContext | None, links: Sequence[Link], start: int
     ) -> LiveSpan:
-        """A span of its own that has everything else in common with this one, which never started."""
-        span = object.__new__(LiveSpan)
-        span.__dict__.update(
-            self.__dict__,
-            _name=name,
-            _context=context,
-            _parent=parent,
-            _start_time=start,
-            _lock=Lock(),
-            _attributes=BoundedAttributes(immutable=False),
-            _events=(),
-            _links=self._new_links(links) if links else (),
-        )
+        """A span of such a class. The SDK's own constructor takes more than twice as long."""
+        span = object.__new__(cls)
+        span.__dict__ = {
+            "_name": name,
+            "_context": context,
+            "_parent": parent,
+            "_start_time": start,
+            "_lock": Lock(),
+            "_attributes": BoundedAttributes(immutable=False),
+            "_events": (),
+            "_links": span._new_links(links) if links else (),
+        }
         return span
+
+    def _readable_span(self) -> ReadableSpan:
+        """What has ended: this one, which nothing changes any more. The SDK makes a copy."""
+        return self
 
     def put(self, values: Mapping[str, object], *, checked: bool = False) -> None:
         """Set those of the attributes that have changed.
@@ -255,17 +265,17 @@ _COPIED = frozenset({
     "_end_time", "_attributes", "_events", "_links", "_resource", "_status", "_sampler", "_trace_config",
     "_record_exception", "_set_status_on_exception", "_span_processor", "_limits", "_lock", "_record_end_metrics",
 })  # fmt: skip
-"""What spans of the SDK hold, 1.27 to 1.45, of which ``like`` knows what is a span's own."""
-_REPLACED = frozenset({"_name", "_context", "_parent", "_start_time", "_lock", "_attributes", "_events", "_links"})
+"""What spans of the SDK hold, 1.27 to 1.45, of which ``begun`` knows what is a span's own."""
+_OWN = frozenset({"_name", "_context", "_parent", "_start_time", "_lock", "_attributes", "_events", "_links"})
 """Of them, a span's own."""
 _MAKERS = ("_add_event", "_add_link", "_new_events", "_new_links")
 """Methods of the SDK's by which events and links come into being when there is one."""
 
 
 def _is_known(span: LiveSpan) -> bool:
-    """Whether ``like`` may copy the span. An SDK that is not known yet may hold what two spans must not share, or make
-    its lists elsewhere: its spans it makes itself."""
-    return _REPLACED <= vars(span).keys() <= _COPIED and all(hasattr(Span, name) for name in _MAKERS)
+    """Whether others may share what the span has in common with them. An SDK that is not known yet may hold what two
+    spans must not share, or make its lists elsewhere: its spans it makes itself."""
+    return _OWN <= vars(span).keys() <= _COPIED and all(hasattr(Span, name) for name in _MAKERS)
 
 
 _PLAIN = frozenset({str, bool, int, float})
@@ -295,8 +305,8 @@ class Provider:
         # OTEL_SDK_DISABLED stops forwarding, never rows; the SDK offers no public switch for one provider.
         self.sdk._disabled = False
         self._scope = InstrumentationScope("dbbtrace", __version__)
-        self._template = self._new_span("", INVALID_SPAN_CONTEXT, None, ())
-        self._copies = _is_known(self._template)
+        template = self._new_span("", INVALID_SPAN_CONTEXT, None, ())
+        self._kind_of_span = template.kind_of() if _is_known(template) else None
 
     def _new_span(self, name: str, context: SpanContext, parent: SpanContext | None, links: Sequence[Link]) -> LiveSpan:
         return LiveSpan(
@@ -360,12 +370,12 @@ class Provider:
         else:
             parent = None
         own = SpanContext(trace_id or self.ids.new_trace_id(), span_id or self.ids.new_span_id(), False, flags, state)
-        if not self._copies:
+        if self._kind_of_span is None:
             span = self._new_span(name, own, parent, links)
             span.put(attributes, checked=checked)
             span.start(start, context)
             return span
-        span = self._template.like(name, own, parent, links, start)
+        span = self._kind_of_span.begun(name, own, parent, links, start)
         span.put(attributes, checked=checked)
         self._switch.on_start(span, context)
         return span

@@ -44,14 +44,14 @@ def test_a_span_ends_where_it_began():
 
 def test_the_sdk_at_hand_is_known():
     """Its spans hold nothing that copies of one might share by mistake. A new name here: see whose it is, in
-    ``LiveSpan.like``, before it is added to those that are known."""
-    assert Provider("test")._copies
+    ``LiveSpan.begun``, before it is added to those that are known."""
+    assert Provider("test")._kind_of_span is not None
 
 
 def test_spans_of_an_sdk_that_is_not_known_are_its_own():
     """Slower, and the same for who starts and sees them."""
     copied, made = Provider("test"), Provider("test")
-    made._copies = False
+    made._kind_of_span = None
     seen = Seen(), Seen()
     for provider, processor in zip((copied, made), seen, strict=True):
         provider.processor = processor
@@ -115,7 +115,7 @@ def test_an_sdk_whose_events_come_into_being_elsewhere_makes_its_spans_itself(mo
     """Copies would lack what that SDK expects of a span."""
     monkeypatch.delattr(Span, "_add_link")
     provider = Provider("test")
-    assert not provider._copies
+    assert provider._kind_of_span is None
     span = provider.start_span("span", Context(), {"a": 1}, start=1)
     span.add_event("event", timestamp=7)
     span.end()
