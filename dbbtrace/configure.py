@@ -182,7 +182,6 @@ def _assemble(
         journal_dir=settings.journal_dir,
         fsync=settings.journal_fsync,
         mirror=settings.journal_mirror,
-        resource=_provider.resource,
         exit_timeout=settings.rows_timeout,
         resolve=resolve,
     )

@@ -29,7 +29,6 @@ from dbbtrace.tracing.threads import OUR_THREADS
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
-    from opentelemetry.sdk.resources import Resource
 
     from dbbtrace.delivery.adoption import Resolve
 
@@ -46,7 +45,6 @@ class Delivery(SpanProcessor):
         destinations: where spans go; with none, nothing is written.
         journal_dir: directory of the journals, shared with other jobs; None: memory only.
         fsync: survive power loss too, at the price of a disk flush for every span.
-        resource: of spans that carry none.
         exit_timeout: seconds that the end of the process waits for delivery.
         heartbeat: seconds between two heartbeats.
         silent_after: seconds of silence after which an owner on another machine counts as gone.
@@ -60,7 +58,6 @@ class Delivery(SpanProcessor):
         *,
         journal_dir: str | os.PathLike[str] | None,
         fsync: bool = False,
-        resource: Resource | None = None,
         exit_timeout: float = 2.0,
         heartbeat: float = HEARTBEAT,
         silent_after: float = SILENT_AFTER,
@@ -72,7 +69,6 @@ class Delivery(SpanProcessor):
         self._destinations = tuple(destinations)
         self._journal_dir = os.path.abspath(os.fspath(journal_dir)) if journal_dir is not None else None
         self._options = Options(self._journal_dir, fsync, silent_after, segment_bytes)
-        self._resource = resource
         self._every = heartbeat
         self._resolve = resolve
         self._mirror_dir = os.path.abspath(os.fspath(mirror)) if mirror is not None else None

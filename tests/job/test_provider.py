@@ -6,12 +6,13 @@ import math
 
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import Span, SpanProcessor
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from dbbtrace.delivery import DurableSpanProcessor
 from dbbtrace.model.destinations import exporter_name
 from dbbtrace.tracing import provider as provider_module
-from dbbtrace.tracing.provider import Provider
+from dbbtrace.tracing.provider import LiveSpan, Provider
 
 
 class Seen(SpanProcessor):
@@ -109,6 +110,23 @@ def test_nothing_is_set_on_a_span_that_has_ended():
 
 
 # -- private names of OpenTelemetry, each gone ------------------------------------------------------------------
+
+
+def test_an_sdk_that_names_its_copy_otherwise_hands_over_the_same(monkeypatch):
+    """What has ended is then a copy, as of any other span; who takes it sees no difference."""
+    ours, copied = Provider("test"), Provider("test")
+    seen = InMemorySpanExporter(), InMemorySpanExporter()
+    for provider, exporter in zip((ours, copied), seen, strict=True):
+        provider.processor = SimpleSpanProcessor(exporter)
+        if provider is copied:
+            monkeypatch.delattr(LiveSpan, "_readable_span")
+        span = provider.start_span("one", Context(), {"a": 1}, start=5, checked=True, trace_id=1, span_id=2)
+        span.add_event("event", timestamp=7)
+        span.end(9)
+    (first,), (second,) = (exporter.get_finished_spans() for exporter in seen)
+    assert isinstance(first, LiveSpan)
+    assert not isinstance(second, LiveSpan)
+    assert first.to_json() == second.to_json()
 
 
 def test_an_sdk_whose_events_come_into_being_elsewhere_makes_its_spans_itself(monkeypatch):
