@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
-import shutil
 import subprocess
 from collections.abc import Callable
-from hashlib import sha256
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
 from dbbtrace.model.identity import root_span_id, trace_id_of
+from tests.e2e.npm import installed
 from tests.e2e.programs import TOKEN, Programs, eventually
 from tests.e2e.runs import parent, rows
 
@@ -23,21 +21,8 @@ Job = Callable[..., None]
 
 @pytest.fixture(scope="session")
 def javascript() -> Job:
-    """Runs javascript/job.js, its packages installed once, outside the repository."""
-    if shutil.which("npm") is None or shutil.which("node") is None:
-        pytest.skip("Node.js with npm is not installed: no job in JavaScript can be run")
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dbbtrace-e2e"
-    packages = (JAVASCRIPT / "package.json").read_bytes()
-    directory = cache / f"javascript-{sha256(packages).hexdigest()[:16]}"
-    directory.mkdir(parents=True, exist_ok=True)
-    with (directory / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (directory / ".complete").exists():
-            (directory / "package.json").write_bytes(packages)
-            install = ["npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", "--no-package-lock"]
-            subprocess.run(install, cwd=directory, check=True, timeout=300)
-            (directory / ".complete").touch()
-        shutil.copy(JAVASCRIPT / "job.js", directory)
+    """Runs javascript/job.js."""
+    directory = installed(JAVASCRIPT)
 
     def job(run_id: str, endpoint: str, **environment: str) -> None:
         environment["OTEL_EXPORTER_OTLP_ENDPOINT"] = endpoint
