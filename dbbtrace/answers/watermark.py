@@ -12,7 +12,9 @@ from datetime import datetime
 from dbbtrace.answers import findings as judging
 from dbbtrace.answers.platform import validations
 from dbbtrace.answers.read import moment_of_row
+from dbbtrace.answers.suggest import suggestion
 from dbbtrace.answers.usual import Load
+from dbbtrace.errors import UsageError
 from dbbtrace.graph import Table
 from dbbtrace.warehouse import Warehouse, views
 
@@ -54,7 +56,12 @@ def watermark(warehouse: Warehouse, table: Table, load_type: str = "INCREMENTAL"
     Args:
         table: its names exactly as its rows have them; '' where a row has none.
         load_type: of the load that is to come; FULL reads everything.
+
+    Raises:
+        UsageError: the load type is neither INCREMENTAL nor FULL.
     """
+    if load_type.upper() not in ("INCREMENTAL", "FULL"):
+        raise UsageError(f"load_type {load_type!r} is neither INCREMENTAL nor FULL")
     if load_type.upper() == "FULL":
         return Watermark(table, None, "full", "a FULL load reads everything")
     rows = views.ask(warehouse, _SUCCEEDED, [table.table, table.schema, table.source])
@@ -97,9 +104,14 @@ def _like(warehouse: Warehouse, table: Table) -> str:
         if there.key == table.key:
             return f"there is {there.source} {there.name}: names are compared letter by letter"
         others.append(f"{there.source} {there.name}".strip())
-    other = f"; there is {', '.join(sorted(others)[:3])}: source and schema are compared too" if others else ""
-    return f"no load of it is recorded{other}"
+    if others:
+        known = ", ".join(sorted(others)[:3])
+        return f"no load of it is recorded; there is {known}: source and schema are compared too"
+    tables = [str(name) for (name,) in views.ask(warehouse, _TABLES, [])]
+    return f"no load of it is recorded{suggestion(table.table, tables)}"
 
+
+_TABLES = "SELECT DISTINCT l.table_name FROM meta.monitoring_integration AS l"
 
 _SIMILAR = """\
 SELECT l.source_name, l.schema_name, l.table_name, MAX(l.status)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -24,21 +23,18 @@ from dbbtrace.cli.notify import opened_outbox, send_alerts
 from dbbtrace.cli.options import duration, run_argument
 from dbbtrace.cli.printing import FAILURES, echo_indented, echo_line, failure_line
 from dbbtrace.cli.text import counted, duration_of, moment_of, one_line, safe
-from dbbtrace.diagnostics import is_strict
-from dbbtrace.errors import DbbtraceError, UsageError
+from dbbtrace.errors import UsageError
 
 if TYPE_CHECKING:
     from dbbtrace.answers import Check
     from dbbtrace.answers.shown import AsOf
     from dbbtrace.warehouse import Warehouse
 
-__all__ = ["BROKEN", "COMMANDS", "UNANSWERED", "rule_options", "run_id_meant"]
+__all__ = ["BROKEN", "COMMANDS", "rule_options", "run_id_meant"]
 
 BROKEN = 1
 """Exit code of a run that breaks a rule."""
 STILL_RUNNING = 3
-UNANSWERED = 4
-"""Exit code where nobody could be asked."""
 _LOOK_AGAIN = 5.0
 """Seconds between two looks at a run that still runs."""
 
@@ -102,7 +98,7 @@ def check(
 
     outbox = opened_outbox(notify)
     rules = Rules(max_duration, require_refresh, allow_failures, allow_warnings=not no_warnings)
-    with asking(context), opened_warehouse() as warehouse:
+    with opened_warehouse() as warehouse:
         known = settings()
         run_id = run_id_meant(warehouse, run, data_product, environment)
         until = time.monotonic() + (wait.total_seconds() if wait is not None else 0)
@@ -122,21 +118,6 @@ def check(
         whose = (ran.data_product, ran.environment) if ran else (None, None)
         send_alerts(outbox, [Alert(found.run_id, *whose, found.problems, ran, found.failures)])
         context.exit(found.exit_code)
-
-
-@contextmanager
-def asking(context: click.Context) -> Iterator[None]:
-    """An error is not a verdict: exit code 4."""
-    try:
-        yield
-    except (click.ClickException, UsageError):
-        raise
-    except Exception as error:
-        if is_strict():
-            raise
-        known = isinstance(error, DbbtraceError)
-        click.echo(one_line(f"dbbtrace: {error if known else f'{type(error).__name__}: {error}'}"), err=True)
-        context.exit(UNANSWERED)
 
 
 def run_id_meant(warehouse: Warehouse, text: str | None, data_product: str | None, environment: str | None) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dbbtrace.cli.common import console, opened_warehouse, print_json, settings, terms_of, warehouse_option
+from dbbtrace.cli.common import console, one_form, opened_warehouse, print_json, settings, terms_of, warehouse_option
 from dbbtrace.cli.options import run_choice, since_option
 from dbbtrace.cli.output import echo_text, output_file, writing
 from dbbtrace.cli.text import count_of, counted, moment_of, one_line, safe
@@ -64,6 +64,7 @@ def audit(
     from dbbtrace.answers import audit as ask
     from dbbtrace.answers.export import as_csv, as_dict, write_parquet
 
+    one_form(json=as_json, format=form.lower() not in ("text", "json"))
     form = "json" if as_json else form.lower()
     if output is not None and str(output) == "-":
         output = None

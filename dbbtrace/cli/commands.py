@@ -1,6 +1,7 @@
 """The command group ``dbbtrace``. This is the one place where errors become one line on stderr and an exit code.
 
-0: done. 1: it could not be done now, or a person has to act. 2: the input is invalid. The line says what to do.
+0: done. 1: it could not be done now, or a person has to act. 2: the input is invalid. 4: the warehouse could not be
+asked (``common.opened_warehouse``). The line says what to do.
 """
 
 from __future__ import annotations

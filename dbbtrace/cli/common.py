@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from dbbtrace.errors import UsageError
+from dbbtrace.diagnostics import is_strict
+from dbbtrace.errors import DbbtraceError, UsageError
 from dbbtrace.settings import Settings, resolve
 
 if TYPE_CHECKING:
@@ -25,8 +26,10 @@ if TYPE_CHECKING:
     from dbbtrace.warehouse import Warehouse
 
 __all__ = [
+    "UNANSWERED",
     "chosen_warehouse",
     "console",
+    "one_form",
     "opened_warehouse",
     "operation_as_dict",
     "plain",
@@ -41,6 +44,12 @@ __all__ = [
 F = TypeVar("F", bound=Callable[..., Any])
 _WAREHOUSE = "dbbtrace.cli.warehouse"
 _UNREAD = "dbbtrace.cli.unread"
+UNANSWERED = 4
+"""Exit code of every command where the warehouse could not be asked: that is not an answer."""
+
+
+class _UnansweredError(click.ClickException):
+    exit_code = UNANSWERED
 
 
 def _remember(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
@@ -99,14 +108,30 @@ def run_meant(warehouse: Warehouse, text: str, data_product: str | None = None, 
 
 @contextmanager
 def opened_warehouse(*, create: bool = False) -> Iterator[Warehouse]:
-    """The warehouse from the command line or the settings."""
+    """The warehouse from the command line or the settings. Whatever keeps it from answering ends the command with 4."""
     from dbbtrace.warehouse import open_warehouse
 
     url = settings().warehouse
     if url is None or url.lower() == "none":
         raise UsageError("no warehouse is set: pass --warehouse URL or set DBBTRACE_WAREHOUSE")
-    with open_warehouse(url, create=create) as warehouse:
-        yield warehouse
+    try:
+        with open_warehouse(url, create=create) as warehouse:
+            yield warehouse
+    except (click.ClickException, click.exceptions.Exit, click.Abort, UsageError):
+        raise
+    except DbbtraceError as error:
+        raise _UnansweredError(str(error)) from error
+    except Exception as error:
+        if is_strict():
+            raise
+        raise _UnansweredError(f"{type(error).__name__}: {error} (DBBTRACE_STRICT=1 shows where)") from error
+
+
+def one_form(**chosen: object) -> None:
+    """Refuse options that each ask for another form of the answer: ``one_form(json=as_json, mermaid=as_mermaid)``."""
+    given = [f"--{name.replace('_', '-')}" for name, value in chosen.items() if value]
+    if len(given) > 1:
+        raise click.UsageError(f"{' and '.join(given)} are different forms of the answer: choose one")
 
 
 def console(*, stderr: bool = False) -> Console:

@@ -7,8 +7,7 @@ import traceback
 
 import click
 
-from dbbtrace.cli.alerts import UNANSWERED
-from dbbtrace.cli.common import chosen_warehouse, warehouse_option
+from dbbtrace.cli.common import UNANSWERED, chosen_warehouse, warehouse_option
 from dbbtrace.cli.completion import run_ids
 from dbbtrace.cli.shell import of_the_run, repairs_option
 from dbbtrace.cli.text import one_line

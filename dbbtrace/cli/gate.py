@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from dbbtrace.cli.alerts import asking, run_id_meant
-from dbbtrace.cli.common import opened_warehouse, print_json, settings, warehouse_option
+from dbbtrace.cli.alerts import run_id_meant
+from dbbtrace.cli.common import one_form, opened_warehouse, print_json, settings, warehouse_option
 from dbbtrace.cli.options import duration, run_argument
 from dbbtrace.cli.output import output_file, writing
 from dbbtrace.cli.printing import echo_indented
@@ -114,12 +114,13 @@ def gate(
     """
     from dbbtrace.operate.gate import look, waited
 
+    one_form(json=as_json, dbt_args=dbt_args)
     chosen, places = dbt_arguments(manifest, selection)
     if manifest is None and (selectors or dbt_args):
         raise click.UsageError("dbt's arguments need the graph: pass --manifest target/manifest.json")
     args = ["build", *chosen]
     plan: Plan | None = None
-    with asking(context), opened_warehouse() as warehouse:
+    with opened_warehouse() as warehouse:
         known = settings()
         run_id = run_id_meant(warehouse, run, data_product, environment)
         if manifest is not None:

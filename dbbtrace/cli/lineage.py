@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dbbtrace.cli.common import console, opened_warehouse, print_json, run_meant, settings, warehouse_option
+from dbbtrace.cli.common import console, one_form, opened_warehouse, print_json, run_meant, settings, warehouse_option
 from dbbtrace.cli.options import run_argument
 from dbbtrace.cli.output import echo_text, output_file, writing
 from dbbtrace.cli.printing import echo_indented
@@ -90,6 +90,7 @@ def lineage(
     from dbbtrace.answers.lineage import lineage as ask
     from dbbtrace.operate.lineage import manifest_in, naming_of
 
+    one_form(json=as_json, mermaid=as_mermaid, openlineage=openlineage_file)
     if output and not as_mermaid:
         raise click.UsageError("-o writes the flowchart: add --mermaid; --openlineage FILE names a file of its own")
     known = settings()

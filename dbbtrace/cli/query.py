@@ -14,6 +14,7 @@ import click
 
 from dbbtrace.cli.common import console, opened_warehouse, plain, print_json, warehouse_option
 from dbbtrace.cli.text import counted, safe
+from dbbtrace.errors import TerminalError, UsageError
 
 __all__ = ["COMMANDS"]
 
@@ -43,7 +44,11 @@ def query(sql: str, form: str) -> None:
     if not statement.strip():
         raise click.BadParameter("the statement is empty; write e.g. SELECT * FROM meta.monitoring_integration")
     with opened_warehouse() as warehouse:
-        result = warehouse.query(statement)
+        _ = warehouse.dialect  # connects: what is wrong from here on is wrong with the statement
+        try:
+            result = warehouse.query(statement)
+        except TerminalError as error:
+            raise UsageError(str(error)) from error
     if form == "json":
         print_json([dict(zip(_distinct(result.columns), map(_finite, row), strict=True)) for row in result.rows])
     elif form == "csv":

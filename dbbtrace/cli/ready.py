@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import click
 
-from dbbtrace.cli.alerts import asking, run_id_meant
+from dbbtrace.cli.alerts import run_id_meant
 from dbbtrace.cli.common import opened_warehouse, print_json, settings, warehouse_option
 from dbbtrace.cli.options import duration, run_argument
 from dbbtrace.cli.printing import echo_indented
@@ -47,7 +47,7 @@ def ready(
     """
     from dbbtrace.operate.gate import look_ready, waited
 
-    with asking(context), opened_warehouse() as warehouse:
+    with opened_warehouse() as warehouse:
         known = settings()
         run_id = run_id_meant(warehouse, run or ("last" if data_product else None), data_product, environment)
         until = time.monotonic() + (wait.total_seconds() if wait is not None else 0)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dbbtrace.cli.alerts import asking, run_id_meant
-from dbbtrace.cli.common import opened_warehouse, print_json, settings, warehouse_option
+from dbbtrace.cli.alerts import run_id_meant
+from dbbtrace.cli.common import one_form, opened_warehouse, print_json, settings, warehouse_option
 from dbbtrace.cli.gate import dbt_arguments, selection_options
 from dbbtrace.cli.options import run_argument
 from dbbtrace.cli.printing import echo_indented
@@ -64,8 +64,9 @@ def repair(
     from dbbtrace.operate.gate import rules_of
     from dbbtrace.operate.verdict import terms_of
 
+    one_form(json=as_json, dbt_args=dbt_args)
     args, places = dbt_arguments(manifest, selection)
-    with asking(context), opened_warehouse() as warehouse:
+    with opened_warehouse() as warehouse:
         known = settings()
         run_id = run_id_meant(warehouse, run, data_product, environment)
         chosen = None

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dbbtrace.cli.alerts import BROKEN, UNANSWERED, run_id_meant
-from dbbtrace.cli.common import opened_warehouse, print_json, settings, warehouse_option
+from dbbtrace.cli.alerts import BROKEN, run_id_meant
+from dbbtrace.cli.common import UNANSWERED, opened_warehouse, print_json, settings, warehouse_option
 from dbbtrace.cli.options import run_argument
 from dbbtrace.cli.printing import echo_indented, echo_line
 from dbbtrace.cli.text import count_of, counted, safe
-from dbbtrace.errors import TransientError
+from dbbtrace.errors import TransientError, UsageError
 
 if TYPE_CHECKING:
     from dbbtrace.operate.verify import Counted
@@ -57,12 +57,14 @@ def verify(
     with opened_warehouse() as warehouse:
         run_id = run_id_meant(warehouse, run, data_product, environment)
         ran = next(iter(run_keys(warehouse, among=[run_id])), None)
+    if ran is None:
+        raise UsageError(f"nothing of run {run_id} is in the warehouse; `dbbtrace runs` lists the runs")
     dbbtrace.configure(warehouse=known.warehouse)
     found = count_tables(
         *tables,
         run_id=run_id,
-        data_product=ran.data_product if ran else None,
-        environment=ran.environment if ran else None,
+        data_product=ran.data_product,
+        environment=ran.environment,
         workspace_id=workspace_id,
         refresh=not no_refresh,
         known_only=True,

@@ -6,7 +6,6 @@ from dataclasses import asdict
 
 import click
 
-from dbbtrace.cli.alerts import asking
 from dbbtrace.cli.common import opened_warehouse, print_json, warehouse_option
 from dbbtrace.cli.text import one_line
 
@@ -27,10 +26,7 @@ __all__ = ["COMMANDS"]
 )
 @click.option("--format", "form", metavar="F", help="Another form of the time, as strftime takes it: %Y/%m/%d.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.pass_context
-def watermark(
-    context: click.Context, table: str, schema: str, source: str, load_type: str, form: str | None, as_json: bool
-) -> None:
+def watermark(table: str, schema: str, source: str, load_type: str, form: str | None, as_json: bool) -> None:
     """Print from when on the next load of a table reads: the start of its last load that succeeded.
 
     The time is in UTC. 0000-00-00 00:00:00 means everything: the table was never loaded, or the load is FULL. Exit
@@ -44,7 +40,7 @@ def watermark(
     from dbbtrace.answers.watermark import watermark as ask
     from dbbtrace.graph import Table
 
-    with asking(context), opened_warehouse() as warehouse:
+    with opened_warehouse() as warehouse:
         found = ask(warehouse, Table(source, schema, table), load_type)
     value = found.text(form) if form else found.value
     if as_json:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry.context import Context
 
 from dbbtrace.diagnostics import guard
+from dbbtrace.errors import UsageError
 from dbbtrace.job import propagation
 from dbbtrace.job.context import checked_options, make_scope, run_id_in_environment, run_id_of
 from dbbtrace.job.handle import Handle
@@ -88,13 +89,19 @@ class Run(Handle):
         return self._place is not None and self._place.scope.manual
 
     def report(self) -> Report:
-        """The run's page, as ``dbbtrace.report`` makes it: its rows that have arrived so far.
+        """The run's page, as ``dbbtrace.report`` makes it. Waits at most DBBTRACE_ROWS_TIMEOUT seconds for its rows.
 
         Raises:
-            UsageError: no row of it is in the warehouse yet.
+            UsageError: the run has not started, or none of its rows has arrived.
+            ConfigurationError, TransientError: the warehouse can't be asked.
         """
         from dbbtrace.pages.notebook import report
 
+        if not self.run_id:
+            raise UsageError("this run has not started, so there is no page of it")
+        current = runtime.installed()
+        if current is not None:
+            current.flush(current.settings.rows_timeout)
         return report(self.run_id)
 
     def _facts(self) -> list[tuple[str, str]]:

@@ -19,9 +19,10 @@ def watermark(
         table: the table's name as its rows have it; letter by letter, as all names here.
         schema: its schema.
         source: the source system, e.g. MDS.
-        load_type: of the load that is to come: FULL reads everything.
+        load_type: of the load that is to come: INCREMENTAL, or FULL, which reads everything.
 
     Raises:
+        UsageError: the load type is neither.
         ConfigurationError, TransientError: the warehouse can't be asked. Nothing is ever read as "never loaded" then.
     """
     with open_warehouse(create=False) as warehouse:

@@ -27,7 +27,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from weakref import WeakKeyDictionary
 
-from dbbtrace.errors import UsageError
+from dbbtrace.errors import ConfigurationError
 from dbbtrace.warehouse.dialects import SQLITE, Dialect
 from dbbtrace.warehouse.migrate import Step
 from dbbtrace.warehouse.schema import ALL_TABLES, PARTS, SCHEMA, VALIDATIONS
@@ -114,11 +114,11 @@ def look(warehouse: Queried) -> dict[str, BaseTable]:
     """The tables that the views read, as they are in this warehouse.
 
     Raises:
-        UsageError: none of the tables is there.
+        ConfigurationError: none of the tables is there.
     """
     tables = base_tables(warehouse.dialect, warehouse.shapes())
     if not tables.keys() - {VALIDATIONS.name}:
-        raise UsageError(f"schema {SCHEMA} of {warehouse.name} has no tables yet: run `dbbtrace migrate`")
+        raise ConfigurationError(f"schema {SCHEMA} of {warehouse.name} has no tables yet: run `dbbtrace migrate`")
     return tables | _of_the_platform(warehouse.dialect, lambda sql: warehouse.query(sql).rows)
 
 
