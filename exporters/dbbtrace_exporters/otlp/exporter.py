@@ -18,20 +18,20 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from dbbtrace.diagnostics import warn_once
 from dbbtrace.errors import ConfigurationError, DbbtraceError, RefusedError, TransientError
 from dbbtrace.model.destinations import otlp_name
-from dbbtrace_exporters.otlp.clean import clean, requests_of
+from dbbtrace_exporters.otlp.clean import clean
 from dbbtrace_exporters.otlp.environment import target
 
 __all__ = ["MAX_REQUEST_BYTES", "ForwardingSpanExporter"]
 
 MAX_REQUEST_BYTES = 4_000_000
-"""Bytes of a request before compression: below the 4 MiB that gRPC servers take unless told otherwise. Reckoned for
-protobuf; as JSON a request is about three times as long, and HTTP servers take 20 MiB."""
+"""Bytes of a request before compression: below the 4 MiB that gRPC servers take unless told otherwise."""
 
 
 class _Wire(NamedTuple):
-    """What turns spans into a request, and what sends it: an HttpSender or a GrpcSender."""
+    """What turns spans into a request, tells its bytes, and sends it: an HttpSender or a GrpcSender."""
 
     encode: Callable[[Sequence[ReadableSpan]], Any]
+    size: Callable[[Any], int]
     sender: Any
 
 
@@ -67,8 +67,7 @@ class ForwardingSpanExporter(SpanExporter):
             RefusedError: the backend refuses what is in the batch, or part of it.
         """
         with self._one_at_a_time, _unobserved():
-            for request in requests_of([clean(span) for span in spans], self._max_request_bytes):
-                self._send(request)
+            self._send([clean(span) for span in spans])
 
     def check(self) -> None:
         """Send a request without spans: whether the backend is there and lets us in. Raises what ``deliver()`` does."""
@@ -97,6 +96,7 @@ class ForwardingSpanExporter(SpanExporter):
             wire.sender.close()
 
     def _send(self, spans: Sequence[ReadableSpan]) -> None:
+        """Send the spans in order; a batch that makes too long a request goes in halves."""
         wire = self._wire = self._wire or self._open()
         if self._shut_down:
             wire.sender.close()
@@ -105,6 +105,10 @@ class ForwardingSpanExporter(SpanExporter):
             request = wire.encode(spans)
         except Exception as error:
             raise RefusedError(f"These spans can't be encoded: {type(error).__name__}: {error}") from error
+        if (half := len(spans) // 2) and wire.size(request) > self._max_request_bytes:
+            self._send(spans[:half])
+            self._send(spans[half:])
+            return
         try:
             wire.sender.send(request)
         except (TransientError, ConfigurationError):  # begin anew: a lost channel would wait, a token may be another
@@ -117,15 +121,17 @@ class ForwardingSpanExporter(SpanExporter):
             if self.protocol == "http/json":
                 from dbbtrace_exporters.otlp.json_encoder import encoder
 
-                return _Wire(encoder(), self._http_sender("application/json"))
+                return _Wire(encoder(), len, self._http_sender("application/json"))
             from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 
             if self.protocol == "grpc":
                 from dbbtrace_exporters.otlp.grpc import GrpcSender
 
-                return _Wire(encode_spans, GrpcSender(self.endpoint, self.destination))
+                return _Wire(
+                    encode_spans, lambda request: int(request.ByteSize()), GrpcSender(self.endpoint, self.destination)
+                )
             sender = self._http_sender("application/x-protobuf")
-            return _Wire(lambda spans: encode_spans(spans).SerializeToString(), sender)
+            return _Wire(lambda spans: encode_spans(spans).SerializeToString(), len, sender)
         except ImportError as error:
             extra = "otlp-json" if self.protocol == "http/json" else "otlp"
             raise ConfigurationError(

@@ -101,16 +101,12 @@ class HttpSender:
         in a way that was not asked for."""
         self._body = None
         packed = response.headers.get("Content-Encoding", "identity").lower()
-        try:
+        with response, suppress(zlib.error):
             body = response.raw.read(MAX_ANSWER_BYTES + 1, decode_content=False)
-            if body and packed in ("gzip", "deflate"):
+            if body and packed in _PACKERS:
                 body = zlib.decompressobj(zlib.MAX_WBITS | 32).decompress(body, MAX_ANSWER_BYTES + 1)
-        except zlib.error:
-            return
-        finally:
-            response.close()
-        if len(body) <= MAX_ANSWER_BYTES and (not body or packed in ("identity", "gzip", "deflate")):
-            self._body = body
+            if len(body) <= MAX_ANSWER_BYTES and (not body or packed in ("identity", *_PACKERS)):
+                self._body = body
 
 
 class _Adapter(HTTPAdapter):
