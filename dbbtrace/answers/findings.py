@@ -17,8 +17,9 @@ from dbbtrace.answers.earlier import Earlier
 from dbbtrace.answers.graph import RunGraph
 from dbbtrace.answers.lost import lost_rows
 from dbbtrace.answers.platform import Validation, active_models
-from dbbtrace.answers.read import moment_of_row, operations
-from dbbtrace.answers.readable import bytes_of, count_of, moment_of, not_in_the_table
+from dbbtrace.answers.read import moment_of_row, operations, parts
+from dbbtrace.answers.readable import bytes_of, count_of, moment_of, not_in_the_table, one_line
+from dbbtrace.answers.repeated import not_done_again
 from dbbtrace.answers.rows import Run, outcomes
 from dbbtrace.answers.silence import Silence
 from dbbtrace.answers.terms import Tolerance
@@ -44,6 +45,8 @@ __all__ = [
     "stored",
 ]
 
+_NAMED = 5
+"""Names that a sentence lists."""
 _MOST = 20
 """Findings of a kind that a run gets; the last one says how many more there are."""
 
@@ -53,7 +56,7 @@ class Finding:
     """One thing that was found."""
 
     kind: str
-    """absent, volume, empty, not counted, stale, warning or reconciliation."""
+    """absent, volume, empty, not counted, stale, warning, reconciliation or not done again."""
     verdict: str
     """Failed, Incomplete or Warned: what it makes of the run."""
     name: str
@@ -112,6 +115,10 @@ def find(
         found += _warnings(warehouse, run, earlier)
     if run.reconciliation_results:
         found += reconciliation(warehouse, run, tolerance)
+    if run.parts_repeated:
+        found += _repeated(warehouse, run)
+    if run.refreshes_skipped and not run.failed and not run.parts_failed:
+        found += _not_refreshed(warehouse, run)
     if run.is_open == 0 and run.data_product and not run.failed and not run.parts_failed:
         found += _models(warehouse, run)
     return found
@@ -254,6 +261,33 @@ def _models(warehouse: Warehouse, run: Run) -> list[Finding]:
             if model not in there
         ]
     )
+
+
+def _not_refreshed(warehouse: Warehouse, run: Run) -> list[Finding]:
+    """Models whose refresh did nothing, though nothing above them failed."""
+    skipped = operations(
+        warehouse, [run.run_id], where="o.kind = 'model_refresh' AND o.superseded = 0 AND o.status = 'Skipped'"
+    )
+    return few(
+        [
+            Finding("absent", "Incomplete", one.name, f"{one.label} was not refreshed: the service says {one.word}")
+            for one in skipped
+        ]
+    )
+
+
+def _repeated(warehouse: Warehouse, run: Run) -> list[Finding]:
+    """Failed jobs and workloads that began again, and of which nothing tells that they were made good."""
+    found = []
+    for one in not_done_again(parts(warehouse, [run.run_id]), operations(warehouse, [run.run_id])):
+        name = f"{one.part.part} {one.part.name}"
+        text = f"{name} failed: {one.part.error_type or 'Failed'}: {one_line(one.part.error_message or '')[:300]}; "
+        if one.left:
+            text += f"it began again, and did nothing again of what it had done: {', '.join(one.left[:_NAMED])}"
+        else:
+            text += "it began again, and nothing tells that what had failed was done again"
+        found.append(Finding("not done again", "Failed" if one.left else "Warned", name, text))
+    return few(found)
 
 
 def few(found: list[Finding]) -> list[Finding]:

@@ -180,8 +180,9 @@ class Judge:
         ):
             if number:
                 yield Reason("Incomplete", "lost", not_in_the_table(number, thing), thing)
-        for name, by in self._absent.get(run.run_id, ()):
-            text = f"{name} is not there; {by} says that it belongs into the run"
+        for name, by, skipped in self._absent.get(run.run_id, ()):
+            said = "was skipped" if skipped else "is not there"
+            text = f"{name} {said}; {by} says that it belongs into the run"
             is_known = any(ack.holds_for(run, name) for ack in self._acks)
             yield Reason("" if is_known else "Incomplete", "absent", text, name)
         if run.operations and run.skipped == run.operations:
@@ -305,20 +306,24 @@ def _by_run(found: Iterable[T]) -> dict[str, list[T]]:
     return groups
 
 
-def _absent_names(warehouse: Warehouse, ids: Sequence[str]) -> dict[str, list[tuple[str, str]]]:
-    """Run id → name of what was expected and is not there, and who expected it."""
+def _absent_names(warehouse: Warehouse, ids: Sequence[str]) -> dict[str, list[tuple[str, str, bool]]]:
+    """Run id → name of what was expected and is not there, who expected it, and whether it was skipped."""
     if not ids:
         return {}
     there: dict[str, set[tuple[str, str]]] = defaultdict(set)
+    skipped: dict[str, set[str]] = defaultdict(set)
     for one in operations(warehouse, ids):
-        there[one.run_id] |= {(one.workload, name) for name in (one.workload, *_names(one))}
+        if one.status == "Skipped":
+            skipped[one.run_id] |= _names(one)
+        else:
+            there[one.run_id] |= {(one.workload, name) for name in (one.workload, *_names(one))}
     for part in parts(warehouse, ids, where="p.part = 'workload' AND p.end_time IS NOT NULL"):
         there[part.run_id].add((part.workload or "", part.workload or ""))
-    found: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    found: dict[str, list[tuple[str, str, bool]]] = defaultdict(list)
     for run_id, name, workload, by in views.ask(warehouse, _EXPECTED, runs=ids):
         named = {stage for stage, there_is in there[run_id] if there_is == name.lower()}
         if workload not in named and (workload in _WORKLOADS or not named):
-            found[run_id].append((name, by or "somebody"))
+            found[run_id].append((name, by or "somebody", name.lower() in skipped[run_id]))
     return found
 
 

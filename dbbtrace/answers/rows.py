@@ -118,6 +118,7 @@ class Run:
     refreshes: int
     refreshes_succeeded: int
     refreshes_failed: int
+    refreshes_skipped: int
     reconciliation_results: int
     succeeded: int
     failed: int
@@ -145,6 +146,8 @@ class Run:
     """1: somebody said that it ended."""
     jobs: int
     parts_failed: int
+    parts_repeated: int
+    """Jobs and workloads that failed and began again later."""
     parts_running: int
     parts_interrupted: int
     steps_failed: int

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import CodeType
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.sdk.trace import ReadableSpan
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Job", "record_count", "record_expected", "record_link", "record_started"]
 
+_PROCESS = os.urandom(3).hex()
+"""Tells this process from others of the same pid: in containers many jobs have the pid 1."""
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 _SCOPE = InstrumentationScope("dbbtrace", __version__)
 
@@ -172,7 +175,7 @@ class Job:
         self._start = start
         self._span_id = new_span_id()
         self._name = _name_of_this_job() or _name_of_this_process(opened_by)
-        detail = {"opened_by": opened_by, "process": os.getpid()}
+        detail = {"opened_by": opened_by, "process": f"{os.getpid()} {_PROCESS}"}
         self._attributes = {
             **scope.inherited(),
             key.OPERATION: key.OPERATION_JOB,
@@ -235,11 +238,36 @@ def _name_of_this_job() -> str | None:
 
 def _name_of_this_process(opened_by: str) -> str:
     """What a job without a script is called: as its code, or kernel, and where nobody knows that as no other process.
-    One that succeeds must not make good another that failed. Who opens a run anew makes good all of it."""
-    if opened_by == "orchestration_run":
+    One that succeeds must not make good another that failed. A notebook that opens a run anew makes good all of it."""
+    program = sys.argv[0] if getattr(sys, "argv", None) else ""
+    if program in ("", "-"):
+        words = _code_from_stdin()
+    elif program != "-c" and opened_by == "orchestration_run":
         return opened_by
-    code = sys.orig_argv[1:] if getattr(sys, "argv", None) and sys.argv[0] not in ("", "-") else []
-    return f"{opened_by} #{_mark_of(code or [str(os.getpid())])}"
+    else:
+        words = sys.orig_argv[1:]
+    return f"{opened_by} #{_mark_of(words or [str(os.getpid()), _PROCESS])}"
+
+
+def _code_from_stdin() -> list[str]:
+    """What ``python - <<EOF`` runs, as far as Python still has it: the code compiled. [] where it is no such job."""
+    frame = sys._getframe()
+    while frame.f_back is not None:
+        frame = frame.f_back
+    if not frame.f_code.co_filename.startswith("<stdin"):
+        return []
+    return [*_texts_of(frame.f_code), *sys.argv[1:]]
+
+
+def _texts_of(code: CodeType) -> Iterator[str]:
+    """What a piece of code does, the same each time it is compiled."""
+    yield code.co_code.hex()
+    yield " ".join(code.co_names)
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _texts_of(constant)
+        else:
+            yield repr(sorted(constant, key=repr) if isinstance(constant, frozenset) else constant)
 
 
 def _mark_of(words: Sequence[str]) -> str:

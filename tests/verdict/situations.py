@@ -8,21 +8,20 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import NamedTuple
+from uuid import NAMESPACE_OID, uuid5
 
 import dbbtrace
-from dbbtrace.warehouse.schema import ALL_TABLES, DBT_NODES, LOADS, Kind
+from dbbtrace.warehouse.schema import ALL_TABLES, DBT_NODES, LOADS, PARTS, VALIDATIONS
 from tests.cli.support import run as command
+from tests.verdict.stage import RUN, Stage
 
-RUN = "0f8fad5b-d9cb-469f-a165-70867728950e"
 MODEL = "7c9e6679-7425-40de-944b-e07fc1f90ae7"
 PRODUCT = {"data_product": "Shop", "environment": "PRD"}
 
@@ -36,65 +35,6 @@ class Situation(NamedTuple):
     names: str
     """What one of the reasons must name; '' where there is nothing to name."""
     options: tuple[str, ...] = ()
-
-
-@dataclass
-class Stage:
-    """A warehouse, a journal, and what happens to them."""
-
-    path: Path
-    journal: Path
-    children: list[subprocess.Popen[str]] = field(default_factory=list)
-
-    @property
-    def url(self) -> str:
-        return f"sqlite:///{self.path}"
-
-    def configure(self, *, journal: Path | None = None) -> None:
-        dbbtrace.configure(warehouse=self.url, journal_dir=journal or self.journal, rows_timeout=30)
-
-    def sql(self, statement: str, *values: object) -> None:
-        with sqlite3.connect(self.path) as file:
-            file.execute(statement, values)
-
-    def age(self, hours: float) -> None:
-        """Everything in the warehouse happened so many hours earlier."""
-        with sqlite3.connect(self.path) as file:
-            for table in ALL_TABLES:
-                for column in (column.name for column in table.columns if column.kind is Kind.TIME):
-                    file.execute(
-                        f'UPDATE {table.name} SET "{column}" = STRFTIME(\'%Y-%m-%d %H:%M:%f\', "{column}", ?)'
-                        f' WHERE "{column}" IS NOT NULL',
-                        (f"-{hours} hours",),
-                    )
-
-    def kill(self, body: str) -> None:
-        """A job of its own that is killed where it prints."""
-        code = f"import dbbtrace\nRUN = {RUN!r}\n{body}\nprint('now', flush=True)\nimport time; time.sleep(60)\n"
-        (self.path.parent / "job.py").write_text(code)
-        child = self.start()
-        assert child.stdout is not None
-        assert child.stdout.readline() == "now\n"
-        child.send_signal(signal.SIGKILL)
-        child.wait()
-
-    def start(self) -> subprocess.Popen[str]:
-        environment = {
-            **os.environ,
-            "DBBTRACE_WAREHOUSE": self.url,
-            "DBBTRACE_JOURNAL_DIR": str(self.journal),
-            "DBBTRACE_ROWS_TIMEOUT": "30",
-        }
-        child = subprocess.Popen(
-            [sys.executable, "job.py"], cwd=self.path.parent, env=environment, stdout=subprocess.PIPE, text=True
-        )
-        self.children.append(child)
-        return child
-
-    def end(self) -> None:
-        for child in self.children:
-            child.kill()
-            child.wait()
 
 
 def opened(**more: object) -> dbbtrace.Run:
@@ -201,6 +141,22 @@ def dbt_could_not_start_and_did_the_second_time(stage: Stage) -> None:
     _dbt("build --select tag:Sales", "build --select tag:Sales")
 
 
+def dbt_could_not_start_and_built_all(stage: Stage) -> None:
+    _dbt("build --select tag:Sales", "build")
+
+
+def dbt_could_not_start_and_built_more(stage: Stage) -> None:
+    _dbt("build --select tag:Sales", "build --select tag:Finance +tag:Sales")
+
+
+def dbt_could_not_start_and_built_less(stage: Stage) -> None:
+    _dbt("build --select +tag:Sales", "build --select tag:Sales")
+
+
+def dbt_could_not_start_and_left_some_out(stage: Stage) -> None:
+    _dbt("build --select tag:Sales", "build --exclude orders")
+
+
 def _dbt(broken: str, good: str) -> None:
     """Two invocations, the first of which dies before it says anything."""
     for name, code in (("broken", 2), ("good", 0)):
@@ -250,15 +206,96 @@ def attempt_fails(stage: Stage) -> None:
                     break_down()
 
 
-def workload_done_again(stage: Stage) -> None:
-    def work() -> None:
+def _workloads(*works: Callable[[], None]) -> None:
+    """One workload after the other, in one job that catches what goes wrong in each."""
+
+    def within(work: Callable[[], None]) -> None:
         with dbbtrace.integration():
-            break_down()
+            work()
 
     with opened():
-        swallowed(work)
+        for work in works:
+            swallowed(lambda work=work: within(work))  # type: ignore[misc]
+
+
+def _all_of(*works: Callable[[], None]) -> Callable[[], None]:
+    def work() -> None:
+        for each in works:
+            each()
+
+    return work
+
+
+def _failing_load() -> None:
+    with dbbtrace.table_load("Customer", schema="mdm", source="MDS"):
+        break_down()
+
+
+def workload_done_again(stage: Stage) -> None:
+    _workloads(_all_of(load, break_down), _all_of(load, lambda: load("Vendor")))
+
+
+def workload_goes_on_where_it_failed(stage: Stage) -> None:
+    _workloads(_all_of(lambda: load("Vendor"), _failing_load), load)
+
+
+def workload_begins_again_at_once(stage: Stage) -> None:
+    _workloads(break_down, load)
+
+
+def workload_of_the_next_source(stage: Stage) -> None:
+    _workloads(_all_of(load, break_down), lambda: load("Vendor"))
+
+
+def workload_of_another_job(stage: Stage) -> None:
+    stage.run(
+        """
+    try:
         with dbbtrace.integration():
-            load()
+            with dbbtrace.table_load("Customer", schema="mdm"): pass
+            raise RuntimeError("it broke")
+    except RuntimeError: pass
+    """,
+        name="customers.py",
+    )
+    stage.run(
+        """
+    with dbbtrace.integration(), dbbtrace.table_load("Vendor", schema="mdm"): pass
+    """,
+        name="vendors.py",
+    )
+    assert command("close", RUN).code == 0
+
+
+def job_fails_and_runs_again(stage: Stage) -> None:
+    body = """
+    import os
+    with dbbtrace.integration():
+        if not os.path.exists("before"):
+            open("before", "x").close()
+            raise RuntimeError("it broke")
+        with dbbtrace.table_load("Customer", schema="mdm"): pass
+    """
+    for _ in range(2):
+        stage.run(body, name="customers.py")
+    assert command("close", RUN).code == 0
+
+
+def job_from_stdin(stage: Stage) -> None:
+    _from_stdin("raise RuntimeError('it broke')", "pass")
+
+
+def job_from_stdin_runs_again(stage: Stage) -> None:
+    body = (
+        "import os; os.rename('before', 'after') if os.path.exists('before') else open('before', 'x').close() or 1 / 0"
+    )
+    _from_stdin(body, body)
+
+
+def _from_stdin(*bodies: str) -> None:
+    for body in bodies:
+        code = f"import dbbtrace\nwith dbbtrace.orchestration_run({RUN!r}):\n    {body}\n"
+        subprocess.run([sys.executable, "-"], input=code, text=True, check=False, stderr=subprocess.DEVNULL)
 
 
 def job_done_again(stage: Stage) -> None:
@@ -402,8 +439,7 @@ def killed_between_and_recovered(stage: Stage) -> None:
 def killed_and_done_again(stage: Stage) -> None:
     killed_between_and_recovered(stage)
     whole = _BETWEEN.replace("dbbtrace.flush(30)", "run.end()")
-    (stage.path.parent / "job.py").write_text(f"import dbbtrace\nRUN = {RUN!r}\n{whole}")
-    assert stage.start().wait() == 0
+    assert stage.start(whole).wait() == 0
 
 
 # -- what is not there ------------------------------------------------------------------------------------------
@@ -414,7 +450,7 @@ def row_is_lost(stage: Stage) -> None:
         load()
         load("Vendor")
     dbbtrace.shutdown()
-    stage.sql("DELETE FROM monitoring_integration WHERE table_name = 'Vendor'")
+    stage.sql("DELETE FROM meta.monitoring_integration WHERE table_name = 'Vendor'")
 
 
 def row_is_lost_beside_an_imported_one(stage: Stage) -> None:
@@ -423,13 +459,15 @@ def row_is_lost_beside_an_imported_one(stage: Stage) -> None:
         load("Vendor")
         dbbtrace.record_load("Country", schema="mdm", source="MDS", started_at=time.time(), identity="activity")
     dbbtrace.shutdown()
-    stage.sql("DELETE FROM monitoring_integration WHERE table_name = 'Vendor'")
+    stage.sql("DELETE FROM meta.monitoring_integration WHERE table_name = 'Vendor'")
 
 
 def _made_by_hand(stage: Stage, table: str) -> None:
     """A row of the load, as another program would have written it."""
-    names = ", ".join(column.name for column in LOADS.columns if not column.added)
-    stage.sql(f"INSERT INTO {LOADS.name} ({names}) SELECT {names} FROM {LOADS.name} WHERE table_name = ?", table)
+    names = ", ".join(f"[{column.name}]" for column in LOADS.columns if not column.added)
+    stage.sql(
+        f"INSERT INTO meta.{LOADS.name} ({names}) SELECT {names} FROM meta.{LOADS.name} WHERE table_name = ?", table
+    )
 
 
 def hand_made_in_its_place(stage: Stage) -> None:
@@ -438,7 +476,7 @@ def hand_made_in_its_place(stage: Stage) -> None:
         load("Vendor")
     dbbtrace.shutdown()
     _made_by_hand(stage, "Vendor")
-    stage.sql("DELETE FROM monitoring_integration WHERE table_name = 'Vendor' AND record_id IS NOT NULL")
+    stage.sql("DELETE FROM meta.monitoring_integration WHERE table_name = 'Vendor' AND record_id IS NOT NULL")
 
 
 def row_is_lost_beside_a_hand_made_one(stage: Stage) -> None:
@@ -448,14 +486,36 @@ def row_is_lost_beside_a_hand_made_one(stage: Stage) -> None:
 
 def row_is_lost_beside_a_double(stage: Stage) -> None:
     row_is_lost(stage)
-    stage.sql("DROP INDEX ux_monitoring_integration_record_id")
-    stage.sql("INSERT INTO monitoring_integration SELECT * FROM monitoring_integration")
+    stage.allow_doubles(LOADS)
+    stage.sql("INSERT INTO meta.monitoring_integration SELECT * FROM meta.monitoring_integration")
+
+
+def node_is_lost_beside_a_hand_made_one(stage: Stage) -> None:
+    for invocation in ("first", "second"):
+        metadata = {
+            "dbt_schema_version": "https://schemas.getdbt.com/dbt/run-results/v6.json",
+            "invocation_id": str(uuid5(NAMESPACE_OID, invocation)),
+            "generated_at": f"{datetime.now(timezone.utc).replace(tzinfo=None).isoformat()}Z",
+        }
+        results = [
+            {"unique_id": f"model.shop.{name}", "status": "success", "timing": [], "execution_time": 1.0}
+            for name in (f"{invocation}_a", f"{invocation}_b")
+        ]
+        Path("run_results.json").write_text(json.dumps({"metadata": metadata, "args": {}, "results": results}))
+        with opened():
+            dbbtrace.record_dbt("run_results.json", allow_old=True)
+    dbbtrace.shutdown()
+    names = ", ".join(f"[{column.name}]" for column in DBT_NODES.columns if not column.added)
+    values = names.replace("[item_name]", "'by_hand'")
+    rows = f"SELECT {values} FROM meta.{DBT_NODES.name} WHERE item_name = 'first_a'"
+    stage.sql(f"INSERT INTO meta.{DBT_NODES.name} ({names}) {rows}")
+    stage.sql(f"DELETE FROM meta.{DBT_NODES.name} WHERE item_name = 'second_b'")
 
 
 def refresh_is_lost(stage: Stage) -> None:
     good(stage)
     dbbtrace.shutdown()
-    stage.sql("DELETE FROM monitoring_semantic_model_refresh")
+    stage.sql("DELETE FROM meta.monitoring_semantic_model_refresh")
 
 
 def expected_table_is_absent(stage: Stage) -> None:
@@ -479,6 +539,20 @@ def expected_by_a_file(stage: Stage) -> None:
         load()
 
 
+def expected_node_is_skipped(stage: Stage) -> None:
+    with opened(expect={"transformation": ["customers"]}):
+        load()
+        with dbbtrace.transformation(), dbbtrace.dbt_node("model.shop.customers") as node:
+            node.status = "skipped"
+
+
+def refresh_is_disabled(stage: Stage) -> None:
+    with opened():
+        load()
+        with dbbtrace.model_refresh(MODEL, name="Finance") as work:
+            work.status = "Disabled"
+
+
 def all_that_is_expected(stage: Stage) -> None:
     with opened(expect={"integration": ["Customer"], "consumption": ["Finance"]}):
         load()
@@ -494,8 +568,11 @@ def model_is_not_refreshed(stage: Stage) -> None:
     with opened():
         load()
     dbbtrace.shutdown()
-    stage.sql("CREATE TABLE data_product_models (data_product, environment, workspace_id, model_id, is_active)")
-    stage.sql("INSERT INTO data_product_models VALUES ('Shop', 'PRD', NULL, ?, 1)", MODEL.upper())
+    stage.sql(
+        "CREATE TABLE meta.data_product_models (data_product varchar(255), environment varchar(255),"
+        " workspace_id uniqueidentifier, model_id uniqueidentifier, is_active bit)"
+    )
+    stage.sql("INSERT INTO meta.data_product_models VALUES ('Shop', 'PRD', NULL, ?, 1)", MODEL.upper())
 
 
 def everything_is_skipped(stage: Stage) -> None:
@@ -509,7 +586,7 @@ def everything_is_skipped(stage: Stage) -> None:
 def rows_of_others(stage: Stage) -> None:
     good(stage)
     dbbtrace.shutdown()
-    stage.sql("DELETE FROM monitoring_run_part")
+    stage.sql("DELETE FROM meta.monitoring_run_part")
 
 
 def old_rows_of_others(stage: Stage) -> None:
@@ -520,19 +597,19 @@ def old_rows_of_others(stage: Stage) -> None:
 def no_table_of_parts(stage: Stage) -> None:
     good(stage)
     dbbtrace.shutdown()
-    stage.sql("DROP TABLE monitoring_run_part")
+    stage.drop(PARTS)
 
 
 def refresh_of_others_still_runs(stage: Stage) -> None:
     good(stage)
     dbbtrace.shutdown()
-    stage.sql("UPDATE monitoring_semantic_model_refresh SET status = 'Unknown', process_completed_at = NULL")
+    stage.sql("UPDATE meta.monitoring_semantic_model_refresh SET status = 'Unknown', process_completed_at = NULL")
 
 
 def nobody_knows_how_it_ended(stage: Stage) -> None:
     good(stage)
     dbbtrace.shutdown()
-    stage.sql("UPDATE monitoring_semantic_model_refresh SET status = 'Unknown', error_type = 'Interrupted'")
+    stage.sql("UPDATE meta.monitoring_semantic_model_refresh SET status = 'Unknown', error_type = 'Interrupted'")
 
 
 def by_hand(stage: Stage) -> None:
@@ -540,7 +617,9 @@ def by_hand(stage: Stage) -> None:
         load()
     dbbtrace.shutdown()
     for table in ALL_TABLES:
-        stage.sql(f"UPDATE {table.name} SET orchestration_run_id = ? WHERE orchestration_run_id = ?", RUN, run.run_id)
+        stage.sql(
+            f"UPDATE meta.{table.name} SET orchestration_run_id = ? WHERE orchestration_run_id = ?", RUN, run.run_id
+        )
 
 
 # -- what history, graph and figures say ----------------------------------------------------------------------------
@@ -556,7 +635,7 @@ def stale_model(stage: Stage) -> None:
         with dbbtrace.transformation(), dbbtrace.dbt_node("model.shop.customers"):
             pass
     dbbtrace.shutdown()
-    stage.sql(f"UPDATE {DBT_NODES.name} SET depends_on = '[\"source.shop.MDS.Customer\"]'")
+    stage.sql(f"UPDATE meta.{DBT_NODES.name} SET depends_on = '[\"source.shop.MDS.Customer\"]'")
 
 
 def new_warning(stage: Stage) -> None:
@@ -576,7 +655,7 @@ def standing_warning(stage: Stage) -> None:
 def worse_warning(stage: Stage) -> None:
     standing_warning(stage)
     dbbtrace.shutdown()
-    stage.sql(f"UPDATE {DBT_NODES.name} SET failures = '4' WHERE orchestration_run_id = ?", RUN)
+    stage.sql(f"UPDATE meta.{DBT_NODES.name} SET failures = '4' WHERE orchestration_run_id = ?", RUN)
 
 
 def _before(stage: Stage, times: int, *tables: str, rows: int = 1000, apart: int = 24) -> None:
@@ -618,12 +697,13 @@ def empty_table(stage: Stage) -> None:
     good(stage)
     dbbtrace.shutdown()
     stage.sql(
-        "CREATE TABLE monitoring_integration_validation (table_identifier, source_name, schema_table_name, workspace,"
-        " row_count, latest_ingestion_timestamp, timestamp)"
+        f"CREATE TABLE meta.{VALIDATIONS.name} ("
+        + ", ".join(f"[{column.name}] {column.sql_type}" for column in VALIDATIONS.columns)
+        + ")"
     )
     stage.sql(
-        "INSERT INTO monitoring_integration_validation SELECT 'x', 'MDS', 'mdm.Customer', NULL, 0, NULL,"
-        f" process_completed_at FROM {LOADS.name}"
+        "INSERT INTO meta.monitoring_integration_validation SELECT 'x', 'MDS', 'mdm.Customer', NULL, 0, NULL,"
+        f" process_completed_at FROM meta.{LOADS.name}"
     )
 
 
@@ -647,12 +727,12 @@ def _kpi(stage: Stage, *amounts: tuple[str, float]) -> None:
     good(stage)
     dbbtrace.shutdown()
     stage.sql(
-        "CREATE TABLE kpi_reconciliation_history (orchestration_run_id, data_product, source_name, kpi_name, amount,"
-        " reconciliation_pipeline_run_id)"
+        "CREATE TABLE meta.kpi_reconciliation_history (orchestration_run_id varchar(255), data_product varchar(255),"
+        " source_name varchar(255), kpi_name varchar(255), amount float, reconciliation_pipeline_run_id varchar(255))"
     )
     for source, amount in amounts:
         stage.sql(
-            "INSERT INTO kpi_reconciliation_history VALUES (?, 'Shop', ?, 'Revenue', ?, 'p')", RUN, source, amount
+            "INSERT INTO meta.kpi_reconciliation_history VALUES (?, 'Shop', ?, 'Revenue', ?, 'p')", RUN, source, amount
         )
 
 
@@ -698,6 +778,18 @@ SITUATIONS = {
     "dbt could not start, and did the second time": Situation(
         dbt_could_not_start_and_did_the_second_time, "Succeeded", 0, ""
     ),
+    "dbt could not start, and built all the second time": Situation(
+        dbt_could_not_start_and_built_all, "Succeeded", 0, ""
+    ),
+    "dbt could not start, and built more the second time": Situation(
+        dbt_could_not_start_and_built_more, "Succeeded", 0, ""
+    ),
+    "dbt could not start, and built less the second time": Situation(
+        dbt_could_not_start_and_built_less, "Failed", 1, "exit code 2"
+    ),
+    "dbt could not start, and left some out the second time": Situation(
+        dbt_could_not_start_and_left_some_out, "Failed", 1, "exit code 2"
+    ),
     "a step failed and was caught": Situation(step_fails_and_is_caught, "Warned", 0, "optional"),
     "the same, and no warnings allowed": Situation(
         step_fails_and_is_caught, "Warned", 1, "optional", ("--no-warnings",)
@@ -706,6 +798,19 @@ SITUATIONS = {
     "a load failed and was done again": Situation(load_fails_and_is_done_again, "Succeeded", 0, ""),
     "an attempt failed": Situation(attempt_fails, "Succeeded", 0, ""),
     "a workload was done again": Situation(workload_done_again, "Succeeded", 0, ""),
+    "a workload goes on where it failed": Situation(workload_goes_on_where_it_failed, "Succeeded", 0, ""),
+    "a workload failed at once, and began again": Situation(
+        workload_begins_again_at_once, "Warned", 0, "nothing tells that what had failed was done again"
+    ),
+    "a workload failed, and the next source's did not": Situation(
+        workload_of_the_next_source, "Failed", 1, "did nothing again of what it had done: mdm.Customer"
+    ),
+    "a workload failed, and another job's did not": Situation(
+        workload_of_another_job, "Failed", 1, "workload integration failed: RuntimeError: it broke"
+    ),
+    "a job failed in a workload, and ran again": Situation(job_fails_and_runs_again, "Succeeded", 0, ""),
+    "a job from stdin failed, and another did not": Situation(job_from_stdin, "Failed", 1, "it broke"),
+    "a job from stdin was done again": Situation(job_from_stdin_runs_again, "Succeeded", 0, ""),
     "a job was done again": Situation(job_done_again, "Succeeded", 0, ""),
     "a job without a name failed, and another did not": Situation(
         another_job_without_a_name_succeeds, "Failed", 1, "it broke"
@@ -738,12 +843,17 @@ SITUATIONS = {
     "a row is lost beside a double": Situation(
         row_is_lost_beside_a_double, "Incomplete", 1, "1 table load that a job recorded"
     ),
+    "a node is lost beside a hand-made one": Situation(
+        node_is_lost_beside_a_hand_made_one, "Incomplete", 1, "1 dbt node that a job recorded"
+    ),
     "a hand-made row in its place": Situation(hand_made_in_its_place, "Succeeded", 0, ""),
     "a refresh is lost": Situation(refresh_is_lost, "Incomplete", 1, "1 model refresh"),
     "an expected table is absent": Situation(expected_table_is_absent, "Incomplete", 1, "mdm.Vendor"),
     "a model has the name of the expected table": Situation(
         a_model_has_the_name_of_the_expected_table, "Incomplete", 1, "Customer is not there"
     ),
+    "an expected node was skipped": Situation(expected_node_is_skipped, "Incomplete", 1, "customers was skipped"),
+    "a refresh is disabled": Situation(refresh_is_disabled, "Incomplete", 1, "Finance was not refreshed"),
     "expected by a file": Situation(expected_by_a_file, "Incomplete", 1, "mdm.Vendor"),
     "all that is expected is there": Situation(all_that_is_expected, "Succeeded", 0, ""),
     "an expected workload is absent": Situation(expected_workload_is_absent, "Incomplete", 1, "consumption"),

@@ -66,7 +66,7 @@ def test_what_is_expected_and_known_to_be_absent(stage: Stage, name: str) -> Non
     assert any("it moved to another source" in each["text"] and each["known"] for each in shown["reasons"])
     assert everywhere(stage, "the next") == {"Succeeded" if name != RUN else "Incomplete"}
     assert everywhere(stage, "elsewhere") == {"Incomplete"}
-    stage.sql("UPDATE monitoring_run_part SET process_completed_at = '2020-01-01' WHERE part = 'ack'")
+    stage.sql("UPDATE meta.monitoring_run_part SET process_completed_at = '2020-01-01' WHERE part = 'ack'")
     assert everywhere(stage) == {"Incomplete"}
 
 
@@ -112,7 +112,7 @@ def test_lost_rows_are_marked_and_stay(stage: Stage) -> None:
         load()
         load("Vendor")
     dbbtrace.shutdown()
-    stage.sql("DELETE FROM monitoring_integration WHERE table_name = 'Vendor'")
+    stage.sql("DELETE FROM meta.monitoring_integration WHERE table_name = 'Vendor'")
     acknowledged(RUN)
     assert everywhere(stage) == {"Incomplete"}
     assert "known until" in lines("check", RUN)

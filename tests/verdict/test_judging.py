@@ -63,13 +63,13 @@ def closed_by_command(stage: Stage) -> None:
 
 def watched(stage: Stage) -> None:
     fewer_rows(stage)
-    stage.sql("DELETE FROM monitoring_run_part WHERE part = 'finding'")
+    stage.sql("DELETE FROM meta.monitoring_run_part WHERE part = 'finding'")
     run("watch", "--once")
 
 
 def checked(stage: Stage) -> None:
     fewer_rows(stage)
-    stage.sql("DELETE FROM monitoring_run_part WHERE part = 'finding'")
+    stage.sql("DELETE FROM meta.monitoring_run_part WHERE part = 'finding'")
     run("check", RUN)
 
 
@@ -96,7 +96,7 @@ def test_an_imported_pipeline_is_judged(fabric: FabricService, stage: Stage) -> 
     dbbtrace.import_run(PIPELINE_RUN)
     first = findings(stage, PIPELINE_RUN)
     assert ("judged", "judged", "Judged") in first
-    stage.sql("DELETE FROM monitoring_run_part WHERE part = 'finding' AND expected_by = 'judge'")
+    stage.sql("DELETE FROM meta.monitoring_run_part WHERE part = 'finding' AND expected_by = 'judge'")
     dbbtrace.shutdown()
     run("import-run", "--file", str(RESPONSES))
     assert findings(stage, PIPELINE_RUN) == first

@@ -98,7 +98,7 @@ def test_where_nothing_was_judged_the_rows_tell(stage: Stage) -> None:
     """As in a warehouse in which findings may not be written: the commands learn from the earlier runs themselves."""
     for number in range(3):
         earlier_run(stage, f"day {number}", 4.0)
-    stage.sql("DELETE FROM monitoring_run_part WHERE part = 'finding'")
+    stage.sql("DELETE FROM meta.monitoring_run_part WHERE part = 'finding'")
     open_run(stage, 7)
     assert dbbtrace.verdict(RUN).word == "Running"
 
@@ -107,8 +107,8 @@ def test_another_product_does_not_tell(stage: Stage) -> None:
     """Nor another environment."""
     for number in range(2):
         earlier_run(stage, f"day {number}", 0.01)
-    stage.sql("UPDATE monitoring_run_part SET environment = 'TST'")
-    stage.sql("UPDATE monitoring_integration SET environment = 'TST'")
-    stage.sql("UPDATE monitoring_transformation_dbt SET environment = 'TST'")
+    stage.sql("UPDATE meta.monitoring_run_part SET environment = 'TST'")
+    stage.sql("UPDATE meta.monitoring_integration SET environment = 'TST'")
+    stage.sql("UPDATE meta.monitoring_transformation_dbt SET environment = 'TST'")
     open_run(stage, 5)
     assert said(stage) == {(who, "Running") for who in ("view", "runs", "check", "show", "verdict")}

@@ -3,24 +3,37 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 import dbbtrace
 from tests.cli.support import run
-from tests.verdict.situations import RUN, SITUATIONS, Situation, Stage
+from tests.verdict.situations import SITUATIONS, Situation
+from tests.verdict.stage import RUN, ServerStage, Stage
+from tests.warehouse.conftest import IN_TURN, LIVE, live_server
 
 
-@pytest.fixture
-def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
-    stage = Stage(tmp_path / "w.db", tmp_path / "journal")
-    monkeypatch.setenv("DBBTRACE_WAREHOUSE", stage.url)
-    monkeypatch.setenv("DBBTRACE_JOURNAL_DIR", str(stage.journal))
-    stage.configure()
-    yield stage
-    stage.end()
+@pytest.fixture(params=["sqlite", pytest.param("live", marks=IN_TURN)])
+def stage(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
+    """On SQLite, and on the T-SQL server where one is named."""
+    with ExitStack() as open_server:
+        stage = Stage(tmp_path / "w.db", tmp_path / "journal")
+        if request.param == "live":
+            if not os.environ.get(LIVE):
+                pytest.skip(f"{LIVE} holds no connection string of a server to test against")
+            server = open_server.enter_context(live_server())
+            stage = ServerStage(stage.path, stage.journal, server=server, address=os.environ[LIVE])
+            stage.clear()
+        monkeypatch.setenv("DBBTRACE_WAREHOUSE", stage.url)
+        monkeypatch.setenv("DBBTRACE_JOURNAL_DIR", str(stage.journal))
+        stage.configure()
+        yield stage
+        stage.end()
+        dbbtrace.shutdown()
 
 
 @pytest.mark.parametrize("situation", SITUATIONS.values(), ids=SITUATIONS)

@@ -1,6 +1,7 @@
 -- One row for each part of a run that is no operation: the run itself, a job's share of it, a workload, a dbt
 -- invocation, a step or an attempt that has a row. What has not ended is Running.
--- superseded = 1: the same part began again after this one had ended; filter on 0 for outcomes.
+-- superseded = 1: the same part began again after this one had ended, or dbt built all that it was to build; filter on
+-- 0 for outcomes.
 
 WITH part_rows AS (
     SELECT
@@ -41,6 +42,35 @@ keyed_parts AS (
         ) AS last_start_time
     FROM part_rows AS q
     WHERE q.place = 1
+),
+built_later AS (
+    -- dbt failed as a whole, and later built the whole project, or a selection that has the failed one in it.
+    SELECT f.orchestration_run_id, f.span_id
+    FROM meta.monitoring_run_part AS f
+    INNER JOIN meta.monitoring_run_part AS g
+        ON
+            g.orchestration_run_id = f.orchestration_run_id
+            AND g.name IN (f.name, 'dbt build')
+            AND MOMENT(g.process_started_at) >= MOMENT(f.process_completed_at)
+            AND MEMBER_OF(g.detail, 'project') = MEMBER_OF(f.detail, 'project')
+            AND COALESCE(MEMBER_OF(g.detail, 'exclude'), MEMBER_OF(f.detail, 'exclude'), '')
+            = COALESCE(MEMBER_OF(f.detail, 'exclude'), '')
+            AND (
+                MEMBER_OF(g.detail, 'select') IS NULL
+                OR INCLUDES(MEMBER_OF(g.detail, 'select'), MEMBER_OF(f.detail, 'select'), ' ', ' ')
+                OR INCLUDES(MEMBER_OF(g.detail, 'select'), MEMBER_OF(f.detail, 'select'), ' +', ' ')
+                OR INCLUDES(MEMBER_OF(g.detail, 'select'), MEMBER_OF(f.detail, 'select'), ' ', '+ ')
+                OR INCLUDES(MEMBER_OF(g.detail, 'select'), MEMBER_OF(f.detail, 'select'), ' +', '+ ')
+            )
+    WHERE
+        f.part = 'dbt_invocation'
+        AND f.status = 'Failed'
+        AND f.name IN ('dbt build', 'dbt retry', 'dbt run', 'dbt seed', 'dbt snapshot', 'dbt test')
+        AND MEMBER_OF(f.detail, 'operation') IS NULL
+        AND g.part = 'dbt_invocation'
+        AND g.status = 'Succeeded'
+        AND MEMBER_OF(g.detail, 'operation') IS NULL
+    GROUP BY f.orchestration_run_id, f.span_id
 )
 SELECT
     k.orchestration_run_id,
@@ -72,6 +102,7 @@ SELECT
     k.record_id,
     CASE
         WHEN k.part = 'run' THEN 0
+        WHEN b.span_id IS NOT NULL THEN 1
         WHEN k.last_start_time <= k.start_time THEN 0
         WHEN k.last_start_time >= k.end_time THEN 1
         -- If a part never ended, only the pipeline's run id shows that it was tried again.
@@ -79,3 +110,4 @@ SELECT
         ELSE 0
     END AS superseded
 FROM keyed_parts AS k
+LEFT JOIN built_later AS b ON b.orchestration_run_id = k.orchestration_run_id AND b.span_id = k.span_id

@@ -53,6 +53,9 @@ part_totals AS (
                 ELSE 0
             END
         ) AS parts_failed,
+        -- Failed and begun again: whether what failed was done again takes a look at the operations.
+        SUM(CASE WHEN p.status = 'Failed' AND p.superseded = 1 AND p.part IN ('job', 'workload') THEN 1 ELSE 0 END)
+            AS parts_repeated,
         SUM(CASE WHEN p.status = 'Running' AND p.superseded = 0 THEN 1 ELSE 0 END) AS parts_running,
         SUM(
             CASE
@@ -109,22 +112,30 @@ expected_parts AS (
 ),
 named_operations AS (
     -- Each name by which an operation may be expected, in the runs in which something is. A dbt node is no table load,
-    -- whatever its name.
+    -- whatever its name, and what was skipped is not there.
     SELECT o.orchestration_run_id, o.workload, LOWER(o.operation) AS name
     FROM meta.monitoring_operations AS o
-    WHERE o.orchestration_run_id IN (SELECT x.orchestration_run_id FROM expected_parts AS x)
+    WHERE
+        o.status <> 'Skipped'
+        AND o.orchestration_run_id IN (SELECT x.orchestration_run_id FROM expected_parts AS x)
     UNION
     SELECT o.orchestration_run_id, o.workload, LOWER(LAST_SEGMENT(o.operation))
     FROM meta.monitoring_operations AS o
-    WHERE o.orchestration_run_id IN (SELECT x.orchestration_run_id FROM expected_parts AS x)
+    WHERE
+        o.status <> 'Skipped'
+        AND o.orchestration_run_id IN (SELECT x.orchestration_run_id FROM expected_parts AS x)
     UNION
     SELECT o.orchestration_run_id, o.workload, LOWER(o.operation_id)
     FROM meta.monitoring_operations AS o
-    WHERE o.orchestration_run_id IN (SELECT x.orchestration_run_id FROM expected_parts AS x)
+    WHERE
+        o.status <> 'Skipped'
+        AND o.orchestration_run_id IN (SELECT x.orchestration_run_id FROM expected_parts AS x)
     UNION
     SELECT o.orchestration_run_id, o.workload, o.workload
     FROM meta.monitoring_operations AS o
-    WHERE o.orchestration_run_id IN (SELECT x.orchestration_run_id FROM expected_parts AS x)
+    WHERE
+        o.status <> 'Skipped'
+        AND o.orchestration_run_id IN (SELECT x.orchestration_run_id FROM expected_parts AS x)
     UNION
     SELECT w.orchestration_run_id, w.workload, w.workload
     FROM meta.monitoring_parts AS w
@@ -210,6 +221,8 @@ run_totals AS (
             AS refreshes_succeeded,
         SUM(CASE WHEN p.workload = 'consumption' AND p.status = 'Failed' THEN p.outcomes ELSE 0 END)
             AS refreshes_failed,
+        SUM(CASE WHEN p.workload = 'consumption' AND p.status = 'Skipped' THEN p.outcomes ELSE 0 END)
+            AS refreshes_skipped,
         SUM(CASE WHEN p.workload = 'reconciliation' THEN p.outcomes ELSE 0 END) AS reconciliation_results,
         SUM(CASE WHEN p.status = 'Succeeded' THEN p.outcomes ELSE 0 END) AS succeeded,
         SUM(CASE WHEN p.status = 'Failed' THEN p.outcomes ELSE 0 END) AS failed,
@@ -256,8 +269,8 @@ run_facts AS (
     SELECT
         t.orchestration_run_id, t.data_product, t.environment, t.start_time, t.end_time, t.operations, t.loads,
         t.loads_succeeded, t.loads_failed, t.nodes, t.nodes_succeeded, t.nodes_warned, t.nodes_failed,
-        t.nodes_skipped, t.refreshes, t.refreshes_succeeded, t.refreshes_failed, t.reconciliation_results,
-        t.succeeded, t.failed, t.warned, t.skipped, t.running, t.unknown, t.rows_read, t.rows_written, t.bytes_read,
+        t.nodes_skipped, t.refreshes, t.refreshes_succeeded, t.refreshes_failed, t.refreshes_skipped,
+        t.reconciliation_results, t.succeeded, t.failed, t.warned, t.skipped, t.running, t.unknown, t.rows_read, t.rows_written, t.bytes_read,
         t.bytes_written, t.slowest, t.slowest_seconds, t.loads_without_end, t.interrupted, t.failed_without_reason,
         t.has_parts, t.last_sign, t.trace_id, t.recorded, g.first_failed, g.first_incomplete, g.first_warned,
         e.first_absent,
@@ -267,6 +280,7 @@ run_facts AS (
             WHEN q.run_failed_time IS NULL OR q.opened_again_time >= q.run_failed_time THEN 0
             ELSE 1
         END AS parts_failed,
+        COALESCE(q.parts_repeated, 0) AS parts_repeated,
         COALESCE(q.parts_running, 0) AS parts_running,
         COALESCE(q.parts_interrupted, 0) AS parts_interrupted,
         COALESCE(q.steps_failed, 0) AS steps_failed,
@@ -312,9 +326,11 @@ SELECT
         WHEN s.is_open = 1 AND t.is_silent = 0 THEN 'Running'
         WHEN s.is_open > 0 THEN 'Unfinished'
         WHEN t.loads_lost + t.nodes_lost + t.refreshes_lost + t.absent + t.findings_incomplete > 0 THEN 'Incomplete'
+        WHEN t.refreshes_skipped > 0 AND t.judged_at IS NULL THEN 'Incomplete'
         WHEN t.operations > 0 AND t.skipped = t.operations THEN 'Incomplete'
         WHEN t.operations = 0 AND t.jobs = 0 THEN 'Incomplete'
-        WHEN t.findings_warned + t.steps_failed > 0 OR (t.warned > 0 AND t.judged_at IS NULL) THEN 'Warned'
+        WHEN t.findings_warned + t.steps_failed > 0 OR (t.warned + t.parts_repeated > 0 AND t.judged_at IS NULL)
+            THEN 'Warned'
         ELSE 'Succeeded'
     END AS status,
     CASE
@@ -332,10 +348,14 @@ SELECT
         WHEN t.refreshes_lost > 0 THEN CONCAT('recorded and not in the table: ', COUNTED(t.refreshes_lost, 'model refresh'))
         WHEN t.absent > 0 THEN CONCAT('expected and not there: ', t.first_absent)
         WHEN t.findings_incomplete > 0 THEN t.first_incomplete
+        WHEN t.refreshes_skipped > 0 AND t.judged_at IS NULL
+            THEN CONCAT('not refreshed: ', COUNTED(t.refreshes_skipped, 'model'))
         WHEN t.operations > 0 AND t.skipped = t.operations THEN 'every operation was skipped'
         WHEN t.operations = 0 AND t.jobs = 0 THEN 'it ended, and nothing that it did is in the tables'
         WHEN t.findings_warned > 0 THEN t.first_warned
         WHEN t.steps_failed > 0 THEN CONCAT(COUNTED(t.steps_failed, 'step'), ' failed')
+        WHEN t.parts_repeated > 0 AND t.judged_at IS NULL
+            THEN CONCAT('failed and begun again: ', COUNTED(t.parts_repeated, 'part'), ' of the run')
         WHEN t.warned > 0 AND t.judged_at IS NULL THEN CONCAT(COUNTED(t.warned, 'operation'), ' warned')
         WHEN t.judged_at IS NULL THEN 'not yet compared with earlier runs'
     END AS reason,
@@ -345,7 +365,7 @@ SELECT
     t.operations,
     t.loads, t.loads_succeeded, t.loads_failed,
     t.nodes, t.nodes_succeeded, t.nodes_warned, t.nodes_failed, t.nodes_skipped,
-    t.refreshes, t.refreshes_succeeded, t.refreshes_failed,
+    t.refreshes, t.refreshes_succeeded, t.refreshes_failed, t.refreshes_skipped,
     t.reconciliation_results,
     t.succeeded, t.failed, t.warned, t.skipped, t.running, t.unknown,
     t.rows_read, t.rows_written, t.bytes_read, t.bytes_written,
@@ -358,8 +378,8 @@ SELECT
     t.interrupted,
     t.failed_without_reason,
     CASE WHEN t.data_product IS NULL THEN 1 ELSE 0 END AS without_data_product,
-    t.has_parts, t.run_ended, t.jobs, t.parts_failed, t.parts_running, t.parts_interrupted, t.steps_failed,
-    t.loads_lost, t.nodes_lost, t.refreshes_lost, t.absent,
+    t.has_parts, t.run_ended, t.jobs, t.parts_failed, t.parts_repeated, t.parts_running, t.parts_interrupted,
+    t.steps_failed, t.loads_lost, t.nodes_lost, t.refreshes_lost, t.absent,
     t.findings_failed, t.findings_incomplete, t.findings_warned, t.judged_at,
     s.is_open, t.last_sign, t.silent_after, t.recorded,
     t.trace_id

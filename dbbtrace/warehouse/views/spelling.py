@@ -116,6 +116,7 @@ _SQLITE: Final[Words] = {
     # SUM raises where whole numbers overflow. TOTAL is exact up to 2^53, and CAST stops at the largest bigint.
     "SUM_OF": lambda x: f"CASE WHEN COUNT({x}) > 0 THEN CAST(TOTAL({x}) AS INTEGER) END",
     "SUBSTRING": lambda x, start, length: f"SUBSTR({x}, {start}, {length})",
+    "INCLUDES": lambda words, word, before, after: f"INSTR(' ' || {words} || ' ', {before} || {word} || {after}) > 0",
     "EACH_OF": lambda x: f"JSON_EACH(CASE WHEN JSON_VALID({x}) THEN {x} END)",
     "MEMBER_OF": lambda x, name: f"JSON_EXTRACT(CASE WHEN JSON_VALID({x}) THEN {x} END, '$.{_bare(name)}')",
     "STATUS": _status,
@@ -163,6 +164,9 @@ _TSQL: Final[Words] = {
     "SORTABLE_SECONDS": lambda x: f"RIGHT(CONCAT('0000000000000', CAST({_sane(x)} * 1000 AS bigint)), 13)",
     "SUM_OF": lambda x: _saturated(f"SUM(CAST({x} AS decimal(38, 0)))"),
     "SUBSTRING": lambda x, start, length: f"SUBSTRING({x}, {start}, {length})",
+    "INCLUDES": lambda words, word, before, after: (
+        f"CHARINDEX(CONCAT({before}, {word}, {after}), CONCAT(' ', {words}, ' ')) > 0 AND {word} <> ''"
+    ),
     # With an explicit type: the default is nvarchar, in a collation that may differ from the database's.
     "EACH_OF": lambda x: f"OPENJSON(CASE WHEN ISJSON({x}) = 1 THEN {x} END) WITH ([value] varchar(1000) '$')",
     "MEMBER_OF": lambda x, name: (
