@@ -56,7 +56,7 @@ class Finding:
     """One thing that was found."""
 
     kind: str
-    """absent, volume, empty, not counted, stale, warning, reconciliation or not done again."""
+    """absent, volume, empty, not counted, skipped, stale, warning, reconciliation or not done again."""
     verdict: str
     """Failed, Incomplete or Warned: what it makes of the run."""
     name: str
@@ -117,10 +117,9 @@ def find(
         found += reconciliation(warehouse, run, tolerance)
     if run.parts_repeated:
         found += _repeated(warehouse, run)
-    if run.refreshes_skipped and not run.failed and not run.parts_failed:
-        found += _not_refreshed(warehouse, run)
-    if run.is_open == 0 and run.data_product and not run.failed and not run.parts_failed:
-        found += _models(warehouse, run)
+    if run.is_open == 0 and not run.failed and not run.parts_failed:
+        found += _skipped(warehouse, run) if 0 < run.skipped < run.operations else []
+        found += _models(warehouse, run) if run.data_product else []
     return found
 
 
@@ -263,17 +262,16 @@ def _models(warehouse: Warehouse, run: Run) -> list[Finding]:
     )
 
 
-def _not_refreshed(warehouse: Warehouse, run: Run) -> list[Finding]:
-    """Models whose refresh did nothing, though nothing above them failed."""
-    skipped = operations(
-        warehouse, [run.run_id], where="o.kind = 'model_refresh' AND o.superseded = 0 AND o.status = 'Skipped'"
-    )
-    return few(
-        [
-            Finding("absent", "Incomplete", one.name, f"{one.label} was not refreshed: the service says {one.word}")
-            for one in skipped
-        ]
-    )
+def _skipped(warehouse: Warehouse, run: Run) -> list[Finding]:
+    """What was skipped, though nothing failed: what failed above it was done again later, and it was not; or a refresh
+    that is disabled."""
+    found = []
+    for one in operations(warehouse, [run.run_id], where="o.superseded = 0 AND o.status = 'Skipped'"):
+        text = f"{one.label} was skipped, and was not built later"
+        if one.kind == "model_refresh":
+            text = f"{one.label} was not refreshed: the service says {one.word}"
+        found.append(Finding("skipped", "Incomplete", one.label, text))
+    return few(found)
 
 
 def _repeated(warehouse: Warehouse, run: Run) -> list[Finding]:

@@ -118,7 +118,6 @@ class Run:
     refreshes: int
     refreshes_succeeded: int
     refreshes_failed: int
-    refreshes_skipped: int
     reconciliation_results: int
     succeeded: int
     failed: int

@@ -24,7 +24,8 @@ class Expected(NamedTuple):
 
 
 def expected_of(value: object, workload: str | None = None) -> list[Expected]:
-    """What the value says is expected; nothing, with a warning, where it makes no sense.
+    """What the value says is expected; nothing, with a warning, where it makes no sense. A file that can't be read is
+    expected itself: else a run of which nobody knows what belongs into it would read as right.
 
     Args:
         value: names; workload → names; or the path of a file of ``integration_source_list.csv``'s form, whose enabled
@@ -41,6 +42,9 @@ def expected_of(value: object, workload: str | None = None) -> list[Expected]:
         if isinstance(value, Iterable):
             return [_named(str(name), workload) for name in value if str(name).strip()]
     except (OSError, ValueError) as error:
+        if isinstance(value, (str, os.PathLike)):
+            complain(f"expect = {shown(value)} can't be read, so the run is Incomplete: {error}")
+            return [Expected(os.path.basename(os.fsdecode(value)), workload)]
         complain(f"expect = {shown(value)} is left out: {error}")
         return []
     complain(f"expect = {shown(value)} is left out: give names, or the path of integration_source_list.csv")

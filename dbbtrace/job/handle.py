@@ -60,6 +60,9 @@ class Handle:
     _block: ClassVar[str] = BLOCK
     """Kind of place that a ``with`` makes."""
 
+    _may_end_early: ClassVar[bool] = False
+    """Whether ``sys.exit(0)`` inside is a good end."""
+
     _announced: ClassVar[bool] = False
     """Whether a warehouse is told that it has started."""
 
@@ -327,6 +330,7 @@ class Handle:
 
     def _finish(self, error: BaseException | None) -> bool:
         """End the work and leave its place; False where that was done before."""
+        error = self._failure(error)
         ends = self._is_running()
         self.__dict__["_open"] = False
         try:
@@ -344,6 +348,11 @@ class Handle:
                     with guard(f"leave {self.operation}"):
                         raise
         return ends
+
+    def _failure(self, error: BaseException | None) -> BaseException | None:
+        """What it failed with. A run and its workloads don't fail where the program ends in good order."""
+        is_good = self._may_end_early and isinstance(error, SystemExit) and error.code in (None, 0)
+        return None if is_good else error
 
     def _leave(self, place: Place) -> None:
         """Undo ``_enter``, as far as that is not done yet."""

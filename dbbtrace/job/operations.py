@@ -102,6 +102,7 @@ class Workload(Handle):
 
     operation = key.OPERATION_WORKLOAD
     _block = WORKLOAD
+    _may_end_early = True
     _announced = True
 
     pipeline_id = Guid(key.PIPELINE_ID, "Pipeline that the rows of this workload name, from then on.")

@@ -8,8 +8,10 @@ from opentelemetry.trace import Link
 
 from dbbtrace.diagnostics import complain, guard
 from dbbtrace.errors import UsageError
+from dbbtrace.job.expected import Expected
 from dbbtrace.job.lineage import lineage_of
 from dbbtrace.job.operations import Operation
+from dbbtrace.job.parts import record_expected
 from dbbtrace.job.scope import Scope
 from dbbtrace.job.values import Text
 from dbbtrace.model import attributes as key
@@ -139,5 +141,8 @@ class ModelRefresh(Operation):
             complain(f"{self._name} is {word}, still running: it gives no row now; record it when it has ended")
 
     def _after(self) -> None:
-        if not is_running(str(self._values.get(key.STATUS, ""))):  # else it gives no row
+        if not is_running(str(self._values.get(key.STATUS, ""))):
             super()._after()
+        elif self._place is not None:  # it gives no row before it has ended, and the run is Incomplete without
+            model = Expected(str(self._values[key.CICD_TASK_NAME]), self.workload)
+            record_expected(self._place.scope, [model], "model_refresh", now())

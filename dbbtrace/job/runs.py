@@ -42,6 +42,7 @@ class Run(Handle):
 
     operation = key.OPERATION_RUN
     _block = RUN
+    _may_end_early = True
 
     def __init__(
         self,
@@ -163,6 +164,7 @@ class Run(Handle):
         return scope.inner(tally=self._job.tally)
 
     def _finish(self, error: BaseException | None) -> bool:
+        error = self._failure(error)
         if error is not None and self._span is None and self._is_running():
             self._fail_with(error)
         ends = super()._finish(error)

@@ -546,11 +546,50 @@ def expected_node_is_skipped(stage: Stage) -> None:
             node.status = "skipped"
 
 
+def only_what_failed_is_built_again(stage: Stage) -> None:
+    with opened():
+        for nodes in ({"orders": "error", "customers": "skipped"}, {"orders": "success"}):
+            for name, status in nodes.items():
+                with dbbtrace.dbt_node(f"model.shop.{name}") as node:
+                    node.status = status
+
+
 def refresh_is_disabled(stage: Stage) -> None:
     with opened():
         load()
         with dbbtrace.model_refresh(MODEL, name="Finance") as work:
             work.status = "Disabled"
+
+
+def expected_list_is_missing(stage: Stage) -> None:
+    with opened(), dbbtrace.integration(expect="integration_source_list.csv"):
+        load()
+
+
+def refresh_is_left_running(stage: Stage) -> None:
+    with opened():
+        load()
+        with dbbtrace.model_refresh(MODEL, name="Finance") as work:
+            work.status = "Unknown"
+
+
+def program_ends_well(stage: Stage) -> None:
+    _ending(stage, 0)
+
+
+def program_ends_badly(stage: Stage) -> None:
+    _ending(stage, 3)
+
+
+def _ending(stage: Stage, code: int) -> None:
+    """A program that leaves its run by sys.exit."""
+    job = f"""
+import sys
+with dbbtrace.orchestration_run(RUN, data_product="Shop", environment="PRD"):
+    with dbbtrace.integration(), dbbtrace.table_load("Customer"): pass
+    sys.exit({code})
+"""
+    assert stage.start(job).wait() == code
 
 
 def all_that_is_expected(stage: Stage) -> None:
@@ -853,8 +892,17 @@ SITUATIONS = {
         a_model_has_the_name_of_the_expected_table, "Incomplete", 1, "Customer is not there"
     ),
     "an expected node was skipped": Situation(expected_node_is_skipped, "Incomplete", 1, "customers was skipped"),
+    "only the model that failed is built again": Situation(
+        only_what_failed_is_built_again, "Incomplete", 1, "customers was skipped, and was not built later"
+    ),
     "a refresh is disabled": Situation(refresh_is_disabled, "Incomplete", 1, "Finance was not refreshed"),
     "expected by a file": Situation(expected_by_a_file, "Incomplete", 1, "mdm.Vendor"),
+    "the list of expected tables is missing": Situation(
+        expected_list_is_missing, "Incomplete", 1, "integration_source_list.csv is not there"
+    ),
+    "a refresh is left running": Situation(refresh_is_left_running, "Incomplete", 1, "Finance is not there"),
+    "the program ends with sys.exit(0)": Situation(program_ends_well, "Succeeded", 0, ""),
+    "the program ends with sys.exit(3)": Situation(program_ends_badly, "Failed", 1, "SystemExit: 3"),
     "all that is expected is there": Situation(all_that_is_expected, "Succeeded", 0, ""),
     "an expected workload is absent": Situation(expected_workload_is_absent, "Incomplete", 1, "consumption"),
     "a model is not refreshed": Situation(model_is_not_refreshed, "Incomplete", 1, MODEL),

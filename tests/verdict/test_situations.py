@@ -17,7 +17,7 @@ from tests.verdict.stage import RUN, ServerStage, Stage
 from tests.warehouse.conftest import IN_TURN, LIVE, live_server
 
 
-@pytest.fixture(params=["sqlite", pytest.param("live", marks=IN_TURN)])
+@pytest.fixture(params=["sqlite", pytest.param("live", marks=[IN_TURN, pytest.mark.timeout(1800)])])
 def stage(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
     """On SQLite, and on the T-SQL server where one is named."""
     with ExitStack() as open_server:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from dbbtrace.warehouse.schema import VALIDATIONS
 from tests.cli.support import assert_one_line, run
 from tests.support.fabric import WORKSPACE, FabricService
 from tests.verdict.situations import PRODUCT, RUN
+from tests.warehouse.conftest import IN_TURN, LIVE, live_server
 
 ENDPOINT = "5b218778-e7a5-4d73-8187-f10824047715"
 LAKEHOUSE = {
@@ -189,6 +191,31 @@ def test_an_endpoint_that_can_not_be_opened(stage: Stage, monkeypatch: pytest.Mo
         [found] = dbbtrace.verify()
     assert (found.rows, found.is_empty) == (None, False)
     assert "no such file" in (found.problem or "")
+    assert dbbtrace.verdict(RUN).word == "Warned"
+
+
+@IN_TURN
+@pytest.mark.skipif(not os.environ.get(LIVE), reason=f"{LIVE} holds no connection string")
+def test_a_t_sql_server_counts(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A table with rows, an empty one, and one that is not there."""
+    monkeypatch.setenv("DBBTRACE_SQL_ENDPOINT", os.environ[LIVE])
+    monkeypatch.setenv("DBBTRACE_LAKEHOUSE_TABLES", json.dumps({"*": "meta.counted_{table}"}))
+    with live_server() as server:
+        if not server.shapes():
+            server.migrate()
+        for table, rows in (("full", 3), ("bare", 0)):
+            server.query(f"DROP TABLE IF EXISTS [meta].[counted_{table}]")
+            server.query(f"CREATE TABLE [meta].[counted_{table}] ([id] int)")
+            for row in range(rows):
+                server.query(f"INSERT INTO [meta].[counted_{table}] VALUES (?)", (row,))
+        with dbbtrace.orchestration_run(RUN, **PRODUCT):
+            for table in ("full", "bare", "missing"):
+                load(table)
+            found = dbbtrace.verify()
+        for table in ("full", "bare"):
+            server.query(f"DROP TABLE [meta].[counted_{table}]")
+    assert {each.table: each.rows for each in found} == {"mdm.full": 3, "mdm.bare": 0, "mdm.missing": None}
+    assert "counted_missing" in next(each.problem or "" for each in found if each.rows is None)
     assert dbbtrace.verdict(RUN).word == "Warned"
 
 
