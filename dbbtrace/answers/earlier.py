@@ -9,10 +9,10 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone, tzinfo
 
-from dbbtrace.answers.past_runs import DAYS, RUNS, Entry, directory
+from dbbtrace.answers.past_runs import DAYS, RUNS, Entry, directory, is_weeks_before
 from dbbtrace.answers.read import moment_of_row
 from dbbtrace.answers.rows import Run
-from dbbtrace.answers.usual import Load, PastRun, same_weekly_slot
+from dbbtrace.answers.usual import Load, PastRun
 from dbbtrace.graph import TableKey
 from dbbtrace.warehouse import Warehouse, views
 
@@ -67,7 +67,7 @@ class Earlier:
             and (one.data_product, one.environment) == (entry.data_product, entry.environment)
         ]
         newest, older = same[-RUNS:], same[:-RUNS]
-        weekly = [one for one in older if same_weekly_slot(one.at, entry.at, self._zone)]
+        weekly = [one for one in older if is_weeks_before(one.at, entry.at, self._zone)]
         found = [self.past_run(one.run_id, usual) for one in reversed([*weekly, *newest])]
         return [replace(one, alone=place >= len(newest)) for place, one in enumerate(found) if one is not None]
 

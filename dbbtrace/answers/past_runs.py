@@ -1,5 +1,5 @@
-"""Which runs were before a run: the newest of its product, and those at the same time in the weeks before. Bounded in
-time and number."""
+"""Which runs were before a run: the newest of its product, and those at the same time in the weeks before, on its day
+of the week and on the day beside it. Bounded in time and number."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from datetime import datetime, timedelta, timezone, tzinfo
 
 from dbbtrace.answers.read import WORKSPACE_ENVIRONMENTS, moment_of_row
 from dbbtrace.answers.rows import Run
-from dbbtrace.answers.usual import same_weekly_slot
+from dbbtrace.answers.usual import beside, same_weekly_slot
 from dbbtrace.model.times import moved
 from dbbtrace.warehouse import Warehouse, views
 
-__all__ = ["DAYS", "RUNS", "Entry", "directory"]
+__all__ = ["DAYS", "RUNS", "Entry", "directory", "is_weeks_before"]
 
 DAYS = timedelta(days=35)
 RUNS = 30
@@ -39,7 +39,7 @@ class Entry:
     repairs: bool
     last_sign: datetime
     alone: bool = False
-    """It is known for its day of the week; the runs around it are not."""
+    """It is known for its day of the week, or the one beside it; the runs around it are not."""
 
 
 def directory(
@@ -52,11 +52,16 @@ def directory(
         zone: where slots are local times.
     """
     oldest = min(run.started_at for run in runs if run.started_at is not None)
-    return _chosen(_known(warehouse, tables, oldest, now, runs), runs, zone)
+    return _chosen(_known(warehouse, tables, oldest, now, runs, zone), runs, zone)
 
 
 def _known(
-    warehouse: Warehouse, tables: dict[str, views.BaseTable], oldest: datetime, now: datetime, runs: Sequence[Run]
+    warehouse: Warehouse,
+    tables: dict[str, views.BaseTable],
+    oldest: datetime,
+    now: datetime,
+    runs: Sequence[Run],
+    zone: tzinfo,
 ) -> list[Entry]:
     products = {(run.data_product, run.environment) for run in runs}
     found: dict[str, Entry] = {}
@@ -69,7 +74,7 @@ def _known(
             asked.append(_LOAD_RUNS)
             found = _read(warehouse, tables, _LOAD_RUNS, [(moved(oldest, -back), _FAR_AHEAD)], now) | found
         if _are_enough(found.values(), products, oldest):
-            windows = _weeks_before(max(back, _WEEK), runs)
+            windows = _weeks_before(max(back, _WEEK), runs, zone)
             for question in reversed(asked):
                 found = _read(warehouse, tables, question, windows, now) | found
             break
@@ -82,11 +87,17 @@ def _known(
     return list(found.values())
 
 
-def _weeks_before(back: timedelta, runs: Sequence[Run]) -> list[_Window]:
-    """When runs were at the same time of the same day of the weeks before, beyond what was read already."""
+def _weeks_before(back: timedelta, runs: Sequence[Run], zone: tzinfo) -> list[_Window]:
+    """When runs were at the same time of the same day of the weeks before, and of the day beside it, beyond what was
+    read already."""
     starts = [run.started_at for run in runs if run.started_at is not None][:_WEEKLY]
     oldest = min(starts)
-    thens = sorted(moved(at, -weeks * _WEEK) for at in starts for weeks in range(1, DAYS // _WEEK + 1))
+    thens = sorted(
+        moved(at, away - weeks * _WEEK)
+        for at in starts
+        for weeks in range(1, DAYS // _WEEK + 1)
+        for away in (timedelta(), beside(at, zone))
+    )
     windows: list[_Window] = []
     for then in thens:
         start, end = moved(then, -_BEGUN), moved(then, _AROUND)
@@ -203,9 +214,19 @@ def _chosen(entries: Collection[Entry], runs: Sequence[Run], zone: tzinfo) -> li
 
 
 def _is_weeks_before(one: Entry, other: Entry, zone: tzinfo) -> bool:
-    """Whether it is a run of the same product, at the same time of the same day of an earlier week."""
-    apart = other.at - one.at
+    """Whether it is a run of the same product, at the same time of the same day of an earlier week, or of the one
+    beside it."""
+    same = (one.data_product, one.environment) == (other.data_product, other.environment)
+    return same and is_weeks_before(one.at, other.at, zone)
+
+
+def is_weeks_before(one: datetime, other: datetime, zone: tzinfo) -> bool:
+    """Whether it was at the same time of the same day of an earlier week, or of the one beside it."""
+    return any(_same_time_of_week(moved(one, -away), other, zone) for away in (timedelta(), beside(other, zone)))
+
+
+def _same_time_of_week(one: datetime, other: datetime, zone: tzinfo) -> bool:
+    apart = other - one
     if not timedelta() < apart <= DAYS or _AROUND < apart % _WEEK < _WEEK - _AROUND:  # which needs no time zone
         return False
-    same = (one.data_product, one.environment) == (other.data_product, other.environment)
-    return same and same_weekly_slot(one.at, other.at, zone)
+    return same_weekly_slot(one, other, zone)

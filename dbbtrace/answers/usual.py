@@ -17,7 +17,7 @@ from typing import NamedTuple
 from dbbtrace.answers.statistics import median
 from dbbtrace.graph import TableKey
 
-__all__ = ["Absence", "Load", "PastRun", "Volume", "absences", "same_weekly_slot", "volume_of"]
+__all__ = ["Absence", "Load", "PastRun", "Volume", "absences", "beside", "same_weekly_slot", "volume_of"]
 
 _SLOT = 45
 """Minutes around a slot's time."""
@@ -108,6 +108,11 @@ def same_weekly_slot(one: datetime, other: datetime, zone: tzinfo) -> bool:
     return day == other_day and _near(minute, other_minute)
 
 
+def beside(at: datetime, zone: tzinfo) -> timedelta:
+    """How far away the same time of a day beside it is, a weekday of a weekday."""
+    return timedelta(days=-1 if _slot_of(at, zone)[0] in (4, 6) else 1)
+
+
 def _slot_of(at: datetime, zone: tzinfo) -> tuple[int, int]:
     local = at.astimezone(zone)
     return local.weekday(), local.hour * 60 + local.minute
@@ -174,16 +179,16 @@ class _Learned:
         return known
 
     def _is_weekly(self, key: TableKey, run: PastRun, place: int, came_last: bool) -> bool:
-        """Whether a table that came on this day of the week hardly came on others, as far as the newest runs tell. If
-        those are of few weeks, one that came every day until a week ago looks the same: it must have come last week."""
-        together = [one for one in self.runs[place:] if not one.alone]
-        weeks = (run.at - together[-1].at) // _WEEK if together else 0
-        others = sum(
-            key in one.tables and same_slot(one.at, run.at, self._zone)
-            for one in together
-            if not same_weekly_slot(one.at, run.at, self._zone)
-        )
-        return others * _CAME <= weeks and (came_last or weeks >= _CAME)
+        """Whether a table that came on this day of the week hardly came on others, as far as the newest runs tell, and
+        those of the day beside it in the weeks before. If these are of few weeks, one that came every day until a week
+        ago looks the same: it must have come last week."""
+        others = [one for one in self.runs[place:] if not same_weekly_slot(one.at, run.at, self._zone)]
+        newest = [one for one in others if not one.alone]
+        days_beside = [one for one in others if one.alone]
+        weeks = ((run.at - newest[-1].at) // _WEEK if newest else 0) + len(days_beside)
+        came = sum(key in one.tables and same_slot(one.at, run.at, self._zone) for one in newest)
+        came += sum(key in one.tables for one in days_beside)
+        return came * _CAME <= weeks and (came_last or weeks >= _CAME)
 
     def has_forgotten(self, key: TableKey) -> bool:
         """Whether the table has been absent twice already where it was due."""

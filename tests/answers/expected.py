@@ -282,7 +282,7 @@ def _run(group: list[Row]) -> Row:
                 for word, is_so in (
                     ("Failed", "Failed" in words),
                     ("Unfinished", "Running" in words or bool(set(words) - known)),
-                    ("Incomplete", "Skipped" in words),
+                    ("Incomplete", bool(words) and set(words) == {"Skipped"}),
                     ("Warned", "Warned" in words),
                 )
                 if is_so

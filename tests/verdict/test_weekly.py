@@ -60,6 +60,22 @@ def test_a_weekly_table_among_four_runs_a_day(tmp_path: Path, record) -> None:
     assert not any(judged(warehouse, run) for run in after), "nobody misses it on a Tuesday"
 
 
+def test_a_weekly_table_among_four_runs_a_day_is_told_twice(tmp_path: Path) -> None:
+    """On the second Monday without it too, though the newest runs are of one week; on the third it is forgotten."""
+    history = [run for run in histories.make(560) if run.product is not LOGISTICS and run.good]
+    loading = [run for run in history if run.slot and any(table.name == "Consolidation" for table in run.tables)]
+    mondays = list({run.started_at.date(): run for run in reversed(loading)}.values())[::-1]
+    absent = mondays[5:8]
+    assert [(one.started_at.date() - absent[0].started_at.date()).days for one in absent] == [0, 7, 14]
+    warehouse = stored(tmp_path / "w.db", history)
+    with sqlite3.connect(tmp_path / "w.db") as file:
+        for run in absent:
+            without(file, run)
+            insert(file, without_table(run, "Consolidation"))
+    told = [[text for text in judged(warehouse, run) if "Consolidation" in text] for run in absent]
+    assert [len(texts) for texts in told] == [1, 1, 0]
+
+
 MONDAY = datetime(2026, 9, 7, 8, 0, tzinfo=LOCAL)
 
 

@@ -110,32 +110,27 @@ expected_parts AS (
     WHERE e.part = 'expected' AND e.orchestration_run_id <> ''
     GROUP BY e.orchestration_run_id, e.workload, LOWER(e.name)
 ),
+done_operations AS (
+    -- What runs did in which something is expected. What was skipped is not there.
+    SELECT o.orchestration_run_id, o.workload, LOWER(o.operation) AS name, LOWER(o.operation_id) AS operation_id
+    FROM meta.monitoring_operations AS o
+    WHERE
+        o.status <> 'Skipped'
+        AND o.orchestration_run_id IN (SELECT x.orchestration_run_id FROM expected_parts AS x)
+),
 named_operations AS (
-    -- Each name by which an operation may be expected, in the runs in which something is. A dbt node is no table load,
-    -- whatever its name, and what was skipped is not there.
-    SELECT o.orchestration_run_id, o.workload, LOWER(o.operation) AS name
-    FROM meta.monitoring_operations AS o
-    WHERE
-        o.status <> 'Skipped'
-        AND o.orchestration_run_id IN (SELECT x.orchestration_run_id FROM expected_parts AS x)
+    -- Each name by which an operation may be expected. A dbt node is no table load, whatever its name.
+    SELECT d.orchestration_run_id, d.workload, d.name
+    FROM done_operations AS d
     UNION
-    SELECT o.orchestration_run_id, o.workload, LOWER(LAST_SEGMENT(o.operation))
-    FROM meta.monitoring_operations AS o
-    WHERE
-        o.status <> 'Skipped'
-        AND o.orchestration_run_id IN (SELECT x.orchestration_run_id FROM expected_parts AS x)
+    SELECT d.orchestration_run_id, d.workload, LAST_SEGMENT(d.name)
+    FROM done_operations AS d
     UNION
-    SELECT o.orchestration_run_id, o.workload, LOWER(o.operation_id)
-    FROM meta.monitoring_operations AS o
-    WHERE
-        o.status <> 'Skipped'
-        AND o.orchestration_run_id IN (SELECT x.orchestration_run_id FROM expected_parts AS x)
+    SELECT d.orchestration_run_id, d.workload, d.operation_id
+    FROM done_operations AS d
     UNION
-    SELECT o.orchestration_run_id, o.workload, o.workload
-    FROM meta.monitoring_operations AS o
-    WHERE
-        o.status <> 'Skipped'
-        AND o.orchestration_run_id IN (SELECT x.orchestration_run_id FROM expected_parts AS x)
+    SELECT d.orchestration_run_id, d.workload, d.workload
+    FROM done_operations AS d
     UNION
     SELECT w.orchestration_run_id, w.workload, w.workload
     FROM meta.monitoring_parts AS w
@@ -324,7 +319,7 @@ SELECT
         WHEN s.is_open = 1 AND t.is_silent = 0 THEN 'Running'
         WHEN s.is_open > 0 THEN 'Unfinished'
         WHEN t.loads_lost + t.nodes_lost + t.refreshes_lost + t.absent + t.findings_incomplete > 0 THEN 'Incomplete'
-        WHEN t.skipped > 0 AND (t.judged_at IS NULL OR t.skipped = t.operations) THEN 'Incomplete'
+        WHEN t.operations > 0 AND t.skipped = t.operations THEN 'Incomplete'
         WHEN t.operations = 0 AND t.jobs = 0 THEN 'Incomplete'
         WHEN t.findings_warned + t.steps_failed > 0 OR (t.warned + t.parts_repeated > 0 AND t.judged_at IS NULL)
             THEN 'Warned'
@@ -345,9 +340,7 @@ SELECT
         WHEN t.refreshes_lost > 0 THEN CONCAT('recorded and not in the table: ', COUNTED(t.refreshes_lost, 'model refresh'))
         WHEN t.absent > 0 THEN CONCAT('expected and not there: ', t.first_absent)
         WHEN t.findings_incomplete > 0 THEN t.first_incomplete
-        WHEN t.skipped = t.operations AND t.operations > 0 THEN 'every operation was skipped'
-        WHEN t.skipped > 0 AND t.judged_at IS NULL
-            THEN CONCAT('skipped, and not done later: ', COUNTED(t.skipped, 'operation'))
+        WHEN t.operations > 0 AND t.skipped = t.operations THEN 'every operation was skipped'
         WHEN t.operations = 0 AND t.jobs = 0 THEN 'it ended, and nothing that it did is in the tables'
         WHEN t.findings_warned > 0 THEN t.first_warned
         WHEN t.steps_failed > 0 THEN CONCAT(COUNTED(t.steps_failed, 'step'), ' failed')

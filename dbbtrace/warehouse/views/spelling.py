@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Final
 
 from dbbtrace.model.attributes import INTERRUPTED
@@ -180,6 +181,7 @@ _TSQL: Final[Words] = {
 _WORD = re.compile(r"\b(" + "|".join(sorted(_TSQL, key=len, reverse=True)) + r")\b")
 
 
+@lru_cache(maxsize=256)
 def spelled(sql: str, *, tsql: bool) -> str:
     """The SQL with our macros replaced by the dialect's SQL."""
     sql = sql.replace("CROSS JOIN EACH_OF", "CROSS APPLY EACH_OF") if tsql else sql
