@@ -11,7 +11,6 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -105,20 +104,20 @@ def configure(
             set_strict(strict)
         resolved = _read(arguments)
         if before is None:
-            runtime.install(replace(_assemble(resolved, arguments, access_token, exporters), fabric_token=fabric_token))
+            runtime.install(_assemble(resolved, arguments, access_token, exporters).but(fabric_token=fabric_token))
         elif before.held:
             if fabric_token is not None:
-                runtime.install(replace(before, fabric_token=fabric_token))
+                runtime.install(before.but(fabric_token=fabric_token))
         elif _road(before.settings, before.access_token, before.exporters) == _road(resolved, access_token, exporters):
             if before.settings.rows_timeout != resolved.rows_timeout:
                 before.delivery.exit_timeout = resolved.rows_timeout
             set_masking(resolved.mask_secrets)
             token = fabric_token if fabric_token is not None else before.fabric_token
-            runtime.install(replace(before, settings=resolved, arguments=arguments, fabric_token=token))
+            runtime.install(before.but(settings=resolved, arguments=arguments, fabric_token=token))
             before.delivery.try_again()
         else:
             token = fabric_token if fabric_token is not None else before.fabric_token
-            runtime.install(replace(_assemble(resolved, arguments, access_token, exporters), fabric_token=token))
+            runtime.install(_assemble(resolved, arguments, access_token, exporters).but(fabric_token=token))
             runtime.retire(before)
 
 
@@ -188,7 +187,7 @@ def _assemble(
     _provider.processor = delivery
     delivery.open_ahead()
     _say(settings, targets)
-    return Runtime(settings, _provider, delivery, arguments, access_token, exporters=tuple(exporters))
+    return Runtime(settings, _provider, delivery, arguments, access_token=access_token, exporters=tuple(exporters))
 
 
 def destinations(settings: Settings, access_token: AccessToken | None = None) -> list[Destination]:

@@ -12,7 +12,7 @@ import os
 import stat
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from dbbtrace.access import notebook
 from dbbtrace.access.notebook import in_fabric
@@ -48,21 +48,36 @@ _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off", ""})
 
 
-class Setting(NamedTuple):
-    """One setting: its name in ``configure()`` and ``dbbtrace.toml``, its variables, how to read it, what it does."""
+class Setting:
+    """One setting: its name in ``configure()`` and ``dbbtrace.toml``, its variables, how to read it, what it does.
 
-    name: str
-    variables: tuple[str, ...]
-    """Environment variables, the first that is set wins."""
-    parse: Callable[[object], Any]
-    default: Any
-    doc: str
-    secret: bool = False
-    """Never shown."""
-    show: Callable[[str], str] = masked
-    """The value as it may be shown, where it is no secret as a whole."""
-    resource_attribute: str = ""
-    """Attribute in OTEL_RESOURCE_ATTRIBUTES that says the same; its own variables win."""
+    Args:
+        variables: environment variables, the first that is set wins.
+        secret: never shown.
+        show: the value as it may be shown, where it is no secret as a whole.
+        resource_attribute: attribute in OTEL_RESOURCE_ATTRIBUTES that says the same; its own variables win.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        variables: tuple[str, ...],
+        parse: Callable[[object], Any],
+        default: Any,
+        doc: str,
+        *,
+        secret: bool = False,
+        show: Callable[[str], str] = masked,
+        resource_attribute: str = "",
+    ) -> None:
+        self.name = name
+        self.variables = variables
+        self.parse = parse
+        self.default = default
+        self.doc = doc
+        self.secret = secret
+        self.show = show
+        self.resource_attribute = resource_attribute
 
 
 def _text(value: object) -> str:
@@ -253,8 +268,8 @@ SETTINGS: tuple[Setting, ...] = (
 )  # fmt: skip
 
 
-class Settings(NamedTuple):
-    """The settings in force; ``resolve()`` makes it."""
+class Settings:
+    """The settings in force; ``resolve()`` makes it. Never changed: see ``but``."""
 
     warehouse: str | None
     orchestration_run_id: str | None
@@ -299,6 +314,13 @@ class Settings(NamedTuple):
     sources: Mapping[str, str]
     """Setting → where its value comes from: ``argument``, a variable's name, a file's path, ``the notebook``, or
     ``default``."""
+
+    def __init__(self, values: Mapping[str, Any], sources: Mapping[str, str]) -> None:
+        vars(self).update(values, sources=sources)
+
+    def but(self, **changes: Any) -> Settings:
+        """The same with changes."""
+        return Settings({**vars(self), **changes}, self.sources)
 
     @property
     def otlp_url(self) -> str | None:
@@ -367,7 +389,7 @@ def read(**arguments: object) -> tuple[Settings, list[str]]:
         values["forward"] = False  # the specification's switch: it stops forwarding, never rows
     if values["journal_dir"] is None:
         values["journal_dir"] = _state_dir()
-    return Settings(**values, sources=sources), faults
+    return Settings(values, sources), faults
 
 
 def _of_the_notebook(values: Mapping[str, Any], is_known: bool) -> Iterator[tuple[str, str]]:

@@ -27,7 +27,7 @@ _FIELDS = {
 }
 """Variable → field of the scope."""
 
-_TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?", re.I)
+_TRACEPARENT = r"(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?"
 
 _told: list[Told] = []
 """What the open runs tell, innermost last."""
@@ -78,7 +78,8 @@ def before(name: str) -> str | None:
 
 def handed_on() -> SpanContext | None:
     """The span that TRACEPARENT names, in W3C's form; None if it is missing or malformed."""
-    match = _TRACEPARENT.fullmatch(traceparent() or "")
+    text = traceparent()
+    match = re.fullmatch(_TRACEPARENT, text, re.IGNORECASE) if text else None
     if match is None:
         return None
     context = SpanContext(int(match[1], 16), int(match[2], 16), True, TraceFlags(int(match[3], 16)))

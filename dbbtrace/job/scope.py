@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from opentelemetry import context as otel_context
@@ -42,9 +41,12 @@ __all__ = [
 _KEY = otel_context.create_key("dbbtrace-scope")
 
 
-@dataclass(frozen=True, eq=False)
 class Scope:
-    """What an operation inherits. Frozen: an inner scope is made with ``inner()``."""
+    """What an operation inherits. Never changed: an inner scope is made with ``inner()``.
+
+    Args:
+        more: any other of its values.
+    """
 
     run_id: str
     """As rows hold it: see ``identity.normalise_run_id``."""
@@ -65,25 +67,34 @@ class Scope:
     pipeline_run_id: str | None = None
     select: str | None = None
     """Selector of the enclosing transformation."""
-    outside: Scope | None = field(default=None, repr=False, compare=False)
+    outside: Scope | None = None
     """Of a workload: the scope around it."""
     links: tuple[Link, ...] = ()
     """For spans directly inside: contexts of other traces that led here."""
-    tally: Tally | None = field(default=None, repr=False, compare=False)
+    tally: Tally | None = None
     """What this job has recorded; None outside of a job's part of the run."""
-    pid: int = field(default_factory=os.getpid)
+    pid: int
     """Process that opened, joined or began the run; a forked child has its parent's scope."""
-    _inherited: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    _inherited: dict[str, Any]
+
+    def __init__(self, run_id: str, trace_id: int, parent: SpanContext, began_at: int, **more: Any) -> None:
+        vars(self).update(
+            more, run_id=run_id, trace_id=trace_id, parent=parent, began_at=began_at, pid=os.getpid(), _inherited={}
+        )
 
     def inner(self, **changes: Any) -> Scope:
         """This scope with changes; None changes nothing."""
-        return replace(self, _inherited={}, **{name: value for name, value in changes.items() if value is not None})
+        given = {name: value for name, value in changes.items() if value is not None}
+        return self._but(**given, _inherited={})
 
     def under(self, parent: SpanContext) -> Scope:
         """The same scope for what hangs on this span."""
-        inner = object.__new__(Scope)
-        inner.__dict__.update(self.__dict__, parent=parent, links=())  # ``replace`` takes six times as long
-        return inner
+        return self._but(parent=parent, links=())
+
+    def _but(self, **changes: Any) -> Scope:
+        other = object.__new__(Scope)
+        vars(other).update(vars(self), **changes)
+        return other
 
     def inherited(self) -> dict[str, Any]:
         """Attributes of every span inside: run, product, environment, workspace, workload, pipeline. A copy."""

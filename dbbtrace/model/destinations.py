@@ -14,7 +14,7 @@ __all__ = ["UNRESOLVED", "exporter_name", "otlp_name", "warehouse_name"]
 UNRESOLVED = "warehouse:unresolved"
 """The warehouse that nobody has named yet."""
 
-_PAIR = re.compile(r"\s*([^=;]+?)\s*=\s*(\{(?:[^}]|\}\})*\}|[^;]*)\s*(?:;|$)")
+_PAIR = r"\s*([^=;]+?)\s*=\s*(\{(?:[^}]|\}\})*\}|[^;]*)\s*(?:;|$)"
 
 
 def warehouse_name(url: str) -> str:
@@ -30,7 +30,7 @@ def warehouse_name(url: str) -> str:
         parts = urlsplit("mssql://" + url.partition("://")[2].rpartition("@")[2])  # a password may hold anything
         host = parts.netloc.lower().removesuffix(":1433")
         return f"mssql://{host}{parts.path}"
-    pairs = {name.lower(): value.strip("{}") for name, value in _PAIR.findall(url)}
+    pairs = {name.lower(): value.strip("{}") for name, value in re.findall(_PAIR, url)}
     server = next((pairs[name] for name in ("server", "address", "addr") if name in pairs), "")
     server = re.sub(r"^tcp:", "", server.strip(), flags=re.I).lower().replace(",", ":").removesuffix(":1433")
     database = pairs.get("database", "")

@@ -7,7 +7,6 @@ length needed, over UTF-8 text: any language can compute them. Knows nothing of 
 from __future__ import annotations
 
 import os
-import re
 import uuid
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -44,7 +43,6 @@ __all__ = [
     "trace_id_of",
 ]
 
-_GUID = re.compile(r"[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}")
 _SPAN_BITS = (1 << 64) - 1
 
 
@@ -54,11 +52,19 @@ def _hash(bits: int, *parts: str) -> int:
     return int.from_bytes(sha256(text).digest()[: bits // 8], "big") or 1
 
 
+def _guid_digits(text: str) -> str:
+    """The 32 digits of a GUID in lower case, written with its dashes or without; '' where the text is none."""
+    digits = text.replace("-", "")
+    if len(digits) != 32 or digits.strip("0123456789abcdef"):
+        return ""
+    return digits if text == digits or (len(text) == 36 and text[8:24:5] == "----") else ""
+
+
 def normalise_guid(text: str) -> str:
     """A GUID in lower case without surrounding space or braces; any other text only without surrounding space."""
     text = text.strip()
     bare = (text[1:-1] if text[:1] == "{" and text[-1:] == "}" else text).lower()
-    return bare if _GUID.fullmatch(bare) else text
+    return bare if _guid_digits(bare) else text
 
 
 def normalise_run_id(value: object) -> str:
@@ -89,9 +95,8 @@ def new_span_id() -> int:
 def trace_id_of(run_id: str) -> int:
     """Trace id of a run: the GUID's own 128 bits (dashes or not), otherwise a hash of the text."""
     run_id = normalise_guid(run_id)
-    if _GUID.fullmatch(run_id):
-        return int(run_id.replace("-", ""), 16) or _hash(128, "dbbtrace.trace", run_id)
-    return _hash(128, "dbbtrace.trace", run_id)
+    digits = _guid_digits(run_id)
+    return (int(digits, 16) if digits else 0) or _hash(128, "dbbtrace.trace", run_id)
 
 
 def root_span_id(trace_id: int) -> int:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 __all__ = [
     "LONGEST",
@@ -29,15 +29,6 @@ MASK: Final = "***"
 LONGEST: Final = 100_000
 """Letters of a text that are kept; more would fit in no column, and a hostile text could hold up the job."""
 _CUT = "… (the rest was cut)"
-
-
-class Rule(NamedTuple):
-    """What one kind of secret looks like."""
-
-    hints: tuple[str, ...]
-    """Lower case; a text with none of them is not searched."""
-    pattern: str
-    replacement: str
 
 
 # -- how a value looks that follows a name ----------------------------------------------------------------------
@@ -86,111 +77,122 @@ _TOKENS = (
 _TOKENLIKE = r"(?=[\w.~+/=%-]{0,200}\d|[\w.~+/=%-]{16})(?![a-z]{1,40}(?:_[a-z0-9]{1,40}){1,9}\b)[\w.~+/=%|-]{6,}"
 """Long, or with a digit in it, and no name of a column."""
 
-RULES: Final = (
-    Rule(
+RULES: Final[tuple[tuple[tuple[str, ...], str, str], ...]] = (
+    (
         ("private key",),
-        r"-----BEGIN [A-Z0-9 ]{0,30}PRIVATE KEY[A-Z ]{0,9}-----"
-        r"(?s:.*?)(?:-----END [A-Z0-9 ]{0,30}PRIVATE KEY[A-Z ]{0,9}-----|\Z)",
+        (
+            r"-----BEGIN [A-Z0-9 ]{0,30}PRIVATE KEY[A-Z ]{0,9}-----"
+            r"(?s:.*?)(?:-----END [A-Z0-9 ]{0,30}PRIVATE KEY[A-Z ]{0,9}-----|\Z)"
+        ),
         "-----PRIVATE KEY " + MASK + "-----",
     ),
     # -- URLs ----------------------------------------------------------------------------------------------------
     # Between user and host; in a web address what follows the colon may be a port.
-    Rule(
+    (
         ("://",),
         r"(?<=[a-z0-9]://)(?<!http://)(?<!https://)([^\s/@:\"'<>]{0,128}):(?!\*\*\*@)[^\s\"'<>]{1,256}@",
         rf"\1:{MASK}@",
     ),
-    Rule(
+    (
         ("http",),
         r"(?<=://)([^\s/@:\"'<>]{0,128}):(?!\*\*\*@)(?!\d{1,5}(?:[/?#\s\"',;)]|$))[^\s\"'<>]{1,256}@",
         rf"\1:{MASK}@",
     ),
-    Rule(("://",), r"(?<=://)[\w~.-]{20,256}@", f"{MASK}@"),
-    Rule(
+    (("://",), r"(?<=://)[\w~.-]{20,256}@", f"{MASK}@"),
+    (
         ("hook", "/bot", "services/"),
-        r"(://[\w.:-]{1,128}(?:/[\w.~-]{1,64}){0,4}?/(?:(?:web)?hooks?\w{0,3}|services(?=/T\w{1,20}/B)|bot(?=\d)))"
-        r"(?:/(?!\*\*\*)[^\s?#\"'<>]{1,512}|(?<=bot)\d[^\s?#/\"'<>]{1,128})",
+        (
+            r"(://[\w.:-]{1,128}(?:/[\w.~-]{1,64}){0,4}?/(?:(?:web)?hooks?\w{0,3}|services(?=/T\w{1,20}/B)|bot(?=\d)))"
+            r"(?:/(?!\*\*\*)[^\s?#\"'<>]{1,512}|(?<=bot)\d[^\s?#/\"'<>]{1,128})"
+        ),
         rf"\1/{MASK}",
     ),
-    Rule(
+    (
         ("://",),
         r"(?<=/)(?-i:(?=[a-zA-Z]{0,64}\d)(?=[a-z0-9]{0,64}[A-Z])(?=[A-Z0-9]{0,64}[a-z]))[a-z0-9]{32,128}(?=[/?#\s\"'<>,]|$)",
         MASK,
     ),
-    Rule(("code=",), r"([?&]code=)(?!\*\*\*)[^&\s\"'<>#]{20,}", rf"\1{MASK}"),
-    Rule(
+    (("code=",), r"([?&]code=)(?!\*\*\*)[^&\s\"'<>#]{20,}", rf"\1{MASK}"),
+    (
         ("sig",),
         r"((?:[?&]|&amp;|%26|%3F)(?:sig|signature|x-amz-signature|x-goog-signature)(?:=|%3D))[^&\s\"'<>#]+",
         rf"\1{MASK}",
     ),
-    Rule(("sharedaccesssignature",), rf"(sharedaccesssignature{_EQUALS}){_MASKED}[^;\s\"'<>]+", rf"\1{MASK}"),
+    (("sharedaccesssignature",), rf"(sharedaccesssignature{_EQUALS}){_MASKED}[^;\s\"'<>]+", rf"\1{MASK}"),
     # -- values by name ------------------------------------------------------------------------------------------
-    Rule(
+    (
         ("pass", "pwd", "pw", "kennwort", "wachtwoord", "adgangskode"),
         rf"({_PASSWORDS}{_EQUALS}){_MASKED}(?:{_QUOTED}|{_BRACED}|{_TO_NEXT})",
         rf"\1{MASK}",
     ),
-    Rule(
+    (
         ("pass", "pwd", "kennwort", "wachtwoord", "adgangskode"),
         rf"({_PASSWORDS}{_COLON}){_NO_VALUE}(?:{_QUOTED}|{_TO_NEXT})",
         rf"\1{MASK}",
     ),
-    Rule(
+    (
         ("--",),
         rf"(?<![\w-])(--?[\w-]{{0,40}}?(?:{_PASSWORDS}|token|{_KEYS}))[ \t]{{1,9}}{_NO_VALUE}(?:{_QUOTED}|[^\s\"']+)",
         rf"\1 {MASK}",
     ),
-    Rule((" -u", "--user"), r"((?<!\S)(?:-u|--user)[ =][^\s:/\"']{1,128}:)(?!\*\*\*)[^\s\"']+", rf"\1{MASK}"),
-    Rule(("</",), rf"(<(?:{_PASSWORDS}|{_KEYS}|token)>)(?!\*\*\*)[^<>\r\n]{{1,1024}}(?=</)", rf"\1{MASK}"),
-    Rule(("aws4-hmac",), rf"(aws4-hmac-sha256[ \t]{{1,9}}){_MASKED}[^\r\n\"']+", rf"\1{MASK}"),
-    Rule(("identified by",), rf"(identified by\s{{1,9}}){_NO_VALUE}(?:{_QUOTED}|\S+)", rf"\1{MASK}"),
-    Rule(
+    ((" -u", "--user"), r"((?<!\S)(?:-u|--user)[ =][^\s:/\"']{1,128}:)(?!\*\*\*)[^\s\"']+", rf"\1{MASK}"),
+    (("</",), rf"(<(?:{_PASSWORDS}|{_KEYS}|token)>)(?!\*\*\*)[^<>\r\n]{{1,1024}}(?=</)", rf"\1{MASK}"),
+    (("aws4-hmac",), rf"(aws4-hmac-sha256[ \t]{{1,9}}){_MASKED}[^\r\n\"']+", rf"\1{MASK}"),
+    (("identified by",), rf"(identified by\s{{1,9}}){_NO_VALUE}(?:{_QUOTED}|\S+)", rf"\1{MASK}"),
+    (
         ("secret", "credential", "key"),
         rf"({_KEYS}(?:{_EQUALS}|{_COLON})){_NO_VALUE}(?:{_QUOTED}|{_WORD})",
         rf"\1{MASK}",
     ),
-    Rule(("key",), rf"(;\s{{0,9}}key\s{{0,9}}=\s{{0,9}}){_MASKED}(?:{_QUOTED}|{_BRACED}|[^;\s\"']+)", rf"\1{MASK}"),
-    Rule(
+    (("key",), rf"(;\s{{0,9}}key\s{{0,9}}=\s{{0,9}}){_MASKED}(?:{_QUOTED}|{_BRACED}|[^;\s\"']+)", rf"\1{MASK}"),
+    (
         ("authorization",),
-        rf"(authorization(?:{_EQUALS}|{_COLON})[\"']?(?:bearer|basic|digest|token|apikey|sharedkey|negotiate)(?:\s{{1,9}}|%20))"
-        rf"{_MASKED}[^\s;,\"'<>]{{4,}}",
+        (
+            rf"(authorization(?:{_EQUALS}|{_COLON})[\"']?(?:bearer|basic|digest|token|apikey|sharedkey|negotiate)(?:\s{{1,9}}|%20))"
+            rf"{_MASKED}[^\s;,\"'<>]{{4,}}"
+        ),
         rf"\1{MASK}",
     ),
-    Rule(
+    (
         ("token", "authorization"),
         rf"({_TOKENS}(?:{_EQUALS}|{_COLON})\\{{0,4}}[\"']?){_NO_VALUE}{_TOKENLIKE}",
         rf"\1{MASK}",
     ),
-    Rule(
+    (
         ("token", "bearer"),
-        rf"(\b(?:{_TOKENS}|bearer)[ \t]{{1,9}})"
-        rf"(?=[\w.~+/-]{{0,200}}[a-z])(?=[\w.~+/-]{{8}})(?=[\w.~+/-]{{0,200}}\d){_TOKENLIKE}",
+        (
+            rf"(\b(?:{_TOKENS}|bearer)[ \t]{{1,9}})"
+            rf"(?=[\w.~+/-]{{0,200}}[a-z])(?=[\w.~+/-]{{8}})(?=[\w.~+/-]{{0,200}}\d){_TOKENLIKE}"
+        ),
         rf"\1{MASK}",
     ),
-    Rule(("cookie",), rf"((?:set-)?cookie:[ \t]{{0,9}}){_MASKED}[^\r\n]+", rf"\1{MASK}"),
+    (("cookie",), rf"((?:set-)?cookie:[ \t]{{0,9}}){_MASKED}[^\r\n]+", rf"\1{MASK}"),
     # -- shapes that are secrets whatever their name --------------------------------------------------------------
-    Rule(("eyj",), r"(?<![\w-])(?-i:eyJ)[\w-]{6,}\.[\w-]{2,}(?:\.[\w-]*){0,3}", MASK),
-    Rule(
+    (("eyj",), r"(?<![\w-])(?-i:eyJ)[\w-]{6,}\.[\w-]{2,}(?:\.[\w-]*){0,3}", MASK),
+    (
         ("gh", "github_pat_", "glpat"),
         r"(?<![a-z0-9])(?:gh[pousr]_[a-z0-9]{16,}|github_pat_\w{16,}|glpat-[\w-]{16,})",
         MASK,
     ),
-    Rule(("xox", "xapp"), r"(?<![a-z0-9])(?:xox[a-z]|xapp)-[\w-]{8,}", MASK),
-    Rule(("akia", "asia"), r"(?<![a-z0-9])(?-i:(?:AKIA|ASIA)[A-Z0-9]{16})(?![a-z0-9])", MASK),
-    Rule(("aiza", "ya29."), r"(?<![\w-])(?-i:AIza[\w-]{30,}|ya29\.[\w-]{20,})", MASK),
-    Rule(("q~",), r"(?<![\w~.-])[\w.-]{3}(?-i:\dQ~)[\w~.-]{31,34}(?![\w~-])", MASK),
-    Rule(("dapi", "dkea"), r"(?<![a-z0-9])(?:dapi|dkea)[0-9a-f]{32}(?:-\d)?(?![a-z0-9])", MASK),
-    Rule(
+    (("xox", "xapp"), r"(?<![a-z0-9])(?:xox[a-z]|xapp)-[\w-]{8,}", MASK),
+    (("akia", "asia"), r"(?<![a-z0-9])(?-i:(?:AKIA|ASIA)[A-Z0-9]{16})(?![a-z0-9])", MASK),
+    (("aiza", "ya29."), r"(?<![\w-])(?-i:AIza[\w-]{30,}|ya29\.[\w-]{20,})", MASK),
+    (("q~",), r"(?<![\w~.-])[\w.-]{3}(?-i:\dQ~)[\w~.-]{31,34}(?![\w~-])", MASK),
+    (("dapi", "dkea"), r"(?<![a-z0-9])(?:dapi|dkea)[0-9a-f]{32}(?:-\d)?(?![a-z0-9])", MASK),
+    (
         ("sk-", "sk_", "rk_", "hf_", "npm_", "pypi-", "dbtc_", "dbtu_", "sg."),
-        r"(?<![\w-])(?:sk-[\w-]{20,}|[sr]k_(?:live|test)_\w{16,}|hf_[a-z0-9]{30,}|npm_[a-z0-9]{30,}|pypi-[\w-]{40,}"
-        r"|dbt[cu]_[\w-]{20,}|SG\.[\w-]{16,}\.[\w-]{16,})",
+        (
+            r"(?<![\w-])(?:sk-[\w-]{20,}|[sr]k_(?:live|test)_\w{16,}|hf_[a-z0-9]{30,}|npm_[a-z0-9]{30,}|pypi-[\w-]{40,}"
+            r"|dbt[cu]_[\w-]{20,}|SG\.[\w-]{16,}\.[\w-]{16,})"
+        ),
         MASK,
     ),
-    Rule(("==",), r"(?<![\w+/])[a-z0-9+/]{86}==", MASK),  # an Azure storage account's key
+    (("==",), r"(?<![\w+/])[a-z0-9+/]{86}==", MASK),  # an Azure storage account's key
 )
-"""In this order; each takes what those before it have left."""
+"""What each kind of secret looks like: hints in lower case (a text with none of them is not searched), pattern,
+replacement. In this order; each takes what those before it have left."""
 
-_MAY_HOLD_ONE = re.compile(r"[=:%]|--|</|[\w.~+/-]{12}|token|bearer|identified", re.IGNORECASE)
+_MAY_HOLD_ONE = r"[=:%]|--|</|[\w.~+/-]{12}|token|bearer|identified"
 """Something of this is in every secret; most messages that are no errors have nothing of it."""
 _enabled = True
 
@@ -229,7 +231,7 @@ def masked(text: str) -> str:
     """The text with ``***`` in place of each secret; what dbbtrace itself says goes through here, always."""
     if len(text) > LONGEST:
         text = f"{text[: LONGEST - len(_CUT)]}{_CUT}"
-    if _MAY_HOLD_ONE.search(text) is None:
+    if re.search(_MAY_HOLD_ONE, text, re.IGNORECASE) is None:
         return text
     lowered = text.lower()
     for hints, pattern, replacement in RULES:
@@ -240,9 +242,7 @@ def masked(text: str) -> str:
     return text
 
 
-_SECRET_PART = re.compile(
-    r"(?:^|(?<=[;?&\s]))[\w .-]{0,40}?(?:pwd|pass|pw|secret|token|key|sig|credential)[\w .-]{0,20}=", re.IGNORECASE
-)
+_SECRET_PART = r"(?:^|(?<=[;?&\s]))[\w .-]{0,40}?(?:pwd|pass|pw|secret|token|key|sig|credential)[\w .-]{0,20}="
 
 
 def masked_address(url: str) -> str:
@@ -256,5 +256,5 @@ def masked_address(url: str) -> str:
         rest, _, query = rest.partition("?")
         shown = f"{user}:{MASK}@" if password else f"{MASK}@" if login else ""
         return masked(f"{scheme}://{shown}{rest}{f'?{MASK}' if query else ''}")
-    part = _SECRET_PART.search(url)
+    part = re.search(_SECRET_PART, url, re.IGNORECASE)
     return url if part is None else f"{url[: part.end()]}{MASK}"

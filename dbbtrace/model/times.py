@@ -38,10 +38,8 @@ EARLIEST_START = 631_152_000 * NANOS
 LATEST = 253_402_300_800 * NANOS - 1
 """The last nanosecond of the year 9999: later ones have no text."""
 
-_ISO = re.compile(
-    r"(\d{4})-(\d\d)-(\d\d)(?:[T ](\d\d):(\d\d)(?::(\d\d)(?:[.,](\d{1,9})\d*)?)?)?\s*(Z|z|UTC|[+-]\d\d:?\d\d)?"
-)
-_PORTAL = re.compile(r"(\d{1,2})/(\d{1,2})/(\d{4}),? (\d{1,2}):(\d\d):(\d\d)(?:\.(\d{1,9})\d*)?(?:\s*([AP])M)?", re.I)
+_ISO = r"(\d{4})-(\d\d)-(\d\d)(?:[T ](\d\d):(\d\d)(?::(\d\d)(?:[.,](\d{1,9})\d*)?)?)?\s*(Z|z|UTC|[+-]\d\d:?\d\d)?"
+_PORTAL = r"(\d{1,2})/(\d{1,2})/(\d{4}),? (\d{1,2}):(\d\d):(\d\d)(?:\.(\d{1,9})\d*)?(?:\s*([AP])M)?"
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _NAIVE_EPOCH = datetime(1970, 1, 1)
 _SECOND = timedelta(seconds=1)
@@ -96,9 +94,9 @@ def _parse(text: str) -> int:
             return (delta.days * 86400 + delta.seconds) * NANOS + delta.microseconds * 1000
         except (ValueError, TypeError):
             pass
-    if match := _ISO.fullmatch(text):
+    if match := re.fullmatch(_ISO, text):
         year, month, day, hour, minute, second, fraction, zone = match.groups()
-    elif match := _PORTAL.fullmatch(text):
+    elif match := re.fullmatch(_PORTAL, text, re.IGNORECASE):
         month, day, year, hour, minute, second, fraction, half = match.groups()
         zone = None
         if half:

@@ -100,7 +100,7 @@ def report(
 
     known = read()[0]
     jaeger_url = jaeger_url or known.jaeger_url
-    terms = terms_of(known._replace(warehouse=warehouse or known.warehouse))
+    terms = terms_of(known.but(warehouse=warehouse or known.warehouse))
     with open_warehouse(warehouse, create=False) as opened:
         if run is not None:
             run_id = find_run(opened, run, data_product=data_product, environment=environment, zone=known.timezone)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.sdk.trace import ReadableSpan
@@ -56,23 +55,41 @@ _ONCE_MORE = 0.2
 """Seconds that the exit waits after the end of a run has waited in vain: beyond its deadline a job never waits."""
 
 
-@dataclass(frozen=True, eq=False)
 class Runtime:
-    """What is in force."""
+    """What is in force. Never changed: see ``but``.
 
-    settings: Settings
-    provider: Provider
-    delivery: Delivery
-    arguments: dict[str, Any]
-    """What ``configure()`` was told, None where it was told nothing."""
-    access_token: str | Callable[[], str] | None = field(default=None, repr=False)
-    """For the warehouse, as ``configure()`` was given it."""
-    fabric_token: AccessToken | None = field(default=None, repr=False)
-    """For Fabric's API, as ``configure()`` was given it."""
-    exporters: tuple[SpanExporter, ...] = ()
-    """Further exporters that ``configure()`` was given."""
-    held: bool = False
-    """A test holds it: whatever the job configures, it stays."""
+    Args:
+        arguments: what ``configure()`` was told, None where it was told nothing.
+        access_token: for the warehouse, as ``configure()`` was given it.
+        fabric_token: for Fabric's API, as ``configure()`` was given it.
+        exporters: further exporters that ``configure()`` was given.
+        held: a test holds it: whatever the job configures, it stays.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        provider: Provider,
+        delivery: Delivery,
+        arguments: dict[str, Any],
+        *,
+        access_token: str | Callable[[], str] | None = None,
+        fabric_token: AccessToken | None = None,
+        exporters: tuple[SpanExporter, ...] = (),
+        held: bool = False,
+    ) -> None:
+        self.settings = settings
+        self.provider = provider
+        self.delivery = delivery
+        self.arguments = arguments
+        self.access_token = access_token
+        self.fabric_token = fabric_token
+        self.exporters = exporters
+        self.held = held
+
+    def but(self, **changes: Any) -> Runtime:
+        """The same with changes."""
+        return Runtime(**{**vars(self), **changes})
 
     def save(self, span: ReadableSpan) -> None:
         """Journal a running span's attributes again."""
