@@ -27,7 +27,7 @@ __all__ = ["Neighbours"]
 _AT_ONCE = 100
 """Journals of others that wait here for a destination at a time."""
 _A_MOMENT = 0.05
-"""Seconds that a look for children may take, however little time there is."""
+"""Seconds that a look for children may take, however little time there is; and between two looks."""
 _LATER = 300.0
 """Seconds after which a journal is looked at again that could not be, or has nothing for us."""
 
@@ -63,45 +63,62 @@ class Neighbours:
             self._adopting.release()
 
     def adopt_children(self, workers: Mapping[str, Worker], deadline: float) -> bool:
-        """Take over the journals of children that are gone; False where that can't be done, or not in time."""
+        """Take over the journals of children that are gone, and wait for those that another process has taken over.
+        False where that can't be done, or not in time."""
         deadline = max(deadline, time.monotonic() + _A_MOMENT)
         try:
-            with IMPORTS:  # slow to import, and nothing that the first span should wait for
-                from dbbtrace.delivery.adoption import is_child
-                from dbbtrace.journal import directory
+            while (done := self._look_for_children(workers, deadline)) is None:
+                time.sleep(_A_MOMENT)
+        except _TooLateError:
+            return False
         except ImportError:  # in a signal handler, amid this very import: the one it interrupted does it
             return True
-        me, candidates = this_process(), []
+        return done
+
+    def _look_for_children(self, workers: Mapping[str, Worker], deadline: float) -> bool | None:
+        """None where another process is about to deliver some."""
+        with IMPORTS:  # slow to import, and nothing that the first span should wait for
+            from dbbtrace.delivery.adoption import is_child
+        me, adopter, elsewhere = this_process(), self._adopter(), False
         try:
-            for found in directory.find(self._journal_dir):
-                if time.monotonic() > deadline:
-                    return False
-                if self._may_be_child(found, me):
-                    candidates.append(found)
+            candidates = self._candidates(me, deadline)
         except OSError as error:
             self._say({self._journal_dir: str(error)})
             return False
-        adopter = self._adopter()
         if not self._adopting.acquire(timeout=min(threading.TIMEOUT_MAX, max(0.0, deadline - time.monotonic()))):
             return False
         try:  # also where there is none: what the heartbeat has just renamed is handed over by now
             for found in candidates:
-                if time.monotonic() > deadline:
-                    return False
+                _in_time(deadline)
                 try:
                     header = found.header()
+                    if header is not None and not is_child(found.owner, header.parent):
+                        self._strangers.add(found.owner.id)
+                    elif header is not None and adopter.is_gone(found):
+                        self._adopt(adopter, found, workers)
+                    elif header is not None and found.holder != found.owner and found.owner.process != me.process:
+                        elsewhere |= any(claim.name in workers for claim in found.open_claims())
+                except FileNotFoundError:  # it is being taken over, or was delivered
+                    elsewhere = True
                 except OSError as error:
                     adopter.problems[found.path] = str(error)
-                    continue
-                if header is not None and not is_child(found.owner, header.parent):
-                    self._strangers.add(found.owner.id)
-                elif header is not None and adopter.is_gone(found):
-                    self._adopt(adopter, found, workers)
         finally:
             self._adopting.release()
         problems = {path: problem for path, problem in adopter.problems.items() if _is_mine(path)}
         self._say(problems)
-        return not problems
+        return False if problems else None if elsewhere else True
+
+    def _candidates(self, me: Owner, deadline: float) -> list[Found]:
+        """Journals that may be those of children."""
+        with IMPORTS:
+            from dbbtrace.journal import directory
+
+        candidates = []
+        for found in directory.find(self._journal_dir):
+            _in_time(deadline)
+            if self._may_be_child(found, me):
+                candidates.append(found)
+        return candidates
 
     def _may_be_child(self, found: Found, me: Owner) -> bool:
         """By its name: of a process of this boot that did not start before this one, and nobody's here by now."""
@@ -175,6 +192,15 @@ class Neighbours:
                 others,
                 problems[new[0]],
             )
+
+
+class _TooLateError(Exception):
+    """There is no time left to look."""
+
+
+def _in_time(deadline: float) -> None:
+    if time.monotonic() > deadline:
+        raise _TooLateError
 
 
 def _is_mine(path: str) -> bool:

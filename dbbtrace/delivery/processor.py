@@ -196,18 +196,19 @@ class Delivery(SpanProcessor):
             return False
         deadline = time.monotonic() + timeout if timeout >= 0 else float("inf")
         recorder.catch_up()
-        trying = [worker for worker in workers if acting or not worker.stopped]
-        stands = not workers or self._housekeeping.adopt_children(trying, deadline)
+        if acting:
+            for worker in workers:
+                worker.act()
         with recorder.turn.taken():
             recorder.logs.look()
             asked = [(worker, queue, queue.log.end) for worker in workers for queue in worker.own if queue.waits]
+        answers = [worker.ask(queue, end) for worker, queue, end in asked]  # first: the children's may take long
+        trying = [worker for worker in workers if acting or not worker.stopped]
+        stands = not workers or self._housekeeping.adopt_children(trying, deadline)
         for worker in workers:
-            worker.children = [queue for queue in worker.children if queue.position < queue.log.end]
-            asked += [(worker, queue, queue.log.end) for queue in worker.children]
-            worker.children = [queue for queue in worker.children if not queue.closed]
-            if acting:
-                worker.act()
-        answers = [worker.ask(queue, end) for worker, queue, end in asked]
+            children = [queue for queue in worker.children if queue.position < queue.log.end]
+            answers += [worker.ask(queue, queue.log.end) for queue in children]
+            worker.children = [queue for queue in children if not queue.closed]
         for answer in answers:
             # Each is waited for, whatever the others say.
             stands &= answer.get(None if timeout < 0 else deadline - time.monotonic())

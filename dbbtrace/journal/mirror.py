@@ -85,6 +85,9 @@ class Mirror:
                 del self._copied[path]
             elif copied and not files.exists(target):  # adopted from there: the copy is somebody else's now
                 del self._copied[path]
+            elif files.exists(target) and os.path.samefile(here, target):  # what is appended would be copied again
+                del self._copied[path]
+                raise OSError("it is the journal's own directory")
             else:
                 files.make_directory(target)
                 self._copy_files(here, target, copied)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -17,7 +19,7 @@ from opentelemetry.trace import StatusCode
 from dbbtrace.delivery import Delivery, adoption, recover, waiting
 from dbbtrace.delivery.neighbours import Neighbours
 from dbbtrace.errors import ConfigurationError, TransientError
-from dbbtrace.journal import directory
+from dbbtrace.journal import directory, owner
 from dbbtrace.journal.owner import Owner, this_process
 from dbbtrace.journal.position import Position
 from dbbtrace.journal.writer import Journal, claim_key
@@ -451,6 +453,31 @@ def test_a_look_for_children_among_many_journals_ends_in_time(tmp_path: Path, mo
     neighbours = Neighbours(str(tmp_path), 900.0, lambda journal, position, text: None, None)
     assert not neighbours.adopt_children({}, now[0] + 2.0)
     assert len(looked) < 2_100
+
+
+def test_flush_waits_for_a_childs_journal_that_another_process_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The child is gone, and a job beside this one was first to take its journal: only once that is delivered are the
+    rows there."""
+    here = this_process()
+    with monkeypatch.context() as patched:
+        patched.setattr("dbbtrace.journal.writer.parent_pid", os.getpid)
+        childs = left_behind(tmp_path, [load(1)])
+    childs = renamed(childs, start=here.start)
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
+        holder = here._replace(pid=other.pid, start=owner._process_start(other.pid) or "0")
+        taken = childs.rename(childs.with_name(f"{childs.name}@{holder.id}"))
+        backend = Backend()
+        delivery = Delivery([to(backend)], journal_dir=tmp_path, heartbeat=3600)
+        delivery.emit([load(2)])
+        assert not delivery.flush(0.3)
+        wait_until(lambda: backend.names == ["span 2"])
+        taken.rename(childs.with_name(f"{childs.name}@nobody"))
+        assert delivery.flush(20)
+        assert backend.names == ["span 2", "span 1"]
+        delivery.shutdown()
+        other.communicate(b"\n")
 
 
 def test_the_next_process_delivers_what_the_last_one_left(tmp_path: Path) -> None:

@@ -119,3 +119,18 @@ while not 0 < size("local") == size("mount"):
 print("copied", flush=True)
 time.sleep(600)
 """
+
+
+def test_a_journal_is_not_copied_into_itself(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Somebody named the journal's own directory, by another path: it does not grow, and that is said."""
+    (tmp_path / "mount").symlink_to(tmp_path / "local")
+    backend = Backend()
+    backend.down = TransientError("down")
+    delivery = Delivery([to(backend)], journal_dir=tmp_path / "local", mirror=tmp_path / "mount")
+    delivery.emit([load(number) for number in range(20)])
+    wait_until(lambda: "it is the journal's own directory" in caplog.text)
+    assert lines(tmp_path / "local").count(b'"end"') == 20
+    backend.down = None
+    assert delivery.flush(20)
+    assert len(backend.names) == 20
+    delivery.shutdown()
