@@ -209,3 +209,26 @@ def test_services_find_one_another(compose: dict[str, Any]) -> None:
     assert "Server=sqlserver;Database=dbb_warehouse;" in warehouse
     assert f"PWD={{{SECRETS['MSSQL_SA_PASSWORD']}}};" in warehouse
     assert warehouse == compose["migrate"]["environment"]["DBBTRACE_WAREHOUSE"]
+
+
+def test_metrics_are_scraped_and_shown_from_services(compose: dict[str, Any]) -> None:
+    """Prometheus finds its rules and its token, and what it scrapes; Grafana finds Prometheus and the warehouse."""
+    mounted = {Path(one["source"]).name: Path(one["target"]) for one in compose["prometheus"]["volumes"]}
+    prometheus = yaml.safe_load((CONFIG / "prometheus.yaml").read_text())
+    assert f"--config.file={mounted['prometheus.yaml']}" in compose["prometheus"]["command"]
+    assert mounted["prometheus.yaml"].parent / prometheus["rule_files"][0] == mounted["alerts.yaml"]
+    jobs = {job["job_name"]: job for job in prometheus["scrape_configs"]}
+    targets = {name: job["static_configs"][0]["targets"] for name, job in jobs.items()}
+    collector = compose["collector"]["environment"]
+    assert targets == {
+        "dbbtrace-runs": [f"collector:{collector['OTELCOL_RUN_METRICS'].rpartition(':')[2]}"],
+        "dbbtrace-receiver": [collector["WAREHOUSE_RECEIVER"].removeprefix("http://")],
+        "collector": ["collector:8888"],
+    }
+    [secret] = compose["prometheus"]["secrets"]
+    assert jobs["dbbtrace-receiver"]["authorization"]["credentials_file"] == secret["target"]
+    sources = yaml.safe_load((CONFIG / "grafana" / "datasources.yaml").read_text())["datasources"]
+    for source in sources:
+        name, _, port = source["url"].removeprefix("http://").partition(":")
+        assert int(port) in {published["target"] for published in compose[name]["ports"]}
+    assert f"Database={sources[1]['jsonData']['database']};" in compose["receiver"]["environment"]["DBBTRACE_WAREHOUSE"]

@@ -19,6 +19,7 @@ from tests.exporters.receiver.conftest import call
 
 HERE = Path(__file__).parent
 DASHBOARDS = sorted((CONFIG / "grafana").glob("*.json"))
+DOCS = ROOT / "docs" / "metrics.md"
 RULE_TESTS = sorted(HERE.glob("*.test.yaml"))
 NAME = re.compile(r"\b(?:dbbtrace|otelcol)_\w+")
 
@@ -71,6 +72,19 @@ def test_alerts_fire_when_they_should(binaries: Binaries) -> None:
     assert expected == {True: names, False: names}
 
 
+def test_the_page_says_what_there_is(binaries: Binaries, tmp_path: Path) -> None:
+    """Its table has every alert, and Prometheus takes its configuration, under the name that the alerts know."""
+    page = DOCS.read_text()
+    rules = (CONFIG / "alerts.yaml").read_text()
+    assert re.findall(r"^\| `(Dbbtrace\w+)`", page, re.M) == re.findall(r"- alert: (\w+)", rules)
+    [example] = re.findall(r"```yaml\n(.*?)```", page, re.S)
+    (tmp_path / "prometheus.yaml").write_text(example)
+    done = promtool(binaries, "check", "config", "--syntax-only", str(tmp_path / "prometheus.yaml"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    [job] = yaml.safe_load(example)["scrape_configs"]
+    assert f'up{{job="{job["job_name"]}"}}' in rules
+
+
 def test_queries_of_dashboards_are_promql(binaries: Binaries, tmp_path: Path) -> None:
     """promtool parses each of them."""
     rules = [{"record": f"query:{number}", "expr": expr} for number, expr in enumerate(expressions())]
@@ -118,7 +132,7 @@ def test_what_is_asked_for_is_scraped(programs: Programs, binaries: Binaries, tm
     done = promtool(binaries, "check", "metrics", said=page)
     assert done.returncode == 0, done.stdout + done.stderr
     there = set(NAME.findall(spans + page + get(agent.metrics)[1]))
-    asked = {name for expr in expressions() for name in NAME.findall(expr)}
+    asked = {name for expr in expressions() for name in NAME.findall(expr)} | set(NAME.findall(DOCS.read_text()))
     assert "otelcol_exporter_sent_spans" in there
     only_on_failure = {"otelcol_exporter_send_failed_spans"}  # named as the one above
     assert asked - only_on_failure <= there

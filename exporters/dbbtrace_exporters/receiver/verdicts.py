@@ -1,7 +1,7 @@
 """How the newest run of each data product went, as gauges for Prometheus: the verdict, findings, whether a run is late.
 
-The warehouse is asked when somebody reads the gauges, at most once a minute, in a thread of its own. Writes nothing:
-``dbbtrace check`` and the jobs judge runs.
+The warehouse is asked when somebody reads the gauges, at most once a minute, in a thread of its own that takes a tenth
+of a core at most. Writes nothing: ``dbbtrace check`` and the jobs judge runs.
 """
 
 from __future__ import annotations
@@ -32,6 +32,10 @@ FINDINGS = (
 _EVERY_SECONDS = 60.0
 _WAIT_SECONDS = 5.0
 """How long a reader waits for a look; after that it gets what the last one saw. Prometheus gives up after 10 s."""
+_OVERDUE_SECONDS = 180.0
+"""A look that takes longer gets no answer; a warehouse that sleeps takes up to 90 s to wake."""
+_REST = 10
+"""How much longer than a look took of this process's time the next one waits at least: histories may be long."""
 _KNOWN_FOR = timedelta(days=35)
 """A product that ran within this time has series."""
 _MOST = 200
@@ -57,27 +61,31 @@ class Verdicts:
         self._opened, self._settings = opened, settings
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._looked_at = float("-inf")
+        self._looked_at = self._rests_until = float("-inf")
         self._seen = _Seen([], 0.0)
         self._fault = ""
         self._answered = False
 
     def __call__(self) -> list[Family]:
         with self._lock:
-            if not self._is_looking() and time.monotonic() - self._looked_at > _EVERY_SECONDS:
-                self._looked_at = time.monotonic()
+            now = time.monotonic()
+            if not self._is_looking() and now - self._looked_at > _EVERY_SECONDS and now > self._rests_until:
+                self._looked_at = now
                 self._thread = threading.Thread(target=self._look, name="dbbtrace-verdicts", daemon=True)
                 self._thread.start()
             thread = self._thread
         if thread is not None:
             thread.join(_WAIT_SECONDS)
         said = "Whether the warehouse answered the last time that it was asked for the gauges of runs."
-        up = Family("dbbtrace_runs_up", "gauge", said).add(int(self._answered))
+        up = Family("dbbtrace_runs_up", "gauge", said).add(int(self._answered and not self._is_overdue()))
         read = Family("dbbtrace_runs_read_timestamp_seconds", "gauge", "When it last answered.").add(self._seen.at)
         return [up, read, *self._seen.families]
 
     def _is_looking(self) -> bool:
         return self._thread is not None and self._thread.is_alive()
+
+    def _is_overdue(self) -> bool:
+        return self._is_looking() and time.monotonic() - self._looked_at > _OVERDUE_SECONDS
 
     def _look(self) -> None:
         try:
@@ -90,6 +98,7 @@ class Verdicts:
                 log.warning("the warehouse can't be asked for the gauges of runs: %s: %s", type(error).__name__, error)
         else:
             self._answered, self._fault = True, ""
+        self._rests_until = time.monotonic() + _REST * time.thread_time()
 
 
 def _families(warehouse: Warehouse, settings: Settings) -> list[Family]:

@@ -15,6 +15,8 @@ from dbbtrace_exporters.receiver.exposition import Family, text_of
 
 import dbbtrace
 from dbbtrace.errors import RefusedError, TransientError
+from dbbtrace.settings import resolve
+from dbbtrace.warehouse import Warehouse, open_warehouse
 from tests.cli.support import run as command
 from tests.exporters.receiver.conftest import Store, body_of, call, load
 from tests.verdict.situations import RUN, SITUATIONS, Stage
@@ -184,6 +186,7 @@ def test_a_hostile_name_is_a_label_value(stage: Stage, serving) -> None:
 
 def test_the_warehouse_is_asked_once_a_minute(stage: Stage, serving, monkeypatch: pytest.MonkeyPatch) -> None:
     """Within the minute the same is said again; after it, what has become of the product."""
+    monkeypatch.setattr(verdicts, "_REST", 0)
     SITUATIONS["a good run"].make(stage)
     base = serving(warehouse=stage.url)
     assert values(scraped(base), "dbbtrace_run_verdict", "verdict")["Succeeded"] == 1
@@ -196,6 +199,7 @@ def test_the_warehouse_is_asked_once_a_minute(stage: Stage, serving, monkeypatch
 
 def test_a_warehouse_that_is_gone(stage: Stage, serving, monkeypatch: pytest.MonkeyPatch, caplog) -> None:
     """The receiver still answers, keeps what it saw, says that it is old, and logs it once."""
+    monkeypatch.setattr(verdicts, "_REST", 0)
     SITUATIONS["a load failed"].make(stage)
     base = serving(warehouse=stage.url)
     seen = scraped(base)
@@ -212,6 +216,45 @@ def test_a_warehouse_that_is_gone(stage: Stage, serving, monkeypatch: pytest.Mon
             ("dbbtrace_runs_read_timestamp_seconds", frozenset())
         )
     assert caplog.text.count("can't be asked for the gauges") == 1
+
+
+def test_a_warehouse_that_hangs(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look that does not come back is no answer, and the gauge says so until one does."""
+    SITUATIONS["a good run"].make(stage)
+    hangs, free = threading.Event(), threading.Event()
+
+    def opened() -> Warehouse:
+        assert not hangs.is_set() or free.wait(60)
+        return open_warehouse(stage.url)
+
+    monkeypatch.setattr(verdicts, "_REST", 0)
+    gauges = verdicts.Verdicts(opened, resolve())
+
+    def up() -> float:
+        return next(family for family in gauges() if family.name == "dbbtrace_runs_up").samples[0][2]
+
+    monkeypatch.setattr(verdicts, "_WAIT_SECONDS", 60)
+    assert up() == 1
+    monkeypatch.setattr(verdicts, "_EVERY_SECONDS", 0)
+    monkeypatch.setattr(verdicts, "_WAIT_SECONDS", 0)
+    hangs.set()
+    assert up() == 1  # it has only just been asked
+    monkeypatch.setattr(verdicts, "_OVERDUE_SECONDS", 0)
+    assert up() == 0
+    free.set()
+    monkeypatch.setattr(verdicts, "_WAIT_SECONDS", 60)
+    assert up() == 1
+
+
+def test_a_long_history_takes_a_tenth_of_the_time(stage: Stage, serving, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next look waits ten times as long as the last one took of this process's time, whatever is scraped."""
+    SITUATIONS["a good run"].make(stage)
+    monkeypatch.setattr(verdicts, "_EVERY_SECONDS", 0)
+    monkeypatch.setattr(verdicts, "_REST", 1e9)
+    base = serving(warehouse=stage.url)
+    assert values(scraped(base), "dbbtrace_run_verdict", "verdict")["Succeeded"] == 1
+    SITUATIONS["a load failed"].make(stage)
+    assert values(scraped(base), "dbbtrace_run_verdict", "verdict")["Succeeded"] == 1
 
 
 def test_a_run_that_is_due_and_has_not_started(stage: Stage, serving, monkeypatch: pytest.MonkeyPatch) -> None:
