@@ -7,9 +7,12 @@ runs and tables only, so that a process that lives for months does not grow, nor
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry.trace import Link, SpanContext, TraceFlags
+
+if TYPE_CHECKING:
+    from dbbtrace.graph import DbtSource, Rules, Tables
 
 __all__ = ["Lineage", "lineage_of"]
 
@@ -27,33 +30,26 @@ class Lineage:
         self._trace_id = trace_id
         self.loads: dict[tuple[Any, Any, Any], int] = {}
         """Span ids by table, schema and source system, as they were said; of several loads of one the latest."""
-        self._by_table: dict[str, list[tuple[Any, Any, Any]]] = {}
-        self._sorted: tuple[int, Any] = (0, None)
-        """How many loads ``_by_table`` knows, and the newest of them."""
+        self._tables: Tables[tuple[Any, Any, Any]] | None = None
+        self._sorted: tuple[int, Any, Any] = (0, None, None)
+        """How many loads ``_tables`` knows, the newest of them, and by which rules they are found."""
         self.nodes: dict[str, int] = {}
         """Span ids of dbt's nodes by unique_id; of several invocations the latest counts."""
         self.exposures: dict[str, Sequence[str]] = {}
         """What dbt's exposures select from, by their names and labels in lower case."""
 
-    def load_of(self, unique_id: str, table: str) -> SpanContext | None:
-        """The load of the table that a source of dbt's names; of several the one whose system or schema the id has."""
-        said = unique_id.lower()
+    def load_of(self, source: DbtSource, rules: Rules) -> SpanContext | None:
+        """The load of the table that a source of dbt's reads, as ``dbbtrace.graph`` tells; the same that it tells to
+        answers and pages."""
+        from dbbtrace.graph import Table, Tables
 
-        def rank(names: tuple[Any, Any, Any]) -> int:
-            _, schema, source = (str(name or "").lower() for name in names)
-            return 2 * (f".{source}." in said) + (f".{schema}." in said)
-
-        fitting = self._loads_of(table.lower())
-        return self._context(self.loads[max(reversed(fitting), key=rank)]) if fitting else None
-
-    def _loads_of(self, table: str) -> list[tuple[Any, Any, Any]]:
-        state = len(self.loads), next(reversed(self.loads), None)
-        if self._sorted != state:  # sorted when somebody asks: a load that ends is not to wait for it
-            self._by_table = {}
-            for names in list(self.loads):
-                self._by_table.setdefault(str(names[0]).lower(), []).append(names)
+        state = len(self.loads), next(reversed(self.loads), None), rules
+        if self._tables is None or self._sorted != state:  # sorted when somebody asks: no load waits for it
+            named = [(Table(*(str(names[place] or "") for place in (2, 1, 0))), names) for names in list(self.loads)]
+            self._tables = Tables(sorted(named, key=lambda pair: (pair[0].name, pair[0].source)), rules)
             self._sorted = state
-        return [names for names in self._by_table.get(table, ()) if names in self.loads]
+        found = (self.loads.get(names) for names in self._tables.of(source))
+        return next((self._context(span_id) for span_id in found if span_id is not None), None)
 
     def node(self, unique_id: str) -> SpanContext | None:
         """The span of a node of dbt's."""

@@ -59,6 +59,16 @@ class ManifestNode(Struct, gc=False):
         """unique_ids that the node selects from."""
         return (self.depends_on and self.depends_on.nodes) or []
 
+    def as_source(self, unique_id: str) -> DbtSource:
+        """The table that dbt reads, of a node that is a source."""
+        said = DbtSource.of_id(unique_id)
+        return said._replace(
+            source_name=self.source_name or said.source_name,
+            name=self.name or said.name,
+            schema=self.in_schema,
+            identifier=self.identifier,
+        )
+
 
 class Selector(Struct, gc=False):
     """One selector of the project's selectors.yml."""
@@ -143,14 +153,6 @@ def graph_of(manifest: Mapping[str, ManifestNode]) -> Graph:
 
 def sources_of(manifest: Mapping[str, ManifestNode]) -> dict[str, DbtSource]:
     """The tables that dbt reads, by unique_id."""
-    found = {}
-    for unique_id, node in manifest.items():
-        if unique_id.startswith("source."):
-            said = DbtSource.of_id(unique_id)
-            found[unique_id] = said._replace(
-                source_name=node.source_name or said.source_name,
-                name=node.name or said.name,
-                schema=node.in_schema,
-                identifier=node.identifier,
-            )
-    return found
+    return {
+        unique_id: node.as_source(unique_id) for unique_id, node in manifest.items() if unique_id.startswith("source.")
+    }

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from opentelemetry.trace import Link, SpanContext, TraceFlags
 
+from dbbtrace.graph import DbtSource, Rules
 from dbbtrace.job.lineage import lineage_of, link_to
 from dbbtrace.job.scope import Scope
 from dbbtrace.model import attributes as key
@@ -24,6 +25,7 @@ from dbbtrace.sources.dbt.terms import (
     rows_affected_of,
     without_colours,
 )
+from dbbtrace.tracing import runtime
 
 if TYPE_CHECKING:
     from dbbtrace.sources.dbt.artifacts import NodeResult
@@ -209,7 +211,6 @@ class Nodes:
         seen = lineage_of(self._scope.trace_id)
         if not unique_id.startswith("source."):
             return seen.node(unique_id)
-        known = self._manifest.get(unique_id)
-        names = {known.identifier if known else None, unique_id.rpartition(".")[2]} - {None, ""}
-        loads = (seen.load_of(unique_id, name) for name in sorted(str(name) for name in names))
-        return next((load for load in loads if load is not None), None)
+        known, settings = self._manifest.get(unique_id), runtime.current().settings
+        source = known.as_source(unique_id) if known else DbtSource.of_id(unique_id)
+        return seen.load_of(source, Rules(settings.table_pattern, settings.dbt_sources))

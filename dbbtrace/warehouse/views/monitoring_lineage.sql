@@ -1,5 +1,6 @@
 -- One row for each edge of a run: a dbt node and one thing that it selects from, with what became of both.
--- A source is matched with the table load of its name in the same run. Needs the column depends_on.
+-- A source is matched with the table load of its name in the same run, by the rules of dbbtrace.graph.tables as far as
+-- the rows tell: settings and manifests are not known here. Needs the column depends_on.
 
 WITH edges AS (
     SELECT
@@ -12,10 +13,28 @@ WITH edges AS (
     WHERE o.kind = 'dbt_node' AND o.superseded = 0
 ),
 upstream_loads AS (
+    -- Each load twice: by its own name, and by the platform's, source__schema_table.
     SELECT
-        o.orchestration_run_id, o.operation, o.operation_id, o.source_name, o.status, o.end_time,
-        LOWER(LAST_SEGMENT(o.operation)) AS table_name
+        o.orchestration_run_id, o.operation, o.operation_id, o.source_name, o.status, o.end_time, w.is_own_name,
+        -- What only a name with a schema is compared with.
+        CASE WHEN o.operation <> LAST_SEGMENT(o.operation) THEN CONCAT('.', LOWER(o.operation), '|') END AS dotted,
+        LOWER(
+            CASE
+                WHEN w.is_own_name = 1 THEN LAST_SEGMENT(o.operation)
+                WHEN o.operation = LAST_SEGMENT(o.operation)
+                    THEN CONCAT(COALESCE(o.source_name, ''), '___', o.operation)
+                ELSE CONCAT(
+                    COALESCE(o.source_name, ''), '__',
+                    REPLACE(
+                        CONCAT(o.operation, '|'),
+                        CONCAT('.', LAST_SEGMENT(o.operation), '|'),
+                        CONCAT('_', LAST_SEGMENT(o.operation))
+                    )
+                )
+            END
+        ) AS table_name
     FROM meta.monitoring_operations AS o
+    CROSS JOIN (SELECT 0 AS is_own_name UNION ALL SELECT 1 AS is_own_name) AS w
     WHERE o.kind = 'table_load' AND o.superseded = 0
 ),
 source_edges AS (
@@ -28,10 +47,11 @@ source_edges AS (
             PARTITION BY e.orchestration_run_id, e.operation_id, e.upstream_id
             ORDER BY
                 CASE
+                    WHEN l.is_own_name = 0 THEN 0
                     WHEN REPLACE(e.source_id, CONCAT('.', LOWER(COALESCE(l.source_name, '?')), '.'), '') <> e.source_id
-                        THEN 0
-                    WHEN REPLACE(e.source_id, CONCAT('.', LOWER(l.operation), '|'), '') <> e.source_id THEN 1
-                    ELSE 2
+                        THEN 1
+                    WHEN REPLACE(e.source_id, l.dotted, '') <> e.source_id THEN 2
+                    ELSE 3
                 END,
                 l.operation,
                 l.source_name
