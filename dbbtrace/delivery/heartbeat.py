@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from dbbtrace.delivery.neighbours import Neighbours
     from dbbtrace.journal.mirror import Mirror
 
-__all__ = ["HEARTBEAT", "Heartbeat", "Housekeeping"]
+__all__ = ["HEARTBEAT", "Housekeeping"]
 
 HEARTBEAT = 30.0
 """Seconds between two heartbeats."""
@@ -48,14 +48,16 @@ class Housekeeping:
         self._every = every
         self._resolve = resolve
         self._mirror_dir = mirror_dir
-        self._heartbeat: Heartbeat | None = None
+        self._bell: Bell | None = None
+        """Of the thread that does the chores; none without one."""
         self._mirror: Mirror | None = None
         self._neighbours: Neighbours | None = None
 
     def begin(self) -> None:
         """There is something to lose from now on."""
-        if self._heartbeat is None and self._options.journal_dir is not None:
-            self._heartbeat = Heartbeat(self._chores, self._every)
+        if self._bell is None and self._options.journal_dir is not None:
+            self._bell = bell = Bell()
+            threading.Thread(target=self._run, args=(bell,), name="dbbtrace heartbeat", daemon=True).start()
         if self._mirror is None and self._mirror_dir is not None:
             from dbbtrace.journal.mirror import Mirror
 
@@ -68,11 +70,11 @@ class Housekeeping:
 
     def progressed(self, queue: Queue) -> None:
         """A destination has settled something: there may be room for more journals of others."""
-        neighbours, heartbeat = self._neighbours, self._heartbeat
-        if neighbours is None or heartbeat is None or not neighbours.there_are_more:
+        neighbours, bell = self._neighbours, self._bell
+        if neighbours is None or bell is None or not neighbours.there_are_more:
             return
         if not any(each.waits for worker in self._recorder.workers for each in list(worker.adopted)):
-            heartbeat.now()
+            bell.ring()
 
     def copy_away(self, deadline: float) -> None:
         """Have the journal's copy up to date."""
@@ -86,13 +88,22 @@ class Housekeeping:
 
     def end(self) -> None:
         """There is no journal any more."""
-        if self._heartbeat is not None:
-            self._heartbeat.stop()
-            self._heartbeat = None
+        bell, self._bell = self._bell, None
+        if bell is not None:
+            bell.ring()
             self._recorder.logs.at_work = False
         if self._mirror is not None:
             self._mirror.close()
             self._mirror = None
+
+    def _run(self, bell: Bell) -> None:
+        """Do the chores soon, and then at every heartbeat."""
+        with ours():
+            bell.wait(_SOON)
+            while self._bell is bell:
+                with guard("keep its journal"):
+                    self._chores()
+                bell.wait(self._every)
 
     def _chores(self) -> None:
         """A sign of life, and whatever journals nobody delivers any more."""
@@ -122,32 +133,3 @@ class Housekeeping:
 
 def _by_name(workers: Iterable[Worker]) -> dict[str, Worker]:
     return {name: worker for worker in workers for name in worker.destination.names}
-
-
-class Heartbeat:
-    """Runs ``chores`` soon and then at every heartbeat, until told to stop."""
-
-    def __init__(self, chores: Callable[[], None], every: float) -> None:
-        self._chores = chores
-        self._every = every
-        self._bell = Bell()
-        self._stopped = False
-        self._thread = threading.Thread(target=self._run, name="dbbtrace heartbeat", daemon=True)
-        self._thread.start()
-
-    def now(self) -> None:
-        """Don't wait for the next heartbeat."""
-        self._bell.ring()
-
-    def stop(self) -> None:
-        """End after the chore in hand."""
-        self._stopped = True
-        self._bell.ring()
-
-    def _run(self) -> None:
-        with ours():
-            self._bell.wait(_SOON)
-            while not self._stopped:
-                with guard("keep its journal"):
-                    self._chores()
-                self._bell.wait(self._every)
