@@ -12,7 +12,6 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from dbbtrace.delivery.logs import Options
-from dbbtrace.delivery.queue import Queue
 from dbbtrace.delivery.recorder import Recorder
 from dbbtrace.delivery.worker import Worker
 from dbbtrace.diagnostics import guard
@@ -68,7 +67,7 @@ class Housekeeping:
         neighbours = self._looking()
         return neighbours is None or neighbours.adopt_children(_by_name(workers), deadline)
 
-    def progressed(self, queue: Queue) -> None:
+    def progressed(self) -> None:
         """A destination has settled something: there may be room for more journals of others."""
         neighbours, bell = self._neighbours, self._bell
         if neighbours is None or bell is None or not neighbours.there_are_more:

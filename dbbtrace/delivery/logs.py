@@ -35,10 +35,14 @@ class Options(NamedTuple):
     segment_bytes: int = SEGMENT_BYTES
 
     def set_aside(self, destination: str, refused: Sequence[tuple[ReadableSpan, str]]) -> None:
-        """Write what a destination refused to the dead letters."""
+        """Write what a destination refused to the dead letters; without a directory it is lost."""
+        if self.journal_dir is None:
+            spans, reason = "1 span is" if len(refused) == 1 else f"{len(refused)} spans are", refused[0][1]
+            log.error("%s refused by %s and lost, as there is no journal directory: %s", spans, destination, reason)
+            return
         from dbbtrace.delivery.dead_letter import DeadLetters
 
-        DeadLetters(str(self.journal_dir)).write(destination, refused)
+        DeadLetters(self.journal_dir).write(destination, refused)
 
     def keep_damaged(self, journal: str, position: Position, text: bytes) -> None:
         """Copy a line of a journal that makes no sense to the dead letters."""

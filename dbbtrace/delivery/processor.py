@@ -18,7 +18,7 @@ from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from dbbtrace.delivery import lifecycle
 from dbbtrace.delivery.heartbeat import HEARTBEAT, Housekeeping
 from dbbtrace.delivery.logs import Options, fault
-from dbbtrace.delivery.queue import BATCH, Queue
+from dbbtrace.delivery.queue import BATCH
 from dbbtrace.delivery.recorder import Recorder
 from dbbtrace.delivery.sink import Destination
 from dbbtrace.delivery.worker import Worker
@@ -78,7 +78,9 @@ class Delivery(SpanProcessor):
 
     def _begin(self, foreign: frozenset[SpanKey]) -> None:
         """The state of a process that has done nothing yet."""
-        self._recorder = Recorder(self._destinations, self._options, foreign, self._first, self._progressed)
+        self._recorder = Recorder(
+            self._destinations, self._options, foreign, self._first, lambda queue: self._housekeeping.progressed()
+        )
         self._housekeeping = Housekeeping(self._recorder, self._options, self._every, self._resolve, self._mirror_dir)
         self._told: dict[str, int] = {}
         """Destination → losses that a flush has told of, or that came before the outermost run."""
@@ -86,9 +88,6 @@ class Delivery(SpanProcessor):
     def _first(self) -> None:
         lifecycle.watch(self)
         self._housekeeping.begin()
-
-    def _progressed(self, queue: Queue) -> None:
-        self._housekeeping.progressed(queue)
 
     @property
     def _workers(self) -> list[Worker]:

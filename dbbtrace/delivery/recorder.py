@@ -45,13 +45,7 @@ class Recorder:
         """What a signal handler that struck amid journalling does right after it."""
         self.foreign = foreign
         self.workers = [
-            Worker(
-                each,
-                partial(options.set_aside, each.name) if options.journal_dir is not None else None,
-                self._gone,
-                progressed,
-            )
-            for each in destinations
+            Worker(each, partial(options.set_aside, each.name), self._gone, progressed) for each in destinations
         ]
         self.logs = Logs(options, self.workers, self.turn, first)
         self._takes = [each.takes for each in destinations]

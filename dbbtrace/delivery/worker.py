@@ -46,7 +46,7 @@ class Worker:
     """Delivers to one destination.
 
     Args:
-        set_aside: keeps what the destination refuses; raises OSError where it can't. None: there is no place for it.
+        set_aside: keeps what the destination refuses; raises OSError where it can't.
         gone: called when a log of ours turned out to be somebody else's.
         progressed: called when more is settled, in the destination's thread as all the others.
     """
@@ -54,7 +54,7 @@ class Worker:
     def __init__(
         self,
         destination: Destination,
-        set_aside: SetAside | None,
+        set_aside: SetAside,
         gone: Callable[[Queue], None] = _nothing,
         progressed: Callable[[Queue], None] = _nothing,
     ) -> None:
@@ -325,15 +325,9 @@ class Worker:
             self.lose(count)
 
     def _bury(self, outcome: Outcome[Entry]) -> None:
-        if not outcome.refused:
-            return
-        if self._set_aside is None:
-            count, (_, reason) = len(outcome.refused), outcome.refused[0]
-            spans = "1 span is" if count == 1 else f"{count} spans are"
-            log.error("%s refused by %s and lost, as there is no journal directory: %s", spans, self.name, reason)
-            return
         try:
-            self._set_aside([(entry.span, reason) for entry, reason in outcome.refused])
+            if outcome.refused:
+                self._set_aside([(entry.span, reason) for entry, reason in outcome.refused])
         except OSError as error:  # nowhere to put it: better tried again than lost
             outcome.left = [*outcome.left, *(entry for entry, _ in outcome.refused)]
             outcome.refused = []

@@ -73,7 +73,7 @@ def fields_of(kind: str, span: ReadableSpan, frame: Mapping[str, Any]) -> dict[s
     ended = span._end_time
     if ended is not None:
         fields["ended"] = ended
-    status = span._status
+    status = span.status
     code = status.status_code
     if code is not _UNSET:
         fields["status"] = code.name
