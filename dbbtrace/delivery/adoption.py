@@ -49,6 +49,8 @@ class AdoptedLog(FileLog):
         self.is_child = is_child(owner, parent)
         self.claims = claims
         self._resolve = resolve
+        self.interrupted = 0
+        """How many interrupted spans were delivered, counted for each destination, once nothing waits here any more."""
         self._interrupted: list[ReadableSpan] | None = None
         self._senseless: list[Damaged] = []
         """Start lines that make no span."""
@@ -121,11 +123,9 @@ class AdoptedLog(FileLog):
                 log.warning("what became of %s could not be asked: %s: %s", span.name, type(error).__name__, error)
         return interrupted(span, self.owner, last_sign)
 
-    def interrupted_for(self, queue: Queue) -> int:
-        """How many interrupted spans the queue has delivered."""
-        if queue.position < FINISHED:
-            return 0
-        return sum(queue.wants(span) for span in self._interrupted or () if _is_interrupted(span))
+    def _closed_for(self, queue: Queue) -> list[ReadableSpan]:
+        """What of it the queue has delivered."""
+        return [span for span in self._interrupted or () if queue.wants(span)]
 
     def acknowledge(self, key: str, position: Position) -> None:
         if FINISHED > position >= _INTERRUPTED:
@@ -141,6 +141,9 @@ class AdoptedLog(FileLog):
         """Delete the journal if nothing is left in it for anybody, or let it go once nobody here delivers from it."""
         if any(queue.waits for queue in self.queues) or not self._leaving.acquire(blocking=False):
             return
+        finished = [queue for queue in self.queues if queue.position >= FINISHED]
+        self.interrupted = sum(_is_interrupted(span) for queue in finished for span in self._closed_for(queue))
+        self._interrupted = None  # there may be thousands of journals
         try:
             done = not Found(self.path, this_process(), None).open_claims() and not self.has_problem
         except OSError:

@@ -87,7 +87,6 @@ def recover(
         crew.run(deadline)
         crew.report(result)
         result.journals += len(journals)
-        result.interrupted += sum(journal.interrupted_for(queue) for journal in journals for queue in journal.queues)
         result.unreadable = {
             **adopter.problems,
             **{each.released: queue.problem for each in journals for queue in each.queues if queue.problem},
@@ -97,6 +96,7 @@ def recover(
                 for queue in journal.queues:
                     queue.close()
                 journal.settled()
+        result.interrupted += sum(journal.interrupted for journal in journals)
         if not result.unreadable or time.monotonic() > deadline:
             break
     return result
@@ -203,7 +203,8 @@ class _Crew:
         hands = [hand for hand in self._hands.values() if hand is not None]
         for hand in hands:
             for queue in hand.given:
-                if queue.waits and (left := deadline - time.monotonic()) > 0:  # most are delivered with the first
+                # Most are delivered with the first; the answer for the last comes when all are done with.
+                if (queue.waits or queue is hand.given[-1]) and (left := deadline - time.monotonic()) > 0:
                     hand.ask(queue, queue.due).get(None if deadline == float("inf") else left)
         for hand in hands:
             if hand.is_idle:

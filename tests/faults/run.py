@@ -5,6 +5,7 @@ from this one. A journal whose owner was killed lies beside it. After the job a 
 without faults. Then each load must have exactly one row.
 
 - ``job``: the operations of a running job fail, the warehouse being locked for a part of it.
+- ``segments``: likewise, in many small segments that are read back.
 - ``recover``: those of the process that recovers, once the job was killed.
 """
 
@@ -139,6 +140,15 @@ def job(place: Place, injector: Injector) -> None:
     place.told.write_text(json.dumps({"lied": lied, "failed": injector.failed, "seen": injector.seen}))
 
 
+def segments(place: Place, injector: Injector) -> None:
+    """The same in many small segments, of which more waits than memory holds."""
+    from dbbtrace.delivery import own_log, processor
+
+    processor.Delivery.__init__.__kwdefaults__["segment_bytes"] = 4_000  # type: ignore[index]
+    own_log.CACHED = 4
+    job(place, injector)
+
+
 def recover(place: Place, injector: Injector) -> None:
     """Recover while operations fail."""
     injector.install()
@@ -149,6 +159,9 @@ def recover(place: Place, injector: Injector) -> None:
         print(f"recover: {error}", file=sys.stderr)
     dbbtrace.shutdown(2)
     place.told.write_text(json.dumps({"lied": [], "failed": injector.failed, "seen": injector.seen}))
+
+
+SCENARIOS = {"job": job, "segments": segments, "recover": recover}
 
 
 def repair(place: Place) -> None:
@@ -162,10 +175,10 @@ def repair(place: Place) -> None:
 def case(place: Place, scenario: str, injector: Injector) -> dict[str, Any]:
     """One case, and what became of its rows."""
     place.begin()
-    code = in_child(lambda: {"job": job, "recover": recover}[scenario](place, injector))
+    code = in_child(lambda: SCENARIOS[scenario](place, injector))
     told = json.loads(place.told.read_text()) if place.told.exists() else {"lied": [], "failed": 0, "seen": {}}
     repaired = in_child(lambda: repair(place))
-    wanted = {RUN: "load", EARLIER: "earlier"} if scenario == "job" else {EARLIER: "earlier"}
+    wanted = {EARLIER: "earlier"} if scenario == "recover" else {RUN: "load", EARLIER: "earlier"}
     lost, doubled = [], []
     for run, name in wanted.items():
         rows = place.rows(run)

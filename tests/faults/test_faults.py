@@ -27,9 +27,11 @@ ERRORS = {
 """Kind of operation → the errors it meets; the first one in every test run, all of them in the long one."""
 NEVER = {"recover": ("make", "sync", "touch")}
 """Scenario → kinds of operation that don't occur in it."""
-SCENARIOS = [
-    (scenario, kind) for scenario in ("job", "recover") for kind in ERRORS if kind not in NEVER.get(scenario, ())
-]
+COUNTS = {"job": ("1",), "segments": ("7",), "recover": ("1", "7")}
+"""Scenario → how many operations in a row fail in every test run."""
+MANY = ("1", "3", "20")
+"""And in the long one."""
+SCENARIOS = [(scenario, kind) for scenario in COUNTS for kind in ERRORS if kind not in NEVER.get(scenario, ())]
 
 
 def check(folder: Path, *arguments: str) -> None:
@@ -56,9 +58,9 @@ def test_every_kind_of_operation_is_tried() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the injector asks /proc")
-@pytest.mark.parametrize("count", ["1", "7"])
 @pytest.mark.parametrize(
-    ("scenario", "kind", "error"), [(scenario, kind, ERRORS[kind][0]) for scenario, kind in SCENARIOS]
+    ("scenario", "kind", "error", "count"),
+    [(scenario, kind, ERRORS[kind][0], count) for scenario, kind in SCENARIOS for count in COUNTS[scenario]],
 )
 def test_nothing_is_lost_while_operations_fail(
     tmp_path: Path, scenario: str, kind: str, error: str, count: str
@@ -70,7 +72,7 @@ def test_nothing_is_lost_while_operations_fail(
 @pytest.mark.long
 @pytest.mark.timeout(3600)
 @pytest.mark.skipif(sys.platform != "linux", reason="the injector asks /proc")
-@pytest.mark.parametrize("count", ["1", "3", "20"])
+@pytest.mark.parametrize("count", MANY)
 @pytest.mark.parametrize(
     ("scenario", "kind", "error"), [(scenario, kind, error) for scenario, kind in SCENARIOS for error in ERRORS[kind]]
 )
