@@ -23,7 +23,7 @@ class RunKey:
 
 @dataclass(frozen=True)
 class Operation:
-    """One operation of a run: a row of ``monitoring_operations``. None means unknown."""
+    """One operation of a run: a row of the view ``monitoring_operations``. None means unknown; times are UTC."""
 
     run_id: str
     data_product: str | None

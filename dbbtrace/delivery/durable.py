@@ -23,7 +23,9 @@ class DurableSpanProcessor(Delivery):
         exporter: any SpanExporter.
         journal_dir: directory of the journals.
         name: what the journal calls the exporter; the next process must name it the same to deliver the rest.
-        options: see ``Delivery``.
+        fsync: survive power loss too, at the price of a disk flush for every span.
+        exit_timeout: seconds that the end of the process waits for what is not delivered; the rest stays in the
+            journal.
     """
 
     def __init__(

@@ -47,7 +47,7 @@ def gate(
     strict: bool = False,
     wait: float = 120.0,
 ) -> Gate:
-    """Make sure that what is to be read has arrived in the run; what is left where only a part has.
+    """Make sure that what is to be read has arrived in the run; returns what may be built where only a part has.
 
     Args:
         run_id: the run; else the one that is open here, else DBBTRACE_ORCHESTRATION_RUN_ID.

@@ -214,8 +214,7 @@ class Warehouse:
             self._drop()
 
     def give_up(self) -> None:
-        """Whoever waited for an answer waits no more: from any thread, ask nothing from now on, and let what is asked
-        now end early where the driver can do that."""
+        """Ask nothing from now on. What is asked now ends early where the driver can do that. From any thread."""
         self._given_up = True
         connection = self._connection
         if connection is not None:
