@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple, Protocol
 
 from dbbtrace.answers.graph import CUT
@@ -89,14 +90,18 @@ class Names:
 
     def __init__(self, unique_ids: Iterable[str]) -> None:
         self._ids = set(unique_ids)
-        self._by_name: dict[str, list[str]] = {}
+
+    @cached_property
+    def _by_name(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
         for unique_id in sorted(self._ids):
             if unique_id.startswith(tuple(f"{kind}." for kind in _READABLE)):
                 rest = unique_id.lower().split(".", 2)[-1]
                 # Without the version of a model; a source's table often has the name of a model.
                 bare = rest if unique_id.startswith("source.") else rest.partition(".")[0]
                 for name in {rest, bare}:
-                    self._by_name.setdefault(name, []).append(unique_id)
+                    found.setdefault(name, []).append(unique_id)
+        return found
 
     def of(self, said: str) -> str:
         """The unique_id that is meant; the text itself where none or several fit."""

@@ -67,24 +67,25 @@ class RunGraph:
         )
         return Tables(((table_of(load), load) for load in loads), self._rules)
 
-    @cached_property
-    def _load_of(self) -> dict[str, Operation | None]:
-        """dbt source → its load, as far as somebody asked."""
-        return {}
-
     def load_of(self, source: str) -> Operation | None:
         """The load of the table that a dbt source names; if there are several, the one of its system or schema."""
-        if source not in self._load_of:
-            self._load_of[source] = next(iter(self._loads.of(DbtSource.of_id(source))), None)
-        return self._load_of[source]
+        return next(iter(self._loads.of(DbtSource.of_id(source))), None)
 
     def upstream(self, operation: Operation) -> list[Operation]:
         """What a node selects from directly, if it is among the operations."""
         found = [self._operation(parent) for parent in operation.depends_on]
         return [parent for parent in found if parent is not None]
 
+    @cached_property
+    def _known(self) -> dict[str, Operation | None]:
+        """Nodes, and what was asked of dbt's sources before."""
+        return {**self.nodes}
+
     def _operation(self, parent: str) -> Operation | None:
-        return self.load_of(parent) if parent.startswith("source.") else self.nodes.get(parent)
+        known = self._known
+        if parent not in known:
+            known[parent] = self.load_of(parent) if parent.startswith("source.") else None
+        return known[parent]
 
     @cached_property
     def graph(self) -> Graph:

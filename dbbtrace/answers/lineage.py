@@ -96,7 +96,7 @@ def things_of(
     naming: Naming = BY_NAME,
     titles: Mapping[str, str] | None = None,
 ) -> dict[str, Thing]:
-    """The things of a run's lineage, as its rows say; what is read before what reads it. Pure.
+    """The things of a run's lineage, as its rows say. Pure.
 
     Args:
         run: its outcomes.
@@ -109,7 +109,7 @@ def things_of(
     made.add_nodes()
     made.add_consumers(naming.semantic_models, titles or {})
     made.add_sources(())
-    return {name: made.things[name] for name in _in_order(made.things)}
+    return made.things
 
 
 class _Making:

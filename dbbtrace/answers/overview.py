@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from dbbtrace.answers.audit import Audit, audit
 from dbbtrace.answers.read import operations
@@ -15,7 +14,7 @@ from dbbtrace.answers.slowest import Timing, slowest
 from dbbtrace.answers.terms import Terms
 from dbbtrace.warehouse import Warehouse
 
-__all__ = ["Offender", "Overview", "read_overview"]
+__all__ = ["Offender", "Overview", "offenders", "read_overview", "slower", "worst"]
 
 _WORST = 15
 _FAILED = "o.superseded = 0 AND o.status = 'Failed'"
@@ -68,27 +67,32 @@ def read_overview(
         by_change=True,
         limit=200,
     )
-    noticed = [
-        timing for timing in grown if timing.is_notable and (timing.change or 0) > 0 and len(timing.earlier) >= 3
-    ]
-    return Overview(record, _offenders(warehouse, record.runs), noticed[:_WORST])
-
-
-def _offenders(warehouse: Warehouse, runs: Iterable[Run]) -> list[Offender]:
-    """The operations that failed most, each with its newest message."""
-    runs = list(runs)
-    of_product = Counter((run.data_product, run.environment) for run in runs)
-    failing = {run.run_id: run for run in runs if run.failed}
+    failing = {run.run_id for run in record.runs if run.failed}
     failed: dict[str, list[Operation]] = defaultdict(list)
     for operation in operations(warehouse, failing, where=_FAILED) if failing else ():
         failed[operation.run_id].append(operation)
-    found: dict[tuple[Any, ...], list[Operation]] = defaultdict(list)
-    for run in failing.values():  # newest first
-        for operation in failed[run.run_id]:
-            found[run.data_product, run.environment, operation.kind, operation.operation_id].append(operation)
-    worst = sorted(
-        found.items(), key=lambda item: (-len(item[1]), -len(item[1]) / of_product[item[0][:2]], str(item[0]))
-    )
+    return Overview(record, worst(offenders(record.runs, failed)), slower(grown))
+
+
+def slower(timings: Iterable[Timing]) -> list[Timing]:
+    """Of the newest timings of operations: what got notably slower, most first."""
+    noticed = [one for one in timings if one.is_notable and (one.change or 0) > 0 and len(one.earlier) >= 3]
+    return sorted(noticed, key=lambda one: (-(one.change or 0.0), -one.seconds, one.operation_id))[:_WORST]
+
+
+def offenders(runs: Iterable[Run], failed: Mapping[str, Iterable[Operation]]) -> list[Offender]:
+    """The operations that failed in these runs, each with its newest message.
+
+    Args:
+        runs: newest first.
+        failed: run id → the operations whose outcome is a failure.
+    """
+    runs = list(runs)
+    of_product = Counter((run.data_product, run.environment) for run in runs)
+    found: dict[tuple[str | None, str | None, str, str], list[Operation]] = defaultdict(list)
+    for run in runs:
+        for one in failed.get(run.run_id, ()):
+            found[run.data_product, run.environment, one.kind, one.operation_id].append(one)
     return [
         Offender(
             product,
@@ -101,5 +105,15 @@ def _offenders(warehouse: Warehouse, runs: Iterable[Run]) -> list[Offender]:
             group[0].started_at,
             group[0].error_message,
         )
-        for (product, place, kind, operation_id), group in worst[:_WORST]
+        for (product, place, kind, operation_id), group in found.items()
     ]
+
+
+def worst(found: Iterable[Offender]) -> list[Offender]:
+    """Those that failed most."""
+
+    def rank(one: Offender) -> tuple[int, float, str]:
+        what = (one.data_product, one.environment, one.kind, one.operation_id)
+        return -one.failed, -one.failed / one.runs, str(what)
+
+    return sorted(found, key=rank)[:_WORST]

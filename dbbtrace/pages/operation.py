@@ -154,7 +154,7 @@ def _data(past: Past, found: Sequence[Operation], charts: Sequence[_Drawn], link
     pool = Pool()
     return {
         "at": [moment_of(past.at(one)) for one in found],
-        "status": [pool.place(one.status) for one in found],
+        "status": [pool[one.status] for one in found],
         "seconds": [rounded(one.seconds) for one in found],
         "rows": [one.rows_written for one in found],
         "bytes": [one.bytes_written for one in found],

@@ -36,19 +36,17 @@ def jaeger_base(url: str | None) -> str | None:
     return url.rstrip("/")
 
 
-class Pool:
-    """Repeated texts for the scripts, each stored once. 0 means no text."""
+class Pool(dict[str | None, int]):
+    """Text → its number, for the scripts: repeated texts are stored once. 0 means no text."""
 
     def __init__(self) -> None:
+        super().__init__({None: 0})
         self.strings: list[str | None] = [None]
-        self._places: dict[str | None, int] = {None: 0}
 
-    def place(self, value: str | None) -> int:
-        """The number of the text."""
-        if value not in self._places:
-            self._places[value] = len(self.strings)
-            self.strings.append(None if value is None else shown(value))
-        return self._places[value]
+    def __missing__(self, text: str | None) -> int:
+        self[text] = len(self.strings)
+        self.strings.append(None if text is None else shown(text))
+        return self[text]
 
 
 def texts(values: Iterable[object]) -> list[str | None]:

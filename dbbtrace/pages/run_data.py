@@ -80,7 +80,7 @@ def run_data(
     pool = Pool()
 
     def pooled(read: Callable[[Operation], str | None]) -> list[int]:
-        return [pool.place(read(operation)) for operation in found]
+        return [pool[read(operation)] for operation in found]
 
     return {
         "run": shown(run.run_id),
@@ -89,12 +89,12 @@ def run_data(
         "workloads": ["integration", "transformation", "consumption", "reconciliation"],
         "name": texts(o.label or "(no name)" for o in found),  # for sorting and searching in the scripts
         "id": texts(o.operation_id for o in found),
-        "workload": pooled(lambda o: o.workload),
+        "workload": [pool[o.workload] for o in found],
         "schema": pooled(lambda o: schema_of(o, report.relations)),
         "tag": pooled(lambda o: ", ".join(report.tags.get(o.operation_id, ())) or None),
         "kind": pooled(lambda o: o.resource_type or o.kind.replace("_", " ")),
-        "status": pooled(lambda o: o.status),
-        "word": pooled(lambda o: o.word),
+        "status": [pool[o.status] for o in found],
+        "word": [pool[o.word] for o in found],
         "begin": [_since(begin, o.started_at) for o in found],
         "end": [_since(begin, o.ended_at) for o in found],
         "seconds": [rounded(o.seconds) for o in found],
@@ -104,14 +104,14 @@ def run_data(
         "bytes": [o.bytes_written for o in found],
         "amount": [rounded(o.amount) for o in found],
         "message": texts(o.error_message for o in found),
-        "errorType": pooled(lambda o: o.error_type),
-        "source": pooled(lambda o: o.source_name),
-        "pipeline": pooled(lambda o: o.pipeline_id),
-        "pipelineRun": pooled(lambda o: o.pipeline_run_id),
-        "invocation": pooled(lambda o: o.invocation_id),
+        "errorType": [pool[o.error_type] for o in found],
+        "source": [pool[o.source_name] for o in found],
+        "pipeline": [pool[o.pipeline_id] for o in found],
+        "pipelineRun": [pool[o.pipeline_run_id] for o in found],
+        "invocation": [pool[o.invocation_id] for o in found],
         "span": texts(o.span_id for o in found),
         "superseded": [int(o.superseded) for o in found],
-        "earlier": [[rounded(seconds) for seconds in t.earlier] if t else [] for t in timings],
+        "earlier": [[round(seconds, 3) for seconds in t.earlier] if t else [] for t in timings],
         "median": [rounded(t.median) if t else None for t in timings],
         "p95": [rounded(t.p95) if t else None for t in timings],
         "change": [rounded(t.change) if t else None for t in timings],

@@ -22,13 +22,13 @@ from pathlib import Path
 from typing import Any
 
 from dbbtrace.answers.asof import asof_refreshed
-from dbbtrace.answers.audit import Audit
+from dbbtrace.answers.audit import Audit, audit
 from dbbtrace.answers.consumers import BY_NAME, Naming
 from dbbtrace.answers.earlier import local_zone
 from dbbtrace.answers.graph import BUILT, RunGraph
 from dbbtrace.answers.lineage import LATELY
 from dbbtrace.answers.links import fabric_pages
-from dbbtrace.answers.overview import Overview, read_overview
+from dbbtrace.answers.overview import Offender, Overview, offenders, slower, worst
 from dbbtrace.answers.platform import model_titles
 from dbbtrace.answers.read import operations, parts, relations
 from dbbtrace.answers.reasons import Reason
@@ -115,7 +115,7 @@ class Site:
         Raises:
             OSError: the folder can't be written.
         """
-        found = read_overview(
+        record = audit(
             warehouse,
             since=since,
             until=until,
@@ -123,30 +123,33 @@ class Site:
             environment=environment,
             terms=self._terms,
         )
-        record = found.record
         plan = _plan(record)
         self._folder.prepare(_BUNDLES)
         before, total, done = dict(self._folder.versions), sum(map(len, plan.groups.values())), 0
         kept: set[str] = set()
-        every_operation: dict[tuple[str | None, str | None, str, str], str] = {}
+        every: list[_Made] = []
         fabric = fabric_pages(warehouse, list(plan.runs))
         for whose, group in plan.groups.items():
             told(done, total)
             made_from = [(run, record.verdicts[run.run_id].reasons) for run in group]
             made = self._groups.get(whose)
             if made is None or made.made_from != made_from:
-                made = _Made(made_from, {}, set())
-                past = self._group(warehouse, plan, whose, group, fabric, made.files)
+                self._groups[whose] = made = _Made(made_from)
+                past = self._group(warehouse, plan, whose, group, fabric, made)
                 made.operations.update({(*whose, each.last.kind, each.operation_id): each.page for each in past})
                 links = SiteLinks(plan.products, plan.runs, made.operations)
-                self._product(found, whose, links, past, made.files)
-                self._groups[whose] = made
+                self._product(_only(record, whose, made), whose, links, past, made.files)
             kept |= made.files
-            every_operation |= made.operations
+            every.append(made)
             done += len(group)
         told(done, total)
         place = Place("index.html", "overview.js")
-        links = SiteLinks(plan.products, plan.runs, every_operation)
+        links = SiteLinks(plan.products, plan.runs, dict(item for made in every for item in made.operations.items()))
+        found = Overview(
+            record,
+            worst(one for made in every for one in made.offenders),
+            slower(one for made in every for one in made.grown),
+        )
         kept |= self._folder.write(
             place, render_overview(found, jaeger_url=self._jaeger_url, place=place, links=links), {}
         )
@@ -162,9 +165,11 @@ class Site:
         whose: Whose,
         group: Sequence[Run],
         fabric: Mapping[str, str],
-        kept: set[str],
+        made: _Made,
     ) -> list[Past]:
         """The pages of the runs of one product in one environment, and of what these runs did."""
+        kept = made.files
+        newest: dict[tuple[str, str], Timing] = {}
         by_run: dict[str, list[Operation]] = {run.run_id: [] for run in group}
         tried: dict[str, list[Part]] = defaultdict(list)
         ids = list(by_run)
@@ -188,11 +193,15 @@ class Site:
             shows: Sequence[AsOf] = ()  # of older runs nobody asks how old the data is that its models show
             if number == 0:
                 shows = asof_refreshed(warehouse, run, naming=self._naming, zone=local_zone(self._terms.zone))
+            compared = timings(number)
+            for one in by_run[run.run_id]:
+                if one.status in BUILT and (timing := compared.get((one.kind, one.operation_id))) is not None:
+                    newest.setdefault((one.kind, one.operation_id), timing)
             report = report_of(
                 said,
                 by_run[run.run_id],
                 _earlier(group, by_run, number),
-                timings(number),
+                compared,
                 tried[run.run_id],
                 filled,
                 self._tags,
@@ -205,6 +214,12 @@ class Site:
             html, data = render_run(report, jaeger_url=self._jaeger_url, place=place, links=links)
             kept |= self._folder.write(place, html, data)
         self._operations(plan, whose, past, by_run, tried, pages, kept)
+        failed = {
+            run_id: [one for one in found if one.status == "Failed" and not one.superseded]
+            for run_id, found in by_run.items()
+        }
+        made.offenders = worst(offenders(group, failed))
+        made.grown = slower(newest.values())
         return past
 
     def _operations(
@@ -247,7 +262,7 @@ class Site:
     def _product(self, found: Overview, whose: Whose, links: SiteLinks, past: Sequence[Past], kept: set[str]) -> None:
         place = Place(links.products[whose], "overview.js")
         html = render_overview(
-            _only(found, whose),
+            found,
             jaeger_url=self._jaeger_url,
             place=place,
             links=links,
@@ -257,14 +272,18 @@ class Site:
         kept |= self._folder.write(place, html, {})
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Made:
     """The pages of one product in one environment, as they were made last."""
 
     made_from: list[tuple[Run, tuple[Reason, ...]]]
-    operations: dict[tuple[str | None, str | None, str, str], str]
+    operations: dict[tuple[str | None, str | None, str, str], str] = field(default_factory=dict)
     """As in ``SiteLinks``."""
-    files: set[str]
+    files: set[str] = field(default_factory=set)
+    offenders: list[Offender] = field(default_factory=list)
+    """What failed most."""
+    grown: list[Timing] = field(default_factory=list)
+    """What got slower."""
 
 
 @dataclass(frozen=True)
@@ -294,9 +313,8 @@ def _plan(record: Audit) -> _Plan:
     return plan
 
 
-def _only(found: Overview, whose: Whose) -> Overview:
-    """The part of the overview that is about one product in one environment."""
-    record = found.record
+def _only(record: Audit, whose: Whose, made: _Made) -> Overview:
+    """The overview of one product in one environment."""
 
     def mine(one: Any) -> bool:
         return (one.data_product, one.environment) == whose
@@ -309,8 +327,8 @@ def _only(found: Overview, whose: Whose) -> Overview:
             tuple(filter(mine, record.gaps)),
             record.verdicts,
         ),
-        list(filter(mine, found.offenders)),
-        list(filter(mine, found.grown)),
+        made.offenders,
+        made.grown,
     )
 
 

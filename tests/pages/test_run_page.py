@@ -221,15 +221,23 @@ def test_on_a_phone_nothing_is_cut_off(history: History, tmp_path: Path, reader:
 
 def test_on_paper_every_row_stands(history: History, tmp_path: Path, reader: Reader) -> None:
     """All operations and all messages, no tools; afterwards the screen is as before."""
+    run_id = history.loads[-1]["orchestration_run_id"]
+    for row in [row for row in history.loads if row["orchestration_run_id"] == run_id][:6]:
+        row |= {"status": "Failed", "error_message": "the disk is full"}
     run_id, html = page_of(history, tmp_path)
     total = len(operations_of(history, run_id))
     page = reader.open(html)
+    folded = page.locator("#failures details:not([open])").count()
+    assert folded > 2
     page.evaluate(
-        "addEventListener('beforeprint', () => { window.printed = document.querySelectorAll('.space .row').length; })"
+        "addEventListener('beforeprint', () => { window.printed = document.querySelectorAll('.space .row').length;"
+        " window.folded = document.querySelectorAll('details:not([open])').length; })"
     )
     pdf = page.pdf(format="A4")
     assert pdf.startswith(b"%PDF")
     assert page.evaluate("window.printed") == total + page.locator(".space .group").count()
+    assert page.evaluate("window.folded") == 0
+    expect(page.locator("#failures details:not([open])")).to_have_count(folded)
     page.emulate_media(media="print")
     expect(page.locator("#tools")).to_be_hidden()
     page.emulate_media(media="screen")

@@ -2,6 +2,7 @@
 
 const graph = {
   MOST: 150,
+  MANY: 80,
   WIDE: 190,
   WORKLOADS: { source: 'integration', table: 'integration', exposure: 'consumption', 'semantic model': 'consumption' },
   host: document.getElementById('graph'),
@@ -59,7 +60,7 @@ const graph = {
   restore(given) {
     const known = ['schema', 'kind', 'workload', 'prefix', ...(data.tag.some(Boolean) ? ['tag'] : [])];
     this.by = known.includes(given.fold) ? given.fold : 'schema';
-    this.affected = given.affected === '1';
+    this.affected = given.affected ? given.affected === '1' : this.affectedAtFirst();
     document.getElementById('graph-by').value = this.by;
     document.getElementById('graph-affected').checked = this.affected;
     this.fold();
@@ -77,7 +78,7 @@ const graph = {
   },
 
   remember() {
-    address.write({ fold: this.by === 'schema' ? '' : this.by, affected: this.affected ? '1' : '',
+    address.write({ fold: this.by === 'schema' ? '' : this.by, affected: this.affected === this.affectedAtFirst() ? '' : this.affected ? '1' : '0',
       open: this.byHand.map((box) => box.id).join('|') });
   },
 
@@ -114,14 +115,19 @@ const graph = {
     return status === 'Skipped' ? `${words}: ${because}` : `older data: ${because}`;
   },
 
-  /** All nodes; or those that failed, were left out or show older data, with what stands next to them. */
+  /** All nodes; or those that failed, were left out or show older data, and what the failed ones read. */
   chosen() {
     const all = this.nodes.map((_, node) => node);
     if (!this.affected) return all;
     const wanted = new Set(all.filter((node) => this.isBad(node)));
-    for (const [from, to] of this.edges) if (this.isBad(to)) wanted.add(from);
+    for (const [from, to] of this.edges) if (this.nodes[to].status === 'Failed') wanted.add(from);
     for (const [from, to] of this.edges) if (this.isBad(from)) wanted.add(to);
     return all.filter((node) => wanted.has(node));
+  },
+
+  /** Of a large run in which something is not right, that is what one looks for. */
+  affectedAtFirst() {
+    return this.nodes.length > this.MANY && this.nodes.some((_, node) => this.isBad(node));
   },
 
   boxNamed(id) {
@@ -234,9 +240,10 @@ const graph = {
     this.host.replaceChildren(drawing);
     this.drawing = drawing;
     this.fit();
-    const total = this.listed.length;
-    document.getElementById('graph-count').textContent = boxes.length === total ? `${count(total)} nodes`
-      : `${count(total)} nodes in ${count(boxes.length)} boxes; Enter or a click opens a box`;
+    const total = this.listed.length, all = this.nodes.length;
+    const nodes = total === all ? `${count(total)} nodes` : `${count(total)} of ${count(all)} nodes`;
+    document.getElementById('graph-count').textContent = boxes.length === total ? nodes
+      : `${nodes} in ${count(boxes.length)} boxes; Enter or a click opens a box`;
     document.getElementById('graph-opened').replaceChildren(...this.byHand.map((box) =>
       el('button', { class: 'chip', onclick: () => this.shut(box) }, `Fold ${box.label}`)));
   },
@@ -322,6 +329,9 @@ const graph = {
     const wide = this.host.clientWidth - 4;
     this.zoom = Math.max(Math.min(1, wide / this.size[0]), 0.68);
     this.scale(1);
+    const first = this.boxes.find((box) => box.style === 'Failed') || this.boxes.reduce((a, b) => (b.x < a.x ? b : a));
+    this.host.scrollLeft = first.x * this.zoom - this.host.clientWidth / 3;
+    this.host.scrollTop = first.y * this.zoom - this.host.clientHeight / 2;
   },
 
   scale(factor) {

@@ -313,6 +313,16 @@ function update({ quiet = false } = {}) {
   if (!quiet) remember();
 }
 
+// On paper the failures that are folded on the screen are printed in full.
+let unfolded = [];
+addEventListener('beforeprint', () => {
+  unfolded = [...document.querySelectorAll('#failures details:not([open])')];
+  for (const one of unfolded) one.open = true;
+});
+addEventListener('afterprint', () => {
+  for (const one of unfolded) one.open = false;
+});
+
 // -- tools ---------------------------------------------------------------------------------------------------
 
 function tools() {
