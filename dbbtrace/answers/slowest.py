@@ -236,7 +236,8 @@ def timing_of(
     key: RunKey | Run, kind: str, operation_id: str, label: str, seconds: float, before: tuple[float, ...]
 ) -> Timing:
     """A duration compared with earlier ones, the oldest of them first."""
-    usual = median(before)
+    ordered = sorted(before)
+    usual = median(ordered)
     return Timing(
         key.run_id,
         key.data_product,
@@ -247,6 +248,6 @@ def timing_of(
         seconds,
         before,
         usual,
-        p95(before),
+        p95(ordered),
         seconds / usual - 1 if usual else None,
     )

@@ -111,7 +111,7 @@ def run_data(
         "invocation": [pool[o.invocation_id] for o in found],
         "span": texts(o.span_id for o in found),
         "superseded": [int(o.superseded) for o in found],
-        "earlier": [[round(seconds, 3) for seconds in t.earlier] if t else [] for t in timings],
+        "earlierMillis": [[int(1000 * seconds + 0.5) for seconds in t.earlier] if t else [] for t in timings],
         "median": [rounded(t.median) if t else None for t in timings],
         "p95": [rounded(t.p95) if t else None for t in timings],
         "change": [rounded(t.change) if t else None for t in timings],

@@ -42,8 +42,13 @@ def test_two_thousand_nodes_are_folded_and_opened_where_one_looks(tmp_path: Path
     site = made(warehouse, tmp_path / "site")
     warehouse.close()
     name = f"runs/{next((site / 'runs').iterdir()).name}"
-    page = visit(reader, site, name)
+    first = visit(reader, site, name)
+    drawn(first)
+    expect(first.locator("#graph-affected")).to_be_checked()  # of so many, what is not right is shown first
+    expect(first.locator("#graph .box.Failed").first).to_be_in_viewport()
+    page = visit(reader, site, name, "#affected=0")
     boxes = drawn(page)
+    expect(page.locator("#graph-affected")).not_to_be_checked()
     assert 2 <= boxes.count() <= 150
     many = page.locator("#graph .box.many").first
     many.focus()

@@ -102,17 +102,17 @@ class Detail {
   }
 
   history(index) {
-    const earlier = data.earlier[index], now = data.seconds[index];
-    if (!earlier.length || now === null) return [];
-    const all = [...earlier, now], most = Math.max(...all, 1e-9), wide = 440 / all.length;
-    const said = `Its last ${earlier.length === 1 ? 'success' : `${earlier.length} successes`}: median ${duration(data.median[index])}, `
+    const past = earlier(index), now = data.seconds[index];
+    if (!past.length || now === null) return [];
+    const all = [...past, now], most = Math.max(...all, 1e-9), wide = 440 / all.length;
+    const said = `Its last ${past.length === 1 ? 'success' : `${past.length} successes`}: median ${duration(data.median[index])}, `
       + `p95 ${duration(data.p95[index])}; now ${duration(now)} (${change(data.change[index])}).`;
     const chart = svg('svg', { class: 'history', viewBox: '0 0 440 110', preserveAspectRatio: 'none', role: 'img',
       'aria-label': said });
     all.forEach((seconds, place) => {
       const height = Math.max((seconds / most) * 104, 1);
       chart.append(svg('rect', { x: place * wide + 1, y: 110 - height, width: Math.max(wide - 2, 1), height,
-        class: place === earlier.length ? 'now' : 'then' }));
+        class: place === past.length ? 'now' : 'then' }));
     });
     const middle = 110 - (data.median[index] / most) * 104;
     chart.append(svg('line', { x1: 0, x2: 440, y1: middle, y2: middle }));

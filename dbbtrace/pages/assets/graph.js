@@ -255,8 +255,8 @@ const graph = {
     const title = svg('title', {});
     title.textContent = `${box.name}: ${box.facts}`;
     const name = svg('text', { x: 12, y: 17 }), facts = svg('text', { x: 12, y: 32, class: 'facts' });
-    name.textContent = cut(box.name, 24);
-    facts.textContent = cut(box.facts, 28);
+    name.textContent = cut(box.name, 22);
+    facts.textContent = cut(box.facts, 27);
     if (!box.single) made.append(svg('rect', { x: 4, y: -4, width: this.WIDE, height: 40, rx: 5, class: 'behind' }));
     made.append(title, svg('rect', { width: this.WIDE, height: 40, rx: 5 }), svg('rect', { width: 5, height: 40, rx: 2, class: 'mark' }), name, facts);
     made.addEventListener('click', () => this.choosing(box));

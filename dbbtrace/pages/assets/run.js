@@ -9,6 +9,8 @@ const haystack = data.name.map((name, index) =>
 const because = new Map(data.graph.nodes.map((one, number) => [one, data.graph.because[number]])
   .filter(([one, cause]) => typeof one === 'number' && cause));
 const isOld = (index) => because.has(index) && of('status', index) !== 'Skipped';
+/** How many seconds an operation took in earlier runs, oldest first. */
+const earlier = (index) => data.earlierMillis[index].map((millis) => millis / 1000);
 const downstream = data.name.map(() => []);
 data.upstream.forEach((parents, index) => parents.forEach((parent) => downstream[parent].push(index)));
 
@@ -119,7 +121,7 @@ function bar(begin, end, classes) {
 }
 
 function spark(index) {
-  const all = [...data.earlier[index], data.seconds[index]];
+  const all = [...earlier(index), data.seconds[index]];
   if (all.length < 2 || data.seconds[index] === null) return null;
   const most = Math.max(...all, 1e-9), points = all.map((seconds, place) =>
     [(place / (all.length - 1)) * 60 + 1, 17 - (seconds / most) * 16]);
