@@ -7,7 +7,9 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import threading
 from collections.abc import Iterable, Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -22,6 +24,41 @@ _OF_WHAT = (
     "data_product", "environment", "verdict", "kind", "dbb_data_product", "deployment_environment_name",
     "dbb_operation",
 )  # fmt: skip
+
+
+class Alertmanager:
+    """Takes alerts as an Alertmanager does, and keeps them."""
+
+    def __init__(self) -> None:
+        self.summaries: set[str] = set()
+        """Of the alerts that fire."""
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self.address = f"127.0.0.1:{self._server.server_port}"
+        self._thread = threading.Thread(target=self._server.serve_forever)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        summaries = self.summaries
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                assert self.path == "/api/v2/alerts"
+                alerts = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                summaries.update(alert["annotations"]["summary"] for alert in alerts)
+                self.send_response(200)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, format: str, *args: object) -> None:
+                pass
+
+        return Handler
 
 
 class Prometheus(Program):
@@ -94,14 +131,17 @@ def command(configuration: Path, storage: Path) -> list[str]:
 
 
 def placed(directory: Path, hosts: Mapping[str, str]) -> Path:
-    """prometheus.yaml with its token and its rules, where it finds them."""
+    """prometheus.yaml with its token and its rules where it finds them, and the Alertmanager that it suggests."""
     (directory / "token").write_text(TOKEN)
     configuration = (CONFIG / "prometheus.yaml").read_text()
+    start, end = configuration.index("# alerting:"), configuration.index("scrape_configs:")
+    suggested = re.sub("^# ", "", configuration[start:end], flags=re.M)
+    configuration = configuration[:start] + suggested + configuration[end:]
     replaced = {"/run/secrets/receiver_token": str(directory / "token"), **hosts}
     for name, there in replaced.items():
         assert configuration.count(name) == 1, name
         configuration = configuration.replace(name, there)
-    assert not re.search(r"^ +- targets: .*\"[a-z]", configuration, re.M), "a host that is not mapped"
+    assert not re.search(r"targets: .*\"[a-z]", configuration), "a host that is not mapped"
     (directory / "prometheus.yaml").write_text(re.sub(r"(_interval): \d+s", r"\1: 1s", configuration))
     rules = (CONFIG / "alerts.yaml").read_text()
     (directory / "alerts.yaml").write_text(re.sub(r"\bfor: \w+", "for: 1s", rules))

@@ -60,6 +60,7 @@ class Watched:
     prometheus: real.Prometheus
     receiver: Receiver
     agent: Collector
+    alertmanager: real.Alertmanager
     at: str
     """When everything had been scraped."""
 
@@ -80,6 +81,7 @@ def watched(binaries: Binaries, tmp_path_factory: pytest.TempPathFactory) -> Ite
     database = directory / "warehouse.db"
     subprocess.run([sys.executable, "-m", "tests.e2e.jobs.history", database], cwd=ROOT, check=True)
     programs = Programs(binaries, directory)
+    alertmanager = real.Alertmanager()
     try:
         schedules = json.dumps(SCHEDULES)
         receiver = programs.receiver(f"sqlite:///{database}", DBBTRACE_SCHEDULES=schedules)
@@ -88,6 +90,7 @@ def watched(binaries: Binaries, tmp_path_factory: pytest.TempPathFactory) -> Ite
             "receiver:4318": receiver.url.removeprefix("http://"),
             "collector:8889": agent.run_metrics.split("/")[2],
             "collector:8888": agent.metrics.split("/")[2],
+            "alertmanager:9093": alertmanager.address,
         }
         past = [
             "# TYPE dbbtrace_spans_calls counter",
@@ -105,9 +108,10 @@ def watched(binaries: Binaries, tmp_path_factory: pytest.TempPathFactory) -> Ite
         receiver.stop()
         receiver.start()  # it asks the warehouse once a minute, and now at once
         assert eventually(lambda: prometheus.query('dbbtrace_run_verdict{data_product="Shop"}'))
-        yield Watched(prometheus, receiver, agent, str(time.time()))
+        yield Watched(prometheus, receiver, agent, alertmanager, str(time.time()))
     finally:
         programs.stop()
+        alertmanager.stop()
 
 
 def panels() -> Iterator[tuple[str, str]]:
@@ -134,6 +138,19 @@ def test_what_went_wrong_is_alerted_of(watched: Watched) -> None:
 
     assert eventually(firing, lambda seen: seen == ALERTS) == ALERTS
     assert {rule["health"] for rule in watched.prometheus.rules()} == {"ok"}
+
+
+def test_people_are_told(watched: Watched) -> None:
+    """The Alertmanager that prometheus.yaml suggests gets each alert, in a sentence."""
+    told = {
+        "Shop TST: table_load failed",
+        "Gone PRD: no run ended for 26 hours",
+        "Absent PRD: the newest run is Incomplete",
+        "Unfinished PRD: the newest run did not finish",
+        "Late PRD: a run was due and has not started",
+        "Volume PRD: 1 finding of kind volume on the newest run",
+    }
+    assert told <= eventually(lambda: set(watched.alertmanager.summaries), lambda seen: told <= seen)
 
 
 def test_every_panel_shows_something(watched: Watched) -> None:
