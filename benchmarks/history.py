@@ -19,14 +19,16 @@ OPERATIONS = _LOADS + _NODES + _REFRESHES
 _EVERY = 3600 * 10**9
 
 
-def write_history(file: str, runs: int) -> int:
-    """Fill a new SQLite file with one run per hour up to now. Returns the number of operations."""
+def write_history(file: str, runs: int, days: float | None = None) -> int:
+    """Fill a new SQLite file with runs up to now: one per hour, or spread over so many days. Returns the number of
+    operations."""
     from dbbtrace_exporters.warehouse.exporter import WarehouseSpanExporter
 
     exporter = WarehouseSpanExporter(f"sqlite:///{file}")
-    began = time_ns() - runs * _EVERY
+    every = _EVERY if days is None else int(days * 24 * _EVERY / runs)
+    began = time_ns() - runs * every
     for number in range(runs):
-        exporter.deliver(list(_run(number, began + number * _EVERY)))
+        exporter.deliver(list(_run(number, began + number * every)))
     exporter.shutdown()
     return runs * OPERATIONS
 

@@ -35,7 +35,7 @@ def measure(effort: Effort) -> Iterable[Figure]:
         return seconds
 
     times = list(alternate(lambda: run(recorded), lambda: run(naive), effort.size(9, 3)))
-    yield compared(f"{what}: time", against, times, at_most(1.5), "s")
+    yield compared(f"{what}: time", against, times, at_most(2), "s")
     memory = [(peaks[ours], peaks[theirs]) for ours, theirs in times]
     yield compared(f"{what}: peak memory", against, memory, at_most(1.5), "MB")
 

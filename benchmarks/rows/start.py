@@ -33,5 +33,5 @@ def measure(effort: Effort) -> Iterable[Figure]:
         effort.size(40, 15),
     )
     yield compared(
-        "import dbbtrace + first span", "import opentelemetry.sdk.trace + first span", list(pairs), at_most(1.25), "ms"
+        "import dbbtrace + first span", "import opentelemetry.sdk.trace + first span", list(pairs), at_most(1.15), "ms"
     )

@@ -88,10 +88,12 @@ def _number(value: int | float) -> int:
 
 
 def _parse(text: str) -> int:
-    if len(text) == 27 and text[26] == "Z":  # as dbt, Fabric and iso_utc mostly write it; 8 times as fast
+    # As dbt, Fabric and iso_utc write it, with six to nine digits of a second: 8 times as fast.
+    if 27 <= len(text) <= 30 and text[19] == "." and text[-1] == "Z" and (len(text) == 27 or text[26:-1].isdigit()):
         try:
             delta = datetime.fromisoformat(text[:26]) - _NAIVE_EPOCH
-            return (delta.days * 86400 + delta.seconds) * NANOS + delta.microseconds * 1000
+            below = int(text[26:-1].ljust(3, "0"))
+            return (delta.days * 86400 + delta.seconds) * NANOS + delta.microseconds * 1000 + below
         except (ValueError, TypeError):
             pass
     if match := re.fullmatch(_ISO, text):

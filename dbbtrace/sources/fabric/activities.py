@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import Any
 
-from dbbtrace.model.identity import activity_identity, normalise_guid
+from dbbtrace.job.values import guid
+from dbbtrace.model.identity import activity_identity
 from dbbtrace.model.statuses import is_running
 from dbbtrace.sources.fabric.copies import Copy, error_of, read_copy
 from dbbtrace.sources.fabric.fields import Fields
@@ -30,8 +31,8 @@ class Activity:
         self.type = fields.text("activityType") or "?"
         self.run_id = (fields.text("activityRunId") or "").lower()
         self.pipeline_name = fields.text("pipelineName")
-        self.pipeline_run_id = normalise_guid(fields.text("pipelineRunId") or "")
-        self.pipeline_id = normalise_guid(fields.text("pipelineId") or "") or None
+        self.pipeline_run_id = guid(fields.text("pipelineRunId") or "")
+        self.pipeline_id = guid(fields.text("pipelineId") or "") or None
         self.iteration = fields.text("iterationHash") or ""
         self.attempt = fields.count("retryAttempt") or 0
         self.start = fields.moment("activityRunStart")
@@ -72,7 +73,7 @@ class Activity:
             return None
         return error_of(self.fields, self.output) or (self.status, f"{self.name} ended as {self.status}")
 
-    @property
+    @cached_property
     def identity(self) -> str:
         """What the activity run is known by."""
         if self.run_id:

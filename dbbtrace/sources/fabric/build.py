@@ -57,10 +57,12 @@ class Build:
         scope: of the orchestration run.
         walk: that read the run; it takes further reasons.
         now: nanoseconds since the Unix epoch.
+        rows_only: make no spans that give no row: stages of Copies, and steps that succeeded.
     """
 
-    def __init__(self, scope: Scope, rules: Rules, walk: Walk, now: int) -> None:
+    def __init__(self, scope: Scope, rules: Rules, walk: Walk, now: int, *, rows_only: bool = False) -> None:
         self._scope = scope
+        self._rows_only = rows_only
         self._rules = rules
         self._walk = walk
         self._now = now
@@ -141,14 +143,8 @@ class Build:
                 scope = scope.inner(pipeline_run_id=child.run_id, pipeline_id=child.pipeline_id)
             if workload is not None:
                 scope = scope.inner(workload=workload)
-            yield self._fact(
-                activity,
-                replace(level, scope=scope),
-                workload or name,
-                key.OPERATION_WORKLOAD if workload else key.OPERATION_STEP,
-                inside=child.activities if child is not None else (),
-            )
-            self.counts["steps"] += 1
+            inside = child.activities if child is not None else ()
+            yield from self._step(activity, replace(level, scope=scope), workload or name, workload, inside=inside)
         if child is not None:
             yield from self._run(child, replace(self._enter(child, level), parent=context))
 
@@ -202,6 +198,7 @@ class Build:
             start=start,
             end=max(start, end),
             parent=self._context(load.parent) if load.parent else level.parent,
+            with_stages=not self._rows_only,
         )
 
     def _period(self, copy: Copy, activity: Activity, run: PipelineRun) -> tuple[int | None, int]:
@@ -244,14 +241,12 @@ class Build:
         if matches(activity.type, self._rules("refreshes", "activity_types")):
             yield from self._refresh(activity, level)
         else:
-            self.counts["steps"] += 1
-            yield self._fact(activity, level, activity.name, key.OPERATION_STEP, inside=inside)
+            yield from self._step(activity, level, activity.name, inside=inside)
 
     def _refresh(self, activity: Activity, level: _Level) -> Iterator[ReadableSpan]:
         refresh = read_refresh(activity, self._rules)
         if refresh.model is None or refresh.start is None or is_running(refresh.status):
-            self.counts["steps"] += 1
-            yield self._fact(activity, level, activity.name, key.OPERATION_STEP)
+            yield from self._step(activity, level, activity.name)
             why = "nothing names its model"
             if refresh.model:
                 why = "it still runs: the activity did not wait for it"
@@ -280,14 +275,24 @@ class Build:
         task = str(names[key.CICD_TASK_NAME])
         yield from attempt_spans(level.scope, refresh.attempts, task, identity=identity, parent=span.context)
 
-    def _fact(
-        self, activity: Activity, level: _Level, name: str, operation: str, *, inside: Sequence[Activity] = ()
-    ) -> ReadableSpan:
-        """The activity's span.
+    def _step(
+        self,
+        activity: Activity,
+        level: _Level,
+        name: str,
+        workload: str | None = None,
+        *,
+        inside: Sequence[Activity] = (),
+    ) -> Iterator[ReadableSpan]:
+        """The span of an activity that is a step, or a whole workload.
 
         Args:
             inside: what ran in it. Where that failed, its own failure says nothing more, and has no row.
         """
+        self.counts["steps"] += 1
+        if workload is None and self._rows_only and not activity.failed:
+            return
+        operation = key.OPERATION_WORKLOAD if workload else key.OPERATION_STEP
         if activity.identity in self._tried_again:
             operation = key.OPERATION_ATTEMPT
         start = activity.start if activity.start is not None else activity.end or self._now
@@ -299,7 +304,7 @@ class Build:
             attributes[key.PART_ROW] = False
         if activity.attempt or operation == key.OPERATION_ATTEMPT:
             attributes[key.ATTEMPT] = activity.attempt + 1
-        return fact(
+        yield fact(
             level.scope,
             name=name,
             operation=operation,

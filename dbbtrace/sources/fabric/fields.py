@@ -6,6 +6,7 @@ A value that makes no sense is left out, with a warning that names its path. Not
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from dbbtrace.diagnostics import complain
@@ -20,9 +21,16 @@ _LATEST = 4_102_444_800 * NANOS
 """2100: with 1990, what a service has times between; 0001-01-01 and 9999-12-31 mean none."""
 
 
-def folded(name: object) -> str:
+@lru_cache(maxsize=4096)
+def folded(name: str) -> str:
     """The name without case, underscores, spaces and dashes."""
-    return str(name).replace("_", "").replace(" ", "").replace("-", "").lower()
+    return name.replace("_", "").replace(" ", "").replace("-", "").lower()
+
+
+@lru_cache(maxsize=1024)
+def _spelled(names: tuple[Any, ...]) -> Mapping[str, Any]:
+    """Names of members, folded → as they are spelled, the first of each. Thousands of objects have the same ones."""
+    return {folded(str(name)): name for name in reversed(names)}
 
 
 def _word(value: object) -> str:
@@ -48,18 +56,18 @@ class Fields:
 
     def __init__(self, value: object, path: str = "") -> None:
         self.path = path
-        self._members: dict[str, tuple[str, Any]] = {}
+        self._members: Mapping[Any, Any] = {}
         if isinstance(value, Mapping):
-            for name, member in value.items():
-                self._members.setdefault(folded(name), (str(name), member))
+            self._members = value
         elif value is not None and value != "":
             complain(f"{path or 'the input'} = {shown(value)} is left out: it is not a JSON object")
+        self._spelled = _spelled(tuple(self._members))
 
     def __bool__(self) -> bool:
         return bool(self._members)
 
     def __contains__(self, name: str) -> bool:
-        return folded(name) in self._members
+        return folded(name) in self._spelled
 
     def get(self, *names: str) -> Any:
         """The first of these members that says something; None without."""
@@ -104,8 +112,8 @@ class Fields:
     def _find(self, names: tuple[str, ...]) -> tuple[str, Any]:
         """Path and value of the first member of these names that says something."""
         for name in names:
-            spelled, value = self._members.get(folded(name), (name, None))
-            if not is_empty(value):
+            spelled = self._spelled.get(folded(name))
+            if spelled is not None and not is_empty(value := self._members[spelled]):
                 return self._path(spelled), value
         return self._path(names[0]), None
 

@@ -73,8 +73,10 @@ def matches(name: str | None, patterns: Names) -> bool:
     return captured(name, patterns) is not None
 
 
+@lru_cache(maxsize=4096)
 def captured(name: str | None, patterns: Names) -> str | None:
-    """What * stands for in the first pattern that the name matches, '' if it has no *; None: it matches none."""
+    """What * stands for in the first pattern that the name matches, '' if it has no *; None: it matches none. A run's
+    activities have the same few names and types."""
     for pattern in patterns:
         match = _compiled(pattern).fullmatch((name or "").strip())
         if match:

@@ -274,7 +274,7 @@ class Importer:
         if self._repairs is not None:
             record_link(scope, self._repairs, clock)
             self._repairs = None  # said
-        build = Build(scope, self._rules, walk, clock)
+        build = Build(scope, self._rules, walk, clock, rows_only=not runtime.current().takes_all)
         emit_all(_batches(self._new(build.spans(top))))
         status, reason = outcome_of(top, self._rules, closing=self._closing)
         self._has_ended = top.is_over

@@ -27,6 +27,7 @@ def load_spans(
     start: int,
     end: int,
     parent: SpanContext | None = None,
+    with_stages: bool = True,
 ) -> Iterator[ReadableSpan]:
     """The load's span, then those below it.
 
@@ -34,6 +35,7 @@ def load_spans(
         copies: the attempts, in their order; the last one's outcome is the load's.
         names: which load it is: see ``job.api.load_names``.
         start, end: of the last attempt; nanoseconds since the Unix epoch. The span begins with the first one.
+        with_stages: stage spans are for the eye alone; rows come from the load's span.
     """
     last = copies[-1]
     began = min([start, *(each.start for each in copies if each.start is not None)])
@@ -78,7 +80,8 @@ def load_spans(
             )
             yield attempt
             above = attempt.context
-        yield from stage_spans(scope, copy, f"{identity}\n{number}", since, above)
+        if with_stages:
+            yield from stage_spans(scope, copy, f"{identity}\n{number}", since, above)
 
 
 def stage_spans(
