@@ -51,10 +51,10 @@ format: $(STAMP)  ## Put the code into the project's format
 	@$(BIN)/ruff format .
 
 bench: $(STAMP)  ## Measure every path against what one would have without it; ARGS="load dbt" picks some
-	@$(BIN)/python -m benchmarks --json bench.json $(ARGS)
+	@$(BIN)/python -m benchmarks --json bench.json --markdown bench.md $(ARGS)
 
-bench-quick: $(STAMP)  ## The same in under 2 minutes, less to be trusted
-	@$(BIN)/python -m benchmarks --json bench.json --quick $(ARGS)
+bench-quick: $(STAMP)  ## The same in a few minutes, less to be trusted
+	@$(BIN)/python -m benchmarks --json bench.json --markdown bench.md --quick $(ARGS)
 
 clean:  ## Remove the virtual environment and what the tools left
 	rm -rf $(VENV) .demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -18,9 +18,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("rows", nargs="*", metavar="ROW", help=f"measure only these: {', '.join(ROWS)}")
     parser.add_argument(
-        "--quick", action="store_true", help="smaller samples and fewer repeats: under 2 minutes, less accurate"
+        "--quick", action="store_true", help="smaller samples and fewer repeats: a few minutes, less accurate"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="file for all measurements")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="file for the table as Markdown")
     arguments = parser.parse_args()
     if unknown := set(arguments.rows) - set(ROWS):
         parser.error(f"unknown row: {', '.join(sorted(unknown))}; choose from {', '.join(ROWS)}")
@@ -35,6 +36,8 @@ def main() -> None:
     report.show(figures, about)
     if arguments.json:
         report.write(arguments.json, figures, about)
+    if arguments.markdown:
+        arguments.markdown.write_text(report.markdown(figures, about), encoding="utf-8")
 
 
 if __name__ == "__main__":

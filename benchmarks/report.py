@@ -1,4 +1,4 @@
-"""Prints the table, writes the JSON, and describes the machine."""
+"""Prints the table, on a terminal or as Markdown, writes the JSON, and describes the machine."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from rich.table import Table
 
 from benchmarks.figures import Figure
 
-__all__ = ["machine", "show", "write"]
+__all__ = ["machine", "markdown", "show", "write"]
 
 _PACKAGES = ("opentelemetry-sdk", "msgspec", "protobuf", "starlette", "uvicorn", "pyodbc")
 
@@ -87,6 +87,26 @@ def show(figures: Iterable[Figure], about: dict[str, Any]) -> None:
         f"dbbtrace {about['dbbtrace']} at {about['commit']}, {about['at']}",
         style="dim",
     )
+
+
+def markdown(figures: Iterable[Figure], about: dict[str, Any]) -> str:
+    """The table as docs/performance.md has it, with the machine above it."""
+    lines = [
+        (
+            f"`make bench` at commit {about['commit']}, on {about['cores']} cores of an {about['processor']}, with "
+            f"{about['python']}, SQLite {about['sqlite']} and OpenTelemetry {about['packages']['opentelemetry-sdk']}, "
+            f"{about['at'][:10]}. The median, and the middle half of the repeats in brackets."
+        ),
+        "",
+        "| What | Baseline | Ours | Baseline's | Median | Goal | |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for figure in figures:
+        what, against, ours, baseline, value, spread, goal, _ = _cells(figure)
+        found = f"{value} ({spread})" if spread else figure.note or value
+        reached = {None: "", True: "reached", False: "**not reached**"}[figure.reached]
+        lines.append(f"| {' | '.join((what, against, ours, baseline, found, goal, reached))} |")
+    return "\n".join(lines) + "\n"
 
 
 def _cells(figure: Figure) -> Sequence[str]:

@@ -8,6 +8,7 @@ from benchmarks.figures import Effort, Figure
 from benchmarks.rows import (
     dbt,
     dbt_live,
+    dbt_replayed,
     fabric,
     growth,
     leaving,
@@ -27,6 +28,7 @@ ROWS: dict[str, Callable[[Effort], Iterable[Figure]]] = {
     "load": load.measure,
     "sqlite": sqlite.measure,
     "dbt": dbt.measure,
+    "dbt-replayed": dbt_replayed.measure,
     "dbt-live": dbt_live.measure,
     "fabric": fabric.measure,
     "start": start.measure,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import median
 from threading import get_ident
@@ -20,7 +20,7 @@ from benchmarks.figures import Effort, Figure, at_most, missing
 from benchmarks.processes import fresh
 from benchmarks.samples import PRODUCT, RUN
 
-__all__ = ["measure"]
+__all__ = ["make_project", "measure"]
 
 
 def measure(effort: Effort) -> Iterable[Figure]:
@@ -49,7 +49,7 @@ def built(count: int) -> tuple[float, float, int]:
     import dbbtrace
     from dbbtrace.sources.dbt.events import Events
 
-    _make_project(Path.cwd(), count)
+    make_project(Path.cwd(), [f"m{number}" for number in range(count)])
     spent: Counter[int] = Counter()
     calls: Counter[int] = Counter()
     call = Events.__call__
@@ -69,10 +69,11 @@ def built(count: int) -> tuple[float, float, int]:
     return float(sum(spent.values())), whole, sum(calls.values())
 
 
-def _make_project(folder: Path, count: int) -> None:
+def make_project(folder: Path, names: Sequence[str]) -> None:
+    """A project with DuckDB; each model but the first selects from one before it."""
     (folder / "models").mkdir()
     (folder / "dbt_project.yml").write_text("{name: shop, profile: shop, flags: {send_anonymous_usage_stats: false}}")
     (folder / "profiles.yml").write_text("shop: {target: dev, outputs: {dev: {type: duckdb, path: shop.duckdb}}}")
-    for number in range(count):
-        above = f"{{{{ ref('m{number // 2}') }}}}" if number else "(select 1 as id)"
-        (folder / "models" / f"m{number}.sql").write_text(f"select id from {above}")
+    for number, name in enumerate(names):
+        above = f"{{{{ ref('{names[number // 2]}') }}}}" if number else "(select 1 as id)"
+        (folder / "models" / f"{name}.sql").write_text(f"select id from {above}")

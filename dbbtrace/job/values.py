@@ -202,6 +202,8 @@ _repr.maxstring = _repr.maxother = _repr.maxlong = 80
 
 def is_empty(value: object) -> bool:
     """Whether this says nothing: None, blank text, an empty list or mapping, NaN or NaT (an empty cell of pandas)."""
+    if type(value) is str:
+        return not value.strip()
     if value is None or isinstance(value, BaseException):
         return value is None
     try:

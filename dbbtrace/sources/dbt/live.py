@@ -281,7 +281,8 @@ class Watch:
     ) -> tuple[str, str] | None:
         """End the nodes' spans with what is known by now; why the invocation failed, by its nodes."""
         failed, audience = None, {} if self._waits else {key.AUDIENCE: key.FOR_ROWS}
-        for spans in build_spans(self.scope, results, manifest, written_at=now()):
+        stages = self._waits or runtime.current().takes_all
+        for spans in build_spans(self.scope, results, manifest, written_at=now(), with_stages=stages):
             new: list[ReadableSpan] = []
             for span in spans:
                 attributes = span.attributes or {}

@@ -5,7 +5,7 @@ The same for a node of an artifact and for one that has just ended: see ``build`
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from opentelemetry.trace import Link, SpanContext, TraceFlags
@@ -186,6 +186,8 @@ class Nodes:
 
     def links_of(self, unique_id: str) -> tuple[Link, ...]:
         """Links to the nodes and loads that the node selects from, as far as their spans are known."""
+        if not self._parents(unique_id):
+            return ()
         return tuple(link_to(parent, context) for parent, context in self._upstream(unique_id))
 
     def _upstream(self, unique_id: str) -> Iterator[tuple[str, SpanContext]]:
@@ -201,9 +203,9 @@ class Nodes:
             elif not parent.startswith("source."):
                 waiting += self._parents(parent)  # an ephemeral model has no span: what it selects from has
 
-    def _parents(self, unique_id: str) -> list[str]:
+    def _parents(self, unique_id: str) -> Sequence[str]:
         known = self._manifest.get(unique_id)
-        return known.parents if known is not None else []
+        return known.parents if known is not None else ()
 
     def _context_of(self, unique_id: str) -> SpanContext | None:
         if unique_id in self._ran:

@@ -21,16 +21,24 @@ _LATEST = 4_102_444_800 * NANOS
 """2100: with 1990, what a service has times between; 0001-01-01 and 9999-12-31 mean none."""
 
 
-@lru_cache(maxsize=4096)
-def folded(name: str) -> str:
+def folded(name: object) -> str:
     """The name without case, underscores, spaces and dashes."""
+    return _folded(name if isinstance(name, str) else str(name))
+
+
+@lru_cache(maxsize=4096)
+def _folded(name: str) -> str:
     return name.replace("_", "").replace(" ", "").replace("-", "").lower()
 
 
 @lru_cache(maxsize=1024)
 def _spelled(names: tuple[Any, ...]) -> Mapping[str, Any]:
     """Names of members, folded → as they are spelled, the first of each. Thousands of objects have the same ones."""
-    return {folded(str(name)): name for name in reversed(names)}
+    return {folded(name): name for name in reversed(names)}
+
+
+def _text(value: object) -> str:
+    return value.strip() if type(value) is str else text_(value).strip()
 
 
 def _word(value: object) -> str:
@@ -91,7 +99,7 @@ class Fields:
 
     def text(self, *names: str) -> str | None:
         """Text without surrounding space; a number is written out."""
-        return self._read(names, lambda value: text_(value).strip())
+        return self._read(names, _text)
 
     def word(self, *names: str) -> str | None:
         """A status word."""
@@ -112,9 +120,11 @@ class Fields:
     def _find(self, names: tuple[str, ...]) -> tuple[str, Any]:
         """Path and value of the first member of these names that says something."""
         for name in names:
-            spelled = self._spelled.get(folded(name))
-            if spelled is not None and not is_empty(value := self._members[spelled]):
-                return self._path(spelled), value
+            spelled = self._spelled.get(_folded(name))
+            if spelled is not None:
+                value = self._members[spelled]
+                if value is not None and not is_empty(value):
+                    return self._path(spelled), value
         return self._path(names[0]), None
 
     def _path(self, name: str) -> str:
