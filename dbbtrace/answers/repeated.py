@@ -1,8 +1,10 @@
 """Failed jobs and workloads that began again: whether what had failed was done again. Pure.
 
 A part that began again after it had failed is usually a second try, and its outcome counts. But a job that loads one
-source after the other, and catches what goes wrong with each, looks the same. The operations tell them apart: a second
-try does again what the first one did, or at least what it failed at. A program that ran again is a second try, too.
+source after the other, and catches what goes wrong with each, looks the same; so do a notebook's runs for one source
+each. The operations tell them apart: a second try does again what the first one did, or at least what it failed at. A
+program that failed before it did anything, and ran again, is a second try, too; one that did something may have gone on
+where it had stopped.
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ def not_done_again(parts: Iterable[Part], operations: Sequence[Operation]) -> li
     run = _Run([part for part in parts if part.part in REPEATABLE], operations)
     found: list[Repeated] = []
     told: set[tuple[str | None, str | None]] = set()
-    failed = [part for part in run.parts if part.superseded and part.status == "Failed"]
+    failed = [part for part in run.parts if part.superseded and part.status in ("Failed", "Interrupted")]
     for part in sorted(failed, key=lambda part: part.part != "workload"):
         error = (part.error_type, part.error_message)
         if part.part == "job" and error in told:
@@ -59,18 +61,19 @@ class _Run:
     def judge(self, part: Part) -> Repeated | None:
         """None: the part was made good."""
         ended = part.ended_at
-        if ended is None or self._program_ran_again(part):
+        if ended is None:
             return None
         inside = [one for one in self._operations if self._is_in(one, part)]
-        if part.part == "job" and not inside:
-            return None  # a cell of a notebook, say, that ran again
+        ran_again = self._program_ran_again(part)
+        if not inside and (ran_again or part.part == "job"):
+            return None
         later = {one.operation_id for one in self._operations if one.started_at and one.started_at >= ended}
         causes = [one for one in inside if (one.error_type, one.error_message) == (part.error_type, part.error_message)]
         for needed in (causes, inside):
             if needed and later.issuperset(one.operation_id for one in needed):
                 return None
-        left = sorted({one.label for one in inside})
-        return Repeated(part, tuple(left) if self._is_alone(part) and not later & _ids(inside) else ())
+        is_certain = not ran_again and self._is_alone(part) and not later & _ids(inside)
+        return Repeated(part, tuple(sorted({one.label for one in inside})) if is_certain else ())
 
     def _is_in(self, operation: Operation, part: Part) -> bool:
         """Whether the operation began while the part ran, and may be its own."""

@@ -8,7 +8,6 @@ from opentelemetry.trace import Link
 
 from dbbtrace.diagnostics import complain, guard
 from dbbtrace.errors import UsageError
-from dbbtrace.job.expected import Expected
 from dbbtrace.job.lineage import lineage_of
 from dbbtrace.job.operations import Operation
 from dbbtrace.job.parts import record_expected
@@ -144,5 +143,7 @@ class ModelRefresh(Operation):
         if not is_running(str(self._values.get(key.STATUS, ""))):
             super()._after()
         elif self._place is not None:  # it gives no row before it has ended, and the run is Incomplete without
+            from dbbtrace.job.expected import Expected
+
             model = Expected(str(self._values[key.CICD_TASK_NAME]), self.workload)
             record_expected(self._place.scope, [model], "model_refresh", now())

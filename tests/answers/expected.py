@@ -283,6 +283,7 @@ def _run(group: list[Row]) -> Row:
                     ("Failed", "Failed" in words),
                     ("Unfinished", "Running" in words or bool(set(words) - known)),
                     ("Incomplete", bool(words) and set(words) == {"Skipped"}),
+                    ("Incomplete", _count(outcomes, "consumption", "Skipped") > 0),
                     ("Warned", "Warned" in words),
                 )
                 if is_so

@@ -281,6 +281,34 @@ def job_fails_and_runs_again(stage: Stage) -> None:
     assert command("close", RUN).code == 0
 
 
+def _source_by_source(stage: Stage, first: str, second: str) -> None:
+    """The same script twice, for the source that its environment names."""
+    body = """
+    import os, signal
+    def load(table):
+        with dbbtrace.table_load(table, schema="mdm"): pass
+    exec(os.environ["WORK"])
+    """
+    for work in (first, second):
+        os.environ["WORK"] = work
+        stage.run(body, name="source.py")
+    assert command("recover").code == 0
+    assert command("close", RUN).code == 0
+
+
+def job_of_the_next_source(stage: Stage) -> None:
+    _source_by_source(stage, "load('Customer'); raise RuntimeError('it broke')", "load('Vendor')")
+
+
+def job_is_killed_and_the_next_source_comes(stage: Stage) -> None:
+    kill = "load('Customer'); dbbtrace.flush(300); os.kill(os.getpid(), signal.SIGKILL)"
+    _source_by_source(stage, kill, "load('Vendor')")
+
+
+def job_breaks_and_does_all_again(stage: Stage) -> None:
+    _source_by_source(stage, "load('Customer'); raise RuntimeError('it broke')", "load('Customer'); load('Vendor')")
+
+
 def job_from_stdin(stage: Stage) -> None:
     _from_stdin("raise RuntimeError('it broke')", "pass")
 
@@ -307,7 +335,7 @@ def job_done_again(stage: Stage) -> None:
     with dbbtrace.join_run(RUN, **PRODUCT):
         load()
     dbbtrace.close_run(RUN)
-    dbbtrace.flush(30)
+    dbbtrace.flush(300)
 
 
 def another_job_without_a_name_succeeds(stage: Stage) -> None:
@@ -340,7 +368,7 @@ def failed_and_goes_on(stage: Stage) -> None:
 
     opened().start()
     swallowed(work)
-    dbbtrace.flush(30)
+    dbbtrace.flush(300)
 
 
 # -- what has not ended -----------------------------------------------------------------------------------------
@@ -349,14 +377,14 @@ def failed_and_goes_on(stage: Stage) -> None:
 def load_still_runs(stage: Stage) -> None:
     opened().start()
     dbbtrace.table_load("Customer").start()
-    dbbtrace.flush(30)
+    dbbtrace.flush(300)
 
 
 def job_runs_elsewhere(stage: Stage) -> None:
     stage.configure(journal=stage.journal.with_name("elsewhere"))
     opened().start()
     load()
-    dbbtrace.flush(30)
+    dbbtrace.flush(300)
 
 
 def silent_job_elsewhere(stage: Stage) -> None:
@@ -378,20 +406,20 @@ def never_closed(stage: Stage) -> None:
 def closed(stage: Stage) -> None:
     between_two_jobs(stage)
     dbbtrace.close_run(RUN)
-    dbbtrace.flush(30)
+    dbbtrace.flush(300)
 
 
 def closed_as_failed(stage: Stage) -> None:
     between_two_jobs(stage)
     dbbtrace.close_run(RUN, status="Failed")
-    dbbtrace.flush(30)
+    dbbtrace.flush(300)
 
 
 def begun_and_never_ended(stage: Stage) -> None:
     stage.configure(journal=stage.journal.with_name("elsewhere"))
     dbbtrace.begin_run(RUN, **PRODUCT)  # type: ignore[arg-type]
     load()
-    dbbtrace.flush(30)
+    dbbtrace.flush(300)
 
 
 def begun_and_silent(stage: Stage) -> None:
@@ -403,12 +431,12 @@ _IN_A_LOAD = """
 run = dbbtrace.orchestration_run(RUN, data_product="Shop", environment="PRD").start()
 with dbbtrace.table_load("Country", schema="mdm", source="MDS"): pass
 dbbtrace.table_load("Customer", schema="mdm", source="MDS").start()
-dbbtrace.flush(30)
+dbbtrace.flush(300)
 """
 _BETWEEN = """
 run = dbbtrace.orchestration_run(RUN, data_product="Shop", environment="PRD").start()
 with dbbtrace.table_load("Country", schema="mdm", source="MDS"): pass
-dbbtrace.flush(30)
+dbbtrace.flush(300)
 """
 
 
@@ -438,7 +466,7 @@ def killed_between_and_recovered(stage: Stage) -> None:
 
 def killed_and_done_again(stage: Stage) -> None:
     killed_between_and_recovered(stage)
-    whole = _BETWEEN.replace("dbbtrace.flush(30)", "run.end()")
+    whole = _BETWEEN.replace("dbbtrace.flush(300)", "run.end()")
     assert stage.start(whole).wait() == 0
 
 
@@ -848,6 +876,13 @@ SITUATIONS = {
         workload_of_another_job, "Failed", 1, "workload integration failed: RuntimeError: it broke"
     ),
     "a job failed in a workload, and ran again": Situation(job_fails_and_runs_again, "Succeeded", 0, ""),
+    "a script failed, and did not for the next source": Situation(
+        job_of_the_next_source, "Warned", 0, "nothing tells that what had failed was done again"
+    ),
+    "a script was killed, and not for the next source": Situation(
+        job_is_killed_and_the_next_source_comes, "Warned", 0, "nothing tells that what had failed was done again"
+    ),
+    "a script failed, and did all of it again": Situation(job_breaks_and_does_all_again, "Succeeded", 0, ""),
     "a job from stdin failed, and another did not": Situation(job_from_stdin, "Failed", 1, "it broke"),
     "a job from stdin was done again": Situation(job_from_stdin_runs_again, "Succeeded", 0, ""),
     "a job was done again": Situation(job_done_again, "Succeeded", 0, ""),

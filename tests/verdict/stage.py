@@ -28,6 +28,8 @@ class Stage:
 
     path: Path
     journal: Path
+    patience: int = 30
+    """Seconds that a job waits for its rows."""
     children: list[subprocess.Popen[str]] = field(default_factory=list)
 
     @property
@@ -35,7 +37,7 @@ class Stage:
         return f"sqlite:///{self.path}"
 
     def configure(self, *, journal: Path | None = None) -> None:
-        dbbtrace.configure(warehouse=self.url, journal_dir=journal or self.journal, rows_timeout=30)
+        dbbtrace.configure(warehouse=self.url, journal_dir=journal or self.journal, rows_timeout=self.patience)
 
     def sql(self, statement: str, *values: object) -> None:
         with sqlite3.connect(":memory:", isolation_level=None) as connection:
@@ -76,7 +78,7 @@ class Stage:
             **os.environ,
             "DBBTRACE_WAREHOUSE": self.url,
             "DBBTRACE_JOURNAL_DIR": str(self.journal),
-            "DBBTRACE_ROWS_TIMEOUT": "30",
+            "DBBTRACE_ROWS_TIMEOUT": str(self.patience),
         }
         child = subprocess.Popen(
             [sys.executable, name], cwd=self.path.parent, env=environment, stdout=subprocess.PIPE, text=True

@@ -26,10 +26,11 @@ def stage(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
             if not os.environ.get(LIVE):
                 pytest.skip(f"{LIVE} holds no connection string of a server to test against")
             server = open_server.enter_context(live_server())
-            stage = ServerStage(stage.path, stage.journal, server=server, address=os.environ[LIVE])
+            stage = ServerStage(stage.path, stage.journal, 300, server=server, address=os.environ[LIVE])
             stage.clear()
         monkeypatch.setenv("DBBTRACE_WAREHOUSE", stage.url)
         monkeypatch.setenv("DBBTRACE_JOURNAL_DIR", str(stage.journal))
+        monkeypatch.setenv("DBBTRACE_ROWS_TIMEOUT", str(stage.patience))
         stage.configure()
         yield stage
         stage.end()

@@ -54,8 +54,12 @@ part_totals AS (
             END
         ) AS parts_failed,
         -- Failed and begun again: whether what failed was done again takes a look at the operations.
-        SUM(CASE WHEN p.status = 'Failed' AND p.superseded = 1 AND p.part IN ('job', 'workload') THEN 1 ELSE 0 END)
-            AS parts_repeated,
+        SUM(
+            CASE
+                WHEN p.status IN ('Failed', 'Interrupted') AND p.superseded = 1 AND p.part IN ('job', 'workload') THEN 1
+                ELSE 0
+            END
+        ) AS parts_repeated,
         SUM(CASE WHEN p.status = 'Running' AND p.superseded = 0 THEN 1 ELSE 0 END) AS parts_running,
         SUM(
             CASE
@@ -216,6 +220,8 @@ run_totals AS (
             AS refreshes_succeeded,
         SUM(CASE WHEN p.workload = 'consumption' AND p.status = 'Failed' THEN p.outcomes ELSE 0 END)
             AS refreshes_failed,
+        SUM(CASE WHEN p.workload = 'consumption' AND p.status = 'Skipped' THEN p.outcomes ELSE 0 END)
+            AS refreshes_skipped,
         SUM(CASE WHEN p.workload = 'reconciliation' THEN p.outcomes ELSE 0 END) AS reconciliation_results,
         SUM(CASE WHEN p.status = 'Succeeded' THEN p.outcomes ELSE 0 END) AS succeeded,
         SUM(CASE WHEN p.status = 'Failed' THEN p.outcomes ELSE 0 END) AS failed,
@@ -262,8 +268,8 @@ run_facts AS (
     SELECT
         t.orchestration_run_id, t.data_product, t.environment, t.start_time, t.end_time, t.operations, t.loads,
         t.loads_succeeded, t.loads_failed, t.nodes, t.nodes_succeeded, t.nodes_warned, t.nodes_failed,
-        t.nodes_skipped, t.refreshes, t.refreshes_succeeded, t.refreshes_failed, t.reconciliation_results,
-        t.succeeded, t.failed, t.warned, t.skipped, t.running, t.unknown, t.rows_read, t.rows_written, t.bytes_read,
+        t.nodes_skipped, t.refreshes, t.refreshes_succeeded, t.refreshes_failed, t.refreshes_skipped,
+        t.reconciliation_results, t.succeeded, t.failed, t.warned, t.skipped, t.running, t.unknown, t.rows_read, t.rows_written, t.bytes_read,
         t.bytes_written, t.slowest, t.slowest_seconds, t.loads_without_end, t.interrupted, t.failed_without_reason,
         t.has_parts, t.last_sign, t.trace_id, t.recorded, g.first_failed, g.first_incomplete, g.first_warned,
         e.first_absent,
@@ -320,6 +326,7 @@ SELECT
         WHEN s.is_open > 0 THEN 'Unfinished'
         WHEN t.loads_lost + t.nodes_lost + t.refreshes_lost + t.absent + t.findings_incomplete > 0 THEN 'Incomplete'
         WHEN t.operations > 0 AND t.skipped = t.operations THEN 'Incomplete'
+        WHEN t.refreshes_skipped > 0 AND t.judged_at IS NULL THEN 'Incomplete'
         WHEN t.operations = 0 AND t.jobs = 0 THEN 'Incomplete'
         WHEN t.findings_warned + t.steps_failed > 0 OR (t.warned + t.parts_repeated > 0 AND t.judged_at IS NULL)
             THEN 'Warned'
@@ -341,6 +348,8 @@ SELECT
         WHEN t.absent > 0 THEN CONCAT('expected and not there: ', t.first_absent)
         WHEN t.findings_incomplete > 0 THEN t.first_incomplete
         WHEN t.operations > 0 AND t.skipped = t.operations THEN 'every operation was skipped'
+        WHEN t.refreshes_skipped > 0 AND t.judged_at IS NULL
+            THEN CONCAT('skipped: ', COUNTED(t.refreshes_skipped, 'refresh'))
         WHEN t.operations = 0 AND t.jobs = 0 THEN 'it ended, and nothing that it did is in the tables'
         WHEN t.findings_warned > 0 THEN t.first_warned
         WHEN t.steps_failed > 0 THEN CONCAT(COUNTED(t.steps_failed, 'step'), ' failed')
@@ -355,7 +364,7 @@ SELECT
     t.operations,
     t.loads, t.loads_succeeded, t.loads_failed,
     t.nodes, t.nodes_succeeded, t.nodes_warned, t.nodes_failed, t.nodes_skipped,
-    t.refreshes, t.refreshes_succeeded, t.refreshes_failed,
+    t.refreshes, t.refreshes_succeeded, t.refreshes_failed, t.refreshes_skipped,
     t.reconciliation_results,
     t.succeeded, t.failed, t.warned, t.skipped, t.running, t.unknown,
     t.rows_read, t.rows_written, t.bytes_read, t.bytes_written,
