@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import time
 from collections.abc import Iterator
+from importlib.machinery import PathFinder
 from typing import Any
 
 __all__ = ["FILES", "in_fabric", "lakehouse_file", "mirror", "warehouse", "workspace_id"]
@@ -39,9 +41,7 @@ def in_fabric() -> bool:
     """
     if os.path.isdir(LAKEHOUSE):
         return True
-    from importlib.util import find_spec
-
-    return find_spec("notebookutils") is not None
+    return "notebookutils" in sys.modules or PathFinder.find_spec("notebookutils") is not None
 
 
 def lakehouse_file(name: str) -> str:

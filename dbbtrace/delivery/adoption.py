@@ -86,7 +86,7 @@ class AdoptedLog(FileLog):
             if not part.is_all:
                 return part
             self._ended = part.behind
-            return part._replace(behind=_INTERRUPTED, is_all=False)
+            return Part(part.entries, part.damaged, _INTERRUPTED, False)
         spans = self._closed()[position[1] :][:most]
         entries = [Entry((position[0], position[1] + number), span) for number, span in enumerate(spans, 1)]
         if len(entries) == most or (entries and self._not_yet):

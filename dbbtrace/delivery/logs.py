@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 from opentelemetry.sdk.trace import ReadableSpan
 
@@ -18,7 +17,7 @@ from dbbtrace.delivery.signals import Turn
 from dbbtrace.delivery.worker import Worker
 from dbbtrace.diagnostics import is_strict, log, warn_once
 from dbbtrace.journal.position import Position
-from dbbtrace.journal.writer import SEGMENT_BYTES, Journal, TakenError, claim_key
+from dbbtrace.journal.writer import Journal, TakenError, claim_key
 
 __all__ = ["Logs", "Options", "fault"]
 
@@ -26,13 +25,14 @@ _TRY_JOURNAL_AGAIN = 30.0
 """Seconds after which a journal that could not be opened is tried again."""
 
 
-class Options(NamedTuple):
+class Options:
     """How a journal is kept; see ``Delivery``."""
 
-    journal_dir: str | None
-    fsync: bool
-    silent_after: float
-    segment_bytes: int = SEGMENT_BYTES
+    def __init__(self, journal_dir: str | None, fsync: bool, silent_after: float, segment_bytes: int) -> None:
+        self.journal_dir = journal_dir
+        self.fsync = fsync
+        self.silent_after = silent_after
+        self.segment_bytes = segment_bytes
 
     def set_aside(self, destination: str, refused: Sequence[tuple[ReadableSpan, str]]) -> None:
         """Write what a destination refused to the dead letters; without a directory it is lost."""

@@ -8,7 +8,7 @@ Of the destination's own thread, but where a method says otherwise.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from opentelemetry.sdk.trace import ReadableSpan
 
@@ -30,31 +30,41 @@ class NotYetError(OSError):
     """What stands next can't be told yet, and nothing is wrong with the log: a service still works on it."""
 
 
-class Entry(NamedTuple):
-    """An ended span of a log."""
+class Entry:
+    """An ended span of a log; the position is behind it."""
 
-    position: Position
-    """Behind it."""
-    span: ReadableSpan
+    __slots__ = ("position", "span")
 
-
-class Damaged(NamedTuple):
-    """A line that makes no sense."""
-
-    position: Position
-    """Behind it."""
-    text: bytes
+    def __init__(self, position: Position, span: ReadableSpan) -> None:
+        self.position = position
+        self.span = span
 
 
-class Part(NamedTuple):
-    """What was read."""
+class Damaged:
+    """A line that makes no sense; the position is behind it."""
 
-    entries: list[Entry]
-    damaged: list[Damaged]
-    behind: Position
-    """Everything before this has been read."""
-    is_all: bool
-    """That is all that stands in the log by now."""
+    __slots__ = ("position", "text")
+
+    def __init__(self, position: Position, text: bytes) -> None:
+        self.position = position
+        self.text = text
+
+
+class Part:
+    """What was read.
+
+    Args:
+        behind: everything before this has been read.
+        is_all: that is all that stands in the log by now.
+    """
+
+    __slots__ = ("behind", "damaged", "entries", "is_all")
+
+    def __init__(self, entries: list[Entry], damaged: list[Damaged], behind: Position, is_all: bool) -> None:
+        self.entries = entries
+        self.damaged = damaged
+        self.behind = behind
+        self.is_all = is_all
 
 
 class Log(Protocol):

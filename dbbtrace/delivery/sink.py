@@ -6,7 +6,7 @@ Used in its destination's thread only.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from opentelemetry.sdk.trace import ReadableSpan
 
@@ -20,21 +20,37 @@ if TYPE_CHECKING:
 __all__ = ["Destination", "Sink", "UnexplainedError"]
 
 
-class Destination(NamedTuple):
-    """Where spans go."""
+class Destination:
+    """Where spans go.
 
-    name: str
-    """URL without secrets, absolute path. A journal is delivered to destinations of exactly its names."""
-    make: Callable[[], SpanExporter]
-    """Makes the exporter, in the destination's own thread; may raise ConfigurationError or TransientError."""
-    rows: bool
-    """The warehouse: ``flush()`` and the end of a run wait for it."""
-    wants: Callable[[ReadableSpan], bool] | None = None
-    """Which spans it gets; None: every span."""
-    ahead: bool = False
-    """Opening it takes long: ``Delivery.open_ahead()`` does it before the first span."""
-    also: tuple[str, ...] = ()
-    """Other names by which journals of jobs that are gone are delivered to it."""
+    Args:
+        name: URL without secrets, absolute path. A journal is delivered to destinations of exactly its names.
+        make: makes the exporter, in the destination's own thread; may raise ConfigurationError or TransientError.
+        rows: the warehouse: ``flush()`` and the end of a run wait for it.
+        wants: which spans it gets; None: every span.
+        ahead: opening it takes long: ``Delivery.open_ahead()`` does it before the first span.
+        also: other names by which journals of jobs that are gone are delivered to it.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        make: Callable[[], SpanExporter],
+        rows: bool,
+        wants: Callable[[ReadableSpan], bool] | None = None,
+        ahead: bool = False,
+        also: tuple[str, ...] = (),
+    ) -> None:
+        self.name = name
+        self.make = make
+        self.rows = rows
+        self.wants = wants
+        self.ahead = ahead
+        self.also = also
+
+    def named(self, name: str) -> Destination:
+        """The same under another name."""
+        return Destination(name, self.make, self.rows, self.wants, self.ahead, self.also)
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import NamedTuple
 
 from dbbtrace.delivery.queue import Queue
 from dbbtrace.journal.position import Position
@@ -12,32 +11,27 @@ from dbbtrace.tracing.threads import Answer
 __all__ = ["Waiters"]
 
 
-class _Request(NamedTuple):
-    queue: Queue
-    position: Position
-    answer: Answer
-
-
 class Waiters:
     """Those of one destination. Any thread may ask; the destination's own answers."""
 
     def __init__(self) -> None:
-        self._requests: deque[_Request] = deque()
+        self._requests: deque[tuple[Queue, Position, Answer]] = deque()
 
     def __bool__(self) -> bool:
         """Whether somebody waits for an answer."""
-        return any(not request.answer.abandoned for request in list(self._requests))
+        return any(not answer.abandoned for _, _, answer in list(self._requests))
 
     def ask(self, queue: Queue, position: Position) -> Answer:
         """Where the answer will be, once all up to the position is settled, or can't be."""
-        request = _Request(queue, position, Answer())
-        self._requests.append(request)
-        return request.answer
+        answer = Answer()
+        self._requests.append((queue, position, answer))
+        return answer
 
     def answer(self, *, will_try: bool) -> None:
         """Answer everybody who waited for what is now settled; if nothing more is tried soon, the others too."""
         for request in list(self._requests):
-            is_settled = request.queue.position >= request.position
-            if is_settled or request.queue.closed or request.answer.abandoned or not will_try:
+            queue, position, answer = request
+            is_settled = queue.position >= position
+            if is_settled or queue.closed or answer.abandoned or not will_try:
                 self._requests.remove(request)
-                request.answer.give(is_settled)
+                answer.give(is_settled)

@@ -53,5 +53,5 @@ def destinations_for(settings: Settings, wrong_name: str | None = None) -> Calla
     if warehouse is not None:
         for name in (UNRESOLVED, wrong_name):
             if name is not None:
-                known.setdefault(name, warehouse._replace(name=name))
+                known.setdefault(name, warehouse.named(name))
     return known.get

@@ -146,7 +146,9 @@ def test_an_exporter_that_cannot_be_made_is_tried_again_unless_it_is_wrongly_con
             raise TransientError("asleep")
         return backend
 
-    delivery = Delivery([to(backend)._replace(make=make)], journal_dir=tmp_path)
+    destination = to(backend)
+    destination.make = make
+    delivery = Delivery([destination], journal_dir=tmp_path)
     delivery.emit([load(0)])
     assert delivery.flush(10)
     assert set(attempts) == {"dbbtrace memory://a"}
