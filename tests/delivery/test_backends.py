@@ -222,6 +222,17 @@ def test_dead_letters_need_room_too(tmp_path: Path) -> None:
     delivery.shutdown()
 
 
+def test_what_is_refused_without_a_directory_is_lost_and_said(caplog: pytest.LogCaptureFixture) -> None:
+    """There is no place for dead letters: one log line, and the flush does not say that all is well."""
+    backend = Backend(poison=lambda span: RefusedError("too long") if span.name == "span 1" else None)
+    delivery = Delivery([to(backend)], journal_dir=None)
+    delivery.emit([load(0), load(1), load(2)])
+    assert not delivery.flush(30)
+    assert sorted(backend.names) == ["span 0", "span 2"]
+    assert "1 span is refused by memory://a and lost, as there is no journal directory: too long" in caplog.text
+    delivery.shutdown(0)
+
+
 def test_a_dead_backend_never_delays_the_warehouse(tmp_path: Path) -> None:
     """A backend that hangs has a thread of its own to hang in."""
     hang = threading.Event()
