@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from opentelemetry.trace import SpanContext, TraceFlags
 
-from dbbtrace.job.lineage import lineage_of, loaded
+from dbbtrace.graph import DbtSource, Rules
+from dbbtrace.job.lineage import Lineage, lineage_of, loaded
+
+
+def load_of(seen: Lineage, source: str) -> SpanContext | None:
+    """The load of the table that the source of this unique_id reads."""
+    return seen.load_of(DbtSource.of_id(source), Rules())
 
 
 def test_a_million_loads_do_not_pile_up() -> None:
@@ -14,10 +20,10 @@ def test_a_million_loads_do_not_pile_up() -> None:
         loaded(SpanContext(trace_id, number + 1, False, TraceFlags(1)), f"Table{number}", "dbo", "MDS")
     loaded(SpanContext(trace_id, 77, False, TraceFlags(1)), "Table9999", "dbo", "MDS")
     seen = lineage_of(trace_id)
-    latest = seen.load_of("source.shop.mds.table9999", "table9999")
+    latest = load_of(seen, "source.shop.mds.table9999")
     assert latest is not None
     assert (latest.trace_id, latest.span_id) == (trace_id, 77)
-    assert seen.load_of("source.shop.mds.table0", "table0") is None
+    assert load_of(seen, "source.shop.mds.table0") is None
     assert len(seen.loads) < 3_000
 
 
@@ -26,7 +32,7 @@ def test_of_several_loads_of_a_table_the_one_whose_system_is_named_counts() -> N
     trace_id = 0x7E58
     loaded(SpanContext(trace_id, 1, False, TraceFlags(1)), "Customer", "mdm", "MDS")
     seen = lineage_of(trace_id)
-    assert seen.load_of("source.shop.crm.customer", "customer").span_id == 1
+    assert load_of(seen, "source.shop.crm.customer").span_id == 1
     loaded(SpanContext(trace_id, 2, False, TraceFlags(1)), "customer", "dbo", "CRM")
-    assert seen.load_of("source.shop.crm.customer", "CUSTOMER").span_id == 2
-    assert seen.load_of("source.shop.mds.customer", "Customer").span_id == 1
+    assert load_of(seen, "source.shop.crm.CUSTOMER").span_id == 2
+    assert load_of(seen, "source.shop.mds.Customer").span_id == 1
