@@ -56,7 +56,11 @@ class Housekeeping:
         """There is something to lose from now on."""
         if self._bell is None and self._options.journal_dir is not None:
             self._bell = bell = Bell()
-            threading.Thread(target=self._run, args=(bell,), name="dbbtrace heartbeat", daemon=True).start()
+            try:
+                threading.Thread(target=self._run, args=(bell,), name="dbbtrace heartbeat", daemon=True).start()
+            except RuntimeError:
+                self._bell = None
+                raise
         if self._mirror is None and self._mirror_dir is not None:
             from dbbtrace.journal.mirror import Mirror
 

@@ -22,7 +22,7 @@ from dbbtrace.delivery.queue import BATCH
 from dbbtrace.delivery.recorder import Recorder
 from dbbtrace.delivery.sink import Destination
 from dbbtrace.delivery.worker import Worker
-from dbbtrace.diagnostics import log
+from dbbtrace.diagnostics import guard, log
 from dbbtrace.journal.claims import Markers
 from dbbtrace.journal.writer import SEGMENT_BYTES, SILENT_AFTER, SpanKey
 from dbbtrace.tracing.threads import OUR_THREADS
@@ -86,8 +86,9 @@ class Delivery(SpanProcessor):
         """Destination → losses that a flush has told of, or that came before the outermost run."""
 
     def _first(self) -> None:
-        lifecycle.watch(self)
-        self._housekeeping.begin()
+        with guard("begin its heartbeat"):  # where no thread can be had, spans are recorded all the same
+            lifecycle.watch(self)
+            self._housekeeping.begin()
 
     @property
     def _workers(self) -> list[Worker]:
@@ -114,6 +115,7 @@ class Delivery(SpanProcessor):
             if self._destinations and threading.get_ident() not in OUR_THREADS:
                 self._recorder.record("end", (span,))
         except Exception as error:
+            self._recorder.lose((span,))
             fault("journal an ended span", error)
         except BaseException:  # Ctrl-C, or a handler of the host's that raises: the span has ended all the same
             if self._destinations and threading.get_ident() not in OUR_THREADS:
@@ -135,6 +137,7 @@ class Delivery(SpanProcessor):
             for first in range(0, len(spans), BATCH):
                 self._recorder.record("facts", spans[first : first + BATCH])
         except Exception as error:
+            self._recorder.lose(spans)
             fault("journal finished spans", error)
 
     def start_part(self, span: ReadableSpan) -> None:

@@ -66,6 +66,11 @@ class Recorder:
         if self._later or self.outside:
             self.catch_up()
 
+    def lose(self, spans: Sequence[ReadableSpan]) -> None:
+        """They could not be recorded, for a fault of ours: a flush must not say that all is well."""
+        for worker in self.workers:
+            worker.lose(sum(map(worker.destination.takes, spans)))
+
     def catch_up(self) -> None:
         """Take the turn and do what was put off."""
         while self._later and not self.turn.is_mine():
@@ -74,6 +79,7 @@ class Recorder:
                 try:
                     self._record(event, spans)
                 except Exception as error:
+                    self.lose(spans)
                     fault("journal a span", error)
                 self._later.popleft()  # not before: cut short, it is recorded again
         while self.outside and not self.turn.is_mine():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,9 @@ from typing import Any
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan
 
+from dbbtrace import diagnostics
 from dbbtrace.delivery import Delivery, adoption, damaged_lines, recover
+from dbbtrace.delivery.memory_log import MemoryLog
 from dbbtrace.delivery.own_log import CACHED
 from dbbtrace.delivery.queue import NotYetError
 from dbbtrace.errors import ConfigurationError, TransientError
@@ -147,3 +150,51 @@ def test_a_destination_that_is_stopped_keeps_no_journal_of_others(tmp_path: Path
     wait_until(lambda: recover(tmp_path, lambda name: to(other)).delivered or other.stored)
     assert other.names == ["span 2"]
     delivery.shutdown(0)
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_a_process_that_may_start_no_thread_keeps_its_spans(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mirrored: bool
+) -> None:
+    """A container has a limit: what ended stands in the journal, flush says no, and yes once there is a thread."""
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    backend = Backend()
+    delivery = Delivery([to(backend)], journal_dir=tmp_path / "j", mirror=tmp_path / "m" if mirrored else None)
+    with monkeypatch.context() as limited:
+        limited.setattr(diagnostics, "is_strict", lambda: False)
+        limited.setattr(threading.Thread, "start", refuse)
+        delivery.emit([load(1)])
+        assert not delivery.flush(0.1)
+    delivery.emit([load(2)])
+    assert delivery.flush(60)
+    assert backend.names == ["span 1", "span 2"]
+    delivery.shutdown()
+
+
+@pytest.mark.parametrize("how", ["emit", "end"])
+def test_a_span_that_a_fault_of_ours_keeps_from_the_log_is_lost_and_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """flush is not true for it, and is for what comes after."""
+
+    def faulty(log: MemoryLog, span: ReadableSpan) -> bool:
+        raise LookupError("a fault of ours")
+
+    backend = Backend()
+    delivery = Delivery([to(backend)], journal_dir=None)
+    with monkeypatch.context() as broken:
+        broken.setattr("dbbtrace.delivery.logs.is_strict", lambda: False)
+        broken.setattr(MemoryLog, "append", faulty)
+        if how == "emit":
+            delivery.emit([load(1)])
+        else:
+            delivery.on_end(load(1))
+    delivery.emit([load(2)])
+    assert not delivery.flush(60)
+    assert backend.names == ["span 2"]
+    delivery.emit([load(3)])
+    assert delivery.flush(60)
+    delivery.shutdown()
