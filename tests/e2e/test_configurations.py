@@ -226,6 +226,7 @@ def test_metrics_are_scraped_and_shown_from_services(compose: dict[str, Any]) ->
         "collector": ["collector:8888"],
     }
     [secret] = compose["prometheus"]["secrets"]
+    assert int(secret["mode"], 8) == 0o444
     assert jobs["dbbtrace-receiver"]["authorization"]["credentials_file"] == secret["target"]
     sources = yaml.safe_load((CONFIG / "grafana" / "datasources.yaml").read_text())["datasources"]
     for source in sources:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +15,7 @@ from uuid import uuid4
 import pytest
 import yaml
 
-from tests.e2e.programs import CONFIG, ROOT, TOKEN, Binaries, Programs, eventually, get
+from tests.e2e.programs import CONFIG, ROOT, TOKEN, Binaries, Programs, Receiver, eventually, get
 from tests.e2e.runs import building_job, loading_job
 from tests.exporters.receiver.conftest import call
 
@@ -94,6 +96,15 @@ def test_queries_of_dashboards_are_promql(binaries: Binaries, tmp_path: Path) ->
     assert f"{len(rules)} rules found" in done.stdout
 
 
+def look_without_prometheus(receiver: Receiver) -> str:
+    """What docs/metrics.md's command shows."""
+    [command] = re.findall(r"```bash needs=a-receiver\n(.*?)```", DOCS.read_text(), re.S)
+    assert "http://127.0.0.1:4318/" in command
+    environment = {"PATH": os.environ["PATH"], "DBBTRACE_RECEIVER_TOKEN": TOKEN}
+    command = ["bash", "-euc", command.replace("http://127.0.0.1:4318", receiver.url)]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+
+
 def test_what_is_asked_for_is_scraped(programs: Programs, binaries: Binaries, tmp_path: Path) -> None:
     """A run with failures goes through the real Collector: every metric and label that alerts and dashboards name is
     there, counted once, and promtool accepts both pages."""
@@ -131,6 +142,8 @@ def test_what_is_asked_for_is_scraped(programs: Programs, binaries: Binaries, tm
     page = call(f"{receiver.url}/metrics", authorization=f"Bearer {TOKEN}").body.decode()
     done = promtool(binaries, "check", "metrics", said=page)
     assert done.returncode == 0, done.stdout + done.stderr
+    if shutil.which("curl"):
+        assert "dbbtrace_receiver_spans_total" in look_without_prometheus(receiver)
     there = set(NAME.findall(spans + page + get(agent.metrics)[1]))
     asked = {name for expr in expressions() for name in NAME.findall(expr)} | set(NAME.findall(DOCS.read_text()))
     assert "otelcol_exporter_sent_spans" in there
