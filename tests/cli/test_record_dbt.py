@@ -84,4 +84,4 @@ def test_rows_that_do_not_stand_yet(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert done.code == 1
     assert "dbbtrace flush" in done.err.splitlines()[-1]
     (tmp_path / "obstacle").unlink()
-    assert run("runs", "--warehouse", f"sqlite:///{tmp_path}/obstacle/rows.db").code == 2
+    assert run("runs", "--warehouse", f"sqlite:///{tmp_path}/obstacle/rows.db").code == 4
