@@ -1,10 +1,11 @@
 """Pages: one run or many as a self-contained HTML file that loads nothing from elsewhere, or a folder of such pages.
 
     templates.py  fills templates/*.html: text is escaped, and a page loads only its own files
-    run.py        the page of one run: waterfall, graph, critical path, failures, history; run_data.py feeds its scripts
+    run.py        the page of one run: waterfall, graph, critical path, failures, history
+    run_data.py   what its scripts are given; graph_data.py: for the graph
     overview.py   the page of many runs, and of one product's
     operation.py  the page of one operation over all runs
-    site.py       all of these as a folder of linked pages, which folder.py writes
+    site.py       all of these as a folder of linked pages, which folder.py writes; history.py compares its runs
     charts.py     where the marks of small charts lie
     assets/       style and scripts
 

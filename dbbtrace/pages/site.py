@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,8 +24,7 @@ from dbbtrace.answers.asof import asof_refreshed
 from dbbtrace.answers.audit import Audit, audit
 from dbbtrace.answers.consumers import BY_NAME, Naming
 from dbbtrace.answers.earlier import local_zone
-from dbbtrace.answers.graph import BUILT, RunGraph
-from dbbtrace.answers.lineage import LATELY
+from dbbtrace.answers.graph import BUILT
 from dbbtrace.answers.links import fabric_pages
 from dbbtrace.answers.overview import Offender, Overview, offenders, slower, worst
 from dbbtrace.answers.platform import model_titles
@@ -34,13 +32,14 @@ from dbbtrace.answers.read import operations, parts, relations
 from dbbtrace.answers.reasons import Reason
 from dbbtrace.answers.rows import Operation, Part, Run, attempts_of
 from dbbtrace.answers.shown import AsOf
-from dbbtrace.answers.slowest import HISTORY, Timing, timing_of
+from dbbtrace.answers.slowest import Timing
 from dbbtrace.answers.terms import Terms
 from dbbtrace.model.identity import trace_id_of
 from dbbtrace.pages import operation as operation_page
 from dbbtrace.pages import overview as overview_pages
 from dbbtrace.pages import run as run_pages
 from dbbtrace.pages.folder import Folder
+from dbbtrace.pages.history import Neighbours, earlier_of, histories, pasts
 from dbbtrace.pages.operation import OperationLinks, Past, render_operation
 from dbbtrace.pages.overview import SiteLinks, render_overview
 from dbbtrace.pages.run import RunLinks, render_run, report_of
@@ -179,10 +178,10 @@ class Site:
                 by_run[one.run_id].append(one)
             for attempt in parts(warehouse, some, where="p.part = 'attempt'"):
                 tried[attempt.run_id].append(attempt)
-        past = _past(group, by_run, whose)
+        past = pasts(group, by_run, lambda one: _page_of(one, whose))
         pages = {(each.last.kind, each.operation_id): each.page for each in past}
         filled = relations(warehouse, ids)
-        timings, titles = _histories(group, by_run), model_titles(warehouse)
+        timings, titles = histories(group, by_run), model_titles(warehouse)
         for number, run in enumerate(group):
             place = Place(plan.runs[run.run_id], "run.js")
             neighbours = [
@@ -200,7 +199,7 @@ class Site:
             report = report_of(
                 said,
                 by_run[run.run_id],
-                _earlier(group, by_run, number),
+                earlier_of(group, by_run, number),
                 compared,
                 tried[run.run_id],
                 filled,
@@ -232,7 +231,7 @@ class Site:
         pages: Mapping[tuple[str, str], str],
         kept: set[str],
     ) -> None:
-        beside: dict[str, _Neighbours] = {}
+        beside: dict[str, Neighbours] = {}
         attempts = {run_id: attempts_of(found) for run_id, found in tried.items()}
         links = OperationLinks(plan.products[whose], plan.runs)
 
@@ -242,7 +241,7 @@ class Site:
         for each in past:
             run_id = each.last.run_id
             if run_id not in beside:
-                beside[run_id] = _Neighbours(by_run[run_id])
+                beside[run_id] = Neighbours(by_run[run_id])
             near = beside[run_id]
             place = Place(each.page, "operation.js")
             html, data = render_operation(
@@ -332,70 +331,8 @@ def _only(record: Audit, whose: Whose, made: _Made) -> Overview:
     )
 
 
-def _past(group: Sequence[Run], by_run: Mapping[str, Sequence[Operation]], whose: Whose) -> list[Past]:
-    """What each operation did, newest first."""
-    found: dict[tuple[str, str], list[Operation]] = defaultdict(list)
-    starts = {run.run_id: run.started_at for run in group}
-    for run in group:
-        for one in by_run[run.run_id]:
-            if not one.superseded:
-                found[one.kind, one.operation_id].append(one)
-    return [
-        Past(f"operations/{_slug(occurrences[0].name)}-{_hash(*whose, *what)}.html", occurrences, starts)
-        for what, occurrences in found.items()
-    ]
-
-
-def _earlier(group: Sequence[Run], by_run: Mapping[str, Sequence[Operation]], number: int) -> list[Operation]:
-    """As ``answers.lineage.before``, of what is known already."""
-    run = group[number]
-    if run.data_product is None or not (run.failed or run.skipped):
-        return []
-    return [
-        one
-        for each in group[number + 1 : number + 1 + LATELY]
-        for one in by_run[each.run_id]
-        if not one.superseded and one.kind in ("dbt_node", "model_refresh")
-    ]
-
-
-def _histories(
-    group: Sequence[Run], by_run: Mapping[str, Sequence[Operation]]
-) -> Callable[[int], dict[tuple[str, str], Timing]]:
-    """For the number of a run: its operations compared with their successes in the runs before it."""
-    places: dict[tuple[str, str], list[int]] = defaultdict(list)
-    took: dict[tuple[str, str], list[float]] = defaultdict(list)
-    for number in range(len(group) - 1, -1, -1):  # oldest first
-        for one in by_run[group[number].run_id]:
-            if not one.superseded and one.seconds is not None and one.status in BUILT:
-                places[one.kind, one.operation_id].append(-number)
-                took[one.kind, one.operation_id].append(one.seconds)
-
-    def of(number: int) -> dict[tuple[str, str], Timing]:
-        found = {}
-        for one in by_run[group[number].run_id]:
-            if one.superseded or one.seconds is None or one.status == "Skipped":
-                continue
-            what = (one.kind, one.operation_id)
-            first, last = (bisect_left(places[what], -place) for place in (number + HISTORY, number))
-            earlier = tuple(took[what][first:last])
-            found[what] = timing_of(group[number], *what, one.label, one.seconds, earlier)
-        return found
-
-    return of
-
-
-class _Neighbours:
-    """What stands directly above and below each operation of a run."""
-
-    def __init__(self, found: Iterable[Operation]) -> None:
-        graph = RunGraph(found)
-        self.above: dict[str, list[Operation]] = defaultdict(list)
-        self.below: dict[str, list[Operation]] = defaultdict(list)
-        for node in graph.outcomes:
-            for parent in graph.upstream(node):
-                self.above[node.operation_id].append(parent)
-                self.below[parent.operation_id].append(node)
+def _page_of(one: Operation, whose: Whose) -> str:
+    return f"operations/{_slug(one.name)}-{_hash(*whose, one.kind, one.operation_id)}.html"
 
 
 def _slug(text: str) -> str:
