@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from dbbtrace.answers import findings as judging
 from dbbtrace.answers.causes import causes
@@ -16,13 +16,15 @@ from dbbtrace.answers.platform import Validation, validations
 from dbbtrace.answers.read import operations, parts
 from dbbtrace.answers.readable import counted, duration_of, moment_of, not_in_the_table, one_line
 from dbbtrace.answers.reasons import VERDICTS, Here, Reason, Verdict
-from dbbtrace.answers.repair import repair
 from dbbtrace.answers.repairs import chain, family, links, repairing
 from dbbtrace.answers.rows import Operation, Part, Run
 from dbbtrace.answers.silence import limit_of, longest_pauses, silence_of
 from dbbtrace.answers.terms import Terms
 from dbbtrace.warehouse import Warehouse, views
 from dbbtrace.warehouse.schema import PARTS
+
+if TYPE_CHECKING:
+    from dbbtrace.answers.repair import Repair
 
 __all__ = ["Judge", "of_this_machine", "unknown_journals"]
 
@@ -216,10 +218,16 @@ class Judge:
         until = f" until {moment_of(ack.until)} UTC" if ack.until else ""
         return replace(reason, text=f"{reason.text} (known{until}: {one_line(ack.reason)})", known=True)
 
+    def _left(self, run: Run, runs: Sequence[str]) -> Repair:
+        """What these runs have not made right yet."""
+        from dbbtrace.answers.repair import repair  # few runs repair another, and every run is judged as it ends
+
+        return repair(self._warehouse, run.run_id, now=self._now, terms=self._terms, runs=runs)
+
     def _unrepaired(self, run: Run) -> list[Finding]:
         """What is not right in the runs that this one repairs: they are judged together."""
         runs = chain(self._warehouse, run.run_id, self._links)
-        left = repair(self._warehouse, run.run_id, now=self._now, terms=self._terms, runs=runs)
+        left = self._left(run, runs)
         found = [
             Finding(
                 "unrepaired",
@@ -240,7 +248,7 @@ class Judge:
         by = repairing(run.run_id, self._links)
         if by:
             runs, named = family(self._warehouse, run.run_id, self._links), " and ".join(by)
-            left = repair(self._warehouse, run.run_id, now=self._now, terms=self._terms, runs=runs)
+            left = self._left(run, runs)
             text = f"run {named} repairs it, but not all of it yet: `dbbtrace repair {run.run_id}` shows the rest"
             yield Reason("", "repaired", f"made right by run {named}" if left.is_right else text, named)
 
