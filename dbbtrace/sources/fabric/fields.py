@@ -79,7 +79,7 @@ class Fields:
 
     def get(self, *names: str) -> Any:
         """The first of these members that says something; None without."""
-        return self._find(names)[1]
+        return self._said(names)[1]
 
     def object(self, *names: str) -> Fields:
         """A member that is an object; without members if it is missing."""
@@ -119,17 +119,27 @@ class Fields:
 
     def _find(self, names: tuple[str, ...]) -> tuple[str, Any]:
         """Path and value of the first member of these names that says something."""
+        name, value = self._said(names)
+        return self._path(name), value
+
+    def _said(self, names: tuple[str, ...]) -> tuple[str, Any]:
+        """Name and value of the first member of these names that says something."""
         for name in names:
             spelled = self._spelled.get(_folded(name))
             if spelled is not None:
                 value = self._members[spelled]
                 if value is not None and not is_empty(value):
-                    return self._path(spelled), value
-        return self._path(names[0]), None
+                    return spelled, value
+        return names[0], None
 
     def _path(self, name: str) -> str:
         return f"{self.path}.{name}" if self.path else name
 
     def _read(self, names: tuple[str, ...], convert: Callable[[Any], T]) -> T | None:
-        path, value = self._find(names)
-        return checked(path, convert, value)
+        name, value = self._said(names)
+        if value is None:
+            return None
+        try:
+            return convert(value)
+        except Exception:
+            return checked(self._path(name), convert, value)  # again, to say what is wrong

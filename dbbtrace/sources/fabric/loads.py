@@ -35,7 +35,13 @@ class Names:
 
     def over(self, other: Names) -> Names:
         """These, with the other's where these are missing."""
-        return Names(*(getattr(self, key) or getattr(other, key) for key in _KEYS))
+        return Names(
+            self.table or other.table,
+            self.schema or other.schema,
+            self.source or other.source,
+            self.source_type or other.source_type,
+            self.load_type or other.load_type,
+        )
 
     @property
     def key(self) -> tuple[str, str]:
