@@ -139,8 +139,8 @@ def _meant(run: str) -> str:
     try:
         with opened_warehouse() as warehouse:
             return run_meant(warehouse, run)
-    except DbbtraceError as error:
-        if isinstance(error, UsageError) and "matches" in str(error):
+    except (UsageError, click.ClickException) as error:
+        if "matches" in str(error):
             raise
         return run
 
