@@ -14,6 +14,7 @@ from dbbtrace.answers.read import moment_of_row
 from dbbtrace.answers.readable import duration_of, moment_of
 from dbbtrace.answers.statistics import median
 from dbbtrace.graph import Table, TableKey
+from dbbtrace.model.times import in_zone
 from dbbtrace.warehouse import Warehouse, views
 
 __all__ = ["Age", "ages", "loaded_tables", "of_environment", "usual_interval"]
@@ -157,7 +158,7 @@ def usual_interval(starts: Sequence[datetime], at: datetime, zone: tzinfo) -> ti
     """
     if len(starts) < _LEAST:
         return None
-    local, weekly = at.astimezone(zone), []
+    local, weekly = in_zone(at, zone), []
     for weeks in range(1, _WEEKS + 1):
         then = local - timedelta(weeks=weeks)  # the same time of day, whatever summer time did
         first, last = bisect_right(starts, then - _SLOT) - 1, bisect_right(starts, then) - 1

@@ -23,6 +23,7 @@ from dbbtrace.answers.suggest import suggestion
 from dbbtrace.answers.things import table_id
 from dbbtrace.errors import UsageError
 from dbbtrace.graph import DbtSource, Table, TableKey
+from dbbtrace.model.times import moved
 from dbbtrace.sources.dbt.manifest import ManifestNode
 from dbbtrace.warehouse import Warehouse
 
@@ -252,7 +253,7 @@ class _World:
         at = one.work.started_at
         is_overdue = age.failing_since is not None or replace(age, last_success=at).overdue
         stuck = None
-        if age.last_success is not None and age.last_success > at + timedelta(seconds=1):
+        if age.last_success is not None and age.last_success > moved(at, timedelta(seconds=1)):
             stuck = self._stuck(one, table, walk)
         return ShownTable(table.name, at, one.work.run_id, age, is_overdue, one.way, stuck)
 

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 
 from dbbtrace.answers.graph import RunGraph
 from dbbtrace.answers.rows import Operation
+from dbbtrace.model.times import moved
 
 __all__ = ["PathStep", "critical_path"]
 
@@ -71,12 +72,12 @@ class _Walk:
         last = self._last_before(operation)
         upstream = [one for one in self._graph.upstream(operation) if _ended_before(one, operation)]
         needed = max(upstream, key=_end, default=None)
-        if needed is not None and (last is None or _end(needed) >= _end(last) - _AT_ONCE):
+        if needed is not None and (last is None or _end(needed) >= moved(_end(last), -_AT_ONCE)):
             return needed, True
         return None if last is None else (last, False)
 
     def _last_before(self, operation: Operation) -> Operation | None:
-        start = bisect_right(self._ends, _start(operation) + _SLACK) - 1
+        start = bisect_right(self._ends, moved(_start(operation), _SLACK)) - 1
         return next((self.by_end[p] for p in range(start, -1, -1) if _ended_before(self.by_end[p], operation)), None)
 
 
@@ -84,7 +85,7 @@ def _ended_before(one: Operation, other: Operation) -> bool:
     if one.started_at is None or one.ended_at is None or one.started_at >= _start(other):
         return False
     whole = one.ended_at.microsecond == 0 and _start(other).microsecond == 0
-    return one.ended_at <= _start(other) + (_SLACK if whole else timedelta())
+    return one.ended_at <= moved(_start(other), _SLACK if whole else timedelta())
 
 
 def _start(operation: Operation) -> datetime:

@@ -17,6 +17,7 @@ from dbbtrace.answers.inputs import Work
 from dbbtrace.answers.read import listed, moment_of_row
 from dbbtrace.graph import Table, TableKey
 from dbbtrace.model.statuses import LOADS, NODES, REFRESHES, SUCCEEDED, WARNED
+from dbbtrace.model.times import moved
 from dbbtrace.warehouse import Warehouse, views
 
 __all__ = ["WINDOWS", "Histories", "NodeRow", "Refresh"]
@@ -132,11 +133,11 @@ class Histories:
         Args:
             indexed: the column by which the rows are found; those without a time there are looked at, too.
         """
-        until = self.at + timedelta(seconds=1)
+        until = moved(self.at, 1)
         where, values = f" WHERE {column} <= ?", [until.strftime(_FORM)]
         if since is not None:
             where += f" AND {column} >= ? AND (({indexed} >= ? AND {indexed} < ?) OR {indexed} IS NULL)"
-            values += [since.strftime(_FORM), f"{since:%Y-%m-%d}", f"{until + timedelta(days=1):%Y-%m-%d}"]
+            values += [since.strftime(_FORM), f"{since:%Y-%m-%d}", f"{moved(until, timedelta(days=1)):%Y-%m-%d}"]
         return where, values
 
     def _add(self, works: list[Work], times: Iterable[Any], run_id: Any) -> None:
@@ -144,8 +145,8 @@ class Histories:
         begun, end = moment_of_row(started), moment_of_row(ended)
         if begun is None:
             return
-        end = end or begun + timedelta(seconds=float(duration or 0))
-        if end <= self.at + timedelta(seconds=1):
+        end = end or moved(begun, float(duration or 0))
+        if end <= moved(self.at, 1):
             works.append(Work(end, begun, str(run_id)))
 
     def _keep(self, found: Mapping[str, list[Work]]) -> None:

@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from dbbtrace.model.times import moved
+
 __all__ = ["Input", "Inputs", "Step", "Walk", "Work", "is_behind"]
 
 _SLACK = timedelta(seconds=1)
@@ -79,7 +81,7 @@ class Walk:
     def last(self, name: str, at: datetime) -> Work | None:
         """The last work of the thing that had ended by then."""
         works = self._history.get(name, ())
-        place = bisect_right(works, at + _SLACK, key=lambda work: work.ended_at)
+        place = bisect_right(works, moved(at, _SLACK), key=lambda work: work.ended_at)
         found = works[place - 1] if place else None
         # Not what began after it: within the slack, what is below is never younger than what is above.
         while found is not None and found.started_at > at:

@@ -9,6 +9,7 @@ from datetime import date, datetime, time, timedelta
 from dbbtrace.answers.earlier import local_zone
 from dbbtrace.answers.read import moment_of_row
 from dbbtrace.answers.schedule import Schedule
+from dbbtrace.model.times import in_zone
 from dbbtrace.warehouse import Warehouse, views
 from dbbtrace.warehouse.schema import PARTS
 
@@ -40,7 +41,7 @@ def schedules_learned(warehouse: Warehouse, now: datetime, zone: str) -> list[Sc
     for product, place, scheduled in views.ask(warehouse, _SCHEDULED, [since]):
         at = moment_of_row(scheduled)
         if at is not None and at <= now:
-            groups[str(product), place].append(at.astimezone(local))
+            groups[str(product), place].append(in_zone(at, local))
     found = []
     for (product, place), moments in sorted(groups.items(), key=str):
         by_days: dict[frozenset[int], set[time]] = defaultdict(set)

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from dbbtrace.answers.statistics import median
 from dbbtrace.graph import TableKey
+from dbbtrace.model.times import in_zone
 
 __all__ = ["Absence", "Load", "PastRun", "Volume", "absences", "beside", "same_weekly_slot", "volume_of"]
 
@@ -114,7 +115,7 @@ def beside(at: datetime, zone: tzinfo) -> timedelta:
 
 
 def _slot_of(at: datetime, zone: tzinfo) -> tuple[int, int]:
-    local = at.astimezone(zone)
+    local = in_zone(at, zone)
     return local.weekday(), local.hour * 60 + local.minute
 
 

@@ -10,6 +10,7 @@ import click
 
 from dbbtrace.cli.common import console, opened_warehouse, print_json, settings, terms_of, warehouse_option
 from dbbtrace.cli.options import run_choice
+from dbbtrace.model.times import in_zone
 
 if TYPE_CHECKING:
     from dbbtrace.answers.today import Today
@@ -58,7 +59,7 @@ def _print(found: Sequence[Today], zone: str) -> None:
     names = [middle_cut(safe(" ".join(filter(None, (line.data_product, line.environment)))), 30) for line in found]
     width = max(map(len, names))
     for line, name in zip(found, names, strict=True):
-        since = line.since.astimezone(local).strftime("%a %d %b %H:%M %Z") if line.since else "?"
+        since = in_zone(line.since, local).strftime("%a %d %b %H:%M %Z") if line.since else "?"
         head = f"{signs.get(line.verdict, ' ')} {line.verdict:10}  "
         rest = f"{name:{width}}  since {since}"
         reason = one_line(line.reason.text) if line.reason else ""

@@ -7,7 +7,7 @@ because that is what Fabric, Power BI and dbt mean by it.
 from __future__ import annotations
 
 import re
-from datetime import date, datetime, timedelta, timezone
+from datetime import date, datetime, timedelta, timezone, tzinfo
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,7 @@ __all__ = [
     "credible_start",
     "format_all_utc",
     "format_utc",
+    "in_zone",
     "iso_utc",
     "moved",
     "to_datetime",
@@ -177,9 +178,22 @@ def to_datetime(unix_nanos: int) -> datetime:
     return _EPOCH + timedelta(microseconds=unix_nanos // 1000)
 
 
-def moved(at: datetime, by: timedelta) -> datetime:
-    """The time so much later or earlier, within what there is: a hand-made row may say the year 9999."""
+def in_zone(at: datetime, zone: tzinfo) -> datetime:
+    """The time as clocks there show it; as it is where they show none, on the first and the last day there is."""
     try:
-        return at + by
+        return at.astimezone(zone)
     except OverflowError:
-        return (datetime.max if by > timedelta(0) else datetime.min).replace(tzinfo=timezone.utc)
+        return at
+
+
+def moved(at: datetime, by: timedelta | float) -> datetime:
+    """The time so much later or earlier (seconds, where it is a number), within what there is: a hand-made row may say
+    the year 9999, or that it took longer than that."""
+    try:
+        step = by if isinstance(by, timedelta) else timedelta(seconds=by)
+    except (OverflowError, ValueError):
+        step = timedelta.min if by < 0 else timedelta.max  # type: ignore[operator]
+    try:
+        return at + step
+    except OverflowError:
+        return (datetime.max if step > timedelta(0) else datetime.min).replace(tzinfo=timezone.utc)

@@ -8,10 +8,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from math import isfinite
 from typing import Any
 
 from dbbtrace.answers.readable import bytes_of, count_of, counted, duration_of, moment_of, safe
@@ -141,9 +142,20 @@ def bundle(scripts: Sequence[str]) -> str:
 
 
 def inert(data: Any) -> str:
-    """JSON in ASCII that can't contain markup."""
-    text = json.dumps(data, separators=(",", ":"), allow_nan=False)
+    """JSON in ASCII that can't contain markup. A figure beyond all figures is none."""
+    try:
+        text = json.dumps(data, separators=(",", ":"), allow_nan=False)
+    except ValueError:
+        text = json.dumps(_finite(data), separators=(",", ":"), allow_nan=False)
     return text.replace("&", r"\u0026").replace("<", r"\u003c").replace(">", r"\u003e")
+
+
+def _finite(data: Any) -> Any:
+    if isinstance(data, Mapping):
+        return {name: _finite(value) for name, value in data.items()}
+    if isinstance(data, (list, tuple)):
+        return [_finite(value) for value in data]
+    return None if isinstance(data, float) and not isfinite(data) else data
 
 
 def _digest(text: str) -> str:

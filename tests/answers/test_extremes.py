@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from dbbtrace.warehouse import open_warehouse, views
@@ -66,8 +66,15 @@ COMMANDS = [
     ["runs", "--json"], ["runs"], ["show", RUNS[0]], ["show", "last", "--json"], ["check", RUNS[0]], ["failures"],
     ["failures", "--json"], ["slowest"], ["slowest", "--json"], ["audit"], ["audit", "--format", "json"],
     ["audit", "--format", "csv"], ["diff", *RUNS], ["watch", "--once"], ["report", RUNS[0], "-o", "run.html"],
-    ["report", "-o", "all.html"], ["query", "SELECT * FROM meta.monitoring_integration", "--format", "json"],
+    ["report", "-o", "all.html"], ["report", "-o", "site/"], ["today"], ["today", "--json"], ["lineage", RUNS[0]],
+    ["ready", RUNS[0]], ["verify", RUNS[0]], ["repair", RUNS[0]],
+    ["query", "SELECT * FROM meta.monitoring_integration", "--format", "json"],
 ]  # fmt: skip
+
+
+WRITTEN = {"run.html", "all.html", "site/"}
+"""What the commands write."""
+SLOW = [HealthCheck.too_slow]
 
 
 def stored(rows: dict[str, list[dict[str, Any]]], path: Path) -> str:
@@ -86,22 +93,34 @@ def stored(rows: dict[str, list[dict[str, Any]]], path: Path) -> str:
     return url
 
 
-@pytest.mark.long
-@settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(HISTORIES)
-def test_every_command_answers(rows: dict[str, list[dict[str, Any]]]) -> None:
-    """Whatever stands in the tables: an answer, or that there is no such run; never a fault."""
+def ask(rows: dict[str, list[dict[str, Any]]], commands: list[list[str]]) -> None:
+    """Each command gives an answer, or says that there is no such run; never a fault."""
     with tempfile.TemporaryDirectory() as directory:
         url = stored(rows, Path(directory, "w.db"))
         known = {row["orchestration_run_id"] for held in rows.values() for row in held}
-        for command in COMMANDS:
-            done = run("--warehouse", url, *command)
+        for command in commands:
+            done = run("--warehouse", url, *(f"{directory}/{one}" if one in WRITTEN else one for one in command))
             refusals = (0, 1, 3) if set(RUNS) <= known else (0, 1, 2, 3)
             assert done.code in refusals, (command, done.err)
-            for word in ("SQLite", "Traceback", "overflow", "out of range", "can't convert"):
+            for word in ("SQLite", "Traceback", "Error:", "overflow", "out of range", "can't convert"):
                 assert word not in done.err, (command, done.err)
             if "--json" in command and done.out:
                 json.loads(done.out)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1_800)
+@settings(max_examples=3, deadline=None, phases=[Phase.explicit, Phase.generate], suppress_health_check=SLOW)
+@given(HISTORIES)
+def test_every_command_answers(rows: dict[str, list[dict[str, Any]]]) -> None:
+    """Whatever stands in the tables."""
+    ask(rows, COMMANDS)
+
+
+@pytest.mark.parametrize("command", [["report", RUNS[0], "-o", "run.html"], ["today"], ["report", "-o", "site/"]])
+def test_times_and_figures_at_their_ends_break_no_answer(command: list[str]) -> None:
+    """The last second of the year 9999, and figures whose sum is infinite: found by the long test."""
+    ask(history(177), [command])
 
 
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
