@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from dbbtrace.graph.walks import Graph
-from dbbtrace.model.times import moved
 
 __all__ = ["Made", "to_do"]
 
@@ -50,7 +49,7 @@ def to_do(made: Mapping[str, Made]) -> list[str]:
             since[name] = _newest([one.ended or one.began, newest])
         else:
             since[name] = one.ended or one.began
-            affected[name] |= newest is not None and one.began is not None and moved(one.began, _SLACK) < newest
+            affected[name] |= newest is not None and one.began is not None and newest - one.began > _SLACK
         if affected[name] and not (one.is_view and one.fine):
             found.append(name)
     return found
