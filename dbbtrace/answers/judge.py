@@ -231,7 +231,7 @@ class Judge:
         found = [
             Finding(
                 "unrepaired",
-                "Failed" if item.failed else "Incomplete",
+                "Failed" if item.failed else "Warned" if item.learned else "Incomplete",
                 item.name,
                 f"{item.name} is not right yet: {item.why} (run {item.run_id or runs[1]})",
             )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime, timezone, tzinfo
 
 from dbbtrace.answers.arrivals import Arrivals, TableState, arrivals
 from dbbtrace.answers.earlier import local_zone
@@ -20,6 +20,7 @@ from dbbtrace.answers.readable import one_line
 from dbbtrace.answers.repairs import family
 from dbbtrace.answers.rows import Operation
 from dbbtrace.answers.terms import Terms
+from dbbtrace.answers.usual import same_slot
 from dbbtrace.graph import DbtSource, Made, Rules, Selection, Table, TableKey, Tables, is_test, to_do
 from dbbtrace.warehouse import Warehouse, views
 
@@ -44,6 +45,8 @@ class ToDo:
     """The run in which its last outcome is; None: it has none."""
     failed: bool = False
     """Whether that was a failure, rather than old or absent."""
+    learned: bool = False
+    """Whether only earlier runs say that it was to be there."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +122,7 @@ def repair(
     if found.run is None:
         return Repair(found, tuple(runs), (), None, ("nothing of this run is in the warehouse",))
     last = _last_outcomes(warehouse, runs)
-    return _Plan(warehouse, found, runs, last, selection, rules).repair()
+    return _Plan(warehouse, found, runs, last, selection, rules, zone).repair()
 
 
 def _last_outcomes(warehouse: Warehouse, runs: Sequence[str]) -> dict[str, Operation]:
@@ -141,8 +144,10 @@ class _Plan:
         last: Mapping[str, Operation],
         selection: Selection | None,
         rules: Rules | None,
+        zone: tzinfo,
     ) -> None:
         self._warehouse = warehouse
+        self._zone = zone
         self._found = found
         self._runs = runs
         self._selection = selection
@@ -266,14 +271,19 @@ class _Plan:
         return found[0] if found else None
 
     def _wanted_refreshes(self) -> dict[str, str]:
-        """Id → name of the models that the product refreshes: as the platform says, else as it did the last time."""
+        """Id → name of the models that the product refreshes: as the platform says, else as it did the last time; at
+        this time of day, if it has run at this time before. That of the first of the runs: a repair has no time."""
         run, earlier = self._found.run, self._found.earlier
         if run is None or run.data_product is None:
             return {}
         wanted = active_models(self._warehouse, run.data_product, run.environment)
         if wanted or earlier is None:
             return wanted
-        before = [one.run_id for one in earlier.before(run)]
+        known = [one for one in run_rows(self._warehouse, self._runs) if one.run_id in earlier.entries]
+        first = min(known, key=lambda one: earlier.entries[one.run_id].at, default=run)
+        past = earlier.before(first)
+        at_its_time = [one for one in past if same_slot(one.at, earlier.entries[first.run_id].at, self._zone)]
+        before = [one.run_id for one in at_its_time or past]
         done = operations(self._warehouse, before, where="o.kind = 'model_refresh'") if before else []
         by_run: dict[str, dict[str, str]] = {}
         for one in done:
@@ -298,7 +308,8 @@ class _Plan:
         state, load = self._tables[key], self._found.loads.get(key)
         run_id = load.run_id if load is not None else None
         table: Table = state.table
-        return ToDo("table_load", state.name, ".".join(table), state.text, run_id, state.state == "failed")
+        failed = state.state == "failed"
+        return ToDo("table_load", state.name, ".".join(table), state.text, run_id, failed, state.learned)
 
 
 def _is_node(name: str) -> bool:

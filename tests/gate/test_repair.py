@@ -330,3 +330,39 @@ def test_arguments_of_nothing_build_nothing(tmp_path: Path) -> None:
     dbbtrace.shutdown()
     done = run("--warehouse", url, "repair", RUN, "--dbt-args")
     assert (done.code, done.out) == (1, "--select nothing_is_to_be_built\n")
+
+
+def test_what_is_not_refreshed_at_this_time_of_day_needs_no_refresh(warehouse: Warehouse) -> None:
+    """Nights refresh the models, mornings don't: a morning is right without."""
+    for day in range(1, 6):
+        for hours, models in ((4, ["Finance report"]), (0, [])):
+            at, run = START - timedelta(days=day, hours=hours), run_id(100 * day + hours)
+            rows = [part("job", at, run=run), part("run", at, run=run), load(COMPANY, at, run=run)]
+            warehouse.write([*rows, *(refresh(model, at + timedelta(minutes=5), run=run) for model in models)])
+    warehouse.write([part("job", START), part("run", START), load(COMPANY, START, "Failed")])
+    left = repair(warehouse, RUN, now=NOW)
+    assert [item.kind for item in left.items] == ["table_load"]
+    again, later = run_id(9), START + timedelta(minutes=20)
+    link = part("link", later, run=again, repairs=RUN)
+    warehouse.write(
+        [part("job", later, run=again), part("run", later, run=again), load(COMPANY, later, run=again), link]
+    )
+    assert verdict_of(warehouse, again, now=NOW).word == "Succeeded"
+    assert any("made right by" in reason.text for reason in verdict_of(warehouse, RUN, now=NOW).reasons)
+
+
+def test_what_only_earlier_runs_ask_for_is_warned_of_in_a_repair_too(warehouse: Warehouse) -> None:
+    """A table that came every night and has been retired makes no repair worse than a run."""
+    for day in range(1, 6):
+        at, run = START - timedelta(days=day), run_id(day)
+        rows = [load(CUSTOMER, at, run=run), load(COMPANY, at, run=run)]
+        warehouse.write([part("job", at, run=run), part("run", at, run=run), *rows])
+    warehouse.write([part("job", START), part("run", START), load(COMPANY, START, "Failed")])
+    again, later = run_id(9), START + timedelta(minutes=20)
+    link = part("link", later, run=again, repairs=RUN)
+    warehouse.write(
+        [part("job", later, run=again), part("run", later, run=again), load(COMPANY, later, run=again), link]
+    )
+    said = verdict_of(warehouse, again, now=NOW)
+    assert said.word == "Warned"
+    assert any("mdm.Customer is not right yet: it never came" in reason.text for reason in said.reasons)
