@@ -136,6 +136,7 @@ CORE_TESTS = ("tests/delivery", "tests/job", "tests/journey", "tests/warehouse",
 def test_the_core_tests_pass_with_the_oldest_opentelemetry(oldest: Venv, tmp_path: Path) -> None:
     """Our own tests of spans, delivery and exporters pass against the wheel and OpenTelemetry 1.27."""
     shutil.copytree(REPOSITORY / "tests", tmp_path / "tests", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(REPOSITORY / "collector-config", tmp_path / "collector-config")
     shutil.copy(REPOSITORY / "pyproject.toml", tmp_path)
     # the stock JSON encoder asks for a newer SDK
     without = ("-k", "not stock_encoder")

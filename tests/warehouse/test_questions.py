@@ -9,7 +9,7 @@ from dbbtrace_exporters.warehouse.flatten import rows_of
 
 from dbbtrace.answers import operations, runs
 from dbbtrace.answers.find import find_run
-from dbbtrace.errors import UsageError
+from dbbtrace.errors import ConfigurationError, UsageError
 from dbbtrace.model import attributes as key
 from tests.warehouse.spans import RUN, load, node, refresh, skipped
 
@@ -110,7 +110,7 @@ def test_runs_newest_first(either):
     write(either, load(RUN_ID=OTHER, STATUS="Failed", DATA_PRODUCT="Sales", ENVIRONMENT="tst", **LATER))
     newest, oldest = runs(either)
     assert (newest.run_id, newest.status, newest.data_product, newest.failed) == (OTHER, "Failed", "Sales", 1)
-    assert (oldest.run_id, oldest.status, oldest.skipped) == (RUN, "Succeeded", 1)
+    assert (oldest.run_id, oldest.status, oldest.skipped) == (RUN, "Incomplete", 1)  # and nothing failed above it
     assert (oldest.loads, oldest.nodes, oldest.refreshes, oldest.rows_written) == (2, 2, 1, 10)
     assert oldest.started_at.isoformat().startswith("2026-11-24T02:15:07")
     assert [run.run_id for run in runs(either, limit=1)] == [OTHER]
@@ -162,7 +162,7 @@ def test_without_tables_it_says_what_to_do(server):
     """Nothing was migrated yet."""
     from dbbtrace.warehouse import open_warehouse
 
-    with pytest.raises(UsageError, match="dbbtrace migrate"):
+    with pytest.raises(ConfigurationError, match="dbbtrace migrate"):
         runs(open_warehouse("Server=dw;Database=dbb;UID=u;PWD=p"))
 
 

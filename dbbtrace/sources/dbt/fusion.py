@@ -14,7 +14,6 @@ from typing import Any, Protocol
 
 from dbbtrace.diagnostics import log
 from dbbtrace.errors import UsageError
-from dbbtrace.model.statuses import NODE_FAILURES
 from dbbtrace.model.times import NANOS, iso_utc
 from dbbtrace.sources.dbt.artifacts import (
     AdapterResponse,
@@ -24,6 +23,7 @@ from dbbtrace.sources.dbt.artifacts import (
     Results,
     Timing,
 )
+from dbbtrace.sources.dbt.terms import NO_OP, moment
 
 __all__ = ["Listener", "Telemetry", "is_telemetry", "read_telemetry"]
 
@@ -37,7 +37,7 @@ _ERROR = 17
 """Severity of errors."""
 _STACK = re.compile(r"\n\s*(?:--> |0: ).*", re.S)
 """Where in a message the program's own stack begins."""
-_SAYINGS = {"success": "Succeeded", "pass": "Pass", "fail": "Error", "warn": "Warn"}
+_SAYINGS = {"success": "Succeeded", "pass": "Pass", "fail": "Error", "warn": "Warn", NO_OP: "Skipped"}
 """What Fusion's run_results.json says where there is no message."""
 _EPHEMERAL = "NODE_MATERIALIZATION_EPHEMERAL"
 _WITHOUT_RELATION = (_EPHEMERAL, "NODE_MATERIALIZATION_UNIT")
@@ -125,27 +125,25 @@ class Telemetry:
         unique_id, started_at = attributes.get("unique_id"), str(record.get("start_time_unix_nano"))
         if not unique_id or attributes.get("in_selection") is False:
             return
-        inlined = attributes.get("materialization") == _EPHEMERAL  # its SQL goes into others: see ``without_inlined``
         if kind == "SpanStart":
-            if not inlined:
-                self._listener.node_started(str(unique_id), started_at)
-            return
-        made = self._hook if event == _HOOK else self._result
-        result = made(str(unique_id), record, attributes)
-        if not inlined or result.status in NODE_FAILURES:
-            self._listener.node_ended(started_at, result)
+            self._listener.node_started(str(unique_id), started_at)
+        else:
+            made = self._hook if event == _HOOK else self._result
+            self._listener.node_ended(started_at, made(str(unique_id), record, attributes))
 
     def _result(self, unique_id: str, record: dict[str, Any], attributes: dict[str, Any]) -> NodeResult:
         word, counted = _outcome(attributes)
+        above = (attributes.get("node_skip_upstream_detail") or {}).get("upstream_unique_id")
+        if word == "skipped" and not above and attributes.get("materialization") == _EPHEMERAL:
+            word = NO_OP  # see ``with_no_ops``
         self._words[unique_id] = word
-        timing = self._stages.pop(unique_id, []) if word != "skipped" else []
+        timing = self._stages.pop(unique_id, []) if word not in ("skipped", NO_OP) else []
         executed = [stage for stage in timing if stage.name == "execute"] or timing
         tested = attributes.get("node_test_detail")
         rows = attributes.get("rows_affected") if tested is None else None
         difference = (tested or {}).get("diff_table")
         message = self._errors.pop(unique_id, None) or difference or _SAYINGS.get(word)
         if word == "skipped":
-            above = (attributes.get("node_skip_upstream_detail") or {}).get("upstream_unique_id")
             message = f"Skipped due to upstream failure: {above} ({self._words.get(above, 'error')})" if above else None
         return NodeResult(
             unique_id=unique_id,
@@ -209,8 +207,6 @@ def _text(nanos: int) -> str | None:
 
 
 def _seconds(stage: Timing) -> float:
-    from dbbtrace.sources.dbt.terms import moment
-
     start, end = moment(stage.started_at), moment(stage.completed_at)
     return max(end - start, 0) / NANOS if start is not None and end is not None else 0.0
 

@@ -25,7 +25,7 @@ from dbbtrace.model import attributes as key
 from dbbtrace.sources.dbt.build import build_spans, shared_attributes
 from dbbtrace.sources.dbt.identities import Identities
 from dbbtrace.sources.dbt.nodes import Nodes
-from dbbtrace.sources.dbt.results import completed, skipped, without_artifact, without_inlined
+from dbbtrace.sources.dbt.results import completed, skipped, with_no_ops, without_artifact
 from dbbtrace.sources.dbt.running import (
     Ended,
     NodeKey,
@@ -239,7 +239,7 @@ class Watch:
             results, failed = None, None
             if self._builds and self.invocation_id:
                 manifest = self._read_manifest(self.invocation_id) or {}
-                results = without_inlined(self._completed(artifact), manifest)
+                results = with_no_ops(self._completed(artifact), manifest)
                 failed = self._write(invocation.context, results, manifest)
             self._interrupt()
             error = error or failed or unexplained(self.message, exit_code)

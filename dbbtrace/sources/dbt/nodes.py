@@ -17,6 +17,7 @@ from dbbtrace.model import attributes as key
 from dbbtrace.model.statuses import NODE_FAILURES
 from dbbtrace.model.times import NANOS
 from dbbtrace.sources.dbt.terms import (
+    UPSTREAM,
     age_of,
     error_of,
     label_of,
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
 __all__ = ["STAGES", "Nodes", "Period", "Stages", "Told", "stages_of"]
 
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
-_UPSTREAM = "Skipped due to upstream failure"
-"""What Fusion says of every skipped node, and dbt-core leaves unsaid."""
 STAGES = {
     "compile": (key.DBT_COMPILE_STARTED_AT, key.DBT_COMPILE_COMPLETED_AT),
     "execute": (key.DBT_EXECUTE_STARTED_AT, key.DBT_EXECUTE_COMPLETED_AT),
@@ -168,8 +167,8 @@ class Nodes:
         message = node.message if node.message is not None else node.error
         if message is None and self.freshness and word in ("warn", "error"):
             return age_of(node, word)
-        if cause is not None and word == "skipped" and (message is None or message.startswith(_UPSTREAM)):
-            return f"{_UPSTREAM}: {cause[0]} ({cause[1]})"
+        if cause is not None and word == "skipped" and (message is None or message.startswith(UPSTREAM)):
+            return f"{UPSTREAM}: {cause[0]} ({cause[1]})"
         return without_colours(message) if message is not None else None
 
     def period_of(self, node: NodeResult, word: str, stages: Stages, generated_at: int) -> Period:

@@ -124,7 +124,7 @@ def record_dbt(
         from dbbtrace.job.context import scope_for
         from dbbtrace.job.finished import emit_all
         from dbbtrace.sources.dbt.build import build_spans
-        from dbbtrace.sources.dbt.results import without_inlined
+        from dbbtrace.sources.dbt.results import with_no_ops
         from dbbtrace.tracing import runtime
 
         scope = scope_for(
@@ -138,7 +138,7 @@ def record_dbt(
             workload="transformation",
         )
         nodes = found.manifest(manifest)
-        results = without_inlined(found.results, nodes)
+        results = with_no_ops(found.results, nodes)
         if results is not found.results:
             invocation = described(invocation.file, results, found.written_at)
         stages = runtime.current().takes_all

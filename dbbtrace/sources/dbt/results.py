@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from dbbtrace.model.statuses import NODE_FAILURES
 from dbbtrace.model.times import iso_utc
 from dbbtrace.sources.dbt.artifacts import Arguments, Environment, Metadata, NodeResult, Results
-from dbbtrace.sources.dbt.terms import status_of
+from dbbtrace.sources.dbt.terms import NO_OP, UPSTREAM, status_of
 from dbbtrace.tracing.provider import now
 
 if TYPE_CHECKING:
     from dbbtrace.sources.dbt.manifest import ManifestNode
 
-__all__ = ["completed", "skipped", "without_artifact", "without_inlined"]
+__all__ = ["completed", "skipped", "with_no_ops", "without_artifact"]
 
 
 def completed(found: Results, live: Mapping[str, NodeResult]) -> Results:
@@ -30,18 +29,22 @@ def completed(found: Results, live: Mapping[str, NodeResult]) -> Results:
     return replace(found, results=[*found.nodes, *missing])
 
 
-def without_inlined(found: Results, manifest: Mapping[str, ManifestNode]) -> Results:
-    """The results without ephemeral models that did not fail: nothing is built of them, their SQL goes into others.
+def with_no_ops(found: Results, manifest: Mapping[str, ManifestNode]) -> Results:
+    """The results, in which an ephemeral model that nothing held up is a no-op: nothing is built of it.
 
-    dbt-core's artifacts don't name them. Fusion's call every one of them skipped.
+    dbt-core's artifacts don't name it. Fusion's call it skipped, though its summary calls it a no-op; what reads it is
+    not stale for that.
     """
 
-    def inlined(node: NodeResult) -> bool:
-        known = manifest.get(node.unique_id)
-        return known is not None and known.materialized == "ephemeral" and status_of(node) not in NODE_FAILURES
+    ephemeral = {unique_id for unique_id, known in manifest.items() if known.materialized == "ephemeral"}
+    if not any(node.unique_id in ephemeral for node in found.nodes):
+        return found
 
-    kept = [node for node in found.nodes if not inlined(node)]
-    return found if len(kept) == len(found.nodes) else replace(found, results=kept)
+    def told(node: NodeResult) -> NodeResult:
+        held_up = status_of(node) != "skipped" or (node.message or "").startswith(UPSTREAM)
+        return node if held_up or node.unique_id not in ephemeral else replace(node, status=NO_OP, timing=[])
+
+    return replace(found, results=[told(node) for node in found.nodes])
 
 
 def skipped(unique_id: str, why: str) -> NodeResult:

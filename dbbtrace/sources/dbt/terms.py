@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from dbbtrace.sources.dbt.artifacts import AdapterResponse, Criteria, NodeResult, Results
 
 __all__ = [
+    "NO_OP",
+    "UPSTREAM",
     "age_of",
     "command_of",
     "count",
@@ -25,6 +27,10 @@ __all__ = [
     "without_colours",
 ]
 
+NO_OP = "no-op"
+"""dbt's word, since 1.10, for a node of which nothing is built."""
+UPSTREAM = "Skipped due to upstream failure"
+"""What Fusion says of every node that a failure held up, and dbt-core leaves unsaid."""
 _POINT_ZERO = re.compile(r"\.0+\s*$")
 _ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 _HASH = re.compile(r"[0-9a-f]{10}")

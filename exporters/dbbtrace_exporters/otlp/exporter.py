@@ -66,6 +66,8 @@ class ForwardingSpanExporter(SpanExporter):
             ConfigurationError: 401, 403, 404, a redirect, a certificate, a missing package: a person must act.
             RefusedError: the backend refuses what is in the batch, or part of it.
         """
+        if not spans:
+            return
         with self._one_at_a_time, _unobserved():
             self._send([clean(span) for span in spans])
 

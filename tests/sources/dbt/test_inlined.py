@@ -18,6 +18,12 @@ RESULTS = {
     "args": {"which": "build"},
     "results": [
         {"unique_id": "model.shop.shared", "status": "skipped", "message": "Skipped", "timing": []},
+        {
+            "unique_id": "model.shop.below",
+            "status": "skipped",
+            "message": "Skipped due to upstream failure",
+            "timing": [],
+        },
         {"unique_id": "model.shop.torn", "status": "error", "message": "no column x", "timing": []},
         {"unique_id": "model.shop.orders", "status": "success", "message": "Succeeded", "timing": []},
     ],
@@ -28,10 +34,10 @@ WRITTEN_WITH_IT = {
     "generated_at": "2026-11-20T08:00:05Z",
     "invocation_id": RUN,
 }
-KINDS = {"shared": "ephemeral", "torn": "ephemeral", "orders": "table"}
+KINDS = {"shared": "ephemeral", "below": "ephemeral", "torn": "ephemeral", "orders": "table"}
 
 
-def test_an_ephemeral_model_is_recorded_only_if_it_failed(tmp_path: Path) -> None:
+def test_an_ephemeral_model_that_nothing_held_up_is_a_no_op(tmp_path: Path) -> None:
     """What reads it would else be called stale in every good run."""
     (tmp_path / "run_results.json").write_text(json.dumps(RESULTS))
     nodes = {
@@ -40,11 +46,11 @@ def test_an_ephemeral_model_is_recorded_only_if_it_failed(tmp_path: Path) -> Non
     }
     (tmp_path / "manifest.json").write_text(json.dumps({"metadata": WRITTEN_WITH_IT, "nodes": nodes}))
     recorded = dbbtrace.record_dbt(tmp_path, run_id=RUN, data_product="P", environment="TST", allow_old=True)
-    assert recorded.nodes == {"error": 1, "success": 1}
+    assert recorded.nodes == {"no-op": 1, "skipped": 1, "error": 1, "success": 1}
 
 
 def test_without_a_manifest_nobody_knows_that_it_is_ephemeral(tmp_path: Path) -> None:
     """Then it is recorded as the artifact says."""
     (tmp_path / "run_results.json").write_text(json.dumps(RESULTS))
     recorded = dbbtrace.record_dbt(tmp_path, run_id=RUN, data_product="P", environment="TST", allow_old=True)
-    assert recorded.nodes == {"skipped": 1, "error": 1, "success": 1}
+    assert recorded.nodes == {"skipped": 2, "error": 1, "success": 1}
