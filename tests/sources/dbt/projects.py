@@ -198,9 +198,10 @@ def job(folder: Path, *words: str, code: int | None = 0, python: str = sys.execu
 
 
 def spans(folder: Path) -> list[dict[str, Any]]:
-    """The spans that the job's own backend was given, in their order."""
+    """The spans that the job's own backend was given, in their order; a line that is just being written is not yet."""
     file = folder / "spans.jsonl"
-    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+    lines = file.read_text().splitlines(keepends=True) if file.exists() else []
+    return [json.loads(line) for line in lines if line.endswith("\n")]
 
 
 def nodes(folder: Path) -> dict[str, dict[str, Any]]:
