@@ -193,12 +193,11 @@ def _absent(
         missing = {key: why for key, why in expected.items() if not any(_is_same(key, loaded) for loaded in loads)}
         loaded_once = loaded_tables(warehouse) if missing else []
         named = {table.key: table for table, _ in said}
-        told = {table.key for table, _ in said}
         for key, why in missing.items():
             fitting = [table for table in loaded_once if _is_same(key, table.key)]
             table = fitting[0] if len(fitting) == 1 else named.get(key) or Table(*key)
             if not any(ack.holds_for(run, table.name) for ack in acks):
-                found[table.key] = TableState(table, "absent", f"it never came; {why}", learned=key not in told)
+                found[table.key] = TableState(table, "absent", f"it never came; {why}", learned=key not in named)
     return found
 
 
