@@ -20,14 +20,19 @@ from benchmarks.figures import Effort, Figure, at_most, missing
 from benchmarks.processes import fresh
 from benchmarks.samples import PRODUCT, RUN
 
-__all__ = ["make_project", "measure"]
+__all__ = ["dbt_is_here", "make_project", "measure"]
+
+
+def dbt_is_here() -> bool:
+    """Whether dbt can build into DuckDB here."""
+    return all(importlib.util.find_spec(name) is not None for name in ("dbt", "duckdb"))
 
 
 def measure(effort: Effort) -> Iterable[Figure]:
     """The figure."""
     count = effort.size(500, 100)
     what, against = f"dbt build of {count} models, live: CPU in the callback", "CPU of the same process"
-    if importlib.util.find_spec("dbt") is None or importlib.util.find_spec("duckdb") is None:
+    if not dbt_is_here():
         yield missing(what, against, at_most(3.0), "dbt-duckdb is not installed")
         return
     times = [fresh(built, effort.scratch, count) for _ in range(effort.size(5, 3))]

@@ -9,7 +9,6 @@ manifest has the one model only.
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -20,7 +19,7 @@ from typing import Any
 from benchmarks.figures import Effort, Figure, alternate, at_most, compared, missing
 from benchmarks.processes import fresh
 from benchmarks.rows.dbt import write_naively
-from benchmarks.rows.dbt_live import make_project
+from benchmarks.rows.dbt_live import dbt_is_here, make_project
 from benchmarks.samples import PRODUCT, RUN
 
 __all__ = ["measure"]
@@ -34,7 +33,7 @@ def measure(effort: Effort) -> Iterable[Figure]:
     """The figure."""
     count = effort.size(20_000, 2_000)
     what, against = f"run_dbt live, {count:,} nodes: CPU time", "json.load + executemany of naive tuples"
-    if importlib.util.find_spec("dbt") is None or importlib.util.find_spec("duckdb") is None:
+    if not dbt_is_here():
         yield missing(what, against, at_most(2), "dbt-duckdb is not installed")
         return
     recording = effort.scratch / "recording.json"
