@@ -33,8 +33,8 @@ _CUT = "… (the rest was cut)"
 
 # -- how a value looks that follows a name ----------------------------------------------------------------------
 
-_EQUALS = r"\\{0,4}[\"']?\s{0,9}(?:=|%3D)\s{0,9}"
-_COLON = r"\\{0,4}[\"']?[ \t]{0,9}:(?!//)[ \t]{0,9}"
+_EQUALS = r"\\{0,4}[\"']?\s{0,9}(?:=|%3D|\\u003d)\s{0,9}"
+_COLON = r"\\{0,4}(?:[\"']|%22)?[ \t]{0,9}(?::(?!//)|%3A)(?:[ \t]|%20){0,9}"
 _QUOTED = (
     r"N?\"(?:[^\"\\\r\n]|\\[^\r\n]|\"\")*\"|N?'(?:[^'\\\r\n]|\\[^\r\n]|'')*'"
     r"|\\{1,4}\"[^\"\\\r\n]*\\{0,4}\"|\\{1,4}'[^'\\\r\n]*\\{0,4}'"
@@ -57,25 +57,36 @@ _WORD = r"(?:[^\s;&,\"'<>]|,(?!\s?[\w.-]{1,40}\s?[=:]))+"
 _NO_VALUE = (
     r"(?![\s\\\"']{0,9}(?:\*\*\*|\.\.\.)|\s{0,9}(?:none|null|nil|true|false|yes|no|not|is|was|has|are|must|should|may|cannot|can't|could|can"
     r"|incorrect|invalid|wrong|required|missing|expired|empty|unknown|unable|check|failed|failure|authentication|login"
-    r"|the|this|that|it|for|from|with|please|error|access|using|too|at|in|on)\b(?![\w!@#$%^&*+-]))"
+    r"|the|this|that|it|for|from|with|please|error|access|using|too|at|in|on|field|value|str|string|optional|definition"
+    r"|permission|policy|scram|sha\d*|md5)\b(?![\w!@#$%^&*+-]))"
 )
 """What prose, a null and our own mask go on with. It looks over blanks: they could be given back, one by one."""
+_BLANKS = r"[ \t]{0,9}"
+_TO_ARGUMENT = r"(?:[\"'],)?[ \t]{0,9}"
+_ARGUMENT = rf"(?![\s\"',]{{0,9}}\*\*\*)(?:{_QUOTED}|[^\s\"',]+)"
 _MASKED = r"(?![\s\"']{0,9}(?:\*\*\*|\.\.\.))"
 
 _PASSWORDS = (
-    r"(?:password|passwd|passphrase|passcode|passwort|kennwort|wachtwoord|adgangskode|pwd"
+    r"(?:password|(?<!/etc/)passwd|passphrase|passcode|passwort|kennwort|wachtwoord|adgangskode|pwd"
+    r"|mot[ _-]?de[ _-]?passe|contrase[ñn]a"
     r"|(?<![a-z])(?:pass|pw)(?!\s?[=:]\s?\d+\b))"
 )
+_WRITTEN_OUT = r"(?:password|passphrase|passwort|kennwort|wachtwoord|mot de passe)"
+"""Before a value without ``=`` or ``:``; ``pass`` is dbt's word too, and ``pwd`` a command's."""
+_ANY_KEY = r"(?:account|access|api|shared|secret|private|subscription|functions)[ ._-]?key"
 _KEYS = (
-    r"(?:secret(?:[_-]?(?:value|text))?|credentials?"
-    r"|(?:account|access|api|shared|secret|private|subscription|functions)[ _-]?key)"
+    r"(?:(?<!vault )secret(?:[_-]?(?:value|text))?|credentials?(?!.{0,9}\b\w{0,40}credential)|dbt_env_secret\w{0,60}"
+    rf"|{_ANY_KEY}(?:\.[\w.-]{{1,100}})?)"
 )
 _TOKENS = (
-    r"(?:authorization|(?<!unexpected )(?<!expected )(?<!unknown )(?<!invalid )(?<!illegal )(?<!bad )(?<!next )token)"
+    r"(?:authorization|(?<!unexpected )(?<!expected )(?<!unknown )(?<!invalid )(?<!illegal )(?<!bad )(?<!next )"
+    r"(?<!mismatched )(?<!near )(?<!at )token)"
 )
 """Parsers speak of tokens too."""
 _TOKENLIKE = r"(?=[\w.~+/=%-]{0,200}\d|[\w.~+/=%-]{16})(?![a-z]{1,40}(?:_[a-z0-9]{1,40}){1,9}\b)[\w.~+/=%|-]{6,}"
 """Long, or with a digit in it, and no name of a column."""
+_MIXED = rf"(?=[\w.~+/-]{{0,200}}[a-z])(?=[\w.~+/-]{{0,200}}\d){_TOKENLIKE}"
+"""Letters and digits: no word of a sentence."""
 
 RULES: Final[tuple[tuple[tuple[str, ...], str, str], ...]] = (
     (
@@ -102,7 +113,7 @@ RULES: Final[tuple[tuple[tuple[str, ...], str, str], ...]] = (
     (
         ("hook", "/bot", "services/"),
         (
-            r"(://[\w.:-]{1,128}(?:/[\w.~-]{1,64}){0,4}?/(?:(?:web)?hooks?\w{0,3}|services(?=/T\w{1,20}/B)|bot(?=\d)))"
+            r"(://hooks\.slack\.com(?=/)|://[\w.:-]{1,128}(?:/[\w.~-]{1,64}){0,4}?/(?:(?:web)?hooks?\w{0,3}|services(?=/T\w{1,20}/B)|bot(?=\d)))"
             r"(?:/(?!\*\*\*)[^\s?#\"'<>]{1,512}|(?<=bot)\d[^\s?#/\"'<>]{1,128})"
         ),
         rf"\1/{MASK}",
@@ -121,24 +132,35 @@ RULES: Final[tuple[tuple[tuple[str, ...], str, str], ...]] = (
     (("sharedaccesssignature",), rf"(sharedaccesssignature{_EQUALS}){_MASKED}[^;\s\"'<>]+", rf"\1{MASK}"),
     # -- values by name ------------------------------------------------------------------------------------------
     (
-        ("pass", "pwd", "pw", "kennwort", "wachtwoord", "adgangskode"),
+        ("pass", "pwd", "pw", "kennwort", "wachtwoord", "adgangskode", "contrase"),
         rf"({_PASSWORDS}{_EQUALS}){_MASKED}(?:{_QUOTED}|{_BRACED}|{_TO_NEXT})",
         rf"\1{MASK}",
     ),
     (
-        ("pass", "pwd", "kennwort", "wachtwoord", "adgangskode"),
+        ("pass", "pwd", "kennwort", "wachtwoord", "adgangskode", "contrase"),
         rf"({_PASSWORDS}{_COLON}){_NO_VALUE}(?:{_QUOTED}|{_TO_NEXT})",
         rf"\1{MASK}",
     ),
     (
         ("--",),
-        rf"(?<![\w-])(--?[\w-]{{0,40}}?(?:{_PASSWORDS}|token|{_KEYS}))[ \t]{{1,9}}{_NO_VALUE}(?:{_QUOTED}|[^\s\"']+)",
-        rf"\1 {MASK}",
+        (
+            rf"(?<![\w-])(--?[\w-]{{0,40}}?(?:{_PASSWORDS}|token|{_KEYS})(?:[\"'],)?[ \t]){_BLANKS}"
+            rf"{_NO_VALUE}(?:{_QUOTED}|[^\s\"']+)"
+        ),
+        rf"\1{MASK}",
     ),
+    # Short options of programs; in a list too, as Python's CalledProcessError shows it.
+    (("sqlcmd", "bcp", "osql"), rf"((?<![\w-])(?-i:-P){_TO_ARGUMENT}){_ARGUMENT}", rf"\1{MASK}"),
+    (("sshpass", "az login"), rf"((?<![\w-])(?-i:-p){_TO_ARGUMENT}){_ARGUMENT}", rf"\1{MASK}"),
+    (("mysql", "mariadb"), r"((?<![\w-])(?-i:-p))(?!\*\*\*)[^\s\"',]+", rf"\1{MASK}"),
     ((" -u", "--user"), r"((?<!\S)(?:-u|--user)[ =][^\s:/\"']{1,128}:)(?!\*\*\*)[^\s\"']+", rf"\1{MASK}"),
-    (("</",), rf"(<(?:{_PASSWORDS}|{_KEYS}|token)>)(?!\*\*\*)[^<>\r\n]{{1,1024}}(?=</)", rf"\1{MASK}"),
+    (
+        ("</",),
+        rf"(<(?:{_PASSWORDS}|{_KEYS}|token)(?:\s[^<>]{{0,100}})?>)(?!\*\*\*)[^<>\r\n]{{1,1024}}(?=</)",
+        rf"\1{MASK}",
+    ),
     (("aws4-hmac",), rf"(aws4-hmac-sha256[ \t]{{1,9}}){_MASKED}[^\r\n\"']+", rf"\1{MASK}"),
-    (("identified by",), rf"(identified by\s{{1,9}}){_NO_VALUE}(?:{_QUOTED}|\S+)", rf"\1{MASK}"),
+    (("identified by",), rf"(identified by\s{{1,9}}(?!password\s)){_NO_VALUE}(?:{_QUOTED}|\S+)", rf"\1{MASK}"),
     (
         ("secret", "credential", "key"),
         rf"({_KEYS}(?:{_EQUALS}|{_COLON})){_NO_VALUE}(?:{_QUOTED}|{_WORD})",
@@ -159,13 +181,33 @@ RULES: Final[tuple[tuple[tuple[str, ...], str, str], ...]] = (
         rf"\1{MASK}",
     ),
     (
-        ("token", "bearer"),
+        ("token", "bearer", "key"),
         (
-            rf"(\b(?:{_TOKENS}|bearer)[ \t]{{1,9}})"
-            rf"(?=[\w.~+/-]{{0,200}}[a-z])(?=[\w.~+/-]{{8}})(?=[\w.~+/-]{{0,200}}\d){_TOKENLIKE}"
+            rf"((?:{_TOKENS}|bearer|{_ANY_KEY})(?: is| was| provided)?:?[ \t]{{1,9}}[\"']?)"
+            rf"(?=[\w.~+/-]{{8}}){_MIXED}"
         ),
         rf"\1{MASK}",
     ),
+    (
+        ("pass", "kennwort", "wachtwoord"),
+        rf"({_WRITTEN_OUT}(?: is| was| ->)?[ \t]{{1,9}}\(?){_NO_VALUE}(?:{_QUOTED}|(?![/.~]){_MIXED})",
+        rf"\1{MASK}",
+    ),
+    (
+        ("pass", "pwd", "secret", "key", "token"),
+        (
+            rf"(\(b?[\"'][\w .-]{{0,40}}(?:{_PASSWORDS}|{_KEYS}|token)[\"'],\s?)b?"
+            rf"(?![\"'][a-z_]+[\"']){_MASKED}(?:{_QUOTED})(?=\))"
+        ),
+        rf"\1{MASK}",
+    ),
+    (
+        ("auth",),
+        rf"(auth\s{{0,3}}=?\s{{0,3}}\(\s{{0,3}}(?:{_QUOTED}),\s{{0,3}}){_MASKED}(?:{_QUOTED})",
+        rf"\1{MASK}",
+    ),
+    (("thin:", "sqlplus"), r"((?:thin:|sqlplus\s{1,9})[^\s/@:\"'<>]{1,128}/)(?!\*\*\*)[^\s\"'<>@]+(?=@)", rf"\1{MASK}"),
+    (("key",), r"(key[\"']?\s{0,3}[=:]\s{0,3}[\"']?)[a-z0-9+/]{43}=(?![\w=])", rf"\1{MASK}"),
     (("cookie",), rf"((?:set-)?cookie:[ \t]{{0,9}}){_MASKED}[^\r\n]+", rf"\1{MASK}"),
     # -- shapes that are secrets whatever their name --------------------------------------------------------------
     (("eyj",), r"(?<![\w-])(?-i:eyJ)[\w-]{6,}\.[\w-]{2,}(?:\.[\w-]*){0,3}", MASK),
@@ -192,7 +234,7 @@ RULES: Final[tuple[tuple[tuple[str, ...], str, str], ...]] = (
 """What each kind of secret looks like: hints in lower case (a text with none of them is not searched), pattern,
 replacement. In this order; each takes what those before it have left."""
 
-_MAY_HOLD_ONE = r"[=:%]|--|</|[\w.~+/-]{12}|token|bearer|identified"
+_MAY_HOLD_ONE = r"[=:%]|-p|--|</|[\w.~+/-]{12}|token|bearer|identified|pass|kennwort|wachtwoord|auth|key"
 """Something of this is in every secret; most messages that are no errors have nothing of it."""
 _enabled = True
 
