@@ -16,7 +16,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 
 from dbbtrace.delivery.file_log import FileLog, SetAsideLine
 from dbbtrace.delivery.interrupted import interrupted
-from dbbtrace.delivery.queue import Damaged, Entry, GoneError, NotYetError, Part, Queue
+from dbbtrace.delivery.queue import Entry, NotYetError, Part, Queue
 from dbbtrace.delivery.worker import Worker
 from dbbtrace.diagnostics import log
 from dbbtrace.journal import reader
@@ -52,8 +52,6 @@ class AdoptedLog(FileLog):
         self.interrupted = 0
         """How many interrupted spans were delivered, counted for each destination, once nothing waits here any more."""
         self._interrupted: list[ReadableSpan] | None = None
-        self._senseless: list[Damaged] = []
-        """Start lines that make no span."""
         self._ended: Position = FINISHED
         """Behind everything that ended, once that has been read."""
         self._not_yet = ""
@@ -63,13 +61,17 @@ class AdoptedLog(FileLog):
         self._leaving = threading.Lock()
         """Taken for good by the destination that settles last: it deletes the journal, or lets it go."""
 
-    def queue_for(self, claim: Claim, wants: Callable[[ReadableSpan], bool]) -> Queue:
+    def queue_for(self, claim: Claim, worker: Worker) -> Queue:
         """What the journal holds for one destination.
 
         Raises:
             OSError: how far it has acknowledged can't be read.
         """
-        queue = Queue(self, claim.key, wants, acknowledged(self.path, claim.key), FINISHED)
+        position = acknowledged(self.path, claim.key)
+        if self.is_child:
+            queue = worker.queue(self, claim.key, position, FINISHED)
+        else:
+            queue = Queue(self, claim.key, worker.destination.takes, position, FINISHED)
         self.queues.append(queue)
         return queue
 
@@ -80,20 +82,24 @@ class AdoptedLog(FileLog):
     def read(self, position: Position, most: int) -> Part:
         if position < _INTERRUPTED:
             try:
-                part = self.read_lines(position, most, None)
-            except FileNotFoundError as error:  # taken over by yet another, who took this process for dead
-                raise GoneError(self.path) from error
-            if not part.is_all:
-                return part
-            self._ended = part.behind
-            return Part(part.entries, part.damaged, _INTERRUPTED, False)
+                entries, behind = self.read_lines(position, most)
+            except FileNotFoundError:  # taken over by yet another, who took this process for dead
+                self._gone()
+                return [], position
+            if behind > position:
+                return entries, behind
+            self._ended, position = position, _INTERRUPTED
         spans = self._closed()[position[1] :][:most]
         entries = [Entry((position[0], position[1] + number), span) for number, span in enumerate(spans, 1)]
         if len(entries) == most or (entries and self._not_yet):
-            return Part(entries, self._senseless, entries[-1].position, False)
+            return entries, entries[-1].position
         if self._not_yet:
             raise NotYetError(self._not_yet)
-        return Part(entries, self._senseless, FINISHED, True)
+        return entries, FINISHED
+
+    def _gone(self) -> None:
+        for queue in self.queues:
+            queue.close()
 
     def _closed(self) -> list[ReadableSpan]:
         """What had only started, closed at the owner's last sign of life; without what can't be closed yet."""
@@ -107,7 +113,8 @@ class AdoptedLog(FileLog):
                         closed.append(self._close(span, survey.last_sign))
                     except NotYetError as reason:  # noqa: PERF203
                         self._not_yet = str(reason)
-                self._senseless = [Damaged(*line) for line in survey.senseless]
+                for line in survey.senseless:
+                    self.set_aside(*line)
                 self._interrupted = closed
             return self._interrupted
 
@@ -132,8 +139,8 @@ class AdoptedLog(FileLog):
             position = self._ended  # what was interrupted is acknowledged as a whole only
         try:
             acknowledge(self.path, key, position)
-        except FileNotFoundError as error:
-            raise GoneError(self.path) from error
+        except FileNotFoundError:
+            self._gone()
         except OSError as error:
             log.debug("%s can't be acknowledged: %s", self.path, error)
 
@@ -229,7 +236,7 @@ def _hand_over(journal: AdoptedLog, worker_of: Callable[[str], Worker | None]) -
     try:
         # All before any is handed over: a journal is let go once nothing in it waits here.
         queues = [
-            (worker, journal.queue_for(claim, worker.destination.takes))
+            (worker, journal.queue_for(claim, worker))
             for claim in journal.claims
             if (worker := worker_of(claim.name)) is not None
         ]

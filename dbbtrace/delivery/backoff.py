@@ -12,11 +12,15 @@ from time import monotonic
 
 from dbbtrace.errors import ConfigurationError, LoginError, TransientError
 
-__all__ = ["Backoff"]
+__all__ = ["Backoff", "UnexplainedError"]
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 60.0
 _FIRST_STOP, _LONGEST_STOP = 300.0, 3600.0
 _random = random.Random()  # of our own: a job that seeds the global one must get the numbers it expects
+
+
+class UnexplainedError(TransientError):
+    """An exporter failed and did not say why: the backend's fault until shown to be a span's."""
 
 
 class Backoff:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from dbbtrace.delivery.sink import UnexplainedError
+from dbbtrace.delivery.backoff import UnexplainedError
 from dbbtrace.errors import ConfigurationError, RefusedError, TransientError
 
 __all__ = ["Outcome", "settle"]

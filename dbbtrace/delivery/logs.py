@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 
 from dbbtrace.delivery.memory_log import MemoryLog
 from dbbtrace.delivery.own_log import OwnLog
-from dbbtrace.delivery.queue import Entry, Queue
+from dbbtrace.delivery.queue import Entry
 from dbbtrace.delivery.signals import Turn
 from dbbtrace.delivery.worker import Worker
 from dbbtrace.diagnostics import is_strict, log, warn_once
@@ -71,7 +71,7 @@ class Logs:
         self._first = first
         self._try_journal_at = 0.0
         self.memory = MemoryLog(turn)
-        self.memory.queues = [Queue(self.memory, "", worker.destination.takes) for worker in workers]
+        self.memory.queues = [worker.queue(self.memory, "") for worker in workers]
         self.own: OwnLog | None = None
         """The journal, if there is one."""
         self.at_work = False
@@ -147,13 +147,14 @@ class Logs:
         """From now on this is the journal."""
         for queue in self.own.queues if self.own is not None else ():
             queue.close()
-        self.own = own = OwnLog(journal, self._options.keep_damaged, self._turn) if journal is not None else None
+        self.own = own = None
+        if journal is not None:
+            self.own = own = OwnLog(journal, self._options.keep_damaged, self._turn, self.replace)
         for worker, in_memory in zip(self._workers, self.memory.queues, strict=True):
             if own is None:
                 worker.own = [in_memory]
             else:
-                takes = worker.destination.takes
-                own.queues.append(Queue(own, claim_key(worker.name), takes, own.end, own.end))
+                own.queues.append(worker.queue(own, claim_key(worker.name), own.end, own.end))
                 worker.own = [own.queues[-1], in_memory]
 
     def replace(self, own: OwnLog) -> None:

@@ -9,7 +9,7 @@ from collections import deque
 
 from opentelemetry.sdk.trace import ReadableSpan
 
-from dbbtrace.delivery.queue import Damaged, Entry, Part, Queue
+from dbbtrace.delivery.queue import Entry, Part, Queue
 from dbbtrace.delivery.signals import Turn
 from dbbtrace.journal.position import Position
 from dbbtrace.model import attributes as key
@@ -66,7 +66,7 @@ class MemoryLog:
         self.dropped += 1
         for queue in self.queues:
             if (0, number) > queue.position and queue.wants(span):
-                queue.lost += 1
+                queue.lose(1)
                 queue.waiting = max(0, queue.waiting - 1)
 
     def read(self, position: Position, most: int) -> Part:
@@ -77,15 +77,11 @@ class MemoryLog:
                 if span is not None:
                     entries.append(Entry((0, number), span))
                     if len(entries) == most:
-                        return Part(entries, [], (0, number), False)
-            return Part(entries, [], self.end, True)
+                        return entries, (0, number)
+            return entries, self.end
 
     def acknowledge(self, key: str, position: Position) -> None:
         """Nothing outlives the process."""
-
-    def set_aside(self, line: Damaged) -> bool:
-        """There are no lines."""
-        return False
 
     def behind(self, position: Position) -> list[ReadableSpan]:
         """What stands behind the position."""

@@ -8,13 +8,12 @@ delivered. Who writes has the turn; who reads takes it.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from opentelemetry.sdk.trace import ReadableSpan
 
 from dbbtrace.delivery.file_log import FileLog, SetAsideLine
-from dbbtrace.delivery.queue import BATCH, Entry, GoneError, Part
+from dbbtrace.delivery.queue import BATCH, Entry, Part
 from dbbtrace.delivery.signals import Turn
 from dbbtrace.diagnostics import log
 from dbbtrace.journal.position import BEGINNING, Position
@@ -27,13 +26,17 @@ CACHED = 2 * BATCH
 
 
 class OwnLog(FileLog):
-    """The journal of this process."""
+    """The journal of this process.
 
-    def __init__(self, journal: Journal, keep: SetAsideLine, turn: Turn) -> None:
-        super().__init__(journal.path, keep)
+    Args:
+        gone: called with the turn, once the journal turns out to be somebody else's; closes the queues.
+    """
+
+    def __init__(self, journal: Journal, keep: SetAsideLine, turn: Turn, gone: Callable[[OwnLog], None]) -> None:
+        super().__init__(journal.path, keep, journal.definitions.by_number)
         self.journal = journal
         self._turn = turn
-        self._definitions = journal.definitions.by_number
+        self._gone = gone
         self._cache: deque[Entry] | None = deque()
         """None: nothing is cached."""
         self._cached_from = journal.position
@@ -130,9 +133,11 @@ class OwnLog(FileLog):
         return self.journal.position
 
     def read(self, position: Position, most: int) -> Part:
-        if not self.journal.is_ours():
-            raise GoneError(self.path)
+        is_ours = self.journal.is_ours()
         with self._turn.taken():
+            if not is_ours:
+                self._gone(self)
+                return [], position
             if not self._sure:
                 self._make_sure()
             end = self.journal.position
@@ -140,9 +145,7 @@ class OwnLog(FileLog):
                 self._cache, self._cached_from = deque(), end
             if position >= self._cached_from:
                 entries = [entry for entry in self._cache if entry.position > position][:most]
-                if len(entries) == most:
-                    return Part(entries, [], entries[-1].position, False)
-                return Part(entries, [], end, True)
+                return entries, entries[-1].position if len(entries) == most else end
         return self.read_lines(position, most, end)
 
     def settled(self) -> None:
@@ -167,9 +170,3 @@ class OwnLog(FileLog):
             acknowledge(self.journal.path, key, position)
         except OSError as error:  # what was delivered may be delivered again by whoever finds this journal
             log.debug("%s can't be acknowledged: %s", self.path, error)
-
-    def _define(self, position: Position) -> None:
-        """The writer knows."""
-
-    def _learn(self, fields: Mapping[str, Any]) -> None:
-        """Likewise."""

@@ -79,7 +79,7 @@ class Delivery(SpanProcessor):
     def _begin(self, foreign: frozenset[SpanKey]) -> None:
         """The state of a process that has done nothing yet."""
         self._recorder = Recorder(
-            self._destinations, self._options, foreign, self._first, lambda queue: self._housekeeping.progressed()
+            self._destinations, self._options, foreign, self._first, lambda count: self._housekeeping.progressed()
         )
         self._housekeeping = Housekeeping(self._recorder, self._options, self._every, self._resolve, self._mirror_dir)
         self._told: dict[str, int] = {}

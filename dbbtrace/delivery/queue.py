@@ -14,16 +14,12 @@ from opentelemetry.sdk.trace import ReadableSpan
 
 from dbbtrace.journal.position import BEGINNING, Position
 
-__all__ = ["BATCH", "Damaged", "Entry", "GoneError", "Log", "NotYetError", "Part", "Queue"]
+__all__ = ["BATCH", "Entry", "Log", "NotYetError", "Part", "Queue"]
 
 BATCH = 1_000
 """Most spans that are delivered together."""
 _AHEAD = 10
 """Batches that are let past spans that can be neither delivered nor set aside; then those hold up the rest."""
-
-
-class GoneError(Exception):
-    """The log is no longer ours: somebody else has it, or it was deleted."""
 
 
 class NotYetError(OSError):
@@ -40,35 +36,15 @@ class Entry:
         self.span = span
 
 
-class Damaged:
-    """A line that makes no sense; the position is behind it."""
-
-    __slots__ = ("position", "text")
-
-    def __init__(self, position: Position, text: bytes) -> None:
-        self.position = position
-        self.text = text
-
-
-class Part:
-    """What was read.
-
-    Args:
-        behind: everything before this has been read.
-        is_all: that is all that stands in the log by now.
-    """
-
-    __slots__ = ("behind", "damaged", "entries", "is_all")
-
-    def __init__(self, entries: list[Entry], damaged: list[Damaged], behind: Position, is_all: bool) -> None:
-        self.entries = entries
-        self.damaged = damaged
-        self.behind = behind
-        self.is_all = is_all
+Part = tuple[list[Entry], Position]
+"""Entries that were read, and the position before which everything has been read."""
 
 
 class Log(Protocol):
-    """Where spans stand, in their order. Appending to it gives a position; see ``FileLog`` and ``MemoryLog``."""
+    """Where spans stand, in their order. Appending to it gives a position; see ``FileLog`` and ``MemoryLog``.
+
+    One that turns out to be somebody else's closes its queues.
+    """
 
     @property
     def end(self) -> Position:
@@ -79,25 +55,13 @@ class Log(Protocol):
 
         Raises:
             OSError: they can't be read now; NotYetError: nor can they be told yet.
-            GoneError: the log is no longer ours.
         """
 
     def acknowledge(self, key: str, position: Position) -> None:
-        """The destination of that key wants nothing that stands before the position any more.
-
-        Raises:
-            GoneError: the log is no longer ours.
-        """
+        """The destination of that key wants nothing that stands before the position any more."""
 
     def settled(self) -> None:
         """A destination has settled more, or will settle nothing more."""
-
-    def set_aside(self, line: Damaged) -> bool:
-        """Keep a line that makes no sense for a person to look at; False if it has been.
-
-        Raises:
-            OSError: it can't be kept.
-        """
 
 
 class Queue:
@@ -109,6 +73,7 @@ class Queue:
         wants: which spans are for this destination; the others are taken for settled.
         position: how far it has acknowledged.
         due: behind the last span that it may want; what follows is known not to be for it.
+        lose: told how many spans of the log are no longer to be delivered: refused, dropped, or lines without sense.
     """
 
     def __init__(
@@ -118,6 +83,7 @@ class Queue:
         wants: Callable[[ReadableSpan], bool],
         position: Position = BEGINNING,
         due: Position = BEGINNING,
+        lose: Callable[[int], None] = lambda count: None,
     ) -> None:
         self.log = log
         self.position = position
@@ -126,18 +92,15 @@ class Queue:
         """How many spans are known to wait; of a log of ours only."""
         self.in_hand = False
         """Spans have been taken and are not settled yet."""
-        self.damaged = 0
-        """Lines that made no sense and were set aside."""
-        self.lost = 0
-        """Spans that were dropped before they were delivered."""
         self.problem = ""
         """Why it was closed, if it can't be read."""
         self.later = ""
         """Why it was closed, if what waits here can't be told yet."""
         self.closed = False
         """What waits here is no longer ours to deliver."""
-        self._key = key
         self.wants = wants
+        self.lose = lose
+        self._key = key
         self._behind = position
         self._settled: set[Position] = set()
         """Behind the position: settled already, because not all of a batch was."""
@@ -180,40 +143,35 @@ class Queue:
         """The next spans that are not settled, oldest first.
 
         Raises:
-            OSError, GoneError: see ``Log.read``.
+            OSError: see ``Log.read``.
         """
         found: list[Entry] = []
         self._behind = self.position
         last = max(self._settled) if len(self._settled) >= _AHEAD * BATCH else self.due
         while len(found) < most and self._behind < last:
             try:
-                part = self.log.read(self._behind, most - len(found))
-            except GoneError:
-                raise
+                entries, behind = self.log.read(self._behind, most - len(found))
             except Exception:
                 if not found:
                     raise
                 break  # what was read before it can be delivered
-            self.damaged += sum(self.log.set_aside(line) for line in part.damaged)
+            if self.closed:
+                return []
             found += [
                 each
-                for each in part.entries
+                for each in entries
                 if each.position <= last and each.position not in self._settled and self.wants(each.span)
             ]
-            if part.behind <= self._behind:
+            if behind <= self._behind:
                 break
-            self._behind = part.behind if last == self.due else min(part.behind, last)
+            self._behind = behind if last == self.due else min(behind, last)
         self.in_hand = bool(found)
         if not found:
             self._advance(self._behind)
         return found
 
     def settle(self, taken: Sequence[Entry], left: Sequence[Entry]) -> None:
-        """Of all that was taken, only what is left has to be tried again.
-
-        Raises:
-            GoneError: the log is no longer ours.
-        """
+        """Of all that was taken, only what is left has to be tried again."""
         self.in_hand = False
         self.waiting = max(0, self.waiting - len(taken) + len(left))
         still = {entry.position for entry in left}
@@ -232,5 +190,6 @@ class Queue:
         if position <= self.position or self.closed:
             return
         self.log.acknowledge(self._key, position)  # first: nobody counts on what is not said yet
-        self.position = position
-        self._settled = {each for each in self._settled if each > position}
+        if not self.closed:
+            self.position = position
+            self._settled = {each for each in self._settled if each > position}

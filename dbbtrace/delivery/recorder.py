@@ -13,8 +13,6 @@ from functools import partial
 from opentelemetry.sdk.trace import ReadableSpan
 
 from dbbtrace.delivery.logs import Logs, Options, fault
-from dbbtrace.delivery.own_log import OwnLog
-from dbbtrace.delivery.queue import Queue
 from dbbtrace.delivery.signals import Turn
 from dbbtrace.delivery.sink import Destination
 from dbbtrace.delivery.worker import Worker
@@ -29,7 +27,7 @@ class Recorder:
     Args:
         foreign: spans that a parent process started: they are the parent's to end.
         first: see ``Logs``.
-        progressed: called in a destination's thread when it has settled more.
+        progressed: called in a destination's thread when it has settled more, with how many spans.
     """
 
     def __init__(
@@ -38,15 +36,13 @@ class Recorder:
         options: Options,
         foreign: frozenset[SpanKey],
         first: Callable[[], None],
-        progressed: Callable[[Queue], None],
+        progressed: Callable[[int], object],
     ) -> None:
         self.turn = Turn()
         self.outside: deque[Callable[[], object]] = deque()
         """What a signal handler that struck amid journalling does right after it."""
         self.foreign = foreign
-        self.workers = [
-            Worker(each, partial(options.set_aside, each.name), self._gone, progressed) for each in destinations
-        ]
+        self.workers = [Worker(each, partial(options.set_aside, each.name), progressed) for each in destinations]
         self.logs = Logs(options, self.workers, self.turn, first)
         self._takes = [each.takes for each in destinations]
         self._later: deque[tuple[str, Sequence[ReadableSpan]]] = deque()
@@ -112,9 +108,3 @@ class Recorder:
     def _is_open(self, span: ReadableSpan) -> bool:
         own = self.logs.own
         return own is not None and span_key(span) in own.journal.open
-
-    def _gone(self, queue: Queue) -> None:
-        """A destination found that the journal is somebody else's by now. Takes the turn."""
-        with self.turn.taken():
-            if isinstance(queue.log, OwnLog):
-                self.logs.replace(queue.log)

@@ -27,8 +27,12 @@ __all__ = ["Recovered", "recover", "resend_dead_letters"]
 _LOOKS, _MOMENT = 3, 0.3
 """How often, and after how many seconds, what can't be read is tried again."""
 
-Progress = Callable[[int], None]
+Progress = Callable[[int], object]
 """Called with how many spans have just been settled."""
+
+
+def _unseen(count: int) -> None:
+    pass
 
 
 @dataclass
@@ -81,7 +85,7 @@ def recover(
     for attempt in range(_LOOKS):  # what can't be read at first may be in a moment
         if attempt:
             time.sleep(min(_MOMENT, max(0.0, deadline - time.monotonic())))
-        crew = _Crew(journal_dir, destinations_for, progress)
+        crew = _Crew(journal_dir, destinations_for, progress or _unseen)
         adopter = Adopter(journal_dir, silent_after, crew.dead.write_damaged, resolve)
         journals = _adopted(journal_dir, adopter, crew, deadline)
         crew.run(deadline)
@@ -92,6 +96,7 @@ def recover(
             **{each.released: queue.problem for each in journals for queue in each.queues if queue.problem},
         }
         for journal in journals:
+            result.damaged += len(journal.kept)
             if any(queue.waits for queue in journal.queues):
                 for queue in journal.queues:
                     queue.close()
@@ -129,7 +134,7 @@ def resend_dead_letters(
     """Send again what was set aside; what is refused again is set aside again."""
     journal_dir = os.path.abspath(os.fspath(journal_dir))
     result = Recovered()
-    crew = _Crew(journal_dir, destinations_for, progress)
+    crew = _Crew(journal_dir, destinations_for, progress or _unseen)
     with claimed_letters(journal_dir) as letters:
         by_name: dict[str, list[DeadLetter]] = {}
         for letter in letters:
@@ -163,28 +168,20 @@ def _queue_of(letters: Sequence[DeadLetter]) -> Queue:
 class _Hand(Worker):
     """A worker that knows what it was given."""
 
-    def __init__(self, destination: Destination, dead: DeadLetters, progress: Progress | None) -> None:
-        super().__init__(destination, partial(dead.write, destination.name), progressed=self._report)
+    def __init__(self, destination: Destination, dead: DeadLetters, progress: Progress) -> None:
+        super().__init__(destination, partial(dead.write, destination.name), progress)
         self.given: list[Queue] = []
-        self._progress = progress
-        self._reported = 0
 
     def adopt(self, queue: Queue, *, is_child: bool = False) -> None:
         self.given.append(queue)
         super().adopt(queue, is_child=False)
-
-    def _report(self, queue: Queue) -> None:
-        if self._progress is not None:
-            done = self.stored + self.refused
-            self._progress(done - self._reported)
-            self._reported = done
 
 
 class _Crew:
     """The workers of a recovery, one a destination."""
 
     def __init__(
-        self, journal_dir: str, destinations_for: Callable[[str], Destination | None], progress: Progress | None
+        self, journal_dir: str, destinations_for: Callable[[str], Destination | None], progress: Progress
     ) -> None:
         self.dead = DeadLetters(journal_dir)
         self._destinations_for = destinations_for
@@ -219,7 +216,6 @@ class _Crew:
                 continue
             result.delivered += hand.stored
             result.refused += hand.refused
-            result.damaged += hand.damaged
             for queue in hand.given:
                 if queue.position < queue.due and not queue.problem:
                     result.errors[hand.name] = queue.later or hand.error or "it took longer than it was given"

@@ -1,5 +1,7 @@
 """One exporter, whoever wrote it: made when first needed, asked in its own way, its failures sorted into kinds.
 
+What it refuses for good is set aside.
+
 Used in its destination's thread only.
 """
 
@@ -10,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from opentelemetry.sdk.trace import ReadableSpan
 
+from dbbtrace.delivery.backoff import UnexplainedError
 from dbbtrace.delivery.queue import Entry
 from dbbtrace.diagnostics import log, warn_once
 from dbbtrace.errors import ConfigurationError, RefusedError, TransientError, UsageError
@@ -17,7 +20,12 @@ from dbbtrace.errors import ConfigurationError, RefusedError, TransientError, Us
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExporter
 
-__all__ = ["Destination", "Sink", "UnexplainedError"]
+    from dbbtrace.delivery.batch import Outcome
+
+__all__ = ["Destination", "SetAside", "Sink"]
+
+SetAside = Callable[[Sequence[tuple[ReadableSpan, str]]], None]
+"""Keeps spans that were refused, each with the reason; raises OSError where it can't."""
 
 
 class Destination:
@@ -68,14 +76,11 @@ class Destination:
             return True
 
 
-class UnexplainedError(TransientError):
-    """An exporter failed and did not say why: the backend's fault until shown to be a span's."""
-
-
 class Sink:
     """Where one destination's spans leave the process."""
 
-    def __init__(self, destination: Destination) -> None:
+    def __init__(self, destination: Destination, set_aside: SetAside) -> None:
+        self._set_aside = set_aside
         self._name = destination.name
         self._make = destination.make
         self._exporter: SpanExporter | None = None
@@ -89,6 +94,20 @@ class Sink:
                 connect()
         except BaseException as error:
             log.debug("%s could not be opened ahead: %s", self._name, error)
+
+    def deliver(self, entries: Sequence[Entry], *, suspect: bool) -> Outcome[Entry]:
+        """Send a batch, in parts where it must be, and set aside what is refused; see ``settle``."""
+        from dbbtrace.delivery.batch import settle
+
+        outcome = settle(self.send, entries, suspect=suspect)
+        try:
+            if outcome.refused:
+                self._set_aside([(entry.span, reason) for entry, reason in outcome.refused])
+        except OSError as error:  # nowhere to put it: better tried again than lost
+            outcome.left += [entry for entry, _ in outcome.refused]
+            outcome.refused = []
+            outcome.error = outcome.error or TransientError(f"the dead-letter file can't be written: {error}")
+        return outcome
 
     def send(self, entries: Sequence[Entry]) -> None:
         """Returns when all is stored.

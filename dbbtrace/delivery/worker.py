@@ -12,19 +12,16 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from opentelemetry.sdk.trace import ReadableSpan
-
-from dbbtrace.delivery.backoff import Backoff
-from dbbtrace.delivery.queue import BATCH, Entry, GoneError, NotYetError, Queue
-from dbbtrace.delivery.sink import Destination, Sink, UnexplainedError
-from dbbtrace.delivery.waiters import Waiters
+from dbbtrace.delivery.backoff import Backoff, UnexplainedError
+from dbbtrace.delivery.queue import BATCH, Entry, NotYetError, Queue
+from dbbtrace.delivery.sink import Destination, SetAside, Sink
 from dbbtrace.diagnostics import log
 from dbbtrace.errors import ConfigurationError, LoginError, TransientError
-from dbbtrace.journal.position import Position
+from dbbtrace.journal.position import BEGINNING, Position
 from dbbtrace.tracing.threads import IMPORTS, Answer, Bell, ours
 
 if TYPE_CHECKING:
-    from dbbtrace.delivery.batch import Outcome
+    from dbbtrace.delivery.queue import Log
 
 __all__ = ["LINGER", "Worker"]
 
@@ -35,28 +32,20 @@ _SUSPICIOUS = 3
 _GATHERING = 0.2
 """Seconds spent on filling a batch from the journals of others, of which most hold few spans."""
 
-SetAside = Callable[[Sequence[tuple[ReadableSpan, str]]], None]
-
-
-def _nothing(queue: Queue) -> None:
-    pass
-
 
 class Worker:
     """Delivers to one destination.
 
     Args:
-        set_aside: keeps what the destination refuses; raises OSError where it can't.
-        gone: called when a log of ours turned out to be somebody else's.
-        progressed: called when more is settled, in the destination's thread as all the others.
+        set_aside: keeps what the destination refuses.
+        progressed: called in the destination's thread when more is settled, with how many spans.
     """
 
     def __init__(
         self,
         destination: Destination,
         set_aside: SetAside,
-        gone: Callable[[Queue], None] = _nothing,
-        progressed: Callable[[Queue], None] = _nothing,
+        progressed: Callable[[int], object] = lambda count: None,
     ) -> None:
         self.destination = destination
         self.name = destination.name
@@ -66,22 +55,23 @@ class Worker:
         """What others left, one after the other."""
         self.children: list[Queue] = []
         """Of it, what child processes left, and deliveries of this process that were shut down."""
-        self.stored = self.refused = self.damaged = 0
+        self.stored = self.refused = 0
+        self.lost = 0
+        """Spans of this process and its children that were refused, dropped for want of room, or left to another."""
         self.error: str | None = None
         """Why delivery waits."""
         self.running = False
-        self._sink = Sink(destination)
+        self._sink = Sink(destination, set_aside)
         self._backoff = Backoff()
-        self._set_aside = set_aside
-        self._gone = gone
         self._progressed = progressed
         self._bell = Bell()
-        self._waiters = Waiters()
+        self._asked: deque[tuple[Queue, Position, Answer]] = deque()
+        """Who waits until all up to a position is settled."""
         self._thread: threading.Thread | None = None
         self._turn = threading.Lock()
         """Held by the one thread that delivers."""
         self._closing = self._given_up = False
-        self._unexplained = self._lost = 0
+        self._unexplained = 0
         self._waiting_since: float | None = None
         self._urgent = False
         """What waits is to be delivered without delay: somebody has asked."""
@@ -98,21 +88,20 @@ class Worker:
     @property
     def is_asked(self) -> bool:
         """Whether somebody waits."""
-        return bool(self._waiters)
+        return any(not answer.abandoned for _, _, answer in list(self._asked))
 
     @property
     def is_idle(self) -> bool:
         """Whether nothing waits and nothing is in hand."""
         return not any(queue.waits for queue in self._queues())
 
-    @property
-    def lost(self) -> int:
-        """Spans of this process and its children that were refused, dropped for want of room, or left to another."""
-        return self._lost + sum(queue.lost for queue in self.own)
-
     def lose(self, count: int) -> None:
         """So many spans are no longer this process's to deliver."""
-        self._lost += count
+        self.lost += count
+
+    def queue(self, log: Log, key: str, position: Position = BEGINNING, due: Position = BEGINNING) -> Queue:
+        """The destination's place in a log whose spans this process answers for."""
+        return Queue(log, key, self.destination.takes, position, due, self.lose)
 
     def start(self) -> None:
         """Have a thread. Late in the interpreter's exit there can be none: then spans stay in the journal."""
@@ -156,7 +145,8 @@ class Worker:
 
     def ask(self, queue: Queue, position: Position) -> Answer:
         """Deliver without delay; where the answer will be, once all up to the position is settled, or can't be."""
-        answer = self._waiters.ask(queue, position)
+        answer = Answer()
+        self._asked.append((queue, position, answer))
         self._urgent = True
         self._backoff.hurry()
         self.wake()
@@ -264,52 +254,36 @@ class Worker:
                 room -= len(taken)
             if room <= 0 or time.monotonic() > until:
                 break
+        settled = 0
         if entries := [entry for _, taken in in_hand for entry in taken]:
-            self._send(entries, in_hand)
+            settled = self._send(entries, in_hand)
         for queue, _ in in_hand:
             queue.log.settled()
-            self._progressed(queue)
+        self._progressed(settled)
         return bool(in_hand)
 
     def _take(self, queue: Queue, most: int) -> list[Entry] | None:
         """The next spans of the queue; None where it can't be read now."""
-        damaged = queue.damaged
         try:
             return queue.take(most)
-        except GoneError:
-            self._leave(queue)
-            return []
         except OSError as error:
             self._cannot_read(queue, error)
-            return None
         except Exception as error:  # nothing foreseen: what others left must not hold up its neighbours
             if queue not in self.adopted:
                 raise
             self._cannot_read(queue, OSError(f"{type(error).__name__}: {error}"))
-            return None
-        finally:
-            self.damaged += queue.damaged - damaged
-            self._count_lost(queue, queue.damaged - damaged)
+        return None
 
-    def _leave(self, queue: Queue) -> None:
-        """The log is somebody else's."""
-        queue.close()
-        self._gone(queue)
-
-    def _send(self, entries: list[Entry], in_hand: Sequence[tuple[Queue, list[Entry]]]) -> None:
-        from dbbtrace.delivery.batch import settle
-
-        outcome = settle(self._sink.send, entries, suspect=self._unexplained >= _SUSPICIOUS)
-        self._bury(outcome)
+    def _send(self, entries: list[Entry], in_hand: Sequence[tuple[Queue, list[Entry]]]) -> int:
+        """How many are settled by now."""
+        outcome = self._sink.deliver(entries, suspect=self._unexplained >= _SUSPICIOUS)
         self.stored += outcome.stored
         self.refused += len(outcome.refused)
         left, refused = set(map(id, outcome.left)), {id(entry) for entry, _ in outcome.refused}
         for queue, taken in in_hand:
-            self._count_lost(queue, sum(id(entry) in refused for entry in taken))
-            try:
-                queue.settle(taken, [entry for entry in taken if id(entry) in left])
-            except GoneError:
-                self._leave(queue)
+            if count := sum(id(entry) in refused for entry in taken):
+                queue.lose(count)
+            queue.settle(taken, [entry for entry in taken if id(entry) in left])
         if outcome.error is not None:
             self._pause(outcome.error)
         else:
@@ -318,20 +292,7 @@ class Worker:
             self._backoff.succeeded()
             self._unexplained = 0
             self.error = None
-
-    def _count_lost(self, queue: Queue, count: int) -> None:
-        """So many spans of the queue, or lines of its journal, were set aside."""
-        if count and (queue in self.own or queue in self.children):
-            self.lose(count)
-
-    def _bury(self, outcome: Outcome[Entry]) -> None:
-        try:
-            if outcome.refused:
-                self._set_aside([(entry.span, reason) for entry, reason in outcome.refused])
-        except OSError as error:  # nowhere to put it: better tried again than lost
-            outcome.left = [*outcome.left, *(entry for entry, _ in outcome.refused)]
-            outcome.refused = []
-            outcome.error = outcome.error or TransientError(f"the dead-letter file can't be written: {error}")
+        return len(entries) - len(outcome.left)
 
     def _cannot_read(self, queue: Queue, error: OSError) -> None:
         """What can't be read is kept and tried later: ours by this thread, what others left by whoever looks next."""
@@ -371,4 +332,11 @@ class Worker:
             queue.log.settled()
 
     def _answer(self) -> None:
-        self._waiters.answer(will_try=self.running and self._backoff.will_try)
+        """Answer everybody who waited for what is now settled; if nothing more is tried soon, the others too."""
+        will_try = self.running and self._backoff.will_try
+        for request in list(self._asked):
+            queue, position, answer = request
+            is_settled = queue.position >= position
+            if is_settled or queue.closed or answer.abandoned or not will_try:
+                self._asked.remove(request)
+                answer.give(is_settled)

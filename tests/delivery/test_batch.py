@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dbbtrace.delivery import batch as settling
+from dbbtrace.delivery.backoff import UnexplainedError
 from dbbtrace.delivery.batch import settle
-from dbbtrace.delivery.sink import UnexplainedError
 from dbbtrace.errors import ConfigurationError, RefusedError, TransientError
 
 Send = Callable[[Sequence[int]], None]

@@ -43,7 +43,7 @@ class Job:
     def __init__(self, root: str) -> None:
         turn = Turn()
         self._turn = turn
-        self.log = OwnLog(Journal(root, [("memory://a", True)], segment_bytes=3_000), no_damage, turn)
+        self.log = OwnLog(Journal(root, [("memory://a", True)], segment_bytes=3_000), no_damage, turn, never_gone)
         begin = self.log.journal.position
         self.queue = Queue(self.log, "key", wanted, begin, begin)
         self.log.queues = [self.queue]
@@ -108,6 +108,10 @@ class Job:
 
 def no_damage(journal: str, position: Position, text: bytes) -> None:
     raise AssertionError(f"{journal} {position}: {text!r}")
+
+
+def never_gone(log: OwnLog) -> None:
+    raise AssertionError(f"{log.path} is somebody else's")
 
 
 def wanted(span: ReadableSpan) -> bool:
