@@ -44,6 +44,8 @@ DEFAULT_WAREHOUSE = "sqlite:///dbb_warehouse.db"
 NO_DIRECTORY = os.path.join(os.devnull, "dbbtrace")
 """The journal's directory where there is none for this user: nothing can be made there, so spans are kept in memory."""
 
+_LONGEST_FILE = 1 << 20
+"""Bytes of a configuration file that are read."""
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off", ""})
 
@@ -460,7 +462,7 @@ def _read(path: Path) -> dict[str, object]:
     else:
         import tomli as tomllib
     try:
-        values = tomllib.loads(_decoded(path.read_bytes()))
+        values = tomllib.loads(_decoded(_content(path)))
     except OSError as error:
         raise UsageError(f"{path} can't be read: {error.strerror or error}") from None
     except ValueError as error:
@@ -470,6 +472,21 @@ def _read(path: Path) -> dict[str, object]:
     if unknown:
         raise UsageError(f"{path}: no such setting: {', '.join(unknown)}; there are {', '.join(sorted(known))}")
     return values
+
+
+def _content(path: Path) -> bytes:
+    """What is in the file; a pipe that nobody writes to would hold up the job.
+
+    Raises:
+        ValueError: it is no file, or far too long for one.
+    """
+    if stat.S_ISFIFO(path.stat().st_mode) and not path.is_symlink():
+        raise ValueError("it is a pipe, not a file")
+    with path.open("rb") as file:
+        content = file.read(_LONGEST_FILE + 1)
+    if len(content) > _LONGEST_FILE:
+        raise ValueError(f"it is longer than {_LONGEST_FILE >> 20} MiB")
+    return content
 
 
 def _decoded(content: bytes) -> str:

@@ -39,9 +39,9 @@ _SHOWN = 20
 def import_(files: tuple[str, ...], run_id: str | None) -> None:
     """Read spans from OTLP files, and from the telemetry files of dbt Fusion (--otel-file-name).
 
-    OTLP files hold JSON, a document a line or pretty-printed, or protobuf. They may be plain, gzip or zstd, and of any
-    size. Spans that are operations become rows. If you import a span twice, it still has one row. Bad lines are
-    reported and skipped. The exit code is then 1, and also if no span was found.
+    OTLP files hold JSON, a document a line, pretty-printed or in a list, or protobuf. They may be plain, gzip or zstd,
+    and of any size. Spans that are operations become rows. If you import a span twice, it still has one row. Bad
+    lines are reported and skipped. The exit code is then 1, and also if no span was found.
 
     \b
     Examples:

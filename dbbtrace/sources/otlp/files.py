@@ -1,8 +1,9 @@
 """OTLP files → finished spans on the common road.
 
-As the Collector's file exporter writes them, and as people save them: JSON, a document a line or pretty-printed, or
-protobuf; plain, gzipped, or compressed with zstd, either as a whole or message by message. Constant memory whatever
-the file's size. A document that makes no sense is reported with its number and left out. Metrics and logs are ignored.
+As the Collector's file exporter writes them, and as people save them: JSON, a document a line, pretty-printed, one
+after another or in a list, or protobuf; plain, gzipped, or compressed with zstd, either as a whole or message by
+message. Constant memory whatever the file's size. A document that makes no sense is reported with its number and left
+out. Metrics and logs are ignored.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import gzip
 import io
 import json
 import os
+import re
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
@@ -30,8 +32,10 @@ from dbbtrace.sources.otlp.forms import (
     is_binary,
     json_documents,
     lines,
+    packed_as,
     protobuf_messages,
 )
+from dbbtrace.sources.otlp.wide_text import as_utf8
 
 __all__ = ["Fault", "Imported", "OtlpFile", "import_otlp"]
 
@@ -42,6 +46,8 @@ _BATCH = 1000
 _GZIP = b"\x1f\x8b"
 _ZSTD = b"\x28\xb5\x2f\xfd"
 _BOM = b"\xef\xbb\xbf"
+_BETWEEN = re.compile(r"[\s,\x1e]*(?:\[\s*(?=\{|$)|\](?=[\s,\x1e]*$))?[\s,\x1e]*")
+"""What may be around documents: nothing, a list's brackets and commas, RFC 7464's record separator."""
 _PROTOBUF = frozenset({Form.MESSAGE, Form.BY_FOUR_BYTES, Form.BY_VARINT})
 
 
@@ -148,7 +154,7 @@ class OtlpFile:
         if self._form in _PROTOBUF:  # a missing package is said before anything is read
             _protobuf()
 
-    def _form_of(self, file: IO[bytes], stack: ExitStack) -> Form:
+    def _form_of(self, file: io.BufferedReader, stack: ExitStack) -> Form:
         file.seek(0)
         if self._compressed_by_message():
             first = next(_zstd_messages(file, self._max), None)
@@ -160,7 +166,10 @@ class OtlpFile:
     def _compressed_by_message(self) -> bool:
         return self._head[4:] == _ZSTD
 
-    def _uncompressed(self, file: IO[bytes], stack: ExitStack) -> IO[bytes]:
+    def _uncompressed(self, file: io.BufferedReader, stack: ExitStack) -> io.BufferedReader:
+        return as_utf8(self._unpacked(file, stack))
+
+    def _unpacked(self, file: io.BufferedReader, stack: ExitStack) -> io.BufferedReader:
         if self._head[:4] == _ZSTD:
             reader = _zstd().ZstdDecompressor().stream_reader(file, read_across_frames=True)
             return stack.enter_context(io.BufferedReader(_Damaged(reader)))
@@ -180,35 +189,56 @@ class OtlpFile:
                 yield number + 1, ([], [f"the file can't be read any further: {error}"])
         self.position = self.size
 
-    def _documents(self, file: IO[bytes], stack: ExitStack) -> Iterator[Document]:
+    def _documents(self, file: io.BufferedReader, stack: ExitStack) -> Iterator[Document]:
         if self._compressed_by_message():
             return _zstd_messages(file, self._max)
         plain = self._uncompressed(file, stack)
         if self._form is Form.UNKNOWN:
-            return iter([Document(1, b"", "neither OTLP JSON nor OTLP protobuf")])
+            packed = packed_as(plain.peek(8))
+            unpack = f": unpack it first, it is {packed}" if packed else ""
+            return iter([Document(1, b"", f"neither OTLP JSON nor OTLP protobuf{unpack}")])
         if self._form in _PROTOBUF:
             return protobuf_messages(plain, self._form, self._max)
         return json_documents(lines(plain, self._max), self._max)
 
     def _decoded(self, content: bytes) -> Decoded:
+        spans: list[ReadableSpan] = []
+        faults: list[str] = []
         try:
             if self._form in _PROTOBUF:
-                spans: Decoded = _protobuf().spans_of_message(content)
-                return spans
-            document = _parsed(content)
-            if is_other_signal(document):
-                self.others += 1
-                return [], []
-            return spans_of_json(document)
+                decoded: Decoded = _protobuf().spans_of_message(content)
+                return decoded
+            for document in _parsed(content):
+                if is_other_signal(document):
+                    self.others += 1
+                    continue
+                more, wrong = spans_of_json(document)
+                spans += more
+                faults += wrong
         except (ValueError, TypeError, AttributeError) as error:
-            return [], [str(error)]
+            faults.append(str(error))
+        return spans, faults
 
 
-def _parsed(content: bytes) -> object:
+def _parsed(content: bytes) -> Iterator[object]:
+    """The JSON values, one after another: mostly there is one."""
     try:
-        return json.loads(content.removeprefix(_BOM))
+        text = content.removeprefix(_BOM).decode("utf-8", "surrogatepass")
+        at = _next_at(text, 0)
+        while at < len(text):
+            value, end = _decoder.raw_decode(text, at)
+            yield value
+            at = _next_at(text, end)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"not JSON: {error}") from None
+
+
+_decoder = json.JSONDecoder()
+
+
+def _next_at(text: str, at: int) -> int:
+    match = _BETWEEN.match(text, at)
+    return match.end() if match else at
 
 
 def _zstd_messages(file: IO[bytes], max_bytes: int) -> Iterator[Document]:

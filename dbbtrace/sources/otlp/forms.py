@@ -1,8 +1,8 @@
 """The forms that OTLP files have → their documents, one by one, in constant memory.
 
-JSON: a document a line, or over many lines (pretty-printed). Protobuf: a single message, or messages with their length
-before each, as four bytes (the Collector's file exporter) or as a varint (protobuf's own tools). Knows no spans: a
-document is bytes, with a number for whoever looks for it in the file.
+JSON: a document a line, over many lines (pretty-printed), or several in a line; also as the items of a list. Protobuf:
+a single message, or messages with their length before each, as four bytes (the Collector's file exporter) or as a
+varint (protobuf's own tools). Knows no spans: a document is bytes, with a number for whoever looks for it in the file.
 """
 
 from __future__ import annotations
@@ -12,18 +12,29 @@ from collections.abc import Callable, Iterable, Iterator
 from enum import Enum
 from typing import IO, NamedTuple
 
-__all__ = ["Document", "Form", "form_of", "is_binary", "json_documents", "lines", "protobuf_messages"]
+__all__ = ["Document", "Form", "form_of", "is_binary", "json_documents", "lines", "packed_as", "protobuf_messages"]
 
 HEAD_BYTES = 64 << 10
 """Bytes of a file by which its form is known."""
 _BOM = b"\xef\xbb\xbf"
-_CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]")
+_CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1d\x1f]")  # \x1e separates records of JSON (RFC 7464)
+_BEFORE = b"[, \t\x1e"
+"""What may be before a document that is an item of a list."""
 _BEGINS = re.compile(rb'\{\s*"resource(?:Spans|Metrics|Logs|Profiles)"')
 _STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"')
 _RESOURCE_SPANS = 0x0A
 """The tag that a message begins with; then one of a ResourceSpans: resource, scopes (also of old), schema URL."""
 _IN_RESOURCE_SPANS = frozenset({0x0A, 0x12, 0x1A, 0xC2})
 _CHUNK = 1 << 20
+
+
+_PACKED = {
+    b"\x1f\x8b": "gzip, twice",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ": "xz",
+    b"PK\x03\x04": "a zip file",
+    b"7z\xbc\xaf": "a 7z file",
+}
 
 
 class Form(Enum):
@@ -50,6 +61,11 @@ class Document(NamedTuple):
 def is_binary(content: bytes) -> bool:
     """Whether this is no text: JSON holds no control characters but tabs and ends of lines."""
     return _CONTROL.search(content, 0, 512) is not None
+
+
+def packed_as(head: bytes) -> str | None:
+    """How a file is packed that begins like this, where that is nothing we unpack."""
+    return next((name for magic, name in _PACKED.items() if head.startswith(magic)), None)
 
 
 def form_of(head: bytes) -> Form:
@@ -135,13 +151,19 @@ def json_documents(of: Iterable[bytes | None], max_bytes: int) -> Iterator[Docum
             if unfinished.takes(text):
                 yield unfinished.document()
                 unfinished = None
-        elif text:
+        elif text := _item(text):
             yield from unfinished.given_up() if unfinished else ()
             unfinished = _Unfinished(number, text, max_bytes) if _is_begin(text) else None
             if unfinished is None:
                 yield Document(number, text)
     if unfinished is not None:
         yield from unfinished.given_up()
+
+
+def _item(text: bytes) -> bytes:
+    """The line without the bracket or comma before an item of a list."""
+    item = text.lstrip(_BEFORE)
+    return item if item.startswith(b"{") else text
 
 
 def _is_begin(text: bytes) -> bool:

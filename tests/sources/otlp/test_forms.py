@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import json
 import subprocess
@@ -76,6 +77,76 @@ def test_pretty_printed(form: str, packed: bool, tmp_path: Path) -> None:
     content = text.encode()
     names, faults = read(tmp_path / "f", gzip.compress(content) if packed else content)
     assert (names, faults) == (["a", '}{"]', "line", "b"], [])
+
+
+def _several(separator: str, *, indent: int | None = None) -> str:
+    return separator.join(json.dumps(document(name), indent=indent) for name in "abc")
+
+
+SEVERAL = {
+    "on one line": _several(""),
+    "on one line, with blanks": _several("  "),
+    "pretty-printed on from each other": _several("", indent=2),
+    "a list": f"[{_several(', ')}]",
+    "a list, an item a line": f"[{_several(',' + chr(10))}]",
+    "a list, brackets on lines of their own": f"[\n{_several(',' + chr(10))}\n]\n",
+    "a pretty list": json.dumps([document(name) for name in "abc"], indent=2),
+    "a list of resources": json.dumps([document(name)["resourceSpans"][0] for name in "abc"]),
+    "records with their separators": f"\x1e{_several(chr(10) + chr(0x1E))}\n",
+    "carriage returns": _several("\r"),
+}
+
+
+@pytest.mark.parametrize("form", SEVERAL)
+def test_several_documents_are_read_however_they_follow_each_other(form: str, tmp_path: Path) -> None:
+    """As jq -s, an archive's appends and stores of objects write them."""
+    assert read(tmp_path / "spans.json", SEVERAL[form].encode()) == (["a", "b", "c"], [])
+
+
+def test_what_is_wrong_in_a_list_is_said_once_and_costs_what_follows_in_its_line(tmp_path: Path) -> None:
+    """A list of another tracer's spans is one fault, not a thousand."""
+    others = json.dumps([{"traceId": "1", "id": str(number)} for number in range(1000)])
+    names, faults = read(tmp_path / "zipkin.json", f"{json.dumps(document('a'))}\n{others}".encode())
+    assert names == ["a"]
+    assert faults == [(2, "no OTLP traces: resourceSpans is missing, there is id, traceId")]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32", "utf-8-sig"])
+def test_encodings(encoding: str, packed: bool, tmp_path: Path) -> None:
+    """PowerShell's > writes UTF-16. Text is text, also across the pieces in which it is read."""
+    text = json.dumps(document("é", "x" * 100_000, "ü"), indent=2, ensure_ascii=False)
+    content = text.encode(encoding)
+    names, faults = read(tmp_path / "spans.json", gzip.compress(content) if packed else content)
+    assert (names, faults) == (["é", "x" * 100_000, "ü"], [])
+
+
+def test_ids_in_base64(tmp_path: Path) -> None:
+    """Protobuf's own JSON has bytes so, and so has what Tempo answers."""
+    held = document("a", traceId="q6urq6urq6urq6urq6urqw==", spanId="AAAAAAAAAAE=")
+    path = tmp_path / "spans.json"
+    path.write_text(json.dumps(held), encoding="utf-8")
+    ((_, (spans, faults)),) = OtlpFile(path)
+    assert faults == []
+    assert (spans[0].context.trace_id, spans[0].context.span_id) == (int("ab" * 16, 16), 1)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (bz2.compress(b"{}"), "unpack it first, it is bzip2"),
+        (gzip.compress(gzip.compress(b"{}")), "unpack it first, it is gzip, twice"),
+        (b"PK\x03\x04\x14\x00\x00\x00", "unpack it first, it is a zip file"),
+        (b"\x89PNG\r\n\x1a\n\x00\x00", "neither OTLP JSON nor OTLP protobuf"),
+    ],
+    ids=["bzip2", "gzip twice", "zip", "png"],
+)
+def test_what_is_packed_otherwise_is_named(content: bytes, words: str, tmp_path: Path) -> None:
+    """One line says what to do."""
+    names, ((number, fault),) = read(tmp_path / "spans.json", content)
+    assert names == []
+    assert number == 1
+    assert words in fault
 
 
 def test_a_document_that_does_not_end_costs_itself(tmp_path: Path) -> None:
