@@ -1,188 +1,36 @@
-"""Journals whose owner is gone, taken over: what is still to be delivered from them, and by which destinations.
+"""Journals of others, taken over: those of children, and those that nobody delivers any more.
 
 Adoption is a rename of the directory, ``<owner>@<adopter>``: of two adopters one succeeds, and an owner that was only
-silent finds out. When every destination has acknowledged, the journal is deleted; until then it can be adopted again.
-What can't be looked at is left alone, and is somebody's to look at later.
+silent finds out. What can't be looked at costs itself: it is left alone, and is somebody's to look at later. A flush
+looks for children alone, which takes no longer where thousands of other journals are about.
 """
 
 from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+import time
+from collections.abc import Callable, Mapping
+from math import inf
 
-from opentelemetry.sdk.trace import ReadableSpan
-
-from dbbtrace.delivery.file_log import FileLog, SetAsideLine
-from dbbtrace.delivery.interrupted import interrupted
-from dbbtrace.delivery.queue import Entry, NotYetError, Part, Queue
+from dbbtrace.delivery.adopted_log import AdoptedLog, Resolve, is_child
+from dbbtrace.delivery.file_log import SetAsideLine
 from dbbtrace.delivery.worker import Worker
 from dbbtrace.diagnostics import log
-from dbbtrace.journal import reader
-from dbbtrace.journal.checkpoint import acknowledge, acknowledged
+from dbbtrace.journal import directory
 from dbbtrace.journal.directory import Found, Silence
 from dbbtrace.journal.owner import Owner, this_process
-from dbbtrace.journal.position import FINISHED, Position
-from dbbtrace.journal.reader import Claim
-from dbbtrace.journal.writer import NOBODY, remove
-from dbbtrace.model import attributes
+from dbbtrace.journal.writer import remove
 
-__all__ = ["AdoptedLog", "Adopter", "Resolve", "is_child"]
+__all__ = ["Adopter", "WorkerOf"]
 
-_INTERRUPTED: Position = (FINISHED[0] - 1, 0)
-"""Where interrupted spans stand: behind everything that ended."""
+WorkerOf = Callable[[str], "Worker | None"]
+"""The worker of a destination of that name, if there is one here."""
 
-Resolve = Callable[[ReadableSpan], "ReadableSpan | None"]
-"""Asks the service whose work a started span followed; the finished span, or None where nobody can be asked. Raises
-NotYetError where the work goes on, or the service can be asked later: then the span waits in the journal."""
-
-
-class AdoptedLog(FileLog):
-    """A journal that this process took over: what had ended, and behind it what was interrupted."""
-
-    def __init__(
-        self, path: str, owner: Owner, parent: int, claims: list[Claim], keep: SetAsideLine, resolve: Resolve | None
-    ) -> None:
-        super().__init__(path, keep)
-        self.owner = owner.id
-        self.is_child = is_child(owner, parent)
-        self.claims = claims
-        self._resolve = resolve
-        self.interrupted = 0
-        """How many interrupted spans were delivered, counted for each destination, once nothing waits here any more."""
-        self._interrupted: list[ReadableSpan] | None = None
-        self._ended: Position = FINISHED
-        """Behind everything that ended, once that has been read."""
-        self._not_yet = ""
-        """Why some can't be closed yet."""
-        self._closing = threading.Lock()
-        """Several destinations may read at once, and each service is asked once."""
-        self._leaving = threading.Lock()
-        """Taken for good by the destination that settles last: it deletes the journal, or lets it go."""
-
-    def queue_for(self, claim: Claim, worker: Worker) -> Queue:
-        """What the journal holds for one destination.
-
-        Raises:
-            OSError: how far it has acknowledged can't be read.
-        """
-        position = acknowledged(self.path, claim.key)
-        if self.is_child:
-            queue = worker.queue(self, claim.key, position, FINISHED)
-        else:
-            queue = Queue(self, claim.key, worker.destination.takes, position, FINISHED)
-        self.queues.append(queue)
-        return queue
-
-    @property
-    def end(self) -> Position:
-        return FINISHED
-
-    def read(self, position: Position, most: int) -> Part:
-        if position < _INTERRUPTED:
-            try:
-                entries, behind = self.read_lines(position, most)
-            except FileNotFoundError:  # taken over by yet another, who took this process for dead
-                self._gone()
-                return [], position
-            if behind > position:
-                return entries, behind
-            self._ended, position = position, _INTERRUPTED
-        spans = self._closed()[position[1] :][:most]
-        entries = [Entry((position[0], position[1] + number), span) for number, span in enumerate(spans, 1)]
-        if len(entries) == most or (entries and self._not_yet):
-            return entries, entries[-1].position
-        if self._not_yet:
-            raise NotYetError(self._not_yet)
-        return entries, FINISHED
-
-    def _gone(self) -> None:
-        for queue in self.queues:
-            queue.close()
-
-    def _closed(self) -> list[ReadableSpan]:
-        """What had only started, closed at the owner's last sign of life; without what can't be closed yet."""
-        with self._closing:
-            if self._interrupted is None:
-                survey, closed = reader.Survey(self.path), list[ReadableSpan]()
-                for _ in survey.ended():
-                    pass
-                for span in survey.started():
-                    try:
-                        closed.append(self._close(span, survey.last_sign))
-                    except NotYetError as reason:  # noqa: PERF203
-                        self._not_yet = str(reason)
-                for line in survey.senseless:
-                    self.set_aside(*line)
-                self._interrupted = closed
-            return self._interrupted
-
-    def _close(self, span: ReadableSpan, last_sign: int) -> ReadableSpan:
-        if self._resolve is not None:
-            try:
-                answer = self._resolve(span)
-                if answer is not None:
-                    return answer
-            except NotYetError:
-                raise
-            except Exception as error:
-                log.warning("what became of %s could not be asked: %s: %s", span.name, type(error).__name__, error)
-        return interrupted(span, self.owner, last_sign)
-
-    def _closed_for(self, queue: Queue) -> list[ReadableSpan]:
-        """What of it the queue has delivered."""
-        return [span for span in self._interrupted or () if queue.wants(span)]
-
-    def acknowledge(self, key: str, position: Position) -> None:
-        if FINISHED > position >= _INTERRUPTED:
-            position = self._ended  # what was interrupted is acknowledged as a whole only
-        try:
-            acknowledge(self.path, key, position)
-        except FileNotFoundError:
-            self._gone()
-        except OSError as error:
-            log.debug("%s can't be acknowledged: %s", self.path, error)
-
-    def settled(self) -> None:
-        """Delete the journal if nothing is left in it for anybody, or let it go once nobody here delivers from it."""
-        if any(queue.waits for queue in self.queues) or not self._leaving.acquire(blocking=False):
-            return
-        finished = [queue for queue in self.queues if queue.position >= FINISHED]
-        self.interrupted = sum(_is_interrupted(span) for queue in finished for span in self._closed_for(queue))
-        self._interrupted = None  # there may be thousands of journals
-        try:
-            done = not Found(self.path, this_process(), None).open_claims() and not self.has_problem
-        except OSError:
-            done = False
-        if done:
-            remove(self.path)
-        self.release()  # or what is odd in it
-
-    @property
-    def has_problem(self) -> bool:
-        """Whether some of it could not be read."""
-        return any(queue.problem for queue in self.queues)
-
-    @property
-    def released(self) -> str:
-        """Where the journal is when nobody has it."""
-        return os.path.join(os.path.dirname(self.path), f"{self.owner}@{NOBODY}")
-
-    def release(self) -> None:
-        """Leave the journal to the next who wants it."""
-        with suppress(OSError):
-            os.rename(self.path, self.released)
-
-
-def _is_interrupted(span: ReadableSpan) -> bool:
-    """Whether it is closed as such: what a service has said of it is its end."""
-    return (span.attributes or {}).get(attributes.ERROR_TYPE) == attributes.INTERRUPTED
-
-
-def is_child(owner: Owner, parent: int) -> bool:
-    """Whether the owner, started by that parent, is a child of this process, or an earlier delivery of it."""
-    return parent == os.getpid() or owner.process == this_process().process
+_A_MOMENT = 0.05
+"""Seconds that a look for children may take, however little time there is; and between two looks."""
+_LATER = 300.0
+"""Seconds after which a journal is looked at again that could not be, or has nothing for us."""
 
 
 class Adopter:
@@ -190,88 +38,187 @@ class Adopter:
 
     Args:
         silent_after: seconds of silence after which an owner that can't be asked for counts as gone.
+        keep: what copies lines that make no sense to the dead letters.
+        resolve: asks a service what became of the work that an interrupted span followed.
     """
 
     def __init__(
         self, journal_dir: str, silent_after: float, keep: SetAsideLine, resolve: Resolve | None = None
     ) -> None:
-        self.problems: dict[str, str] = {}
-        """Path of a journal → why it can't be delivered now."""
-        self._silence = Silence(journal_dir, silent_after)
+        self.journals: list[AdoptedLog] = []
+        """Those that were taken over, and had something that waited when last looked at."""
+        self.there_are_more = False
+        """The last look stopped before the end, because enough was adopted."""
+        self._journal_dir = journal_dir
+        self._silent_after = silent_after
         self._keep = keep
         self._resolve = resolve
+        self._adopts = True
+        self._adopting = threading.RLock()  # re-entrant: a signal handler may flush
+        self._strangers: set[str] = set()
+        """Owners that are no children of this process."""
+        self._not_before: dict[str, float] = {}
+        """Owner → when its journal is looked at again."""
+        self._told: set[str] = set()
 
-    def is_gone(self, found: Found) -> bool:
-        """Whether nobody delivers the journal; no, where that can't be told."""
+    def stop(self, timeout: float) -> None:
+        """Adopt nothing more: what is let go from now on is for others, not for our own next look."""
+        taken = self._adopting.acquire(timeout=max(0.0, timeout))
+        self._adopts = False
+        if taken:
+            self._adopting.release()
+
+    def adopt_some(self, worker_of: WorkerOf, most: float = inf, deadline: float = inf) -> dict[str, str]:
+        """Take over journals whose owner is gone, at most so many. Path of what can't be delivered now → why."""
+        with self._adopting:
+            problems = self._look_at_adopted()
+        silence = Silence(self._journal_dir, self._silent_after)
+        self.there_are_more = False
         try:
-            return found.is_gone(self._silence)
+            for found in directory.find(self._journal_dir):
+                if self._not_before.get(found.owner.id, 0.0) > time.monotonic():
+                    continue
+                self.there_are_more = most <= 0
+                if self.there_are_more or time.monotonic() > deadline:
+                    break
+                with self._adopting:
+                    most -= self._adopt(found, silence, worker_of, problems)
+        except OSError as error:
+            problems[self._journal_dir] = str(error)
+        return problems
+
+    def adopt_children(self, worker_of: WorkerOf, deadline: float) -> bool:
+        """Take over the journals of children that are gone, and wait for those that another process has taken over.
+        False where that can't be done, or not in time."""
+        deadline = max(deadline, time.monotonic() + _A_MOMENT)
+        while (done := self._look_for_children(worker_of, deadline)) is None:
+            time.sleep(_A_MOMENT)
+        return done
+
+    def _look_for_children(self, worker_of: WorkerOf, deadline: float) -> bool | None:
+        """None where another process is about to deliver some."""
+        if not self._adopting.acquire(timeout=min(threading.TIMEOUT_MAX, max(0.0, deadline - time.monotonic()))):
+            return False
+        problems: dict[str, str] = {}
+        me, silence, elsewhere = this_process(), Silence(self._journal_dir, self._silent_after), False
+        try:
+            self._look_at_adopted()
+            for found in directory.find(self._journal_dir):
+                if time.monotonic() > deadline:
+                    return False
+                if self._may_be_child(found, me):
+                    elsewhere |= self._adopt_child(found, silence, worker_of, problems)
+        except OSError as error:
+            problems[self._journal_dir] = str(error)
+        finally:
+            self._adopting.release()
+        mine = {path: problem for path, problem in problems.items() if _is_mine(path)}
+        self.say(mine)
+        return False if mine else None if elsewhere else True
+
+    def _may_be_child(self, found: Found, me: Owner) -> bool:
+        """By its name: of a process of this boot that did not start before this one, and nobody's here by now."""
+        owner = found.owner
+        if (owner.machine, owner.boot) != (me.machine, me.boot):
+            return False
+        if owner.start.isdigit() and me.start.isdigit() and int(owner.start) < int(me.start):
+            return False
+        if found.holder is not None and found.holder.process == me.process:
+            return False
+        return owner.id not in self._strangers
+
+    def _adopt_child(self, found: Found, silence: Silence, worker_of: WorkerOf, problems: dict[str, str]) -> bool:
+        """Take the journal over if it is that of a child that is gone. True where another process has it, or had."""
+        try:
+            header = found.header()
+            if header is None:
+                return False
+            if not is_child(found.owner, header.parent):
+                self._strangers.add(found.owner.id)
+            elif found.is_gone(silence):
+                self._take_over(found, worker_of)
+            elif found.holder != found.owner and found.owner.process != this_process().process:
+                return any(worker_of(claim.name) is not None for claim in found.open_claims())
+        except FileNotFoundError:  # it is being taken over, or was delivered
+            return True
+        except Exception as error:
+            problems[found.path] = str(error) or repr(error)
+        return False
+
+    def _adopt(self, found: Found, silence: Silence, worker_of: WorkerOf, problems: dict[str, str]) -> bool:
+        """Take the journal over if its owner is gone; whether that is done."""
+        try:
+            if not found.is_gone(silence):
+                return False
+            if self._take_over(found, worker_of):
+                return True
         except FileNotFoundError:  # somebody else was faster
             return False
-        except OSError as error:
-            self.problems[found.path] = str(error)
-            return False
-
-    def adopt(self, found: Found, worker_of: Callable[[str], Worker | None]) -> AdoptedLog | None:
-        """Take the journal over and hand each worker that the destinations of its claims have what it holds for it.
-        None where it holds nothing for any, or can't be read."""
-        try:
-            journal = _adopt(found, lambda name: worker_of(name) is not None, self._keep, self._resolve)
-            if journal is None:
-                problem = found.problem()
-            else:
-                problem = _hand_over(journal, worker_of)
-                found.path = journal.released if problem else journal.path
-        except FileNotFoundError:
-            return None
         except Exception as error:  # whatever it is, it costs this journal alone
-            journal, problem = None, str(error) or repr(error)
-        if problem:
-            self.problems[found.path] = problem
-            return None
-        return journal
+            problems[found.path] = str(error) or repr(error)
+        self._not_before[found.owner.id] = time.monotonic() + _LATER
+        return False
 
+    def _take_over(self, found: Found, worker_of: WorkerOf) -> bool:
+        """Take over a journal whose owner is gone, if it has something for a destination that is known here.
 
-def _hand_over(journal: AdoptedLog, worker_of: Callable[[str], Worker | None]) -> str:
-    """Give each worker what the journal holds for it; why that can't be, then it is released."""
-    try:
-        # All before any is handed over: a journal is let go once nothing in it waits here.
-        queues = [
-            (worker, journal.queue_for(claim, worker))
-            for claim in journal.claims
-            if (worker := worker_of(claim.name)) is not None
-        ]
-    except Exception as error:
-        journal.release()
-        return str(error) or repr(error)
-    for worker, queue in queues:
-        worker.adopt(queue, is_child=journal.is_child)
-    return ""
+        One in which nothing is left for anybody is deleted in passing.
 
-
-def _adopt(
-    found: Found, names: Callable[[str], bool], keep: SetAsideLine, resolve: Resolve | None
-) -> AdoptedLog | None:
-    """Take over a journal whose owner is gone, if it has something for a destination that ``names`` knows.
-
-    One in which nothing is left for anybody is deleted in passing. One of a newer format is left alone.
-
-    Raises:
-        FileNotFoundError: somebody else was faster.
-        OSError: what is in it can't be told now.
-    """
-    header = found.header()
-    if header is None:
-        if not found.holds_anything:  # died before its first line
+        Raises:
+            FileNotFoundError: somebody else was faster.
+            OSError: it can't be read now, or not here.
+        """
+        if problem := found.problem():
+            raise OSError(problem)
+        header, claims = found.header(), found.open_claims()
+        to = [(claim, worker) for claim in claims if (worker := worker_of(claim.name)) is not None]
+        if header is None or not claims:
             remove(found.path)
-        return None
-    if header.is_newer:
-        return None
-    claims = found.open_claims()
-    if claims and not any(names(claim.name) for claim in claims):
-        return None
-    path = os.path.join(os.path.dirname(found.path), f"{found.owner.id}@{this_process().id}")
-    os.rename(found.path, path)
-    if not claims:
-        remove(path)
-        return None
-    return AdoptedLog(path, found.owner, header.parent, claims, keep, resolve)
+            return False
+        if not to or not self._adopts:
+            return False
+        path = os.path.join(self._journal_dir, f"{found.owner.id}@{this_process().id}")
+        os.rename(found.path, path)
+        journal = AdoptedLog(path, found.owner, header.parent, self._keep, self._resolve)
+        try:
+            journal.hand_over(to)
+        except BaseException:
+            journal.release()
+            found.path = journal.released
+            raise
+        self.journals.append(journal)
+        return True
+
+    def _look_at_adopted(self) -> dict[str, str]:
+        """Forget those that have been let go; path of what could not be read of them → why."""
+        problems: dict[str, str] = {}
+        for journal in self.journals:
+            if journal.problem:
+                problems[journal.released] = journal.problem
+            if journal.problem or any(queue.later for queue in journal.queues):
+                self._not_before[journal.owner] = time.monotonic() + _LATER
+        self.journals = [journal for journal in self.journals if journal.waits]
+        return problems
+
+    def say(self, problems: Mapping[str, str]) -> None:
+        """One line for what is new."""
+        new = [path for path in problems if path not in self._told]
+        if new:
+            self._told.update(new)
+            others = f" and {len(new) - 1} more" if len(new) > 1 else ""
+            log.warning(
+                "%s%s can't be delivered now: %s; it is kept, and `dbbtrace doctor` tells what to do",
+                new[0],
+                others,
+                problems[new[0]],
+            )
+
+
+def _is_mine(path: str) -> bool:
+    """Whether it belongs to this user; where that can't be told, it does."""
+    try:
+        return not hasattr(os, "getuid") or os.lstat(path).st_uid == os.getuid()
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True

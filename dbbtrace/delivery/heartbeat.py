@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -18,14 +18,17 @@ from dbbtrace.diagnostics import guard
 from dbbtrace.tracing.threads import IMPORTS, Bell, ours
 
 if TYPE_CHECKING:
-    from dbbtrace.delivery.adoption import Resolve
-    from dbbtrace.delivery.neighbours import Neighbours
+    from dbbtrace.delivery.adopted_log import Resolve
+    from dbbtrace.delivery.adoption import Adopter, WorkerOf
+    from dbbtrace.delivery.queue import Queue
     from dbbtrace.journal.mirror import Mirror
 
 __all__ = ["HEARTBEAT", "Housekeeping"]
 
 HEARTBEAT = 30.0
 """Seconds between two heartbeats."""
+_AT_ONCE = 100
+"""Journals of others that wait here for a destination at a time."""
 _SOON = 0.05
 """Seconds after which it begins: the job that has just begun comes first."""
 
@@ -50,7 +53,7 @@ class Housekeeping:
         self._bell: Bell | None = None
         """Of the thread that does the chores; none without one."""
         self._mirror: Mirror | None = None
-        self._neighbours: Neighbours | None = None
+        self._adopter: Adopter | None = None
 
     def begin(self) -> None:
         """There is something to lose from now on."""
@@ -66,17 +69,22 @@ class Housekeeping:
 
             self._mirror = Mirror(self._journal_path, self._mirror_dir)
 
-    def adopt_children(self, workers: Iterable[Worker], deadline: float) -> bool:
+    def adopt_children(self, workers: Sequence[Worker], deadline: float) -> bool:
         """Take over the journals of children that are gone; False where that can't be done, or not in time."""
-        neighbours = self._looking()
-        return neighbours is None or neighbours.adopt_children(_by_name(workers), deadline)
+        adopter = self._looking()
+        return adopter is None or adopter.adopt_children(_among(workers), deadline)
+
+    def children(self) -> list[tuple[Worker, Queue]]:
+        """What is delivered here of what children left, and deliveries of this process that were shut down."""
+        journals = list(self._adopter.journals) if self._adopter is not None else []
+        return [each for journal in journals if journal.is_child for each in journal.handed]
 
     def progressed(self) -> None:
         """A destination has settled something: there may be room for more journals of others."""
-        neighbours, bell = self._neighbours, self._bell
-        if neighbours is None or bell is None or not neighbours.there_are_more:
+        adopter, bell = self._adopter, self._bell
+        if adopter is None or bell is None or not adopter.there_are_more:
             return
-        if not any(each.waits for worker in self._recorder.workers for each in list(worker.adopted)):
+        if not any(queue.waits for worker in self._recorder.workers for queue in list(worker.adopted)):
             bell.ring()
 
     def copy_away(self, deadline: float) -> None:
@@ -86,8 +94,8 @@ class Housekeeping:
 
     def adopt_no_more(self, timeout: float) -> None:
         """What is let go from now on is for others."""
-        if (neighbours := self._looking()) is not None:
-            neighbours.stop(timeout)
+        if (adopter := self._looking()) is not None:
+            adopter.stop(timeout)
 
     def end(self) -> None:
         """There is no journal any more."""
@@ -113,26 +121,28 @@ class Housekeeping:
         with self._recorder.turn.taken():
             self._recorder.logs.beat()
         self._recorder.catch_up()
-        if (neighbours := self._looking()) is not None:
-            neighbours.adopt_some(_by_name(worker for worker in self._recorder.workers if not worker.stopped))
+        workers = [worker for worker in self._recorder.workers if not worker.stopped]
+        if workers and (adopter := self._looking()) is not None:
+            room = _AT_ONCE - max(len(worker.adopted) for worker in workers)
+            adopter.say(adopter.adopt_some(_among(workers), room))
 
-    def _looking(self) -> Neighbours | None:
+    def _looking(self) -> Adopter | None:
         """Who adopts the journals of others; made when somebody looks, which no first span waits for."""
         options = self._options
-        if self._neighbours is None and options.journal_dir is not None:
+        if self._adopter is None and options.journal_dir is not None:
             # In a signal handler, amid this very import: the one it interrupted does it.
             with IMPORTS, suppress(ImportError):
-                from dbbtrace.delivery.neighbours import Neighbours
+                from dbbtrace.delivery.adoption import Adopter
 
-                self._neighbours = self._neighbours or Neighbours(
+                self._adopter = self._adopter or Adopter(
                     options.journal_dir, options.silent_after, options.keep_damaged, self._resolve
                 )
-        return self._neighbours
+        return self._adopter
 
     def _journal_path(self) -> str | None:
         own = self._recorder.logs.own
         return own.path if own is not None else None
 
 
-def _by_name(workers: Iterable[Worker]) -> dict[str, Worker]:
-    return {name: worker for worker in workers for name in worker.destination.names}
+def _among(workers: Sequence[Worker]) -> WorkerOf:
+    return {name: worker for worker in workers for name in worker.destination.names}.get

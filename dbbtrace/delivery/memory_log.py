@@ -23,12 +23,13 @@ CAPACITY = 100_000
 class MemoryLog:
     """Spans that stand nowhere else. Their positions are numbers, from 1 on."""
 
-    def __init__(self, turn: Turn) -> None:
+    def __init__(self, turn: Turn, capacity: int | None = None) -> None:
         self.queues: list[Queue] = []
         """Those of all destinations."""
         self.dropped = 0
         """Spans lost for want of room."""
         self._turn = turn
+        self._capacity = capacity
         self._spans: dict[int, ReadableSpan] = {}
         self._steps: deque[int] = deque()
         """Numbers of those that give no row; some may be gone."""
@@ -51,7 +52,7 @@ class MemoryLog:
         for queue in self.queues:
             if queue.wants(span):
                 due |= queue.put(self.end)
-        if len(self._spans) > CAPACITY:
+        if len(self._spans) > (self._capacity or CAPACITY):
             self._drop()
         return due
 

@@ -30,7 +30,7 @@ from dbbtrace.tracing.threads import OUR_THREADS
 if TYPE_CHECKING:
     from opentelemetry.context import Context
 
-    from dbbtrace.delivery.adoption import Resolve
+    from dbbtrace.delivery.adopted_log import Resolve
 
 __all__ = ["Delivery"]
 
@@ -207,10 +207,11 @@ class Delivery(SpanProcessor):
         answers = [worker.ask(queue, end) for worker, queue, end in asked]  # first: the children's may take long
         trying = [worker for worker in workers if acting or not worker.stopped]
         stands = not workers or self._housekeeping.adopt_children(trying, deadline)
-        for worker in workers:
-            children = [queue for queue in worker.children if queue.position < queue.log.end]
-            answers += [worker.ask(queue, queue.log.end) for queue in children]
-            worker.children = [queue for queue in children if not queue.closed]
+        answers += [
+            worker.ask(queue, queue.due)
+            for worker, queue in self._housekeeping.children()
+            if worker in workers and queue.position < queue.due
+        ]
         for answer in answers:
             # Each is waited for, whatever the others say.
             stands &= answer.get(None if timeout < 0 else deadline - time.monotonic())

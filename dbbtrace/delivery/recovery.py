@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from dbbtrace.delivery.adoption import AdoptedLog, Adopter, Resolve
+from dbbtrace.delivery.adopted_log import AdoptedLog, Resolve
+from dbbtrace.delivery.adoption import Adopter
 from dbbtrace.delivery.dead_letter import DeadLetter, DeadLetters, claimed_letters
 from dbbtrace.delivery.memory_log import MemoryLog
 from dbbtrace.delivery.queue import Queue
@@ -81,47 +82,34 @@ def recover(
     """
     journal_dir = os.path.abspath(os.fspath(journal_dir))
     deadline = time.monotonic() + timeout if timeout >= 0 else float("inf")
-    result = Recovered()
+    crew = _Crew(journal_dir, destinations_for, progress)
+    result, journals = Recovered(), list[AdoptedLog]()
     for attempt in range(_LOOKS):  # what can't be read at first may be in a moment
         if attempt:
             time.sleep(min(_MOMENT, max(0.0, deadline - time.monotonic())))
-        crew = _Crew(journal_dir, destinations_for, progress or _unseen)
         adopter = Adopter(journal_dir, silent_after, crew.dead.write_damaged, resolve)
-        journals = _adopted(journal_dir, adopter, crew, deadline)
-        crew.run(deadline)
-        crew.report(result)
-        result.journals += len(journals)
-        result.unreadable = {
-            **adopter.problems,
-            **{each.released: queue.problem for each in journals for queue in each.queues if queue.problem},
-        }
-        for journal in journals:
-            result.damaged += len(journal.kept)
-            if any(queue.waits for queue in journal.queues):
-                for queue in journal.queues:
-                    queue.close()
-                journal.settled()
-        result.interrupted += sum(journal.interrupted for journal in journals)
+        result.unreadable = {**_odd(journal_dir), **adopter.adopt_some(crew.worker_of, deadline=deadline)}
+        crew.deliver([each for journal in adopter.journals for each in journal.handed], deadline)
+        for journal in adopter.journals:
+            journal.let_go()
+            if journal.problem:
+                result.unreadable[journal.released] = journal.problem
+        journals += adopter.journals
         if not result.unreadable or time.monotonic() > deadline:
             break
+    crew.close(result, deadline)
+    result.journals = len(journals)
+    result.damaged = sum(len(journal.kept) for journal in journals)
+    result.interrupted = sum(journal.interrupted for journal in journals)
     return result
 
 
-def _adopted(journal_dir: str, adopter: Adopter, crew: _Crew, deadline: float) -> list[AdoptedLog]:
-    """The journals that were taken over and handed to the crew."""
-    journals: list[AdoptedLog] = []
+def _odd(journal_dir: str) -> dict[str, str]:
+    """What looks like a journal, or one of its files, and is none."""
     try:
-        for name in directory.odd_entries(journal_dir):
-            adopter.problems[os.path.join(journal_dir, name)] = ODD
-        for found in directory.find(journal_dir):
-            journal = adopter.adopt(found, crew.worker_of) if adopter.is_gone(found) else None
-            if journal is not None:
-                journals.append(journal)
-            if time.monotonic() > deadline:
-                break
+        return {os.path.join(journal_dir, name): ODD for name in directory.odd_entries(journal_dir)}
     except OSError as error:
-        adopter.problems[journal_dir] = str(error)
-    return journals
+        return {journal_dir: str(error)}
 
 
 def resend_dead_letters(
@@ -133,21 +121,22 @@ def resend_dead_letters(
 ) -> Recovered:
     """Send again what was set aside; what is refused again is set aside again."""
     journal_dir = os.path.abspath(os.fspath(journal_dir))
+    deadline = time.monotonic() + timeout if timeout >= 0 else float("inf")
     result = Recovered()
-    crew = _Crew(journal_dir, destinations_for, progress or _unseen)
+    crew = _Crew(journal_dir, destinations_for, progress)
     with claimed_letters(journal_dir) as letters:
         by_name: dict[str, list[DeadLetter]] = {}
         for letter in letters:
             by_name.setdefault(letter.destination, []).append(letter)
-        queues = {}
-        for name, theirs in by_name.items():
-            if (worker := crew.worker_of(name)) is not None:
-                queues[name] = _queue_of(theirs)
-                worker.adopt(queues[name], is_child=False)
-        crew.run(time.monotonic() + timeout if timeout >= 0 else float("inf"))
-        crew.report(result)
+        queues = {
+            name: _handed(theirs, worker)
+            for name, theirs in by_name.items()
+            if (worker := crew.worker_of(name)) is not None
+        }
+        crew.deliver(list(queues.values()), deadline)
+        crew.close(result, deadline)
         for name, theirs in by_name.items():  # what could not be sent is kept as it was
-            queue = queues.get(name)
+            queue = queues[name][1] if name in queues else None
             rest = [
                 letter for number, letter in enumerate(theirs, 1) if queue is None or not queue.is_settled((0, number))
             ]
@@ -156,66 +145,58 @@ def resend_dead_letters(
     return result
 
 
-def _queue_of(letters: Sequence[DeadLetter]) -> Queue:
-    log = MemoryLog(Turn())
-    queue = Queue(log, "", lambda span: True)
+def _handed(letters: Sequence[DeadLetter], worker: Worker) -> tuple[Worker, Queue]:
+    """Have the worker deliver the letters."""
+    log = MemoryLog(Turn(), len(letters))
+    queue = worker.queue(log, "")
     log.queues = [queue]
     for letter in letters:
         log.append(letter.span)
-    return queue
-
-
-class _Hand(Worker):
-    """A worker that knows what it was given."""
-
-    def __init__(self, destination: Destination, dead: DeadLetters, progress: Progress) -> None:
-        super().__init__(destination, partial(dead.write, destination.name), progress)
-        self.given: list[Queue] = []
-
-    def adopt(self, queue: Queue, *, is_child: bool = False) -> None:
-        self.given.append(queue)
-        super().adopt(queue, is_child=False)
+    worker.adopt(queue)
+    return worker, queue
 
 
 class _Crew:
     """The workers of a recovery, one a destination."""
 
     def __init__(
-        self, journal_dir: str, destinations_for: Callable[[str], Destination | None], progress: Progress
+        self, journal_dir: str, destinations_for: Callable[[str], Destination | None], progress: Progress | None
     ) -> None:
         self.dead = DeadLetters(journal_dir)
         self._destinations_for = destinations_for
-        self._progress = progress
-        self._hands: dict[str, _Hand | None] = {}
+        self._progress = progress or _unseen
+        self._workers: dict[str, Worker | None] = {}
+        self._handed: list[tuple[Worker, Queue]] = []
 
     def worker_of(self, name: str) -> Worker | None:
         """The worker of the destination of that name; None where nobody here knows it."""
-        if name not in self._hands:
-            destination = self._destinations_for(name)
-            self._hands[name] = _Hand(destination, self.dead, self._progress) if destination is not None else None
-        return self._hands[name]
+        if name not in self._workers:
+            found = self._destinations_for(name)
+            worker = Worker(found, partial(self.dead.write, found.name), self._progress) if found is not None else None
+            self._workers[name] = worker
+        return self._workers[name]
 
-    def run(self, deadline: float) -> None:
-        """Until all is settled, or can't be, or the time is over; what is under way then ends by itself."""
-        hands = [hand for hand in self._hands.values() if hand is not None]
-        for hand in hands:
-            for queue in hand.given:
-                # Most are delivered with the first; the answer for the last comes when all are done with.
-                if (queue.waits or queue is hand.given[-1]) and (left := deadline - time.monotonic()) > 0:
-                    hand.ask(queue, queue.due).get(None if deadline == float("inf") else left)
-        for hand in hands:
-            if hand.is_idle:
-                hand.close(1.0)
-            else:
-                hand.give_up()
+    def deliver(self, handed: Sequence[tuple[Worker, Queue]], deadline: float) -> None:
+        """Wait until all that the workers were handed is settled, or can't be, or the time is over."""
+        self._handed += handed
+        last = dict(handed)
+        for worker, queue in handed:
+            # Most are delivered with the first; the answer for the last comes when all are done with.
+            if (queue.waits or queue is last[worker]) and (left := deadline - time.monotonic()) > 0:
+                worker.ask(queue, queue.due).get(None if deadline == float("inf") else left)
 
-    def report(self, result: Recovered) -> None:
-        for name, hand in self._hands.items():
-            if hand is None:
+    def close(self, result: Recovered, deadline: float) -> None:
+        """What is still under way then ends by itself; what was done, and what was not."""
+        for name, worker in self._workers.items():
+            if worker is None:
                 result.unknown.add(name)
                 continue
-            result.delivered += hand.stored
-            result.refused += hand.refused
-            for queue in hand.given:
-                if queue.position < queue.due and not queue.problem:
-                    result.errors[hand.name] = queue.later or hand.error or "it took longer than it was given"
+            if worker.is_idle:
+                worker.close(1.0 if time.monotonic() < deadline else 0)
+            else:
+                worker.give_up()
+            result.delivered += worker.stored
+            result.refused += worker.refused
+        for worker, queue in self._handed:
+            if queue.position < queue.due and not queue.problem:
+                result.errors[worker.name] = queue.later or worker.error or "it took longer than it was given"

@@ -53,8 +53,6 @@ class Worker:
         """What this process records itself: always first."""
         self.adopted: deque[Queue] = deque()
         """What others left, one after the other."""
-        self.children: list[Queue] = []
-        """Of it, what child processes left, and deliveries of this process that were shut down."""
         self.stored = self.refused = 0
         self.lost = 0
         """Spans of this process and its children that were refused, dropped for want of room, or left to another."""
@@ -134,11 +132,10 @@ class Worker:
         self._backoff.act()
         self._bell.ring()
 
-    def adopt(self, queue: Queue, *, is_child: bool) -> None:
-        """Deliver what another process left; first, if it belongs to this one."""
-        if is_child:
+    def adopt(self, queue: Queue, *, first: bool = False) -> None:
+        """Deliver what another process left; before what others have left, if it is that of a child."""
+        if first:
             self.adopted.appendleft(queue)
-            self.children.append(queue)
         else:
             self.adopted.append(queue)
         self.wake()

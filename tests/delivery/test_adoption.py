@@ -16,8 +16,8 @@ import pytest
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import StatusCode
 
-from dbbtrace.delivery import Delivery, adoption, recover, waiting
-from dbbtrace.delivery.neighbours import Neighbours
+from dbbtrace.delivery import Delivery, adopted_log, recover, waiting
+from dbbtrace.delivery.adoption import Adopter
 from dbbtrace.errors import ConfigurationError, TransientError
 from dbbtrace.journal import directory, owner
 from dbbtrace.journal.owner import Owner, this_process
@@ -298,7 +298,7 @@ def test_a_journal_is_let_go_only_when_the_last_has_acknowledged(
     names = ["memory://quick", "memory://slow"]
     left_behind(tmp_path, [load(1)], names=names)
     slow_has_delivered, quick_is_through = threading.Event(), threading.Event()
-    acknowledge, settled = adoption.acknowledge, adoption.AdoptedLog.settled
+    acknowledge, settled = adopted_log.acknowledge, adopted_log.AdoptedLog.settled
 
     def acknowledges(path: str, key: str, position: Position) -> None:
         if key == claim_key("memory://slow"):
@@ -308,12 +308,12 @@ def test_a_journal_is_let_go_only_when_the_last_has_acknowledged(
             slow_has_delivered.wait(30)
         acknowledge(path, key, position)
 
-    def is_through(journal: adoption.AdoptedLog) -> None:
+    def is_through(journal: adopted_log.AdoptedLog) -> None:
         settled(journal)
         quick_is_through.set()
 
-    monkeypatch.setattr(adoption, "acknowledge", acknowledges)
-    monkeypatch.setattr(adoption.AdoptedLog, "settled", is_through)
+    monkeypatch.setattr(adopted_log, "acknowledge", acknowledges)
+    monkeypatch.setattr(adopted_log.AdoptedLog, "settled", is_through)
     backends = {name: Backend() for name in names}
     assert recover(tmp_path, lambda name: to(backends[name], name)).is_complete
     assert not journals(tmp_path)
@@ -449,9 +449,9 @@ def test_a_look_for_children_among_many_journals_ends_in_time(tmp_path: Path, mo
             yield directory.Found(str(tmp_path / owner.id), owner, owner)
 
     monkeypatch.setattr(directory, "find", find)
-    monkeypatch.setattr("dbbtrace.delivery.neighbours.time", SimpleNamespace(monotonic=lambda: now[0]))
-    neighbours = Neighbours(str(tmp_path), 900.0, lambda journal, position, text: None, None)
-    assert not neighbours.adopt_children({}, now[0] + 2.0)
+    monkeypatch.setattr("dbbtrace.delivery.adoption.time", SimpleNamespace(monotonic=lambda: now[0]))
+    adopter = Adopter(str(tmp_path), 900.0, lambda journal, position, text: None, None)
+    assert not adopter.adopt_children(lambda name: None, now[0] + 2.0)
     assert len(looked) < 2_100
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dbbtrace.delivery import dead_letters, resend_dead_letters
+from dbbtrace.delivery import dead_letters, memory_log, resend_dead_letters
 from dbbtrace.delivery.dead_letter import DeadLetters, claimed_letters, damaged_lines
 from dbbtrace.journal import files
 from tests.delivery.support import Backend, load, to
@@ -55,3 +55,14 @@ def test_a_letter_that_comes_while_others_are_sent_again_is_kept(tmp_path: Path)
             assert [letter.span.name for letter in letters] == ["span 1"]
             writer.write(line.replace(b"span 1", b"span 2"))
     assert {letter.span.name for letter in dead_letters(tmp_path)} == {"span 1", "span 2"}
+
+
+def test_more_letters_than_a_job_keeps_in_memory_are_all_sent_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What bounds the memory of a job costs no letter."""
+    monkeypatch.setattr(memory_log, "CAPACITY", 3)
+    DeadLetters(str(tmp_path)).write("memory://a", [(load(number), "no") for number in range(10)])
+    backend = Backend()
+    assert resend_dead_letters(tmp_path, lambda name: to(backend)).delivered == 10
+    assert len(backend.stored) == 10

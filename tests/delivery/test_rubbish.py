@@ -14,7 +14,7 @@ import pytest
 from opentelemetry.sdk.trace import ReadableSpan
 
 from dbbtrace import diagnostics
-from dbbtrace.delivery import Delivery, adoption, damaged_lines, recover
+from dbbtrace.delivery import Delivery, adopted_log, damaged_lines, recover
 from dbbtrace.delivery.memory_log import MemoryLog
 from dbbtrace.delivery.own_log import CACHED
 from dbbtrace.delivery.queue import NotYetError
@@ -68,14 +68,14 @@ def test_what_nobody_foresaw_costs_one_journal(tmp_path: Path, monkeypatch: pyte
     """A fault of ours in one journal: what is before it and its neighbours are delivered, and it is kept and named."""
     left_behind(tmp_path, [load(1)], running=[load(2)])
     left_behind(tmp_path, [load(3)], running=[load(4)])
-    real = adoption.interrupted
+    real = adopted_log.interrupted
 
     def faulty(span: ReadableSpan, *arguments: Any) -> ReadableSpan:
         if span.name == "span 2":
             raise RuntimeError("a fault of ours")
         return real(span, *arguments)
 
-    monkeypatch.setattr(adoption, "interrupted", faulty)
+    monkeypatch.setattr(adopted_log, "interrupted", faulty)
     backend = Backend()
     done = recover(tmp_path, lambda name: to(backend))
     assert sorted(set(backend.names)) == ["span 1", "span 3", "span 4"]
@@ -146,7 +146,7 @@ def test_a_destination_that_is_stopped_keeps_no_journal_of_others(tmp_path: Path
     assert worker.stopped
     left_behind(tmp_path, [load(2)])
     assert delivery._housekeeping._looking() is not None
-    delivery._housekeeping._looking().adopt_some({"memory://a": worker})  # type: ignore[union-attr]
+    delivery._housekeeping._looking().adopt_some({"memory://a": worker}.get)  # type: ignore[union-attr]
     wait_until(lambda: recover(tmp_path, lambda name: to(other)).delivered or other.stored)
     assert other.names == ["span 2"]
     delivery.shutdown(0)
