@@ -197,10 +197,10 @@ def destinations(settings: Settings, access_token: AccessToken | None = None) ->
     found = []
     url = settings.warehouse
     is_file = url is not None and url.lower().startswith("sqlite:///") and url != "sqlite:///"
-    if url is not None and is_file and ":memory:" not in url and "?" not in url:
+    if url is not None and is_file and ":memory:" not in url and "?" not in url and "\0" not in url:
         # It is opened with the first row, when the job may be in another directory.
         url = f"sqlite:///{os.path.abspath(os.path.expanduser(url[len('sqlite:///') :]))}"
-    if url is None or (not is_file and _fault_of_address(url)):
+    if url is None or ((not is_file or "\0" in url) and _fault_of_address(url)):
         found.append(Destination(UNRESOLVED, partial(_warehouse, url), rows=True, wants=gives_rows))
     elif url.lower() != "none":
         found.append(

@@ -25,7 +25,11 @@ _ADO = frozenset({"data source", "initial catalog", "user id", "integrated secur
 _OTHERS = frozenset({"postgres", "postgresql", "mysql", "mariadb", "oracle", "snowflake", "databricks", "duckdb"})
 _DEFAULT_DRIVER = "ODBC Driver 18 for SQL Server"
 _MICROSOFT = re.compile(r"odbc driver \d+ for sql server|msodbcsql", re.IGNORECASE)
-_PAIR = re.compile(r"\s*([^=;{}]+?)\s*=\s*(\{(?:[^}]|\}\})*\}|[^;]*)\s*(?:;|$)")
+_PAIR = re.compile(r"\s*([^=;{}]+?)\s*=\s*(\{(?:[^}]|\}\})*\}|(?!\{(?!\{))[^;]*)\s*(?:;|$)")
+_PLACEHOLDER = re.compile(r"(?<!\w)\$(?:[A-Za-z_]\w*|[{(][^})]*[})])|%[A-Za-z_]\w*%|\{\{.*?\}\}|<[^<>]*>")
+"""What a shell or a template should have filled in: ${HOME}, %TEMP%, {{ var }}, <your server>."""
+_ODD_IN_PATH = re.compile(r"[\x00-\x1f\"|]|^'|[';]$")
+"""What is in no path that somebody meant: ends of lines, quotes around it, a semicolon behind it."""
 _NETWORK = frozenset({
     "nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "lustre", "gpfs", "beegfs", "ncpfs",
     "davfs", "wekafs",
@@ -109,16 +113,40 @@ def address_of(url: str) -> SqliteAddress | OdbcAddress:
     if scheme == "sqlite":
         return _sqlite(url)
     if scheme == "mssql":
-        return _mssql(url)
+        return _filled_in(_mssql(url))
     if not scheme and "=" in url:
-        return _odbc(url)
+        return _filled_in(_odbc(url))
     if url.lower() == "none":
         raise UsageError(f"the warehouse is set to none, so there is nothing to open; {_FORMS}")
     raise UsageError(f"{masked_address(url)!r} names no warehouse: {_advice(url, scheme)}")
 
 
+def _filled_in(address: OdbcAddress) -> OdbcAddress:
+    """The address, if server and database are names and no placeholders for them."""
+    named = (value for name, value in address.pairs if name.lower() in ("server", "address", "addr", "database", "dsn"))
+    if found := _PLACEHOLDER.search(" ".join(named)):
+        raise UsageError(f"{address.name!r} names no warehouse: {_unfilled(found)}")
+    return address
+
+
+def _unfilled(found: re.Match[str]) -> str:
+    return f"nothing has put a value in place of {found[0]}"
+
+
 def _advice(url: str, scheme: str) -> str:
     """What to write instead."""
+    if url[:1] in ("'", '"'):
+        return f"leave out the quotes; {_FORMS}"
+    if found := _PLACEHOLDER.search(url):
+        return f"{_unfilled(found)}; {_FORMS}"
+    if url.lower() in ("null", "nil", "false", "no", "off", "0", "-"):
+        return f"write none for no warehouse; {_FORMS}"
+    if file := re.fullmatch(r"(?:sqlite3?|file):(?://)?/?(.+)", url, re.IGNORECASE):
+        return f"if that is a file, write sqlite:///{file[1]}; else {_FORMS}"
+    if host := re.fullmatch(
+        r"(?:tcp:|mssql:|sqlserver://)?([\w-]+(?:\.[\w-]+)*\.(?:com|net)(?:[:,]\d+)?)(/[\w-]+)?", url
+    ):
+        return f"write mssql://{host[1]}{host[2] or '/database'}"
     dialect, driver, _ = scheme.partition("+")
     if driver and dialect in ("mssql", "sqlite"):
         return f"that is SQLAlchemy's form; {_FORMS}"
@@ -139,6 +167,10 @@ def _sqlite(url: str) -> SqliteAddress:
     path = rest[1:]
     if path in ("", ":memory:"):
         raise UsageError(f"{url!r} would be gone with the process: name a file, e.g. sqlite:///dbb_warehouse.db")
+    if odd := _ODD_IN_PATH.search(path):
+        raise UsageError(f"{url!r} holds {odd[0]!r}: write sqlite:/// and the file's path, and nothing else")
+    if found := _PLACEHOLDER.search(path):
+        raise UsageError(f"{url!r} names no file: {_unfilled(found)}")
     if "?" in path:
         raise UsageError(f"{masked_address(url)!r}: sqlite:/// takes no options (?...): name the file alone")
     if path.startswith(("\\\\", "//")):
@@ -184,7 +216,10 @@ def _file_system(path: str) -> str:
 
 
 def _mssql(url: str) -> OdbcAddress:
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # a bracket that is not closed
+        raise UsageError(f"{masked_address(url)!r}: write mssql://server/database") from None
     database = unquote(parts.path.strip("/"))
     if not parts.hostname or not database or "/" in database:
         raise UsageError(f"{masked_address(url)!r}: write mssql://server/database")
