@@ -96,7 +96,7 @@ def configure(
         "rows_timeout": rows_timeout,
         "strict": strict,
     }
-    exporters = tuple(exporters or ())
+    exporters = _as_several(exporters)
     fix_identity()
     with _lock:
         before = runtime.installed()
@@ -119,6 +119,10 @@ def configure(
             token = fabric_token if fabric_token is not None else before.fabric_token
             runtime.install(_assemble(resolved, arguments, access_token, exporters).but(fabric_token=token))
             runtime.retire(before)
+
+
+def _as_several(exporters: Any) -> tuple[SpanExporter, ...]:
+    return (exporters,) if hasattr(exporters, "export") else tuple(exporters or ())
 
 
 runtime.configure_by(configure)
@@ -199,7 +203,9 @@ def destinations(settings: Settings, access_token: AccessToken | None = None) ->
     is_file = url is not None and url.lower().startswith("sqlite:///") and url != "sqlite:///"
     if url is not None and is_file and ":memory:" not in url and "?" not in url and "\0" not in url:
         # It is opened with the first row, when the job may be in another directory.
-        url = f"sqlite:///{os.path.abspath(os.path.expanduser(url[len('sqlite:///') :]))}"
+        path = os.path.expanduser(url[len("sqlite:///") :])
+        if not path.startswith("~"):  # else there is no such home directory, as address_of says
+            url = f"sqlite:///{os.path.abspath(path)}"
     if url is None or ((not is_file or "\0" in url) and _fault_of_address(url)):
         found.append(Destination(UNRESOLVED, partial(_warehouse, url), rows=True, wants=gives_rows))
     elif url.lower() != "none":

@@ -88,6 +88,13 @@ def _text(value: object) -> str:
     return str(value).strip()
 
 
+def _directory(value: object) -> str:
+    path = os.path.expanduser(_text(value))
+    if path.startswith("~"):
+        raise ValueError("there is no such home directory: write the whole path")
+    return path
+
+
 def _flag(value: object) -> bool:
     text = str(value).strip().lower()
     if text in _TRUE or text in _FALSE:
@@ -200,11 +207,11 @@ SETTINGS: tuple[Setting, ...] = (
             "run id of its own then keeps its data product."),
     Setting("rows_timeout", ("DBBTRACE_ROWS_TIMEOUT",), _seconds, 2.0,
             "Seconds that the end of a run waits for its rows; 120 for a warehouse that sleeps."),
-    Setting("journal_dir", ("DBBTRACE_JOURNAL_DIR",), _text, None,
+    Setting("journal_dir", ("DBBTRACE_JOURNAL_DIR",), _directory, None,
             "Directory of the journal; default a per-user state directory."),
     Setting("journal_fsync", ("DBBTRACE_JOURNAL_FSYNC",), _flag, False,
             "1 to survive power loss too, at the price of a disk flush for every span."),
-    Setting("journal_mirror", ("DBBTRACE_JOURNAL_MIRROR",), _text, None,
+    Setting("journal_mirror", ("DBBTRACE_JOURNAL_MIRROR",), _directory, None,
             "Directory to which the journal is copied, where its own doesn't outlive the machine."),
     Setting("record_steps", ("DBBTRACE_RECORD_STEPS",), _record_steps, "some",
             "all: every step and attempt gives a row; some: those that failed or carry attributes of their own."),

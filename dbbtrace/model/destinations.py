@@ -39,9 +39,18 @@ def warehouse_name(url: str) -> str:
 
 def otlp_name(endpoint: str, protocol: str) -> str:
     """``otlp+grpc://host:4317`` or ``otlp+http/protobuf://host:4318/v1/traces``, without login or query."""
-    parts = urlsplit(endpoint if "://" in endpoint else f"//{endpoint}")
-    port = f":{parts.port}" if parts.port else ""
+    try:
+        parts = urlsplit(endpoint if "://" in endpoint else f"//{endpoint}")
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError:  # no URL: the exporter says so
+        return f"otlp+{protocol}://{_without_secrets(endpoint).partition('://')[2].rstrip('/')}"
     return f"otlp+{protocol}://{parts.hostname or ''}{port}{parts.path.rstrip('/')}"
+
+
+def _without_secrets(url: str) -> str:
+    """Without login and query, right or wrong."""
+    scheme, separator, rest = url.partition("://")
+    return f"{scheme}{separator}{rest.rpartition('@')[2]}".partition("?")[0]
 
 
 def exporter_name(exporter: object) -> str:
@@ -51,4 +60,4 @@ def exporter_name(exporter: object) -> str:
         return said
     kind = f"{type(exporter).__module__}.{type(exporter).__qualname__}"
     endpoint = getattr(exporter, "_endpoint", None)
-    return f"{kind}:{endpoint}" if isinstance(endpoint, str) else kind
+    return f"{kind}:{_without_secrets(endpoint)}" if isinstance(endpoint, str) else kind

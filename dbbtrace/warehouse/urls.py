@@ -175,7 +175,10 @@ def _sqlite(url: str) -> SqliteAddress:
         raise UsageError(f"{masked_address(url)!r}: sqlite:/// takes no options (?...): name the file alone")
     if path.startswith(("\\\\", "//")):
         raise UsageError(f"{url!r} is a network share: SQLite needs a local disk (WAL); {_FORMS}")
-    absolute = os.path.abspath(os.path.expanduser(path))
+    expanded = os.path.expanduser(path)
+    if expanded.startswith("~"):
+        raise UsageError(f"{url!r}: there is no such home directory: write the whole path")
+    absolute = os.path.abspath(expanded)
     _refuse_remote(absolute)
     absolute = os.path.realpath(absolute)
     if os.path.isdir(absolute):

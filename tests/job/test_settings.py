@@ -192,6 +192,7 @@ def test_an_argument_needs_no_file():
         ("'sqlite:///w.db'", "leave out the quotes"),
         ("sqlite:///'w.db'", "and nothing else"),
         ("sqlite:///w.db;", "and nothing else"),
+        ("sqlite:///~nobody-of-that-name/w.db", "no such home directory"),
         ("sqlite:///w.db\nsqlite:///v.db", "and nothing else"),
         ("sqlite:///w\0.db", "and nothing else"),
         ("sqlite:///${DATA}/w.db", "in place of ${DATA}"),
@@ -234,6 +235,42 @@ def test_a_user_without_a_home_has_a_journal_that_the_next_job_finds(monkeypatch
     first, second = resolve().journal_dir, resolve().journal_dir
     assert first == second == str(tmp_path / f"dbbtrace-{os.getuid()}" / "journal")
     assert os.stat(os.path.dirname(first)).st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("name", ["journal_dir", "journal_mirror"])
+def test_a_tilde_is_the_home_directory_and_never_a_name(name, monkeypatch, tmp_path):
+    """Where no shell has read the value: in a file of variables, in a container's settings."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv(f"DBBTRACE_{name.upper()}", "~/mine")
+    assert getattr(resolve(), name) == str(tmp_path / "mine")
+    monkeypatch.setenv(f"DBBTRACE_{name.upper()}", "~nobody-of-that-name/mine")
+    settings, (fault,) = read()
+    assert "no such home directory" in fault
+    assert "~" not in str(getattr(settings, name))
+
+
+@pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
+@pytest.mark.parametrize("endpoint", ["http://h:port", "http://[", "http://u:secret@[::1?token=secret", "://"])
+def test_an_endpoint_that_is_none_costs_no_job_and_no_row(endpoint, protocol, monkeypatch, caplog):
+    """It is said in the log, without its secrets; rows are written as ever."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)
+    with dbbtrace.orchestration_run("r", data_product="P"), dbbtrace.table_load("T", source="S") as load:
+        load.rows_written = 1
+    assert dbbtrace.flush(20)
+    dbbtrace.shutdown(0)
+    assert f"otlp+{protocol}://" in caplog.text
+    assert "secret" not in caplog.text
+
+
+def test_one_exporter_may_come_without_a_list():
+    """It is what people try first."""
+    backend = InMemorySpanExporter()
+    dbbtrace.configure(warehouse="none", exporters=backend)
+    with dbbtrace.join_run("r"), dbbtrace.step("work"):
+        pass
+    dbbtrace.shutdown(10)
+    assert [span.name for span in backend.get_finished_spans()] == ["work"]
 
 
 @pytest.mark.parametrize("how", ["open to others", "link", "file"])
