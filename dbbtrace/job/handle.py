@@ -27,7 +27,7 @@ from dbbtrace.job.scope import (
     leave,
     parent_and_context,
 )
-from dbbtrace.job.values import Value, error_type_of, message_of, shown
+from dbbtrace.job.values import Value, error_type_of, is_empty, message_of, shown
 from dbbtrace.model import attributes as key
 from dbbtrace.model.masking import masked_input
 from dbbtrace.tracing import runtime
@@ -132,7 +132,7 @@ class Handle:
     def fail(self, reason: object, *, error_type: str = "Failed") -> None:
         """Mark the work as failed without an exception; ``reason`` becomes its error message."""
         kind = message_of(error_type).strip() or "Failed"
-        self._failed = (kind, masked_input(message_of(reason).strip()) or kind)
+        self._failed = (kind, kind if is_empty(reason) else masked_input(message_of(reason).strip()) or kind)
 
     def save(self) -> None:
         """Put what is known so far into the journal: what a killed job leaves behind."""

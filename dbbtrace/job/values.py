@@ -200,15 +200,20 @@ _repr = reprlib.Repr()
 _repr.maxstring = _repr.maxother = _repr.maxlong = 80
 
 
+_NOTHING = frozenset({"", "[]", "{}", "null", "none", "nan", "nat", "<na>"})
+"""How what is empty is written out: by a pipeline's expression, by str()."""
+
+
 def is_empty(value: object) -> bool:
-    """Whether this says nothing: None, blank text, an empty list or mapping, NaN or NaT (an empty cell of pandas)."""
+    """Whether this says nothing: None, blank text, an empty list or mapping, NaN or NaT (an empty cell of pandas), or
+    one of these as text."""
     if type(value) is str:
-        return not value.strip()
+        return value.strip().lower() in _NOTHING
     if value is None or isinstance(value, BaseException):
         return value is None
     try:
         if isinstance(value, str):
-            return not value.strip()
+            return value.strip().lower() in _NOTHING
         return len(value) == 0 if hasattr(value, "__len__") else bool(value != value)
     except Exception:  # pandas.NA has no truth; an array of several neither
         return type(value).__name__ in ("NAType", "NaTType")

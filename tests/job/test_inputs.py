@@ -233,7 +233,10 @@ def test_a_start_before_1990_is_wrong(lenient, caplog, started_at):
     assert "before 1990" in caplog.text
 
 
-EMPTY = [None, "", "  ", [], {}, (), float("nan"), numpy.float64("nan"), numpy.array([]), pandas.NaT, pandas.NA]
+EMPTY = [
+    None, "", "  ", [], {}, (), float("nan"), numpy.float64("nan"), numpy.array([]), pandas.NaT, pandas.NA,
+    "null", "None", "[]", "{}", "nan", "NaT", "<NA>",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("empty", EMPTY, ids=repr)
@@ -246,6 +249,14 @@ def test_an_empty_error_is_no_error(captured, empty):
     for span in captured.spans:
         assert key.ERROR_TYPE not in span.attributes
         assert span.status.status_code is not StatusCode.ERROR
+
+
+@pytest.mark.parametrize("empty", [None, "", float("nan"), pandas.NA, []], ids=repr)
+def test_a_failure_without_a_reason_is_one(captured, empty):
+    """fail() says that the work failed, whatever its reason is; nan is no message that helps."""
+    with dbbtrace.join_run(RUN), dbbtrace.table_load("T") as load:
+        load.fail(empty)
+    assert captured.named("load T").attributes[key.ERROR_MESSAGE] == "Failed"
 
 
 @pytest.mark.parametrize("error", [["boom"], {"code": 5}, Exception(), "no", 0], ids=repr)
