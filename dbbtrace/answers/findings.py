@@ -115,7 +115,7 @@ def find(
         found += _warnings(warehouse, run, earlier)
     if run.reconciliation_results:
         found += reconciliation(warehouse, run, tolerance)
-    if run.parts_repeated:
+    if run.parts_repeated or run.parts_begun_again:
         found += _repeated(warehouse, run)
     if run.is_open == 0 and not run.failed and not run.parts_failed:
         found += _skipped(warehouse, run) if 0 < run.skipped < run.operations else []
@@ -275,16 +275,21 @@ def _skipped(warehouse: Warehouse, run: Run) -> list[Finding]:
 
 
 def _repeated(warehouse: Warehouse, run: Run) -> list[Finding]:
-    """Failed jobs and workloads that began again, and of which nothing tells that they were made good."""
+    """Failed parts that began again, and of which nothing tells that they were made good."""
     found = []
     for one in not_done_again(parts(warehouse, [run.run_id]), operations(warehouse, [run.run_id])):
-        name = f"{one.part.part} {one.part.name}"
+        name = one.part.name or "dbt" if one.is_of_dbt else f"{one.part.part} {one.part.name}"
         text = f"{name} failed: {one.part.error_type or 'Failed'}: {one_line(one.part.error_message or '')[:300]}; "
+        text += (
+            "it began again with other arguments" if one.part.begun_again and not one.is_of_dbt else "it began again"
+        )
         if one.left:
-            text += f"it began again, and did nothing again of what it had done: {', '.join(one.left[:_NAMED])}"
+            text += f", and did nothing again of what it had done: {', '.join(one.left[:_NAMED])}"
+        elif one.certain:
+            text += ", and did not do what had failed again"
         else:
-            text += "it began again, and nothing tells that what had failed was done again"
-        found.append(Finding("not done again", "Failed" if one.left else "Warned", name, text))
+            text += ", and nothing tells that what had failed was done again"
+        found.append(Finding("not done again", "Failed" if one.certain else "Warned", name, text))
     return few(found)
 
 

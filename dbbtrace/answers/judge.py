@@ -67,7 +67,11 @@ class Judge:
         with_parts = [
             run.run_id
             for run in found
-            if run.parts_failed or run.parts_running or run.parts_interrupted or run.steps_failed
+            if run.parts_failed
+            or run.parts_begun_again
+            or run.parts_running
+            or run.parts_interrupted
+            or run.steps_failed
         ]
         self._parts = _by_run(parts(warehouse, with_parts, where=_PARTS_NOT_WELL) if with_parts else [])
         self._absent = _absent_names(warehouse, [run.run_id for run in found if run.absent or (anew and self._acks)])
@@ -86,6 +90,7 @@ class Judge:
             *self._incomplete(run),
             *self._found(run),
             *self._steps(run),
+            *self._unjudged(run),
             *self._repaired(run),
             *self._worth_knowing(run),
         ]
@@ -115,7 +120,10 @@ class Judge:
             yield Reason("Failed", "failed", f"{one.label} failed{why}", one.label)
         if len(failed) > _TOLD:
             yield Reason("Failed", "failed", f"{counted(len(failed) - _TOLD, 'more operation')} failed")
-        for part in causes(self._parts.get(run.run_id, ()), failed):
+        # Of one that was perhaps tried again, a judgement says whether it was made good.
+        is_judged = run.run_id in self._looked_at or run.judged_at is not None
+        said = [part for part in self._parts.get(run.run_id, ()) if not (part.begun_again and is_judged)]
+        for part in causes(said, failed):
             why = f": {part.error_type or 'Failed'}: {one_line(part.error_message or '')[:300]}"
             yield Reason("Failed", "part", f"{_name_of(part)} failed{why}", _name_of(part))
 
@@ -193,6 +201,8 @@ class Judge:
             )
         if not run.operations and not run.jobs:
             yield Reason("Incomplete", "nothing done", "it ended, and nothing that it did is in the tables")
+        elif not run.operations and not run.other_work:
+            yield Reason("Incomplete", "nothing done", "it ended, and nothing was done in it")
 
     def _found(self, run: Run) -> Iterable[Reason]:
         found = self._stored.get(run.run_id, [])
@@ -258,6 +268,20 @@ class Judge:
         for part in [one for one in failed if by_name[one.name] is one][:_TOLD]:
             text = f"step {part.name} failed: {one_line(part.error_message or '')[:300]}"
             yield Reason("Warned", "step", text, part.name)
+
+    def _unjudged(self, run: Run) -> Iterable[Reason]:
+        """What only a judgement clears up, of a run that had none: as the view says."""
+        if run.run_id in self._looked_at or run.judged_at is not None or run.is_open:
+            return
+        if run.skipped and not run.failed and not run.parts_failed:
+            text = f"skipped, though nothing failed: {counted(run.skipped, 'operation')}"
+            yield Reason("Incomplete", "skipped", text)
+        if run.parts_repeated:
+            yield Reason(
+                "Warned", "repeated", f"failed and begun again: {counted(run.parts_repeated, 'part')} of the run"
+            )
+        if run.warned:
+            yield Reason("Warned", "warning", f"{counted(run.warned, 'operation')} warned")
 
     def _worth_knowing(self, run: Run) -> Iterable[Reason]:
         yield from unknown_journals(self._terms)

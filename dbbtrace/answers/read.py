@@ -135,8 +135,8 @@ FROM (
 """
 
 
-def _ids_between(of_load: str, of_others: str) -> str:
-    """SQL for the ids of runs with a row in which a column lies between two values."""
+def _ids_between(of_load: str, of_others: str, spelled: int = 1) -> str:
+    """SQL for the ids of runs with a row in which a column lies between two values, or two others for each spelling."""
     of = {
         "integration": of_load,
         "transformation_dbt": of_others,
@@ -146,6 +146,7 @@ def _ids_between(of_load: str, of_others: str) -> str:
     return "UNION\n".join(
         f"SELECT t.orchestration_run_id FROM meta.monitoring_{table} AS t WHERE t.{name} >= ? AND t.{name} < ?\n"
         for table, name in of.items()
+        for _ in range(spelled)
     )
 
 
@@ -159,11 +160,12 @@ def ids_starting(warehouse: Warehouse, prefix: str) -> list[str]:
     if re.fullmatch("[0-9a-f]{8,32}", digits) is None:
         return []
     start = "-".join(filter(None, (digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:])))
-    found = {str(run_id) for (run_id,) in views.ask(warehouse, _STARTING, [start, f"{start}g"] * 4)}
+    bounds = [start, f"{start}g", start.upper(), f"{start.upper()}G"] * 4
+    found = {str(run_id) for (run_id,) in views.ask(warehouse, _STARTING, bounds)}
     return sorted(run_id for run_id in found if run_id.startswith(start))
 
 
-_STARTING = _ids_between("orchestration_run_id", "orchestration_run_id")
+_STARTING = _ids_between("stored_run_id", "stored_run_id", spelled=2)
 
 
 def _all_keys(warehouse: Warehouse, among: Collection[str] | None) -> dict[str, RunKey]:
@@ -362,6 +364,7 @@ def _typed(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[list
     readers: dict[str, Callable[[Any], Any]] = {
         "depends_on": listed,
         "superseded": bool,
+        "begun_again": bool,
     }
     columns = [
         (place, moment_of_row if name.endswith("_at") else readers[name])

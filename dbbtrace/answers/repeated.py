@@ -1,15 +1,17 @@
-"""Failed jobs and workloads that began again: whether what had failed was done again. Pure.
+"""Failed parts of a run that began again: whether what had failed was done again. Pure.
 
 A part that began again after it had failed is usually a second try, and its outcome counts. But a job that loads one
 source after the other, and catches what goes wrong with each, looks the same; so do a notebook's runs for one source
 each. The operations tell them apart: a second try does again what the first one did, or at least what it failed at. A
 program that failed before it did anything, and ran again, is a second try, too; one that did something may have gone on
-where it had stopped.
+where it had stopped. With other arguments a program may have been told to do less: only if it did all of it again, what
+it failed at too, and then more, it is a second try for certain.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -25,24 +27,34 @@ class Repeated:
     """A failed part that began again, and of which nothing tells that it was made good."""
 
     part: Part
-    left: tuple[str, ...]
-    """What it did and nobody did again, if that is certain: nothing of it was."""
+    certain: bool
+    """It was not made good."""
+    left: tuple[str, ...] = ()
+    """What it did, if that is certain: nobody did any of it again."""
+
+    @property
+    def is_of_dbt(self) -> bool:
+        """Whether it is an invocation of dbt."""
+        return self.part.part == "dbt_invocation"
 
 
 def not_done_again(parts: Iterable[Part], operations: Sequence[Operation]) -> list[Repeated]:
     """The failed parts that began again without being made good, the innermost of each error.
 
     Args:
-        parts: all jobs and workloads of the run.
+        parts: all of the run.
         operations: all of the run, those that it did again later too.
     """
-    run = _Run([part for part in parts if part.part in REPEATABLE], operations)
-    found: list[Repeated] = []
+    every = list(parts)
+    found = [Repeated(part, False) for part in every if part.begun_again and _is_of_dbt(part)]
+    run = _Run([part for part in every if part.part in REPEATABLE], operations)
     told: set[tuple[str | None, str | None]] = set()
-    failed = [part for part in run.parts if part.superseded and part.status in ("Failed", "Interrupted")]
+    failed = [
+        part for part in run.parts if (part.superseded or part.begun_again) and part.status in ("Failed", "Interrupted")
+    ]
     for part in sorted(failed, key=lambda part: part.part != "workload"):
         error = (part.error_type, part.error_message)
-        if part.part == "job" and error in told:
+        if part.part == "job" and error in told and not part.begun_again:
             continue
         told.add(error)
         repeated = run.judge(part)
@@ -64,23 +76,40 @@ class _Run:
         if ended is None:
             return None
         inside = [one for one in self._operations if self._is_in(one, part)]
+        if part.begun_again:
+            return self._judge_other_arguments(part, inside)
         ran_again = self._program_ran_again(part)
         if not inside and (ran_again or part.part == "job"):
             return None
         later = {one.operation_id for one in self._operations if one.started_at and one.started_at >= ended}
-        causes = [one for one in inside if (one.error_type, one.error_message) == (part.error_type, part.error_message)]
+        causes = _causes(part, inside)
         for needed in (causes, inside):
             if needed and later.issuperset(one.operation_id for one in needed):
                 return None
-        is_certain = not ran_again and self._is_alone(part) and not later & _ids(inside)
-        return Repeated(part, tuple(sorted({one.label for one in inside})) if is_certain else ())
+        is_certain = bool(inside) and not ran_again and self._is_alone(part) and not later & _ids(inside)
+        return Repeated(part, is_certain, _labels(inside) if is_certain else ())
+
+    def _judge_other_arguments(self, part: Part, inside: Sequence[Operation]) -> Repeated | None:
+        """Of a job whose script ran again, but was told something else."""
+        program = _program_of(part)
+        tries = [
+            other
+            for other in self.parts
+            if other.part == "job" and _program_of(other) == program and _follows(other, part)
+        ]
+        later = _ids(one for one in self._operations if any(self._is_in(one, other) for other in tries))
+        did, causes = _ids(inside), _ids(_causes(part, inside))
+        if causes and later > did:
+            return None
+        is_certain = not (causes and later >= causes) and not (did and later >= did)
+        return Repeated(part, is_certain, _labels(inside) if is_certain and not later & did else ())
 
     def _is_in(self, operation: Operation, part: Part) -> bool:
         """Whether the operation began while the part ran, and may be its own."""
         if part.part == "workload" and operation.workload != part.workload:
             return False
         began, started, ended = operation.started_at, part.started_at, part.ended_at
-        return began is not None and started is not None and ended is not None and started <= began < ended
+        return began is not None and started is not None and started <= began and (ended is None or began < ended)
 
     def _is_alone(self, part: Part) -> bool:
         """Whether no other part of its kind ran beside it, whose operations its own can't be told from."""
@@ -92,11 +121,7 @@ class _Run:
         if part.part == "job":
             process = _process_of(part)
             return process is None or any(
-                other.name == part.name
-                and _process_of(other) != process
-                and other.started_at is not None
-                and part.ended_at is not None
-                and other.started_at >= part.ended_at
+                other.name == part.name and _process_of(other) != process and _follows(other, part)
                 for other in self.parts
                 if other.part == "job"
             )
@@ -104,6 +129,33 @@ class _Run:
         if not jobs:
             return part.pipeline_run_id is not None
         return all(job.superseded and self._program_ran_again(job) for job in jobs)
+
+
+def _is_of_dbt(part: Part) -> bool:
+    """Whether dbt failed as a whole, and not some of its nodes, of which each decides."""
+    return part.part == "dbt_invocation" and " nodes failed: " not in (part.error_message or "")
+
+
+def _follows(one: Part, other: Part) -> bool:
+    """Whether a part began after another one had ended."""
+    return one.started_at is not None and other.ended_at is not None and one.started_at >= other.ended_at
+
+
+def _program_of(job: Part) -> str:
+    """Its name without the mark of its arguments."""
+    return _MARK.sub("", job.name or "")
+
+
+_MARK = re.compile(r" #.{6}$")
+
+
+def _causes(part: Part, inside: Iterable[Operation]) -> list[Operation]:
+    """The operations with whose error the part ended."""
+    return [one for one in inside if (one.error_type, one.error_message) == (part.error_type, part.error_message)]
+
+
+def _labels(operations: Iterable[Operation]) -> tuple[str, ...]:
+    return tuple(sorted({one.label for one in operations}))
 
 
 def _overlap(one: Part, other: Part) -> bool:

@@ -144,9 +144,13 @@ class Run:
     run_ended: int
     """1: somebody said that it ended."""
     jobs: int
+    other_work: int
+    """Jobs with steps, steps, and dbt invocations that build nothing, which ended well."""
     parts_failed: int
     parts_repeated: int
     """Jobs and workloads that failed and began again later."""
+    parts_begun_again: int
+    """Jobs and dbt invocations that failed and were perhaps tried again, in another way."""
     parts_running: int
     parts_interrupted: int
     steps_failed: int
@@ -195,6 +199,9 @@ class Part:
     """Of an attempt: the span of its operation."""
     span_id: str | None
     superseded: bool
+    """It was done again later, and well or not, that is what counts."""
+    begun_again: bool
+    """It failed, and something came later that may have been another try."""
 
 
 def attempts_of(found: Iterable[Part]) -> dict[str, list[Part]]:

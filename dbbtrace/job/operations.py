@@ -93,6 +93,8 @@ class Step(Handle):
     def _conclude(self) -> None:
         super()._conclude()
         limit_rows(self)
+        if self._place is not None and self._place.tally is not None and not self.failed:
+            self._place.tally.steps_done = True
 
 
 class Workload(Handle):

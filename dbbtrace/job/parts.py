@@ -175,13 +175,13 @@ class Job:
         self._start = start
         self._span_id = new_span_id()
         self._name = _name_of_this_job() or _name_of_this_process(opened_by)
-        detail = {"opened_by": opened_by, "process": f"{os.getpid()} {_PROCESS}"}
+        self._detail = {"opened_by": opened_by, "process": f"{os.getpid()} {_PROCESS}"}
         self._attributes = {
             **scope.inherited(),
             key.OPERATION: key.OPERATION_JOB,
             key.AUDIENCE: key.FOR_ROWS,
             key.CICD_TASK_NAME: self._name,
-            key.PART_DETAIL: dumps(detail).decode().strip(),
+            key.PART_DETAIL: _json(self._detail),
         }
 
     def start(self) -> None:
@@ -198,6 +198,8 @@ class Job:
         """
         with guard("record the job's end"):
             attributes = {**self._attributes, **self.tally.attributes()}
+            if self.tally.steps_done:
+                attributes[key.PART_DETAIL] = _json({**self._detail, "steps": True})
             if failed is not None:
                 attributes[key.ERROR_TYPE], attributes[key.ERROR_MESSAGE] = failed
             self._delivery.end_part(self._span(max(now(), self._start + 1), attributes, failed))
@@ -215,6 +217,10 @@ class Job:
             end_time=end,
             instrumentation_scope=_SCOPE,
         )
+
+
+def _json(detail: Mapping[str, Any]) -> str:
+    return dumps(detail).decode().strip()
 
 
 def _name_of_this_job() -> str | None:

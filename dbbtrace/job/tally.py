@@ -19,6 +19,8 @@ class Tally:
         self._lock = Lock()
         self._counts = {key.OPERATION_LOAD: 0, key.OPERATION_DBT_NODE: 0, key.OPERATION_REFRESH: 0}
         self._steps = 0
+        self.steps_done = False
+        """Whether a step has ended well, with a row or without."""
 
     def add(self, operation: str) -> None:
         """An operation that has no identity but its span gives a row of this job's alone."""

@@ -11,6 +11,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import StatusCode
 
 from dbbtrace.answers.read import FAILED_PARTS, operations, parts
+from dbbtrace.answers.repeated import not_done_again
 from dbbtrace.answers.rows import Operation, Part, outcomes
 from dbbtrace.diagnostics import log
 from dbbtrace.errors import DbbtraceError, RunFailedError, UsageError
@@ -149,7 +150,11 @@ def rows_of_run(run_id: str) -> tuple[list[Operation], list[Part]]:
     try:
         with open_warehouse(create=False) as warehouse:
             found = [each for each in operations(warehouse, [run_id]) if each.workload != "reconciliation"]
-            return found, parts(warehouse, [run_id], where=FAILED_PARTS)
+            failed = parts(warehouse, [run_id], where=FAILED_PARTS)
+            if any(part.begun_again for part in failed):
+                left = {one.part.span_id for one in not_done_again(parts(warehouse, [run_id]), found) if one.certain}
+                failed = [part for part in failed if not part.begun_again or part.span_id in left]
+            return found, failed
     except DbbtraceError as error:
         log.warning("the warehouse can't be asked about the run: %s", error)
         return [], []

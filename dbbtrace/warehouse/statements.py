@@ -42,6 +42,8 @@ class Found:
     """The collation, if it differs from the database's; comparisons must name it."""
     wide: bool = False
     """Whether it holds any text although the database's code page does not."""
+    exact: bool = False
+    """Whether the database holds texts for different that differ in case alone."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,11 @@ class Shape:
 
     def __contains__(self, name: object) -> bool:
         return any(name == here for here, _ in self.found)
+
+    @property
+    def exact(self) -> bool:
+        """Whether the database holds texts for different that differ in case alone."""
+        return any(here.exact for _, here in self.found)
 
     def __getitem__(self, name: str) -> Found:
         return dict(self.found)[name]

@@ -97,7 +97,8 @@ class TsqlConnector:
         for table, name, type_, length, collation, default in connection.cursor().execute(_COLUMNS).fetchall():
             differs = collation if collation and default and collation != default else None
             wide = not _utf8(default) and (str(type_).lower() in ("nvarchar", "nchar") or _utf8(collation))
-            columns.setdefault(str(table), []).append(Found(str(name), length, differs, wide))
+            exact = bool(default) and "_CI" not in str(default).upper()
+            columns.setdefault(str(table), []).append(Found(str(name), length, differs, wide, exact))
         return {table.name: shape_of(table, columns[table.name]) for table in WRITTEN if table.name in columns}
 
     def indexed(self, connection: Any, table: str, index: str) -> bool:

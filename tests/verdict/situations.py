@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 from uuid import NAMESPACE_OID, uuid5
@@ -121,6 +122,59 @@ def dbt_left_nothing(stage: Stage) -> None:
         dbbtrace.record_dbt("target")
 
 
+def _record(command: str | None, **args: object) -> None:
+    """What dbt left in its folder is recorded; None: it left nothing."""
+    Path("target").mkdir(exist_ok=True)
+    file = Path("target", "run_results.json")
+    file.unlink(missing_ok=True)
+    if command is not None:
+        metadata = {
+            "dbt_schema_version": "https://schemas.getdbt.com/dbt/run-results/v6.json",
+            "invocation_id": str(uuid5(NAMESPACE_OID, f"{command} {args}")),
+            "generated_at": f"{datetime.now(timezone.utc).replace(tzinfo=None).isoformat()}Z",
+        }
+        results = [{"unique_id": "model.shop.orders", "status": "success", "timing": [], "execution_time": 1.0}]
+        said = {"which": command, **args}
+        file.write_text(json.dumps({"metadata": metadata, "args": said, "results": results}))
+    dbbtrace.record_dbt("target")
+
+
+def dbt_left_nothing_and_built_all(stage: Stage) -> None:
+    with opened():
+        _record(None)
+        _record("build")
+
+
+def dbt_left_nothing_and_built_the_same(stage: Stage) -> None:
+    with opened(), dbbtrace.transformation(select="+tag:Shop"):
+        _record(None)
+        _record("build", select=["+tag:Shop"])
+
+
+def dbt_left_nothing_and_retried(stage: Stage) -> None:
+    with opened():
+        _record(None)
+        _record("retry")
+
+
+def dbt_left_nothing_and_built_some(stage: Stage) -> None:
+    with opened():
+        _record(None)
+        _record("build", select=["tag:Sales"])
+
+
+def dbt_left_nothing_and_another_folder_has_some(stage: Stage) -> None:
+    with opened():
+        dbbtrace.record_dbt("finance")
+        _record("build", select=["tag:Sales"])
+
+
+def dbt_left_nothing_and_left_some_out(stage: Stage) -> None:
+    with opened():
+        dbbtrace.record_dbt("finance")
+        _record("build", exclude=["orders"])
+
+
 def dbt_overwrote_what_it_built(stage: Stage) -> None:
     results = {"metadata": {"dbt_schema_version": "https://schemas.getdbt.com/dbt/run-results/v6.json"}}
     Path("run_results.json").write_text(json.dumps({**results, "args": {"which": "generate"}, "results": []}))
@@ -168,6 +222,50 @@ def _dbt(broken: str, good: str) -> None:
         dbbtrace.run_dbt(good, executable=Path("good").absolute())
 
 
+def _steps(*calls: tuple[dict[str, object], dict[str, object]]) -> None:
+    """The same step several times, each with what it is given and what it says later; all but the last fail."""
+
+    def work(given: dict[str, object], said: dict[str, object], breaks: bool) -> None:
+        with dbbtrace.step("fetch", **given) as step:
+            if breaks:
+                break_down()
+            for name, value in said.items():
+                step.set_attribute(name, value)
+
+    with opened():
+        load()
+        for given, said in calls[:-1]:
+            swallowed(partial(work, given, said, True))
+        work(*calls[-1], False)
+
+
+def step_is_done_again(stage: Stage) -> None:
+    _steps(({"table": "Vendor"}, {}), ({"table": "Vendor"}, {"pages": 3}))
+
+
+def step_of_another_table_succeeds(stage: Stage) -> None:
+    _steps(({"table": "Vendor"}, {}), ({"table": "Vendors"}, {"pages": 3}))
+
+
+def step_with_attributes_succeeds(stage: Stage) -> None:
+    _steps(({}, {}), ({"table": "Vendor"}, {}))
+
+
+def steps_alone(stage: Stage) -> None:
+    with opened(), dbbtrace.step("archive"):
+        pass
+
+
+def nothing_at_all(stage: Stage) -> None:
+    with opened():
+        pass
+
+
+def workload_without_operations(stage: Stage) -> None:
+    with opened(), dbbtrace.integration():
+        pass
+
+
 def step_fails_and_is_caught(stage: Stage) -> None:
     def work() -> None:
         with dbbtrace.step("optional"):
@@ -196,6 +294,67 @@ def load_fails_and_is_done_again(stage: Stage) -> None:
     with opened():
         swallowed(work)
         load()
+
+
+def _by_hand(stage: Stage, **values: object) -> None:
+    """A row of a load of the table, as another program writes it."""
+    row = {"table_name": "Customer", "schema_name": "mdm", "source_name": "MDS", "status": "Failed", **values}
+    row.setdefault("orchestration_run_id", RUN)
+    names = ", ".join(f"[{name}]" for name in row)
+    stage.sql(f"INSERT INTO meta.{LOADS.name} ({names}) VALUES ({', '.join('?' * len(row))})", *row.values())
+
+
+def failed_by_hand_without_a_time(stage: Stage) -> None:
+    with opened():
+        load()
+    dbbtrace.shutdown()
+    _by_hand(stage)
+
+
+def succeeded_by_hand_without_a_time(stage: Stage) -> None:
+    with opened():
+        load()
+    dbbtrace.shutdown()
+    _by_hand(stage, status="Succeeded")
+
+
+def node_failed_by_hand_without_a_time(stage: Stage) -> None:
+    with opened(), dbbtrace.transformation(), dbbtrace.dbt_node("model.shop.customers"):
+        pass
+    dbbtrace.shutdown()
+    names = [column.name for column in DBT_NODES.columns if not column.added]
+    said = {
+        "invocation_id": "'another'", "status": "'error'", "generated_at": "NULL", "process_started_at": "NULL",
+        "process_completed_at": "NULL", "relation_name": "NULL",
+    }  # fmt: skip
+    stage.sql(
+        f"INSERT INTO meta.{DBT_NODES.name} ({', '.join(names)}, unique_id)"
+        f" SELECT {', '.join(said.get(name, name) for name in names)}, unique_id FROM meta.{DBT_NODES.name}"
+    )
+
+
+def refresh_failed_by_hand_without_a_time(stage: Stage) -> None:
+    good(stage)
+    dbbtrace.shutdown()
+    stage.sql(
+        "INSERT INTO meta.monitoring_semantic_model_refresh (orchestration_run_id, semantic_model_id, status)"
+        " VALUES (?, ?, 'Failed')",
+        RUN,
+        MODEL,
+    )
+
+
+def failed_by_hand_in_upper_case(stage: Stage) -> None:
+    with opened():
+        load()
+    dbbtrace.shutdown()
+    at = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M:%S")
+    _by_hand(stage, table_name="Vendor", timestamp=at, orchestration_run_id=RUN.upper())
+
+
+def all_by_hand_in_upper_case(stage: Stage) -> None:
+    old_rows_of_others(stage)
+    stage.sql(f"UPDATE meta.{LOADS.name} SET orchestration_run_id = ?", RUN.upper())
 
 
 def attempt_fails(stage: Stage) -> None:
@@ -309,13 +468,49 @@ def job_breaks_and_does_all_again(stage: Stage) -> None:
     _source_by_source(stage, "load('Customer'); raise RuntimeError('it broke')", "load('Customer'); load('Vendor')")
 
 
+def _with_arguments(stage: Stage, first: str, second: str, loads: str) -> None:
+    """The same script twice, with arguments that say which tables it loads. The first time it breaks at Customer."""
+    body = f"""
+import os, sys
+with dbbtrace.join_run(RUN, data_product='Shop', environment='PRD'), dbbtrace.integration():
+    for table in sys.argv[1].split(","):
+        with {loads}:
+            if table == "Customer" and not os.path.exists("before"):
+                open("before", "x").close()
+                raise RuntimeError("it broke")
+"""
+    for arguments in (first, second):
+        stage.start(body, "job.py", *arguments.split()).wait()
+    assert command("close", RUN).code in (0, 1)
+
+
+_LOADS, _STEPS = 'dbbtrace.table_load(table, schema="mdm")', 'dbbtrace.step("fetch", table=table)'
+
+
+def script_is_retried_with_other_arguments(stage: Stage) -> None:
+    _with_arguments(stage, "Country,Customer,Vendor", "Country,Customer,Vendor --again", _LOADS)
+
+
+def script_is_told_to_do_less(stage: Stage) -> None:
+    _with_arguments(stage, "Country,Customer,Vendor", "Customer", _LOADS)
+
+
+def script_is_told_to_do_something_else(stage: Stage) -> None:
+    _with_arguments(stage, "Country,Customer", "Country,Vendor", _LOADS)
+
+
+def script_failed_before_it_did_anything(stage: Stage) -> None:
+    _with_arguments(stage, "Customer", "Vendor", _STEPS)
+
+
 def job_from_stdin(stage: Stage) -> None:
     _from_stdin("raise RuntimeError('it broke')", "pass")
 
 
 def job_from_stdin_runs_again(stage: Stage) -> None:
     body = (
-        "import os; os.rename('before', 'after') if os.path.exists('before') else open('before', 'x').close() or 1 / 0"
+        "import os; os.rename('before', 'after') if os.path.exists('before') else open('before', 'x').close() or 1 / 0;"
+        " dbbtrace.table_load('Customer').start().end()"
     )
     _from_stdin(body, body)
 
@@ -863,6 +1058,50 @@ SITUATIONS = {
     ),
     "a load failed": Situation(load_fails, "Failed", 1, "mdm.Vendor"),
     "a load failed and was done again": Situation(load_fails_and_is_done_again, "Succeeded", 0, ""),
+    "failed by hand, without a time": Situation(failed_by_hand_without_a_time, "Failed", 1, "mdm.Customer"),
+    "succeeded by hand, without a time": Situation(succeeded_by_hand_without_a_time, "Succeeded", 0, ""),
+    "a node failed by hand, without a time": Situation(node_failed_by_hand_without_a_time, "Failed", 1, "customers"),
+    "a refresh failed by hand, without a time": Situation(refresh_failed_by_hand_without_a_time, "Failed", 1, MODEL),
+    "failed by hand, with the run's id in upper case": Situation(
+        failed_by_hand_in_upper_case, "Failed", 1, "mdm.Vendor"
+    ),
+    "all by hand, with the run's id in upper case": Situation(all_by_hand_in_upper_case, "Succeeded", 0, "rows alone"),
+    "a step is done again": Situation(step_is_done_again, "Succeeded", 0, ""),
+    "a step fails, and one with other attributes does not": Situation(
+        step_of_another_table_succeeds, "Warned", 0, "step fetch failed"
+    ),
+    "a step fails, and one with attributes does not": Situation(
+        step_with_attributes_succeeds, "Warned", 0, "step fetch failed"
+    ),
+    "steps alone": Situation(steps_alone, "Succeeded", 0, ""),
+    "nothing at all": Situation(nothing_at_all, "Incomplete", 1, "nothing was done"),
+    "a workload without operations": Situation(workload_without_operations, "Incomplete", 1, "nothing was done"),
+    "dbt left nothing, and built all the second time": Situation(dbt_left_nothing_and_built_all, "Succeeded", 0, ""),
+    "dbt left nothing, and built the same the second time": Situation(
+        dbt_left_nothing_and_built_the_same, "Succeeded", 0, ""
+    ),
+    "dbt left nothing, and dbt retry did": Situation(
+        dbt_left_nothing_and_retried, "Warned", 0, "nothing tells that what had failed was done again"
+    ),
+    "dbt left nothing, and built nobody knows what the second time": Situation(
+        dbt_left_nothing_and_built_some, "Warned", 0, "nothing tells that what had failed was done again"
+    ),
+    "dbt left nothing, and built something elsewhere": Situation(
+        dbt_left_nothing_and_another_folder_has_some, "Failed", 1, "dbt failed"
+    ),
+    "dbt left nothing, and left some out elsewhere": Situation(
+        dbt_left_nothing_and_left_some_out, "Failed", 1, "dbt failed"
+    ),
+    "a script is retried with other arguments": Situation(script_is_retried_with_other_arguments, "Succeeded", 0, ""),
+    "a script is told to do less the second time": Situation(
+        script_is_told_to_do_less, "Warned", 0, "with other arguments, and nothing tells"
+    ),
+    "a script is told to do something else the second time": Situation(
+        script_is_told_to_do_something_else, "Failed", 1, "it broke"
+    ),
+    "a script fails before it does anything, and is told something else": Situation(
+        script_failed_before_it_did_anything, "Failed", 1, "it broke"
+    ),
     "an attempt failed": Situation(attempt_fails, "Succeeded", 0, ""),
     "a workload was done again": Situation(workload_done_again, "Succeeded", 0, ""),
     "a workload goes on where it failed": Situation(workload_goes_on_where_it_failed, "Succeeded", 0, ""),

@@ -71,7 +71,7 @@ class Stage:
         """A job of its own that joins the run and does this, indented by four; it may fail."""
         self.start(f"with dbbtrace.join_run(RUN, data_product='Shop', environment='PRD'):\n{body}", name).wait()
 
-    def start(self, body: str, name: str = "job.py") -> subprocess.Popen[str]:
+    def start(self, body: str, name: str = "job.py", *arguments: str) -> subprocess.Popen[str]:
         """A job of its own: dbbtrace is imported, and RUN is the run's id."""
         self.path.with_name(name).write_text(f"import dbbtrace\nRUN = {RUN!r}\n{body}")
         environment = {
@@ -81,7 +81,7 @@ class Stage:
             "DBBTRACE_ROWS_TIMEOUT": str(self.patience),
         }
         child = subprocess.Popen(
-            [sys.executable, name], cwd=self.path.parent, env=environment, stdout=subprocess.PIPE, text=True
+            [sys.executable, name, *arguments], cwd=self.path.parent, env=environment, stdout=subprocess.PIPE, text=True
         )
         self.children.append(child)
         return child

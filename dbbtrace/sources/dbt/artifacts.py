@@ -75,6 +75,7 @@ class Arguments(Struct, gc=False):
     which: str | None = None
     select: tuple[str, ...] | str | None = None
     selector: str | None = None
+    exclude: tuple[str, ...] | str | None = None
 
 
 class Timing(Struct, gc=False):

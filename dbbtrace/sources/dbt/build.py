@@ -6,8 +6,10 @@ A build has thousands of nodes, so what they share is prepared once.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.sdk.trace import ReadableSpan
@@ -17,6 +19,7 @@ from dbbtrace.job.finished import fact, finished
 from dbbtrace.job.lineage import lineage_of
 from dbbtrace.job.scope import Scope
 from dbbtrace.model import attributes as key
+from dbbtrace.model.identity import sha256
 from dbbtrace.model.statuses import NODE_FAILURES
 from dbbtrace.model.times import NANOS
 from dbbtrace.sources.dbt.causes import skip_causes
@@ -28,7 +31,7 @@ if TYPE_CHECKING:
     from dbbtrace.sources.dbt.artifacts import NodeResult, Results
     from dbbtrace.sources.dbt.manifest import ManifestNode
 
-__all__ = ["build_spans", "shared_attributes", "stage_spans"]
+__all__ = ["build_spans", "purpose_of_target", "shared_attributes", "stage_spans"]
 
 _BATCH = 250
 """Spans that are handed over together: the first are on their way before the last are made, and each is written while
@@ -42,6 +45,7 @@ def build_spans(
     *,
     written_at: int,
     with_stages: bool = True,
+    target: str = "",
 ) -> Iterator[list[ReadableSpan]]:
     """In batches: the invocation's span first, then each node's, followed by its stages'.
 
@@ -49,8 +53,17 @@ def build_spans(
         manifest: the run's nodes by unique_id; may be empty.
         written_at: when the artifact was written, for one that does not say.
         with_stages: stage spans are for the eye alone; rows come from the nodes' spans.
+        target: what the invocation says of where its artifact was; see ``purpose_of_target``.
     """
-    return _Build(scope, results, manifest, written_at).batches(with_stages)
+    return _Build(scope, results, manifest, written_at, target).batches(with_stages)
+
+
+def purpose_of_target(folder: Path, select: str | None, exclude: str = "") -> str:
+    """What tells an invocation from others of which only artifacts are known: a mark of the folder, which may not be
+    the same in the next run, and what was to be built."""
+    mark = sha256(str(folder.absolute()).encode("utf-8", "surrogatepass")).hexdigest()[:6]
+    said = {"target": mark, "select": select, "exclude": exclude}
+    return json.dumps({name: value for name, value in said.items() if value}, ensure_ascii=False)
 
 
 def shared_attributes(
@@ -90,8 +103,16 @@ def stage_spans(
 
 
 class _Build:
-    def __init__(self, scope: Scope, results: Results, manifest: Mapping[str, ManifestNode], written_at: int) -> None:
+    def __init__(
+        self,
+        scope: Scope,
+        results: Results,
+        manifest: Mapping[str, ManifestNode],
+        written_at: int,
+        target: str,
+    ) -> None:
         about = results.about
+        self.target = target
         self.scope = scope
         self.results = results
         self.manifest = manifest
@@ -193,6 +214,7 @@ class _Build:
                 key.DBT_COMMAND: command or None,
                 key.CICD_TASK_NAME: name,
                 key.CICD_TASK_RUN_RESULT: "failure" if error else "success",
+                key.PART_DETAIL: self.target or None,
             },
             error=error,
         )

@@ -112,19 +112,20 @@ def record_dbt(
         try:
             found = find_results(path, None if allow_old else _limit(not_before, run_id))
         except UsageError as error:
-            _record_failure(str(error))
+            _record_failure(str(error), path)
             complain(str(error))
             return DbtInvocation(str(path), reason=str(error))
         invocation = described(str(found.file), found.results, found.written_at)
         if invocation.reason is not None:
             log.warning("%s", invocation)
         if invocation.command in _WITHOUT_ROWS:
-            _record_failure(str(invocation.reason), is_known=False)
+            _record_failure(str(invocation.reason), path, is_known=False)
             return invocation
         from dbbtrace.job.context import scope_for
         from dbbtrace.job.finished import emit_all
-        from dbbtrace.sources.dbt.build import build_spans
+        from dbbtrace.sources.dbt.build import build_spans, purpose_of_target
         from dbbtrace.sources.dbt.results import with_no_ops
+        from dbbtrace.sources.dbt.terms import exclusion_of, selection_of
         from dbbtrace.tracing import runtime
 
         scope = scope_for(
@@ -142,6 +143,8 @@ def record_dbt(
         if results is not found.results:
             invocation = described(invocation.file, results, found.written_at)
         stages = runtime.current().takes_all
+        selected, exclude = scope.select or selection_of(results), exclusion_of(results)
+        target = purpose_of_target(found.file.parent, selected, exclude)
         if _is_known(scope.run_id, invocation):
             invocation = replace(invocation, again=True)
             log.warning(
@@ -151,20 +154,22 @@ def record_dbt(
                 iso_utc(found.written_at),
                 invocation.command or "",
             )
-        emit_all(build_spans(scope, results, nodes, written_at=found.written_at, with_stages=stages))
+        emit_all(build_spans(scope, results, nodes, written_at=found.written_at, with_stages=stages, target=target))
         log.info("recorded %s", invocation)
         return invocation
     return DbtInvocation(str(path), reason="dbbtrace failed to record it; its log says why")
 
 
-def _record_failure(reason: str, *, is_known: bool = True) -> None:
+def _record_failure(reason: str, path: str | os.PathLike[str], *, is_known: bool = True) -> None:
     """In a run: dbt left nothing that could be recorded.
 
     Args:
+        path: where it was looked for.
         is_known: so it did not do what it was to do; else it may have: a failed step, of which the verdict warns.
     """
     from dbbtrace.job.finished import emit, fact
     from dbbtrace.model import attributes as key
+    from dbbtrace.sources.dbt.build import purpose_of_target
     from dbbtrace.tracing.provider import now
 
     scope = current_scope("transformation")
@@ -172,7 +177,14 @@ def _record_failure(reason: str, *, is_known: bool = True) -> None:
         return
     at = now()
     error = ("dbt.error", reason)
-    attributes = {key.CICD_TASK_NAME: "dbt", key.CICD_TASK_RUN_RESULT: "failure", key.WORKLOAD: "transformation"}
+    attributes: dict[str, str] = {
+        key.CICD_TASK_NAME: "dbt",
+        key.CICD_TASK_RUN_RESULT: "failure",
+        key.WORKLOAD: "transformation",
+    }
+    if is_known and isinstance(path, (str, os.PathLike)):
+        named = Path(path)
+        attributes[key.PART_DETAIL] = purpose_of_target(named.parent if named.suffix else named, scope.select)
     emit(
         [
             fact(

@@ -18,6 +18,7 @@ __all__ = [
     "command_of",
     "count",
     "error_of",
+    "exclusion_of",
     "label_of",
     "moment",
     "relation_parts",
@@ -84,6 +85,12 @@ def selection_of(results: Results) -> str:
     select = results.args.select or ()
     text = select if isinstance(select, str) else " ".join(select)
     return text or (f"selector:{results.args.selector}" if results.args.selector else "")
+
+
+def exclusion_of(results: Results) -> str:
+    """What dbt was told to leave out: the selectors joined with spaces."""
+    exclude = (results.args.exclude if results.args is not None else None) or ()
+    return exclude if isinstance(exclude, str) else " ".join(exclude)
 
 
 def status_of(node: NodeResult) -> str:

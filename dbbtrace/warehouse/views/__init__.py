@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from weakref import WeakKeyDictionary
 
 from dbbtrace.errors import ConfigurationError
+from dbbtrace.model.identity import normalise_run_id
 from dbbtrace.warehouse.dialects import SQLITE, Dialect
 from dbbtrace.warehouse.migrate import Step
 from dbbtrace.warehouse.schema import ALL_TABLES, PARTS, SCHEMA, VALIDATIONS
@@ -70,6 +71,11 @@ _COLUMNS: Final[Mapping[str, Mapping[str, str]]] = {
     RECONCILIATION: _RECONCILIATION_COLUMNS,
     ENVIRONMENTS: _ENVIRONMENTS_COLUMNS,
 }
+_RUN_ID = "orchestration_run_id"
+"""Read in lower case where it is a GUID, as dbbtrace writes it: programs by others may write it in upper case."""
+_STORED_ID = "stored_run_id"
+"""A column of every table, for questions alone: the run id as it is in the table, where an index finds it."""
+_GUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _PARTS_ARE_KEPT = "PARTS_ARE_KEPT"
 """Stands for 1 in the views' SQL, and for 0 where the warehouse has no table of the runs' own record."""
 _READ = re.compile(r"\b(?:meta\.)?(?P<name>monitoring_\w+|kpi_reconciliation_history|environments) AS (?P<alias>\w+)")
@@ -83,6 +89,8 @@ class BaseTable:
     """Its name in SQL, with its schema."""
     columns: Mapping[str, str]
     """The schema's column → the expression that reads it. Columns that the table lacks are left out."""
+    exact: bool = False
+    """Whether the database holds texts for different that differ in case alone; SQLite always does."""
 
 
 class Queried(Protocol):
@@ -106,7 +114,7 @@ def base_tables(dialect: Dialect, shapes: Mapping[str, Shape]) -> dict[str, Base
             column: dialect.quote(here.name) + (" COLLATE DATABASE_DEFAULT" if here.collation else "")
             for column, here in shape.found
         }
-        found[name] = BaseTable(dialect.target(name), columns)
+        found[name] = BaseTable(dialect.target(name), columns, shape.exact)
     return found
 
 
@@ -165,7 +173,8 @@ def plan(connector: Connector, connection: Any) -> list[Step]:
     for table in ALL_TABLES:
         found = shapes[table.name].columns if table.name in shapes else {}
         columns = {column.name: found.get(column.name, dialect.quote(column.name)) for column in table.columns}
-        tables[table.name] = BaseTable(dialect.target(table.name), columns)
+        exact = table.name in shapes and shapes[table.name].exact
+        tables[table.name] = BaseTable(dialect.target(table.name), columns, exact=exact)
     standing = f"SELECT name FROM {SCHEMA}.sqlite_master WHERE type = 'view'"
     if dialect is not SQLITE:
         standing = f"SELECT TABLE_NAME FROM INFORMATION_SCHEMA.VIEWS WHERE TABLE_SCHEMA = '{SCHEMA}'"
@@ -219,7 +228,7 @@ def ask(
         runs: read only the rows of these runs, which keeps answers fast; None: all.
         tables: the result of ``look``, to reuse it for several queries.
     """
-    tables, scope = tables or look(warehouse), None if runs is None else sorted(runs)
+    tables, scope = tables or look(warehouse), None if runs is None else sorted(set(map(normalise_run_id, runs)))
     created = current(warehouse, tables) if scope is None or 0 < len(scope) <= _FEW else frozenset()
     if scope is not None:
         created -= _OF_SEVERAL_RUNS
@@ -324,6 +333,7 @@ class _Rendering:
         self.created = created
         """The views that are read as they are in the database."""
         self.bound: list[str] = []
+        self._exact = dialect is SQLITE or any(table.exact for table in tables.values())
 
     def sql(self, text: str) -> str:
         text = _READ.sub(lambda match: f"{self._read(match['name'], match['alias'], text)} AS {match['alias']}", text)
@@ -340,6 +350,8 @@ class _Rendering:
         columns = [
             self._column(column, sql_type, table) for column, sql_type in _COLUMNS[name].items() if column in used
         ]
+        if _STORED_ID in used and table is not None:
+            columns.append(f"{table.columns[_RUN_ID]} AS {_STORED_ID}")
         return f"(SELECT {', '.join(columns)}{self._rows(name, alias, table)})"
 
     def _created(self, name: str) -> str:
@@ -353,17 +365,21 @@ class _Rendering:
         here = table.columns.get(name) if table else None
         null = "NULL" if self.dialect is SQLITE else f"CAST(NULL AS {sql_type})"
         quoted = self.dialect.quote(name)
+        if name == _RUN_ID and here and self._exact:
+            here = f"RUN_ID({here})"
         return here if here == quoted else f"{here or null} AS {quoted}"
 
     def _rows(self, name: str, alias: str, table: BaseTable | None) -> str:
         if table is None:
             return " WHERE 1 = 0"
         source = f" FROM {self._name(name) if self.dialect is SQLITE else table.target}"
-        if self.scope is None or alias == _OF_OTHER_RUNS or "orchestration_run_id" not in table.columns:
+        if self.scope is None or alias == _OF_OTHER_RUNS or _RUN_ID not in table.columns:
             return source
-        self.bound.append(json.dumps(self.scope))
+        # Ids are GUIDs in lower case, but for rows that others wrote.
+        other = [run_id.upper() for run_id in self.scope if _GUID.fullmatch(run_id)] if self._exact else []
+        self.bound.append(json.dumps([*self.scope, *other]))
         listed = "JSON_EACH(?)" if self.dialect is SQLITE else "OPENJSON(?) WITH ([value] varchar(255) '$')"
-        return f"{source} WHERE {table.columns['orchestration_run_id']} IN (SELECT value FROM {listed})"
+        return f"{source} WHERE {table.columns[_RUN_ID]} IN (SELECT value FROM {listed})"
 
     def _name(self, name: str) -> str:
         inside_file = self.inside and self.dialect is SQLITE

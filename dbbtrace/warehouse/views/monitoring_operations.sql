@@ -12,11 +12,16 @@ WITH load_rows AS (
         COALESCE(MOMENT(l.process_started_at), MOMENT(l.[timestamp])) AS start_time,
         MOMENT(l.process_completed_at) AS end_time,
         -- The outcome comes first: a row that ended before an interrupted one, then the row that started last (a
-        -- hand-made one: at least a second later).
+        -- hand-made one: at least a second later). Nobody knows whether a failure without a time was made good.
         ROW_NUMBER() OVER (
             PARTITION BY l.orchestration_run_id, l.source_name, l.schema_name, l.table_name
             ORDER BY
                 CASE WHEN l.error_type = 'Interrupted' THEN 1 ELSE 0 END,
+                CASE
+                    WHEN COALESCE(l.process_started_at, l.[timestamp]) IS NULL
+                        AND STATUS(l.status, l.error_type) NOT IN ('Succeeded', 'Running') THEN 0
+                    ELSE 1
+                END,
                 CASE
                     WHEN l.record_id IS NULL THEN PLUS_SECONDS(COALESCE(MOMENT(l.process_started_at), MOMENT(l.[timestamp])), -1)
                     ELSE COALESCE(MOMENT(l.process_started_at), MOMENT(l.[timestamp]))
@@ -29,6 +34,11 @@ WITH load_rows AS (
             ORDER BY
                 CASE WHEN l.error_type = 'Interrupted' THEN 1 ELSE 0 END,
                 CASE
+                    WHEN COALESCE(l.process_started_at, l.[timestamp]) IS NULL
+                        AND STATUS(l.status, l.error_type) NOT IN ('Succeeded', 'Running') THEN 0
+                    ELSE 1
+                END,
+                CASE
                     WHEN l.record_id IS NULL THEN PLUS_SECONDS(COALESCE(MOMENT(l.process_started_at), MOMENT(l.[timestamp])), -1)
                     ELSE COALESCE(MOMENT(l.process_started_at), MOMENT(l.[timestamp]))
                 END DESC,
@@ -39,6 +49,11 @@ WITH load_rows AS (
             PARTITION BY l.orchestration_run_id, l.source_name, l.schema_name, l.table_name
             ORDER BY
                 CASE WHEN l.error_type = 'Interrupted' THEN 1 ELSE 0 END,
+                CASE
+                    WHEN COALESCE(l.process_started_at, l.[timestamp]) IS NULL
+                        AND STATUS(l.status, l.error_type) NOT IN ('Succeeded', 'Running') THEN 0
+                    ELSE 1
+                END,
                 CASE
                     WHEN l.record_id IS NULL THEN PLUS_SECONDS(COALESCE(MOMENT(l.process_started_at), MOMENT(l.[timestamp])), -1)
                     ELSE COALESCE(MOMENT(l.process_started_at), MOMENT(l.[timestamp]))
@@ -149,18 +164,31 @@ node_rows AS (
         d.resource_type, d.message, d.depends_on, d.materialized,
         MOMENT(d.process_started_at) AS start_time,
         MOMENT(d.process_completed_at) AS end_time,
-        -- The node's last outcome comes first. Two copies of one row follow each other.
+        -- The node's last outcome comes first; a failure without a time before all that have one. Two copies of one row
+        -- follow each other.
         ROW_NUMBER() OVER (
             PARTITION BY d.orchestration_run_id, NODE_ID(d.unique_id, d.relation_name, d.item_name)
             ORDER BY
-                d.generated_at DESC, d.process_started_at DESC,
+                CASE
+                    WHEN COALESCE(d.generated_at, d.process_completed_at, d.process_started_at) IS NULL
+                        AND STATUS(d.status, d.error_type) NOT IN ('Succeeded', 'Warned', 'Skipped', 'Running') THEN 0
+                    ELSE 1
+                END,
+                MOMENT(COALESCE(d.generated_at, d.process_completed_at, d.process_started_at)) DESC,
+                MOMENT(d.process_started_at) DESC,
                 CASE WHEN d.error_type = 'Interrupted' THEN 1 ELSE 0 END, d.record_id
         ) AS place,
         COALESCE(d.record_id, SECOND_OF(d.generated_at), '') AS mark,
         LAG(COALESCE(d.record_id, SECOND_OF(d.generated_at), '')) OVER (
             PARTITION BY d.orchestration_run_id, NODE_ID(d.unique_id, d.relation_name, d.item_name)
             ORDER BY
-                d.generated_at DESC, d.process_started_at DESC,
+                CASE
+                    WHEN COALESCE(d.generated_at, d.process_completed_at, d.process_started_at) IS NULL
+                        AND STATUS(d.status, d.error_type) NOT IN ('Succeeded', 'Warned', 'Skipped', 'Running') THEN 0
+                    ELSE 1
+                END,
+                MOMENT(COALESCE(d.generated_at, d.process_completed_at, d.process_started_at)) DESC,
+                MOMENT(d.process_started_at) DESC,
                 CASE WHEN d.error_type = 'Interrupted' THEN 1 ELSE 0 END, d.record_id
         ) AS mark_before
     FROM meta.monitoring_transformation_dbt AS d
@@ -203,12 +231,14 @@ refresh_rows AS (
         -- A model is refreshed once at a time: a start in the same second is the same refresh, written twice.
         ROW_NUMBER() OVER (
             PARTITION BY
-                r.orchestration_run_id, r.semantic_model_id, COALESCE(SECOND_OF(r.process_started_at), r.record_id)
+                r.orchestration_run_id, r.semantic_model_id,
+                COALESCE(SECOND_OF(r.process_started_at), SECOND_OF(r.process_completed_at), r.record_id)
             ORDER BY
                 CASE WHEN r.error_type = 'Interrupted' THEN 1 ELSE 0 END,
                 CASE WHEN STATUS(r.status, NULL) = 'Running' THEN 1 ELSE 0 END,
                 CASE WHEN r.record_id IS NULL THEN 1 ELSE 0 END,
                 r.process_completed_at DESC,
+                CASE WHEN STATUS(r.status, NULL) = 'Succeeded' THEN 1 ELSE 0 END,
                 r.record_id
         ) AS place
     FROM meta.monitoring_semantic_model_refresh AS r
@@ -232,7 +262,14 @@ refresh_outcomes AS (
         f.depends_on, f.start_time, f.end_time,
         ROW_NUMBER() OVER (
             PARTITION BY f.orchestration_run_id, f.semantic_model_id
-            ORDER BY f.start_time DESC, f.record_id
+            ORDER BY
+                CASE
+                    WHEN COALESCE(f.start_time, f.end_time) IS NULL
+                        AND STATUS(f.status, f.error_type) NOT IN ('Succeeded', 'Running') THEN 0
+                    ELSE 1
+                END,
+                COALESCE(f.start_time, f.end_time) DESC,
+                f.record_id
         ) AS place
     FROM refresh_rows AS f
     WHERE f.place = 1
@@ -277,6 +314,7 @@ WHERE
     CASE
         WHEN l.place = 1 THEN 1
         WHEN l.error_type = 'Interrupted' OR l.record_id = l.record_before THEN 0
+        WHEN l.start_time IS NOT NULL AND l.start_before IS NULL THEN 1
         WHEN l.record_id <> l.record_before OR SECONDS_BETWEEN(l.start_time, l.start_before) > 1 THEN 1
         ELSE 0
     END = 1

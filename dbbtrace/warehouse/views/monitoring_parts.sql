@@ -1,7 +1,8 @@
 -- One row for each part of a run that is no operation: the run itself, a job's share of it, a workload, a dbt
 -- invocation, a step or an attempt that has a row. What has not ended is Running.
 -- superseded = 1: the same part began again after this one had ended, or dbt built all that it was to build; filter on
--- 0 for outcomes.
+-- 0 for outcomes. begun_again = 1: it failed, and something came after it that may have been another try: the same
+-- script with other arguments, `dbt retry`, or dbt again where nobody knows what had failed.
 
 WITH part_rows AS (
     SELECT
@@ -37,9 +38,17 @@ keyed_parts AS (
             PARTITION BY
                 q.orchestration_run_id, q.part, COALESCE(q.name, q.span_id),
                 COALESCE(q.pipeline_run_id, q.pipeline_id, ''),
-                -- Of dbt, what it was to build: another project, selection or macro makes nothing good.
-                CASE WHEN q.part = 'dbt_invocation' THEN COALESCE(q.detail, '') ELSE '' END
-        ) AS last_start_time
+                -- Of dbt, what it was to build: another project, selection or macro makes nothing good. Of a step, what
+                -- the job said of it.
+                CASE
+                    WHEN q.part = 'dbt_invocation' THEN COALESCE(q.detail, '')
+                    WHEN q.part = 'step' AND MEMBER_OF(q.detail, 'job_status') IS NULL THEN COALESCE(q.detail, '')
+                    ELSE ''
+                END
+        ) AS last_start_time,
+        MAX(q.start_time) OVER (
+            PARTITION BY q.orchestration_run_id, q.part, PROGRAM_OF(q.name), COALESCE(q.pipeline_run_id, q.pipeline_id, '')
+        ) AS last_program_time
     FROM part_rows AS q
     WHERE q.place = 1
 ),
@@ -70,6 +79,65 @@ built_later AS (
         AND g.part = 'dbt_invocation'
         AND g.status = 'Succeeded'
         AND MEMBER_OF(g.detail, 'operation') IS NULL
+    GROUP BY f.orchestration_run_id, f.span_id
+    UNION
+    -- A failed record_dbt knows no more than what the transformation around it was to build.
+    SELECT f.orchestration_run_id, f.span_id
+    FROM meta.monitoring_run_part AS f
+    INNER JOIN meta.monitoring_run_part AS g
+        ON
+            g.orchestration_run_id = f.orchestration_run_id
+            AND MOMENT(g.process_completed_at) >= MOMENT(f.process_completed_at)
+            AND MEMBER_OF(g.detail, 'target') IS NOT NULL
+            AND MEMBER_OF(g.detail, 'exclude') IS NULL
+            AND (
+                MEMBER_OF(g.detail, 'select') IS NULL
+                OR INCLUDES(MEMBER_OF(g.detail, 'select'), MEMBER_OF(f.detail, 'select'), ' ', ' ')
+            )
+    WHERE
+        f.part = 'dbt_invocation'
+        AND f.status = 'Failed'
+        AND f.name = 'dbt'
+        AND g.part = 'dbt_invocation'
+        AND g.status = 'Succeeded'
+        AND g.name = 'dbt build'
+        AND g.nodes > 0
+    GROUP BY f.orchestration_run_id, f.span_id
+    UNION
+    -- A step with the same attributes, and perhaps more that it was given later.
+    SELECT f.orchestration_run_id, f.span_id
+    FROM meta.monitoring_run_part AS f
+    INNER JOIN meta.monitoring_run_part AS g
+        ON
+            g.orchestration_run_id = f.orchestration_run_id
+            AND g.name = f.name
+            AND MOMENT(g.process_started_at) >= MOMENT(f.process_completed_at)
+            AND IS_MORE_OF(g.detail, f.detail)
+    WHERE f.part = 'step' AND f.status = 'Failed' AND g.part = 'step' AND g.status = 'Succeeded'
+    GROUP BY f.orchestration_run_id, f.span_id
+),
+tried_again AS (
+    -- dbt failed as a whole, and later did well what may be the same.
+    SELECT f.orchestration_run_id, f.span_id
+    FROM meta.monitoring_run_part AS f
+    INNER JOIN meta.monitoring_run_part AS g
+        ON
+            g.orchestration_run_id = f.orchestration_run_id
+            AND MOMENT(g.process_completed_at) >= MOMENT(f.process_completed_at)
+            AND (
+                (f.name = 'dbt' AND MEMBER_OF(g.detail, 'target') = MEMBER_OF(f.detail, 'target'))
+                OR (
+                    g.name = 'dbt retry'
+                    AND COALESCE(MEMBER_OF(g.detail, 'project'), '') = COALESCE(MEMBER_OF(f.detail, 'project'), '')
+                )
+            )
+    WHERE
+        f.part = 'dbt_invocation'
+        AND f.status = 'Failed'
+        AND f.name IN ('dbt', 'dbt build', 'dbt retry', 'dbt run', 'dbt seed', 'dbt snapshot', 'dbt test')
+        AND g.part = 'dbt_invocation'
+        AND g.status = 'Succeeded'
+        AND g.nodes > 0
     GROUP BY f.orchestration_run_id, f.span_id
 )
 SELECT
@@ -108,6 +176,16 @@ SELECT
         -- If a part never ended, only the pipeline's run id shows that it was tried again.
         WHEN k.end_time IS NULL AND COALESCE(k.pipeline_run_id, k.pipeline_id) IS NOT NULL THEN 1
         ELSE 0
-    END AS superseded
+    END AS superseded,
+    CASE
+        WHEN b.span_id IS NOT NULL OR k.status <> 'Failed' THEN 0
+        WHEN a.span_id IS NOT NULL THEN 1
+        WHEN k.part <> 'job' OR k.last_start_time >= k.end_time THEN 0
+        -- Jobs without a script are called so.
+        WHEN PROGRAM_OF(k.name) IN ('orchestration_run', 'join_run', 'begin_run') THEN 0
+        WHEN k.last_program_time >= k.end_time THEN 1
+        ELSE 0
+    END AS begun_again
 FROM keyed_parts AS k
 LEFT JOIN built_later AS b ON b.orchestration_run_id = k.orchestration_run_id AND b.span_id = k.span_id
+LEFT JOIN tried_again AS a ON a.orchestration_run_id = k.orchestration_run_id AND a.span_id = k.span_id

@@ -49,6 +49,7 @@ part_totals AS (
             CASE
                 -- If the nodes of a dbt invocation have rows, those decide.
                 WHEN p.part = 'dbt_invocation' AND p.error_message LIKE '% nodes failed: %' THEN 0
+                WHEN p.begun_again = 1 THEN 0
                 WHEN p.status = 'Failed' AND p.superseded = 0 AND p.part IN ('job', 'workload', 'dbt_invocation') THEN 1
                 ELSE 0
             END
@@ -60,6 +61,14 @@ part_totals AS (
                 ELSE 0
             END
         ) AS parts_repeated,
+        -- Failed, and perhaps tried again: a judgement tells.
+        SUM(
+            CASE
+                WHEN p.part = 'dbt_invocation' AND p.error_message LIKE '% nodes failed: %' THEN 0
+                WHEN p.superseded = 0 AND p.begun_again = 1 THEN 1
+                ELSE 0
+            END
+        ) AS parts_begun_again,
         SUM(CASE WHEN p.status = 'Running' AND p.superseded = 0 THEN 1 ELSE 0 END) AS parts_running,
         SUM(
             CASE
@@ -88,7 +97,20 @@ part_totals AS (
         SUM(CASE WHEN p.part = 'job' THEN p.loads END) AS loads_told,
         SUM(CASE WHEN p.part IN ('job', 'dbt_invocation') THEN p.nodes END) AS nodes_told,
         SUM(CASE WHEN p.part = 'job' THEN p.refreshes END) AS refreshes_told,
-        SUM(CASE WHEN p.part IN ('job', 'workload') THEN 1 ELSE 0 END) AS jobs
+        SUM(CASE WHEN p.part IN ('job', 'workload') THEN 1 ELSE 0 END) AS jobs,
+        -- Work that gives no row of an operation: steps, of which not all have a row, and dbt where it builds nothing.
+        SUM(
+            CASE
+                WHEN p.part = 'job' AND MEMBER_OF(p.detail, 'steps') IS NOT NULL THEN 1
+                WHEN p.status <> 'Succeeded' THEN 0
+                WHEN p.part = 'step' THEN 1
+                WHEN
+                    p.part = 'dbt_invocation'
+                    AND p.name NOT IN ('dbt', 'dbt build', 'dbt retry', 'dbt run', 'dbt seed', 'dbt snapshot', 'dbt test')
+                    THEN 1
+                ELSE 0
+            END
+        ) AS other_work
     FROM meta.monitoring_parts AS p
     GROUP BY p.orchestration_run_id
 ),
@@ -280,11 +302,13 @@ run_facts AS (
             ELSE 1
         END AS parts_failed,
         COALESCE(q.parts_repeated, 0) AS parts_repeated,
+        COALESCE(q.parts_begun_again, 0) AS parts_begun_again,
         COALESCE(q.parts_running, 0) AS parts_running,
         COALESCE(q.parts_interrupted, 0) AS parts_interrupted,
         COALESCE(q.steps_failed, 0) AS steps_failed,
         CASE WHEN q.run_ended > 0 OR (e.workloads > 0 AND e.workloads_absent = 0) THEN 1 ELSE 0 END AS run_ended,
         COALESCE(q.jobs, 0) AS jobs,
+        COALESCE(q.other_work, 0) AS other_work,
         CASE WHEN q.loads_told > t.loads_arrived THEN q.loads_told - t.loads_arrived ELSE 0 END AS loads_lost,
         CASE WHEN q.nodes_told > t.nodes_arrived THEN q.nodes_told - t.nodes_arrived ELSE 0 END AS nodes_lost,
         CASE WHEN q.refreshes_told > t.refreshes_arrived THEN q.refreshes_told - t.refreshes_arrived ELSE 0 END
@@ -322,12 +346,13 @@ SELECT
     t.environment,
     CASE
         WHEN t.failed > 0 OR t.parts_failed > 0 OR t.findings_failed > 0 THEN 'Failed'
+        WHEN t.parts_begun_again > 0 AND t.judged_at IS NULL THEN 'Failed'
         WHEN s.is_open = 1 AND t.is_silent = 0 THEN 'Running'
         WHEN s.is_open > 0 THEN 'Unfinished'
         WHEN t.loads_lost + t.nodes_lost + t.refreshes_lost + t.absent + t.findings_incomplete > 0 THEN 'Incomplete'
         WHEN t.operations > 0 AND t.skipped = t.operations THEN 'Incomplete'
-        WHEN t.refreshes_skipped > 0 AND t.judged_at IS NULL THEN 'Incomplete'
-        WHEN t.operations = 0 AND t.jobs = 0 THEN 'Incomplete'
+        WHEN t.skipped > 0 AND t.judged_at IS NULL THEN 'Incomplete'
+        WHEN t.operations = 0 AND (t.jobs = 0 OR t.other_work = 0) THEN 'Incomplete'
         WHEN t.findings_warned + t.steps_failed > 0 OR (t.warned + t.parts_repeated > 0 AND t.judged_at IS NULL)
             THEN 'Warned'
         ELSE 'Succeeded'
@@ -336,6 +361,8 @@ SELECT
         WHEN t.failed > 0 THEN CONCAT(TEXT(t.failed), ' of ', COUNTED(t.operations, 'operation'), ' failed')
         WHEN t.parts_failed > 0 THEN CONCAT(COUNTED(t.parts_failed, 'part'), ' of the run failed: see monitoring_parts')
         WHEN t.findings_failed > 0 THEN t.first_failed
+        WHEN t.parts_begun_again > 0 AND t.judged_at IS NULL
+            THEN CONCAT('failed, and perhaps tried again: ', COUNTED(t.parts_begun_again, 'part'), ' of the run')
         WHEN t.unknown > 0 THEN CONCAT('nobody knows how ', COUNTED(t.unknown, 'operation'), ' ended')
         WHEN t.parts_interrupted > 0 THEN 'a job was interrupted: see monitoring_parts'
         WHEN s.is_open > 0 AND t.running + t.parts_running > 0
@@ -348,9 +375,10 @@ SELECT
         WHEN t.absent > 0 THEN CONCAT('expected and not there: ', t.first_absent)
         WHEN t.findings_incomplete > 0 THEN t.first_incomplete
         WHEN t.operations > 0 AND t.skipped = t.operations THEN 'every operation was skipped'
-        WHEN t.refreshes_skipped > 0 AND t.judged_at IS NULL
-            THEN CONCAT('skipped: ', COUNTED(t.refreshes_skipped, 'refresh'))
+        WHEN t.skipped > 0 AND t.judged_at IS NULL
+            THEN CONCAT('skipped, though nothing failed: ', COUNTED(t.skipped, 'operation'))
         WHEN t.operations = 0 AND t.jobs = 0 THEN 'it ended, and nothing that it did is in the tables'
+        WHEN t.operations = 0 AND t.other_work = 0 THEN 'it ended, and nothing was done in it'
         WHEN t.findings_warned > 0 THEN t.first_warned
         WHEN t.steps_failed > 0 THEN CONCAT(COUNTED(t.steps_failed, 'step'), ' failed')
         WHEN t.parts_repeated > 0 AND t.judged_at IS NULL
@@ -377,7 +405,8 @@ SELECT
     t.interrupted,
     t.failed_without_reason,
     CASE WHEN t.data_product IS NULL THEN 1 ELSE 0 END AS without_data_product,
-    t.has_parts, t.run_ended, t.jobs, t.parts_failed, t.parts_repeated, t.parts_running, t.parts_interrupted,
+    t.has_parts, t.run_ended, t.jobs, t.other_work, t.parts_failed, t.parts_repeated, t.parts_begun_again,
+    t.parts_running, t.parts_interrupted,
     t.steps_failed, t.loads_lost, t.nodes_lost, t.refreshes_lost, t.absent,
     t.findings_failed, t.findings_incomplete, t.findings_warned, t.judged_at,
     s.is_open, t.last_sign, t.silent_after, t.recorded,

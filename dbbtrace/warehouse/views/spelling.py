@@ -71,6 +71,25 @@ def _sane(seconds: str) -> str:
     return f"CASE WHEN {seconds} > 1E9 THEN 1E9 WHEN {seconds} < 0 THEN 0 ELSE {seconds} END"
 
 
+def _run_id(stored: str) -> str:
+    """A run id as dbbtrace writes it: a GUID in lower case."""
+    return f"CASE WHEN {stored} LIKE '________-____-____-____-____________' THEN LOWER({stored}) ELSE {stored} END"
+
+
+def _is_more_of(detail: str, than: str) -> str:
+    """Whether the JSON object begins with all that the other one holds."""
+    length = f"LENGTH_OF({than})"
+    return (
+        f"SUBSTRING({detail}, 1, {length} - 1) = SUBSTRING({than}, 1, {length} - 1)"
+        f" AND SUBSTRING({detail}, {length}, 1) IN (',', '}}')"
+    )
+
+
+def _program(job: str) -> str:
+    """The name of a job without the mark of its arguments."""
+    return f"CASE WHEN {job} LIKE '% #______' THEN SUBSTRING({job}, 1, LENGTH_OF({job}) - 8) ELSE {job} END"
+
+
 def _saturated(total: str) -> str:
     """The nearest bigint: one row with an impossible count must not break the view."""
     largest, smallest = 2**63 - 1, -(2**63)
@@ -94,6 +113,8 @@ _SQLITE: Final[Words] = {
     "CONCAT": lambda *parts: f"({' || '.join(parts)})",
     "COUNTED": lambda number, noun: _expand(_counted(number, noun), _SQLITE),
     "NODE_NAME": lambda unique_id, item_name: _expand(_node_name(unique_id, item_name), _SQLITE),
+    "IS_MORE_OF": lambda detail, than: _expand(_is_more_of(detail, than), _SQLITE),
+    "PROGRAM_OF": lambda job: _expand(_program(job), _SQLITE),
     "LENGTH_OF": lambda x: f"LENGTH({x})",
     "LAST_SEGMENT": lambda x: f"REPLACE({x}, RTRIM({x}, REPLACE({x}, '.', '')), '')",
     "MOMENT": lambda x: (
@@ -123,6 +144,7 @@ _SQLITE: Final[Words] = {
     "STATUS": _status,
     "NAMED": _named,
     "NODE_ID": _node_id,
+    "RUN_ID": _run_id,
 }
 
 # -- T-SQL, in words that Fabric Warehouse has ---------------------------------------------------------------
@@ -143,6 +165,8 @@ _TSQL: Final[Words] = {
     "CONCAT": lambda *parts: f"CONCAT({', '.join(parts)})",
     "COUNTED": lambda number, noun: _expand(_counted(number, noun), _TSQL),
     "NODE_NAME": lambda unique_id, item_name: _expand(_node_name(unique_id, item_name), _TSQL),
+    "IS_MORE_OF": lambda detail, than: _expand(_is_more_of(detail, than), _TSQL),
+    "PROGRAM_OF": lambda job: _expand(_program(job), _TSQL),
     "LENGTH_OF": lambda x: f"LEN({x})",
     "LAST_SEGMENT": lambda x: f"RIGHT({x}, CHARINDEX('.', CONCAT(REVERSE({x}), '.')) - 1)",
     "MOMENT": lambda x: f"CAST({x} AS datetime2(6))",
@@ -176,6 +200,7 @@ _TSQL: Final[Words] = {
     "STATUS": _status,
     "NAMED": _named,
     "NODE_ID": _node_id,
+    "RUN_ID": _run_id,
 }
 
 _WORD = re.compile(r"\b(" + "|".join(sorted(_TSQL, key=len, reverse=True)) + r")\b")
