@@ -14,6 +14,7 @@ from dbbtrace.answers.read import moment_of_row
 from dbbtrace.answers.rows import Run
 from dbbtrace.answers.usual import Load, PastRun
 from dbbtrace.graph import TableKey
+from dbbtrace.model.statuses import LOADS, SUCCEEDED, meaning
 from dbbtrace.warehouse import Warehouse, views
 
 __all__ = ["Earlier", "local_zone", "read_earlier"]
@@ -120,10 +121,19 @@ def _loads(warehouse: Warehouse, tables: dict[str, views.BaseTable], runs: Colle
         key = (str(source or "").lower(), str(schema or "").lower(), str(table or "").lower())
         name = f"{schema}.{table}" if schema else str(table)
         full = str(load_type or "FULL").upper() != "INCREMENTAL"
-        load = Load(str(run_id), key, name, full, str(status) == "Succeeded", at, rows, size)
+        succeeded = meaning(str(status), LOADS) == SUCCEEDED
+        load = Load(str(run_id), key, name, full, succeeded, at, _number(rows), _number(size))
         # The same load, written by hand and by us, is one.
         found[run_id, key, at.replace(microsecond=0)] = load
     return list(found.values())
+
+
+def _number(stored: object) -> int | None:
+    """What a count says; in an SQLite file others may have put anything there."""
+    try:
+        return None if stored is None else int(stored)  # type: ignore[call-overload]
+    except (TypeError, ValueError, OverflowError):
+        return None
 
 
 _LOADS = """\

@@ -231,16 +231,21 @@ WHERE LOWER(d.status) IN ('warn', 'warned') AND COALESCE(d.process_stage, 'execu
 def reconciliation(warehouse: Warehouse, run: Run, tolerance: Tolerance) -> list[Finding]:
     """KPIs on which the sources differ; one that only one source tells is not reconciled, and no finding."""
     results = operations(warehouse, [run.run_id], where="o.kind = 'reconciliation_result'")
-    groups: dict[tuple[str, str], dict[str, float]] = defaultdict(dict)
+    groups: dict[tuple[str, str], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for one in results:
         pipeline = one.pipeline_run_id or ""
         if one.amount is not None and pipeline.lower() != "unknown":
-            groups[pipeline, one.name][one.source_name or ""] = one.amount
+            groups[pipeline, one.name][one.source_name or ""].append(one.amount)
     found = []
     for (_, kpi), amounts in sorted(groups.items()):
-        low, high = min(amounts.values()), max(amounts.values())
+        every = [amount for of_source in amounts.values() for amount in of_source]
+        low, high = min(every), max(every)
         if len(amounts) > 1 and not tolerance.allows(kpi, low, high):
-            said = ", ".join(f"{source or '?'} {amount:,.2f}" for source, amount in sorted(amounts.items()))
+            said = ", ".join(
+                f"{source or '?'} {amount:,.2f}"
+                for source, of_source in sorted(amounts.items())
+                for amount in sorted(set(of_source))
+            )
             text = f"{kpi} differs by {high - low:,.2f}: {said}"
             found.append(Finding("reconciliation", "Failed", kpi, text, {"difference": high - low}))
     return few(found)

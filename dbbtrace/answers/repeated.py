@@ -80,7 +80,7 @@ class _Run:
             return self._judge_other_arguments(part, inside)
         ran_again = self._program_ran_again(part)
         if not inside and (ran_again or part.part == "job"):
-            return None
+            return None if self._is_same_script(part) else Repeated(part, False)
         later = {one.operation_id for one in self._operations if one.started_at and one.started_at >= ended}
         causes = _causes(part, inside)
         for needed in (causes, inside):
@@ -88,6 +88,19 @@ class _Run:
                 return None
         is_certain = bool(inside) and not ran_again and self._is_alone(part) and not later & _ids(inside)
         return Repeated(part, is_certain, _labels(inside) if is_certain else ())
+
+    def _is_same_script(self, part: Part) -> bool:
+        """Whether no other script of the same name is known to have run after it; of a workload, after its job."""
+        jobs = (
+            [part] if part.part == "job" else [one for one in self.parts if one.part == "job" and _overlap(part, one)]
+        )
+        later = [
+            (_detail_of(job).get("script"), _detail_of(other).get("script"))
+            for job in jobs
+            for other in self.parts
+            if other.part == "job" and other.name == job.name and _follows(other, job)
+        ]
+        return not any(one and other and one != other for one, other in later)
 
     def _judge_other_arguments(self, part: Part, inside: Sequence[Operation]) -> Repeated | None:
         """Of a job whose script ran again, but was told something else."""
@@ -172,8 +185,13 @@ def _ids(operations: Iterable[Operation]) -> set[str]:
 
 def _process_of(job: Part) -> object:
     """The process that the job was; None: nobody said."""
+    return _detail_of(job).get("process")
+
+
+def _detail_of(job: Part) -> dict[str, object]:
+    """What the job said of itself."""
     try:
         said = json.loads(job.detail or "{}")
     except ValueError:
-        return None
-    return said.get("process") if isinstance(said, dict) else None
+        return {}
+    return said if isinstance(said, dict) else {}

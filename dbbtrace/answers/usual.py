@@ -236,15 +236,17 @@ def _full(load: Load, before: Sequence[Load]) -> Volume | None:
     learned = [one for one, _ in _learned(before) if one.full][-30:]
     for what in ("rows", "bytes"):
         value = getattr(load, what)
-        past = [float(getattr(one, what)) for one in learned if getattr(one, what)]
-        if value is not None and len(past) >= _LEAST and (odd := _odd(value, past, 0.05, 8.0, log(2.0))) is not None:
+        past = [float(getattr(one, what)) for one in learned if (getattr(one, what) or 0) > 0]
+        if value is None or value < 0 or len(past) < _LEAST:  # a negative count says that nobody knows
+            continue
+        if (odd := _odd(value, past, 0.05, 8.0, log(2.0))) is not None:
             return Volume(load, what, value, *odd)
     return None
 
 
 def _incremental(load: Load, before: Sequence[Load], zone: tzinfo) -> Volume | None:
     """Compared by rows for each hour since the table's last load, with others of the slot."""
-    if load.rows is None:
+    if load.rows is None or load.rows < 0:
         return None
     learned = _learned(before)
     if load.rows == 0:
@@ -255,7 +257,8 @@ def _incremental(load: Load, before: Sequence[Load], zone: tzinfo) -> Volume | N
     past = [
         one.rows / _hours(one, previous)
         for one, previous in learned
-        if one.rows
+        if one.rows is not None
+        and one.rows > 0
         and not one.full
         and _hours(one, previous) >= 0.25
         and same_slot(one.started_at, load.started_at, zone)

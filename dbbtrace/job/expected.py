@@ -51,8 +51,11 @@ def expected_of(value: object, workload: str | None = None) -> list[Expected]:
     return []
 
 
+_QUOTES = str.maketrans("", "", '[]"`')
+
+
 def _named(name: str, workload: str | None) -> Expected:
-    name = name.strip()
+    name = name.translate(_QUOTES).strip()  # ``[mdm].[Customer]`` is the table mdm.Customer
     if workload is None and name.lower() in WORKLOADS:
         return Expected(name.lower(), name.lower())
     return Expected(name, workload)
@@ -60,6 +63,10 @@ def _named(name: str, workload: str | None) -> Expected:
 
 def _is_file(value: str | os.PathLike[str]) -> bool:
     return isinstance(value, os.PathLike) or value.lower().endswith(".csv")
+
+
+_NOT_ENABLED = ("no", "false", "0", "n", "off")
+"""A table of which the list says anything else is expected."""
 
 
 def _of_file(path: str | bytes) -> list[Expected]:
@@ -75,12 +82,12 @@ def _of_file(path: str | bytes) -> list[Expected]:
         head = file.read(4096)
         file.seek(0)
         delimiter = ";" if head.partition("\n")[0].count(";") > head.partition("\n")[0].count(",") else ","
-        for row in csv.DictReader(file, delimiter=delimiter):
+        rows = csv.DictReader(file, delimiter=delimiter)
+        if "table_name" not in [name.strip().lower() for name in rows.fieldnames or ()]:
+            raise ValueError("it has no column table_name, as integration_source_list.csv has")
+        for row in rows:
             known = {str(name).strip().lower(): (value or "").strip() for name, value in row.items() if name}
-            if "table_name" not in known:
-                raise ValueError("it has no column table_name, as integration_source_list.csv has")
-            enabled = known.get("load_enabled", "yes").lower()
-            if known["table_name"] and enabled in ("yes", "true", "1", "y", ""):
+            if known["table_name"] and known.get("load_enabled", "").lower() not in _NOT_ENABLED:
                 schema = known.get("schema_name", "")
                 name = f"{schema}.{known['table_name']}" if schema else known["table_name"]
                 found.append(Expected(name, "integration"))

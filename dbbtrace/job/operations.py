@@ -229,7 +229,7 @@ class TableLoad(Operation):
             self._count_rows(self._verify, self._place.scope)
 
     def _count_rows(self, verify: Callable[[], object], scope: Scope) -> None:
-        """Ask how many rows readers find in the table; an answer that is none changes nothing."""
+        """Ask how many rows readers find in the table. An answer that is no count is one that nobody knows."""
         from dbbtrace.job.endpoint import Loaded
 
         began = self._values.get(key.STARTED_AT)
@@ -244,9 +244,11 @@ class TableLoad(Operation):
                 complain(f"{loaded.label} was not counted: {shown(error)}")
                 return
             rows = checked("verify", count, answer)
-            if rows is not None:
-                self.__dict__["verified"] = rows
-                record_count(scope, loaded, rows)
+            if rows is None:
+                record_count(scope, loaded, None, f"verify answered {shown(answer)}")
+                return
+            self.__dict__["verified"] = rows
+            record_count(scope, loaded, rows)
 
     def attempts(self, limit: int, *, delay: float = 0.0) -> Attempts:
         """Try the load up to ``limit`` times, ``delay`` seconds apart; each attempt is a child span.

@@ -175,7 +175,10 @@ class Job:
         self._start = start
         self._span_id = new_span_id()
         self._name = _name_of_this_job() or _name_of_this_process(opened_by)
-        self._detail = {"opened_by": opened_by, "process": f"{os.getpid()} {_PROCESS}"}
+        self._detail: dict[str, Any] = {"opened_by": opened_by, "process": f"{os.getpid()} {_PROCESS}"}
+        program = sys.argv[0] if getattr(sys, "argv", None) else ""
+        if os.path.isfile(program):  # others may have a script of the same name elsewhere
+            self._detail["script"] = _mark_of([os.path.realpath(program)])
         self._attributes = {
             **scope.inherited(),
             key.OPERATION: key.OPERATION_JOB,
@@ -219,7 +222,7 @@ class Job:
         )
 
 
-def _json(detail: Mapping[str, Any]) -> str:
+def _json(detail: dict[str, Any]) -> str:
     return dumps(detail).decode().strip()
 
 

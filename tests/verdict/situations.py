@@ -503,6 +503,20 @@ def script_failed_before_it_did_anything(stage: Stage) -> None:
     _with_arguments(stage, "Customer", "Vendor", _STEPS)
 
 
+def script_of_the_same_name_elsewhere(stage: Stage) -> None:
+    for folder, work in (("sap", "raise RuntimeError('no connection')"), ("mds", "pass")):
+        stage.path.with_name(folder).mkdir()
+        stage.run(
+            f"""
+    with dbbtrace.integration():
+        {work}
+        with dbbtrace.table_load("Customer", schema="mdm"): pass
+""",
+            name=f"{folder}/load.py",
+        )
+    assert command("close", RUN).code == 0
+
+
 def job_from_stdin(stage: Stage) -> None:
     _from_stdin("raise RuntimeError('it broke')", "pass")
 
@@ -762,6 +776,18 @@ def expected_by_a_file(stage: Stage) -> None:
         load()
 
 
+def expected_by_an_empty_file(stage: Stage) -> None:
+    Path("integration_source_list.csv").write_text("")
+    with opened(), dbbtrace.integration(expect="integration_source_list.csv"):
+        load()
+
+
+def expected_in_quotes(stage: Stage) -> None:
+    with opened(), dbbtrace.integration(expect=["[MDM].[Customer]", '"mdm"."Vendor"']):
+        load()
+        load("Vendor")
+
+
 def expected_node_is_skipped(stage: Stage) -> None:
     with opened(expect={"transformation": ["customers"]}):
         load()
@@ -775,6 +801,13 @@ def only_what_failed_is_built_again(stage: Stage) -> None:
             for name, status in nodes.items():
                 with dbbtrace.dbt_node(f"model.shop.{name}") as node:
                     node.status = status
+
+
+def models_without_an_id(stage: Stage) -> None:
+    with opened():
+        for name in ("Finance", "Sales"):
+            with dbbtrace.model_refresh(None, name=name):
+                pass
 
 
 def refresh_is_disabled(stage: Stage) -> None:
@@ -943,6 +976,24 @@ def fewer_rows(stage: Stage) -> None:
         load("Customer", 12)
 
 
+def fewer_rows_after_success(stage: Stage) -> None:
+    _before(stage, 8, "Customer")
+    dbbtrace.shutdown()
+    stage.sql(f"UPDATE meta.{LOADS.name} SET status = 'Success'")  # as one of the platform's pipelines spells it
+    stage.configure()
+    with opened():
+        load("Customer", 12)
+
+
+def rows_that_nobody_counted(stage: Stage) -> None:
+    _before(stage, 8, "Customer")
+    dbbtrace.shutdown()
+    stage.sql(f"UPDATE meta.{LOADS.name} SET rows_written = -1, rows_read = -1")
+    stage.configure()
+    with opened():
+        load("Customer", 12)
+
+
 def first_load(stage: Stage) -> None:
     _before(stage, 3, "Customer")
     with opened():
@@ -975,6 +1026,11 @@ def readers_find_nothing(stage: Stage) -> None:
             work.rows_written = 10
 
 
+def verify_forgets_to_answer(stage: Stage) -> None:
+    with opened(), dbbtrace.table_load("Customer", schema="mdm", source="MDS", verify=lambda: None):
+        pass
+
+
 def loaded_again_until_there(stage: Stage) -> None:
     counts = iter([0, 10])
     with opened():
@@ -1005,6 +1061,10 @@ def figures_differ(stage: Stage) -> None:
 def figures_differ_little(stage: Stage) -> None:
     os.environ["DBBTRACE_RECONCILIATION_TOLERANCE"] = "Revenue=20"
     figures_differ(stage)
+
+
+def a_source_tells_two_figures(stage: Stage) -> None:
+    _kpi(stage, ("SAP", 100.0), ("warehouse", 90.0), ("warehouse", 100.0))
 
 
 def one_source_only(stage: Stage) -> None:
@@ -1122,6 +1182,9 @@ SITUATIONS = {
         job_is_killed_and_the_next_source_comes, "Warned", 0, "nothing tells that what had failed was done again"
     ),
     "a script failed, and did all of it again": Situation(job_breaks_and_does_all_again, "Succeeded", 0, ""),
+    "a script failed, and one of the same name elsewhere did not": Situation(
+        script_of_the_same_name_elsewhere, "Warned", 0, "nothing tells that what had failed was done again"
+    ),
     "a job from stdin failed, and another did not": Situation(job_from_stdin, "Failed", 1, "it broke"),
     "a job from stdin was done again": Situation(job_from_stdin_runs_again, "Succeeded", 0, ""),
     "a job was done again": Situation(job_done_again, "Succeeded", 0, ""),
@@ -1169,7 +1232,12 @@ SITUATIONS = {
     "only the model that failed is built again": Situation(
         only_what_failed_is_built_again, "Incomplete", 1, "customers was skipped, and was not built later"
     ),
+    "models without an id": Situation(models_without_an_id, "Succeeded", 0, ""),
     "a refresh is disabled": Situation(refresh_is_disabled, "Incomplete", 1, "Finance was not refreshed"),
+    "expected by a file that is empty": Situation(
+        expected_by_an_empty_file, "Incomplete", 1, "integration_source_list.csv is not there"
+    ),
+    "expected in quotes": Situation(expected_in_quotes, "Succeeded", 0, ""),
     "expected by a file": Situation(expected_by_a_file, "Incomplete", 1, "mdm.Vendor"),
     "the list of expected tables is missing": Situation(
         expected_list_is_missing, "Incomplete", 1, "integration_source_list.csv is not there"
@@ -1193,13 +1261,19 @@ SITUATIONS = {
     "a warning of more": Situation(worse_warning, "Warned", 0, "warns of 4, after 3"),
     "a usual table is absent": Situation(usual_table_is_absent, "Warned", 0, "mdm.Vendor was not loaded"),
     "fewer rows than usual": Situation(fewer_rows, "Warned", 0, "mdm.Customer brought 12 rows"),
+    "fewer rows than usual, and loads said Success": Situation(
+        fewer_rows_after_success, "Warned", 0, "mdm.Customer brought 12 rows"
+    ),
+    "rows that nobody counted before": Situation(rows_that_nobody_counted, "Succeeded", 0, ""),
     "few rows in the fourth run": Situation(first_load, "Succeeded", 0, ""),
     "a repair of one table": Situation(repair, "Succeeded", 0, ""),
     "an empty table": Situation(empty_table, "Warned", 0, "mdm.Customer has no rows"),
+    "verify forgets to answer": Situation(verify_forgets_to_answer, "Warned", 0, "could not be counted"),
     "readers find nothing": Situation(readers_find_nothing, "Warned", 0, "mdm.Customer has no rows"),
     "loaded again until readers find it": Situation(loaded_again_until_there, "Succeeded", 0, ""),
     "figures differ": Situation(figures_differ, "Failed", 1, "Revenue differs by 10"),
     "figures differ within the tolerance": Situation(figures_differ_little, "Succeeded", 0, ""),
+    "a source tells two figures": Situation(a_source_tells_two_figures, "Failed", 1, "Revenue differs by 10"),
     "a figure of one source": Situation(one_source_only, "Succeeded", 0, ""),
     "a run that nobody knows": Situation(unknown_run, "Unfinished", 2, "nothing of this run"),
 }

@@ -73,7 +73,7 @@ class Stage:
 
     def start(self, body: str, name: str = "job.py", *arguments: str) -> subprocess.Popen[str]:
         """A job of its own: dbbtrace is imported, and RUN is the run's id."""
-        self.path.with_name(name).write_text(f"import dbbtrace\nRUN = {RUN!r}\n{body}")
+        (self.path.parent / name).write_text(f"import dbbtrace\nRUN = {RUN!r}\n{body}")
         environment = {
             **os.environ,
             "DBBTRACE_WAREHOUSE": self.url,

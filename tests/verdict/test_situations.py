@@ -52,7 +52,19 @@ def test_each_situation_has_its_verdict(stage: Stage, situation: Situation) -> N
 
 
 @pytest.mark.parametrize(
-    "name", ["a good run", "a load failed", "between two jobs", "a row is lost", "fewer rows than usual"]
+    "name",
+    [
+        "a good run",
+        "a load failed",
+        "between two jobs",
+        "a row is lost",
+        "fewer rows than usual",
+        "nothing at all",
+        "failed by hand, without a time",
+        "a script is retried with other arguments",
+        "dbt left nothing, and dbt retry did",
+        "only the model that failed is built again",
+    ],
 )
 def test_every_answer_says_the_same(stage: Stage, name: str) -> None:
     """runs, show, audit, the page, dbbtrace.verdict and the view agree with check."""
@@ -70,6 +82,32 @@ def test_every_answer_says_the_same(stage: Stage, name: str) -> None:
     with dbbtrace.open_warehouse(stage.url) as warehouse:
         asked = warehouse.query("SELECT status FROM meta.monitoring_runs WHERE orchestration_run_id = ?", (RUN,))
     assert asked.rows == [(situation.verdict,)]
+
+
+@pytest.mark.parametrize(
+    ("name", "status"),
+    {
+        "a good run": "Succeeded",
+        "nothing at all": "Incomplete",
+        "only the model that failed is built again": "Incomplete",
+        "figures differ": "Warned",
+        "failed by hand, without a time": "Failed",
+        "failed by hand, with the run's id in upper case": "Failed",
+        "a script is told to do something else the second time": "Failed",
+        "a script is retried with other arguments": "Failed",  # until somebody has compared its operations
+        "a step fails, and one with other attributes does not": "Warned",
+        "dbt left nothing, and built all the second time": "Succeeded",
+    }.items(),
+)
+def test_the_view_is_not_kinder_before_a_run_is_judged(stage: Stage, name: str, status: str) -> None:
+    """Without any finding, monitoring_runs never says that a run is better than it is."""
+    SITUATIONS[name].make(stage)
+    dbbtrace.shutdown()
+    stage.sql("DELETE FROM meta.monitoring_run_part WHERE part = 'finding'")
+    run("migrate", "--views")
+    with dbbtrace.open_warehouse(stage.url) as warehouse:
+        asked = warehouse.query("SELECT status FROM meta.monitoring_runs WHERE orchestration_run_id = ?", (RUN,))
+    assert asked.rows == [(status,)]
 
 
 def test_a_warehouse_that_can_not_be_asked(tmp_path: Path) -> None:

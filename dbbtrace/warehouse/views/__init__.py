@@ -350,8 +350,8 @@ class _Rendering:
         columns = [
             self._column(column, sql_type, table) for column, sql_type in _COLUMNS[name].items() if column in used
         ]
-        if _STORED_ID in used and table is not None:
-            columns.append(f"{table.columns[_RUN_ID]} AS {_STORED_ID}")
+        if _STORED_ID in used:
+            columns.append(f"{table.columns.get(_RUN_ID, 'NULL') if table else 'NULL'} AS {_STORED_ID}")
         return f"(SELECT {', '.join(columns)}{self._rows(name, alias, table)})"
 
     def _created(self, name: str) -> str:

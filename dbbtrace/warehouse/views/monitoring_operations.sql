@@ -231,7 +231,7 @@ refresh_rows AS (
         -- A model is refreshed once at a time: a start in the same second is the same refresh, written twice.
         ROW_NUMBER() OVER (
             PARTITION BY
-                r.orchestration_run_id, r.semantic_model_id,
+                r.orchestration_run_id, NAMED(NULLIF(r.semantic_model_id, '?'), r.semantic_model_name),
                 COALESCE(SECOND_OF(r.process_started_at), SECOND_OF(r.process_completed_at), r.record_id)
             ORDER BY
                 CASE WHEN r.error_type = 'Interrupted' THEN 1 ELSE 0 END,
@@ -261,7 +261,7 @@ refresh_outcomes AS (
         f.data_product_refresh_pipeline_id, f.record_id, f.trace_id, f.span_id, f.error_type, f.error_message,
         f.depends_on, f.start_time, f.end_time,
         ROW_NUMBER() OVER (
-            PARTITION BY f.orchestration_run_id, f.semantic_model_id
+            PARTITION BY f.orchestration_run_id, NAMED(NULLIF(f.semantic_model_id, '?'), f.semantic_model_name)
             ORDER BY
                 CASE
                     WHEN COALESCE(f.start_time, f.end_time) IS NULL

@@ -216,6 +216,18 @@ finding_totals AS (
     WHERE f.part = 'finding'
     GROUP BY f.orchestration_run_id
 ),
+differing_figures AS (
+    -- How many KPIs differ between their sources, whatever may be tolerated.
+    SELECT d.orchestration_run_id, COUNT(*) AS figures
+    FROM (
+        SELECT k.orchestration_run_id, k.kpi_name
+        FROM kpi_reconciliation_history AS k
+        WHERE k.orchestration_run_id <> '' AND COALESCE(LOWER(k.reconciliation_pipeline_run_id), '') <> 'unknown'
+        GROUP BY k.orchestration_run_id, k.reconciliation_pipeline_run_id, k.kpi_name
+        HAVING COUNT(DISTINCT COALESCE(k.source_name, '')) > 1 AND MAX(FLOAT(k.amount)) - MIN(FLOAT(k.amount)) > 0.000001
+    ) AS d
+    GROUP BY d.orchestration_run_id
+),
 run_totals AS (
     SELECT
         p.orchestration_run_id,
@@ -314,6 +326,7 @@ run_facts AS (
         CASE WHEN q.refreshes_told > t.refreshes_arrived THEN q.refreshes_told - t.refreshes_arrived ELSE 0 END
             AS refreshes_lost,
         COALESCE(e.absent, 0) AS absent,
+        COALESCE(k.figures, 0) AS figures_differ,
         COALESCE(g.findings_failed, 0) AS findings_failed,
         COALESCE(g.findings_incomplete, 0) AS findings_incomplete,
         COALESCE(g.findings_warned, 0) AS findings_warned,
@@ -323,6 +336,7 @@ run_facts AS (
     LEFT JOIN part_totals AS q ON q.orchestration_run_id = t.orchestration_run_id
     LEFT JOIN expected_totals AS e ON e.orchestration_run_id = t.orchestration_run_id
     LEFT JOIN finding_totals AS g ON g.orchestration_run_id = t.orchestration_run_id
+    LEFT JOIN differing_figures AS k ON k.orchestration_run_id = t.orchestration_run_id
     LEFT JOIN silences AS s ON s.data_product = t.data_product AND s.environment = COALESCE(t.environment, '')
 ),
 run_states AS (
@@ -353,7 +367,8 @@ SELECT
         WHEN t.operations > 0 AND t.skipped = t.operations THEN 'Incomplete'
         WHEN t.skipped > 0 AND t.judged_at IS NULL THEN 'Incomplete'
         WHEN t.operations = 0 AND (t.jobs = 0 OR t.other_work = 0) THEN 'Incomplete'
-        WHEN t.findings_warned + t.steps_failed > 0 OR (t.warned + t.parts_repeated > 0 AND t.judged_at IS NULL)
+        WHEN t.findings_warned + t.steps_failed > 0 THEN 'Warned'
+        WHEN t.warned + t.parts_repeated + t.figures_differ > 0 AND t.judged_at IS NULL
             THEN 'Warned'
         ELSE 'Succeeded'
     END AS status,
@@ -383,6 +398,8 @@ SELECT
         WHEN t.steps_failed > 0 THEN CONCAT(COUNTED(t.steps_failed, 'step'), ' failed')
         WHEN t.parts_repeated > 0 AND t.judged_at IS NULL
             THEN CONCAT('failed and begun again: ', COUNTED(t.parts_repeated, 'part'), ' of the run')
+        WHEN t.figures_differ > 0 AND t.judged_at IS NULL
+            THEN CONCAT('reconciled figures differ: ', TEXT(t.figures_differ))
         WHEN t.warned > 0 AND t.judged_at IS NULL THEN CONCAT(COUNTED(t.warned, 'operation'), ' warned')
         WHEN t.judged_at IS NULL THEN 'not yet compared with earlier runs'
     END AS reason,

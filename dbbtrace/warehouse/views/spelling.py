@@ -117,9 +117,12 @@ _SQLITE: Final[Words] = {
     "PROGRAM_OF": lambda job: _expand(_program(job), _SQLITE),
     "LENGTH_OF": lambda x: f"LENGTH({x})",
     "LAST_SEGMENT": lambda x: f"REPLACE({x}, RTRIM({x}, REPLACE({x}, '.', '')), '')",
+    # Only others write a time with an offset.
     "MOMENT": lambda x: (
-        f"SUBSTR(REPLACE(RTRIM({x}, 'Z'), 'T', ' ') ||"
-        f" CASE WHEN INSTR({x}, '.') > 0 THEN '000000' ELSE '.000000' END, 1, 26)"
+        f"CASE WHEN SUBSTR({x}, -3, 1) = ':' AND SUBSTR({x}, -6, 1) IN ('+', '-')"
+        f" THEN STRFTIME('%Y-%m-%d %H:%M:%f', {x}) || '000'"
+        f" ELSE SUBSTR(REPLACE(RTRIM({x}, 'Z'), 'T', ' ') ||"
+        f" CASE WHEN INSTR({x}, '.') > 0 THEN '000000' ELSE '.000000' END, 1, 26) END"
     ),
     "COMPARABLE": lambda x: f"REPLACE({x}, 'T', ' ')",
     # For the order of a GROUP BY, SQLite would read a whole index on it rather than a few rows by their time.
