@@ -344,6 +344,14 @@ def refresh_failed_by_hand_without_a_time(stage: Stage) -> None:
     )
 
 
+def failed_by_hand_under_other_spelling(stage: Stage) -> None:
+    with opened():
+        load()
+    dbbtrace.shutdown()
+    at = datetime.fromtimestamp(time.time() - 600, timezone.utc).strftime("%Y-%m-%d %H:%M:%S")
+    _by_hand(stage, table_name="CUSTOMER", schema_name="MDM", source_name="mds", timestamp=at)
+
+
 def failed_by_hand_in_upper_case(stage: Stage) -> None:
     with opened():
         load()
@@ -1122,6 +1130,9 @@ SITUATIONS = {
     "succeeded by hand, without a time": Situation(succeeded_by_hand_without_a_time, "Succeeded", 0, ""),
     "a node failed by hand, without a time": Situation(node_failed_by_hand_without_a_time, "Failed", 1, "customers"),
     "a refresh failed by hand, without a time": Situation(refresh_failed_by_hand_without_a_time, "Failed", 1, MODEL),
+    "failed by hand before, under a name in upper case": Situation(
+        failed_by_hand_under_other_spelling, "Succeeded", 0, ""
+    ),
     "failed by hand, with the run's id in upper case": Situation(
         failed_by_hand_in_upper_case, "Failed", 1, "mdm.Vendor"
     ),

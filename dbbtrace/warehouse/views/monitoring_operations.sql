@@ -14,7 +14,9 @@ WITH load_rows AS (
         -- The outcome comes first: a row that ended before an interrupted one, then the row that started last (a
         -- hand-made one: at least a second later). Nobody knows whether a failure without a time was made good.
         ROW_NUMBER() OVER (
-            PARTITION BY l.orchestration_run_id, l.source_name, l.schema_name, l.table_name
+            PARTITION BY
+                l.orchestration_run_id, COALESCE(LOWER(l.source_name), ''), COALESCE(LOWER(l.schema_name), ''),
+                LOWER(l.table_name)
             ORDER BY
                 CASE WHEN l.error_type = 'Interrupted' THEN 1 ELSE 0 END,
                 CASE
@@ -30,7 +32,9 @@ WITH load_rows AS (
                 l.record_id
         ) AS place,
         LAG(l.record_id) OVER (
-            PARTITION BY l.orchestration_run_id, l.source_name, l.schema_name, l.table_name
+            PARTITION BY
+                l.orchestration_run_id, COALESCE(LOWER(l.source_name), ''), COALESCE(LOWER(l.schema_name), ''),
+                LOWER(l.table_name)
             ORDER BY
                 CASE WHEN l.error_type = 'Interrupted' THEN 1 ELSE 0 END,
                 CASE
@@ -46,7 +50,9 @@ WITH load_rows AS (
                 l.record_id
         ) AS record_before,
         LAG(COALESCE(MOMENT(l.process_started_at), MOMENT(l.[timestamp]))) OVER (
-            PARTITION BY l.orchestration_run_id, l.source_name, l.schema_name, l.table_name
+            PARTITION BY
+                l.orchestration_run_id, COALESCE(LOWER(l.source_name), ''), COALESCE(LOWER(l.schema_name), ''),
+                LOWER(l.table_name)
             ORDER BY
                 CASE WHEN l.error_type = 'Interrupted' THEN 1 ELSE 0 END,
                 CASE
