@@ -164,7 +164,8 @@ class _Look:
             due = schedule.last_due(self._now - LATE_AFTER)
             starts = [key.started_at for key in self.keys if key.started_at is not None and _is_of(key, schedule)]
             last = max(starts, default=None)
-            if due is None or (last is not None and last >= due - LATE_AFTER):
+            # In UTC: local times that summer time lies between are further apart, or nearer, than they look.
+            if due is None or (last is not None and last >= due.astimezone(timezone.utc) - LATE_AFTER):
                 continue
             before = f"; its last run started {last:%Y-%m-%d %H:%M} UTC" if last is not None else ""
             said = f"its run of {due:%a %d %b %H:%M} ({schedule.zone_name}) has not started{before}"

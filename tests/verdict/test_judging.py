@@ -11,11 +11,13 @@ from pathlib import Path
 import pytest
 
 import dbbtrace
+from dbbtrace.answers.verdict import runs
 from dbbtrace.demo.fabric_service import RESPONSES, FabricService
 from dbbtrace.errors import TransientError
 from dbbtrace.operate import verdict as judging
 from dbbtrace.tracing import runtime
-from dbbtrace.warehouse import open_warehouse
+from dbbtrace.warehouse import open_warehouse, views
+from tests.answers.history import Size, make, store
 from tests.cli.support import run
 from tests.support.fabric import RUN as PIPELINE_RUN
 from tests.verdict import situations
@@ -216,3 +218,21 @@ def test_the_end_of_a_pipeline_is_no_better_than_its_jobs(stage: Stage) -> None:
     assert done.code == 1
     assert "it broke" in done.err
     assert run("check", RUN).code == 1
+
+
+def test_a_long_list_says_what_the_view_says(tmp_path: Path) -> None:
+    """Only the newest runs of a long list are judged anew; the others are no better than the view says."""
+    history = make(55, seed=1, failing=0, size=Size(loads=1, models=2, tests=1))
+    seen: set[object] = set()
+    for row in history.nodes:  # one node of each run was skipped, though nothing failed
+        if row["orchestration_run_id"] not in seen and row["process_stage"] == "execute":
+            seen.add(row["orchestration_run_id"])
+            row["status"] = "skipped"
+    warehouse = store(history, tmp_path / "w.db")
+    in_view = dict(
+        views.ask(warehouse, "SELECT r.orchestration_run_id, r.status FROM meta.monitoring_runs AS r")  # type: ignore[arg-type]
+    )
+    listed = {run.run_id: run.status for run in runs(warehouse)}
+    assert len(listed) == 55
+    assert set(listed.values()) == {"Incomplete"}
+    assert listed == in_view
