@@ -60,10 +60,13 @@ def build_spans(
 
 def purpose_of_target(folder: Path, select: str | None, exclude: str = "") -> str:
     """What tells an invocation from others of which only artifacts are known: a mark of the folder, which may not be
-    the same in the next run, and what was to be built."""
-    mark = sha256(str(folder.absolute()).encode("utf-8", "surrogatepass")).hexdigest()[:6]
-    said = {"target": mark, "select": select, "exclude": exclude}
+    the same in the next run, what was to be built, and a mark of what was left out."""
+    said = {"target": _mark(str(folder.absolute())), "select": select, "exclude": exclude and _mark(exclude)}
     return json.dumps({name: value for name, value in said.items() if value}, ensure_ascii=False)
+
+
+def _mark(text: str) -> str:
+    return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:6]
 
 
 def shared_attributes(
