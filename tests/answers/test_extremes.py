@@ -6,6 +6,7 @@ import json
 import random
 import sqlite3
 import tempfile
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -163,3 +164,30 @@ def test_counts_that_overflow_are_the_largest_there_is(count: int, tmp_path: Pat
     connection = run_as_tsql({table.name: loads if table is TABLES[0] else [] for table in TABLES}, {})
     read, written = connection.execute("SELECT rows_read, rows_written FROM meta.monitoring_runs").fetchone()
     assert (int(read), int(written)) == (LARGEST, sum(row["rows_written"] for row in loads))
+
+
+@pytest.mark.parametrize(
+    ("start", "duration", "end"),
+    [
+        ("2026-11-24 10:00:00.5", 10, "2026-11-24 10:00:10.500000"),
+        ("2026-11-24 10:00:00.5", 2**31 - 1, "2094-12-12 13:14:07.500000"),
+        ("2026-11-24 10:00:00.5", 2**31, None),
+        ("2026-11-24 10:00:00.5", LARGEST, None),
+        ("2026-11-24 10:00:00.5", -7, None),
+        ("9999-12-31 23:59:59", 10, None),
+        ("0001-01-01 00:00:00", 10, None),
+    ],
+)
+def test_a_duration_that_can_not_be_true_gives_no_end(
+    start: str, duration: int, end: str | None, tmp_path: Path
+) -> None:
+    """The same on SQLite and in T-SQL, so that both tell the same of the run's end and of its silence."""
+    loads = [load(timestamp=start, duration=duration)]
+    asked = "SELECT o.end_time FROM meta.monitoring_operations AS o"
+    warehouse = open_warehouse(stored({TABLES[0].name: loads}, tmp_path / "w.db"))
+    assert [tuple(row) for row in views.ask(warehouse, asked)] == [(end,)]
+    warehouse.close()
+    connection = run_as_tsql({TABLES[0].name: loads}, {})
+    [(found,)] = connection.execute(asked).fetchall()
+    connection.close()
+    assert found == (datetime.fromisoformat(end) if end else None)

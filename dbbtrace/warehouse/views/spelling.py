@@ -99,6 +99,10 @@ def _saturated(total: str) -> str:
     )
 
 
+_LONGEST: Final = 2_147_483_647
+"""Seconds. T-SQL's DATEADD takes an int, and raises beyond the years 1 to 9999. A longer or negative duration is a
+mistake and must not break the view: it gives no end, on SQLite too."""
+
 # -- SQLite: times are texts; MOMENT gives all of them one form, with six fraction digits -------------------------
 
 _SQLITE: Final[Words] = {
@@ -131,7 +135,8 @@ _SQLITE: Final[Words] = {
     "DAY_OF": lambda x: f"SUBSTR({x}, 1, 10)",
     # Whole seconds and fraction apart: STRFTIME rounds '12.9995' up to the next second.
     "PLUS_SECONDS": lambda at, n: (
-        f"(STRFTIME('%Y-%m-%d %H:%M:%S', SUBSTR({at}, 1, 19), ({n}) || ' seconds') || SUBSTR({at}, 20, 7))"
+        f"CASE WHEN {n} BETWEEN -1 AND {_LONGEST} AND {at} >= '0001-01-02' THEN"
+        f" STRFTIME('%Y-%m-%d %H:%M:%S', SUBSTR({at}, 1, 19), ({n}) || ' seconds') || SUBSTR({at}, 20, 7) END"
     ),
     "SECONDS_BETWEEN": lambda a, b: (
         f"ROUND(STRFTIME('%s', SUBSTR({b}, 1, 19)) - STRFTIME('%s', SUBSTR({a}, 1, 19))"
@@ -151,10 +156,6 @@ _SQLITE: Final[Words] = {
 }
 
 # -- T-SQL, in words that Fabric Warehouse has ---------------------------------------------------------------
-
-_LONGEST: Final = 2_147_483_647
-"""Seconds. DATEADD takes an int, and raises beyond the years 1 to 9999. Such a duration is a mistake and must not
-break the view."""
 
 _TSQL: Final[Words] = {
     "NULL_TEXT": lambda: "CAST(NULL AS varchar(8000))",
