@@ -5,7 +5,7 @@ One bad value must cost at most itself, never its batch. Pure: no network, and n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from numbers import Integral, Real
 from operator import is_
 from typing import Any
@@ -23,23 +23,8 @@ _DEEPEST = 16
 """Levels of lists in lists that are followed; what lies deeper is sent as text."""
 
 
-def clean(span: ReadableSpan) -> ReadableSpan:
-    """The span itself where OTLP can hold it, otherwise a copy with the bad values repaired.
-
-    Lone surrogates become U+FFFD, integers beyond 64 bits and unknown types become text, None goes.
-    """
-    old = {name: getattr(span, name) for name in _REPAIRS}  # once: each look at some of them makes a new object
-    new = {name: repair(old[name]) for name, repair in _REPAIRS.items()}
-    if all(new[name] is old[name] for name in _REPAIRS):
-        return span
-    return ReadableSpan(context=span.get_span_context(), parent=span.parent, kind=span.kind, **new)
-
-
 def _text(text: object) -> str:
-    if not isinstance(text, str):
-        return _text(str(text))
-    if text.isascii():
-        return text
+    text = text if isinstance(text, str) else str(text)
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -47,8 +32,8 @@ def _text(text: object) -> str:
     return text
 
 
-def _time(unix_nanos: int | None) -> int | None:
-    return unix_nanos if unix_nanos is None or 0 <= unix_nanos <= _UINT64_MAX else max(0, min(unix_nanos, _UINT64_MAX))
+def _time(unix_nanos: int) -> int:
+    return max(0, min(unix_nanos, _UINT64_MAX))
 
 
 def _value(value: Any, depth: int = 0) -> Any:
@@ -71,7 +56,7 @@ def _value(value: Any, depth: int = 0) -> Any:
 
 
 def _integer(value: Integral) -> int | str:
-    number = value if isinstance(value, int) else int(value)
+    number = int(value)
     if _INT64_MIN <= number <= _INT64_MAX:
         return number
     return str(number) if number.bit_length() < 4096 else hex(number)  # str() refuses very long ones
@@ -84,10 +69,6 @@ def _mapping(attributes: Mapping[Any, Any], depth: int = 0) -> Mapping[str, Any]
     return attributes if same else fresh
 
 
-def _same(fresh: Sequence[Any], old: Sequence[Any]) -> bool:
-    return len(fresh) == len(old) and all(map(is_, fresh, old))
-
-
 def _each(repair: Callable[[Any], Any]) -> Callable[[Sequence[Any]], Sequence[Any]]:
     def repaired(items: Sequence[Any]) -> Sequence[Any]:
         fresh = [repair(item) for item in items]
@@ -96,47 +77,39 @@ def _each(repair: Callable[[Any], Any]) -> Callable[[Sequence[Any]], Sequence[An
     return repaired
 
 
-def _event(event: Event) -> Event:
-    old = event.name, event.attributes or {}, event.timestamp
-    new = _text(old[0]), _mapping(old[1]), _time(old[2])
-    return event if _same(new, old) else Event(*new)
+def _parts(kind: Callable[..., Any], *kept: str, **repairs: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """What repairs an object by its parts, which are named as the arguments that make one are. None stays None."""
+
+    def repaired(whole: Any) -> Any:
+        old = {name: getattr(whole, name) for name in repairs}  # once: each look at some of them makes a new object
+        new = {name: part if part is None else repairs[name](part) for name, part in old.items()}
+        if _same(new.values(), old.values()):
+            return whole
+        return kind(**{name: getattr(whole, name) for name in kept}, **new)
+
+    return repaired
 
 
-def _link(link: Link) -> Link:
-    old = link.attributes or {}
-    new = _mapping(old)
-    return link if new is old else Link(link.context, new)
+def _same(fresh: Collection[Any], old: Collection[Any]) -> bool:
+    return len(fresh) == len(old) and all(map(is_, fresh, old))
 
 
-def _status(status: Status) -> Status:
-    if status is None or status.description is None:
-        return status
-    description = _text(status.description)
-    return status if description is status.description else Status(status.status_code, description)
+clean: Callable[[ReadableSpan], ReadableSpan] = _parts(
+    ReadableSpan,
+    "context",
+    "parent",
+    "kind",
+    name=_text,
+    start_time=_time,
+    end_time=_time,
+    attributes=_mapping,
+    events=_each(_parts(Event, name=_text, attributes=_mapping, timestamp=_time)),
+    links=_each(_parts(Link, "context", attributes=_mapping)),
+    status=_parts(Status, "status_code", description=_text),
+    resource=_parts(Resource, "schema_url", attributes=_mapping),
+    instrumentation_scope=_parts(InstrumentationScope, "schema_url", "attributes", name=_text, version=_text),
+)
+"""The span itself where OTLP can hold it, otherwise a copy with the bad values repaired.
 
-
-def _resource(resource: Resource) -> Resource:
-    old = resource.attributes
-    new = _mapping(old)
-    return resource if new is old else Resource(new, resource.schema_url)
-
-
-def _scope(scope: InstrumentationScope | None) -> InstrumentationScope | None:
-    if scope is None:
-        return None
-    name, version = _text(scope.name), None if scope.version is None else _text(scope.version)
-    same = name is scope.name and version is scope.version
-    return scope if same else InstrumentationScope(name, version, scope.schema_url)
-
-
-_REPAIRS: dict[str, Callable[[Any], Any]] = {
-    "name": _text,
-    "start_time": _time,
-    "end_time": _time,
-    "attributes": _mapping,
-    "events": _each(_event),
-    "links": _each(_link),
-    "status": _status,
-    "resource": _resource,
-    "instrumentation_scope": _scope,
-}
+Lone surrogates become U+FFFD, integers beyond 64 bits and unknown types become text, None goes.
+"""
