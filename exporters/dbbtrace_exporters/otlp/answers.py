@@ -52,11 +52,8 @@ _TOO_LARGE = ("larger than max", "exceeds maximum", "too large", "message length
 def http_error(status: int, headers: Mapping[str, str], body: bytes | None, destination: str) -> DbbtraceError | None:
     """The error that an HTTP answer means; None: all spans were accepted.
 
-    Args:
-        status: of the answer.
-        headers: of the answer; upper and lower case are the same to it.
-        body: None where it could not be read: too long, or packed in a way that was not asked for.
-        destination: who answered.
+    Upper and lower case are the same to its headers. The body is None where it could not be read: too long, or packed
+    in a way that was not asked for.
     """
     content_type = headers.get("content-type", "").lower()
     if 200 <= status < 300:
@@ -153,30 +150,27 @@ def _error(
 
 def _partial_success(body: bytes, content_type: str) -> tuple[int, str]:
     """How many spans a 2xx answer rejects, and why; 0 where the body says nothing that OTLP knows."""
-    try:
+    with suppress(Exception):
         if "json" in content_type:
             found = orjson.loads(body)["partialSuccess"]
             return int(found.get("rejectedSpans", 0)), str(found.get("errorMessage", ""))
         from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
         success = ExportTraceServiceResponse.FromString(body).partial_success
-    except Exception:
-        return 0, ""
-    return success.rejected_spans, success.error_message
+        return success.rejected_spans, success.error_message
+    return 0, ""
 
 
 def _message(body: bytes, content_type: str) -> str:
     """What an error says to a person: text as it is, google.rpc.Status by its message."""
-    try:
+    with suppress(Exception):
         if "json" in content_type:
             return str(orjson.loads(body)["message"])
         if "protobuf" in content_type:
             from google.rpc.status_pb2 import Status
 
             return str(Status.FromString(body).message)
-    except Exception:
-        return "" if "protobuf" in content_type else body[:1000].decode("utf-8", "replace")
-    return body[:1000].decode("utf-8", "replace")
+    return "" if "protobuf" in content_type else body[:1000].decode("utf-8", "replace")
 
 
 def _quoted(text: Any) -> str:

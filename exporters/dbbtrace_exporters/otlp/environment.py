@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import unquote
 
 from dbbtrace.diagnostics import warn_once
 from dbbtrace.errors import ConfigurationError
 from dbbtrace.settings import resolve
 
-__all__ = ["CONNECT_TIMEOUT", "LONGEST_TIMEOUT", "Environment", "provided", "read", "target"]
+__all__ = ["CONNECT_TIMEOUT", "LONGEST_TIMEOUT", "Environment", "provided", "target"]
 
 CONNECT_TIMEOUT = 5.0
 """Seconds for a connection to come up. A backend that is there answers sooner; delivery tries again later."""
@@ -23,25 +23,30 @@ LONGEST_TIMEOUT = 60.0
 """Seconds that one attempt may last. The specification counts OTEL_EXPORTER_OTLP_TIMEOUT in milliseconds, the Python
 exporters in seconds, and 10000 of those would be three hours."""
 
-_DEFAULT_URLS = {"grpc": "http://localhost:4317"}
-_DEFAULT_HTTP_URL = "http://localhost:4318/v1/traces"
 
+class Environment:
+    """What the variables say when it is made.
 
-class Environment(NamedTuple):
-    """What the variables say; ``read()`` makes it."""
+    Raises:
+        ConfigurationError: a value makes no sense, or names a file that can't be read.
+    """
 
-    headers: Mapping[str, str]
-    """Names in lower case."""
-    timeout: float
-    """Seconds."""
-    compression: str
-    """``none``, ``gzip`` or ``deflate``."""
-    certificate: str | None
-    """Path of the certificates (PEM) that vouch for the backend."""
-    client_certificate: str | None
-    client_key: str | None
-    insecure: bool
-    """gRPC without TLS, where the endpoint has neither http:// nor https://."""
+    def __init__(self) -> None:
+        self.headers: Mapping[str, str] = _parsed("HEADERS", _headers)
+        """Names in lower case."""
+        self.timeout: float = _parsed("TIMEOUT", _seconds, "write a number of seconds, e.g. 10")
+        self.compression: str = _parsed("COMPRESSION", _compression, "write gzip, deflate or none")
+        """``none``, ``gzip`` or ``deflate``."""
+        self.certificate: str | None = _parsed("CERTIFICATE", _file)
+        """Path of the certificates (PEM) that vouch for the backend."""
+        self.client_certificate: str | None = _parsed("CLIENT_CERTIFICATE", _file)
+        self.client_key: str | None = _parsed("CLIENT_KEY", _file)
+        self.insecure: bool = _parsed("INSECURE", lambda text: text.lower() == "true")
+        """gRPC without TLS, where the endpoint has neither http:// nor https://."""
+        if self.client_key and not self.client_certificate:
+            raise ConfigurationError(
+                "OTEL_EXPORTER_OTLP_CLIENT_KEY needs OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE beside it"
+            )
 
 
 def target(endpoint: str | None, protocol: str | None) -> tuple[str, str]:
@@ -49,27 +54,8 @@ def target(endpoint: str | None, protocol: str | None) -> tuple[str, str]:
     settings = resolve(otlp_protocol=protocol)
     if endpoint is not None and endpoint not in (settings.otlp_endpoint, settings.otlp_url):
         settings = resolve(otlp_protocol=protocol, otlp_endpoint=endpoint)
-    return settings.otlp_url or _DEFAULT_URLS.get(settings.otlp_protocol, _DEFAULT_HTTP_URL), settings.otlp_protocol
-
-
-def read() -> Environment:
-    """The variables as they are now.
-
-    Raises:
-        ConfigurationError: a value makes no sense, or names a file that can't be read.
-    """
-    environment = Environment(
-        headers=_parsed("HEADERS", _headers),
-        timeout=_parsed("TIMEOUT", _seconds, "write a number of seconds, e.g. 10"),
-        compression=_parsed("COMPRESSION", _compression, "write gzip, deflate or none"),
-        certificate=_parsed("CERTIFICATE", _file),
-        client_certificate=_parsed("CLIENT_CERTIFICATE", _file),
-        client_key=_parsed("CLIENT_KEY", _file),
-        insecure=_parsed("INSECURE", lambda text: text.lower() == "true"),
-    )
-    if environment.client_key and not environment.client_certificate:
-        raise ConfigurationError("OTEL_EXPORTER_OTLP_CLIENT_KEY needs OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE beside it")
-    return environment
+    default = "http://localhost:4317" if settings.otlp_protocol == "grpc" else "http://localhost:4318/v1/traces"
+    return settings.otlp_url or default, settings.otlp_protocol
 
 
 def provided(transport: str, kind: type) -> Any:

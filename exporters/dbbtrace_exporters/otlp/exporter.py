@@ -8,9 +8,9 @@ What encodes and what sends (protobuf, requests, grpc) is an extra, imported whe
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, NamedTuple
+from typing import Any
 
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
@@ -25,14 +25,6 @@ __all__ = ["MAX_REQUEST_BYTES", "ForwardingSpanExporter"]
 
 MAX_REQUEST_BYTES = 4_000_000
 """Bytes of a request before compression: below the 4 MiB that gRPC servers take unless told otherwise."""
-
-
-class _Wire(NamedTuple):
-    """What turns spans into a request, tells its bytes, and sends it: an HttpSender or a GrpcSender."""
-
-    encode: Callable[[Sequence[ReadableSpan]], Any]
-    size: Callable[[Any], int]
-    sender: Any
 
 
 class ForwardingSpanExporter(SpanExporter):
@@ -54,7 +46,7 @@ class ForwardingSpanExporter(SpanExporter):
         self.destination = otlp_name(self.endpoint, self.protocol)
         """Where the spans go, without login and query: what a journal is addressed to."""
         self._max_request_bytes = max_request_bytes
-        self._wire: _Wire | None = None
+        self._sender: Any = None
         self._one_at_a_time = threading.Lock()
         self._shut_down = False
 
@@ -94,56 +86,52 @@ class ForwardingSpanExporter(SpanExporter):
     def shutdown(self) -> None:
         """Give up what is under way, at once, and close the connection."""
         self._shut_down = True
-        if (wire := self._wire) is not None:
-            wire.sender.close()
+        if (sender := self._sender) is not None:
+            sender.close()
 
     def _send(self, spans: Sequence[ReadableSpan]) -> None:
         """Send the spans in order; a batch that makes too long a request goes in halves."""
-        wire = self._wire = self._wire or self._open()
+        sender = self._sender = self._sender or self._open()
         if self._shut_down:
-            wire.sender.close()
+            sender.close()
             raise TransientError(f"{self.destination}: the exporter is shut down")
         try:
-            request = wire.encode(spans)
+            request = sender.encode(spans)
         except Exception as error:
             raise RefusedError(f"These spans can't be encoded: {type(error).__name__}: {error}") from error
-        if (half := len(spans) // 2) and wire.size(request) > self._max_request_bytes:
+        if (half := len(spans) // 2) and sender.size(request) > self._max_request_bytes:
             self._send(spans[:half])
             self._send(spans[half:])
             return
         try:
-            wire.sender.send(request)
+            sender.send(request)
         except (TransientError, ConfigurationError):  # begin anew: a lost channel would wait, a token may be another
-            self._wire = None
-            wire.sender.close()
+            self._sender = None
+            sender.close()
             raise
 
-    def _open(self) -> _Wire:
+    def _open(self) -> Any:
+        """An HttpSender or a GrpcSender: what turns spans into a request, tells its bytes, and sends it."""
+        to = self.endpoint, self.destination
         try:
-            if self.protocol == "http/json":
-                from dbbtrace_exporters.otlp.json_encoder import encoder
-
-                return _Wire(encoder(), len, self._http_sender("application/json"))
-            from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
-
             if self.protocol == "grpc":
                 from dbbtrace_exporters.otlp.grpc import GrpcSender
 
-                return _Wire(
-                    encode_spans, lambda request: int(request.ByteSize()), GrpcSender(self.endpoint, self.destination)
-                )
-            sender = self._http_sender("application/x-protobuf")
-            return _Wire(lambda spans: encode_spans(spans).SerializeToString(), len, sender)
+                return GrpcSender(*to)
+            from dbbtrace_exporters.otlp.http import HttpSender
+
+            if self.protocol == "http/json":
+                from dbbtrace_exporters.otlp.json_encoder import encoder
+
+                return HttpSender(*to, "application/json", encoder())
+            from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+
+            return HttpSender(*to, "application/x-protobuf", lambda spans: encode_spans(spans).SerializeToString())
         except ImportError as error:
             extra = "otlp-json" if self.protocol == "http/json" else "otlp"
             raise ConfigurationError(
                 f'Sending spans to {self.destination} needs {error.name}: pip install "dbbtrace[{extra}]"'
             ) from error
-
-    def _http_sender(self, content_type: str) -> Any:
-        from dbbtrace_exporters.otlp.http import HttpSender
-
-        return HttpSender(self.endpoint, self.destination, content_type)
 
 
 def _unobserved() -> AbstractContextManager[None]:

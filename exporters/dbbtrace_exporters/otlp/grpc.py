@@ -6,19 +6,18 @@ gRPC holds to the deadline itself, name resolution and answers that trickle incl
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 import grpc
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import TraceServiceStub
 
 from dbbtrace.errors import ConfigurationError
 from dbbtrace.version import __version__
 from dbbtrace_exporters.otlp import environment
 from dbbtrace_exporters.otlp.answers import MAX_ANSWER_BYTES, grpc_error, no_answer, partial_success_error, unreadable
-
-if TYPE_CHECKING:
-    from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 __all__ = ["GrpcSender"]
 
@@ -32,9 +31,12 @@ _OPTIONS = (
 class GrpcSender:
     """A channel to one backend. Not for several threads at once, except ``close()``."""
 
+    encode = staticmethod(encode_spans)
+    size = staticmethod(ExportTraceServiceRequest.ByteSize)
+
     def __init__(self, endpoint: str, destination: str) -> None:
         self._destination = destination
-        settings = environment.read()
+        settings = environment.Environment()
         self._packs = settings.compression != "none"
         self._metadata, self._timeout = tuple(settings.headers.items()), settings.timeout
         self._channel = _channel(endpoint, settings)

@@ -11,11 +11,13 @@ import gzip
 import socket
 import threading
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from queue import Empty, SimpleQueue
 from typing import Any
 
 import requests
+from opentelemetry.sdk.trace import ReadableSpan
 from requests.adapters import HTTPAdapter
 
 from dbbtrace.version import __version__
@@ -30,9 +32,13 @@ _PACKERS: dict[str, Callable[[bytes], bytes]] = {"gzip": gzip.compress, "deflate
 class HttpSender:
     """A connection to one backend. Not for several threads at once, except ``close()``."""
 
-    def __init__(self, endpoint: str, destination: str, content_type: str) -> None:
-        self._endpoint, self._destination = endpoint, destination
-        settings = environment.read()
+    size = staticmethod(len)
+
+    def __init__(
+        self, endpoint: str, destination: str, content_type: str, encode: Callable[[Sequence[ReadableSpan]], bytes]
+    ) -> None:
+        self._endpoint, self._destination, self.encode = endpoint, destination, encode
+        settings = environment.Environment()
         self._timeout, self._pack = settings.timeout, _PACKERS.get(settings.compression)
         self._adapter = _Adapter(pool_maxsize=1)
         self._session = session = environment.provided("HTTP", requests.Session) or requests.Session()
@@ -57,8 +63,8 @@ class HttpSender:
             "cert": (certificate, key) if certificate and key else certificate,
         }
         self._body: bytes | None = None
-        self._done = threading.Event()
-        self._closed = False
+        self._outcome: SimpleQueue[requests.Response | Exception | None] = SimpleQueue()
+        """Of the request under way; None: it was given up."""
 
     def send(self, body: bytes) -> None:
         """Send the body; returns when the backend has accepted it all.
@@ -66,35 +72,34 @@ class HttpSender:
         Raises:
             TransientError, ConfigurationError, RefusedError: as the answer says, or because there was none.
         """
-        outcome: list[requests.Response | Exception] = []
-
-        def attempt() -> None:
-            try:
-                data = self._pack(body) if self._pack else body
-                outcome.append(self._session.post(self._endpoint, data=data, **self._options))
-            except Exception as error:
-                outcome.append(error.with_traceback(None))
-            finally:
-                self._done.set()
-
-        self._done.clear()
-        _in_thread(attempt)
-        if not self._closed:
-            self._done.wait(self._timeout)
-        if self._closed or not outcome:
+        run = contextvars.copy_context().run
+        try:  # in a thread, since neither name resolution nor an answer that trickles heeds the time-outs of a socket
+            threading.Thread(target=run, args=(self._post, body), name="dbbtrace-otlp", daemon=True).start()
+        except RuntimeError:  # the interpreter is on its way out and starts no threads any more
+            self._post(body)
+        answer = None
+        with suppress(Empty):
+            answer = self._outcome.get(timeout=self._timeout)
+        if answer is None:
             self.close()
             raise no_answer(self._destination)
-        if isinstance(answer := outcome[0], Exception):
+        if isinstance(answer, Exception):
             raise transport_error(answer, self._destination) from answer
         if fault := http_error(answer.status_code, answer.headers, self._body, self._destination):
             raise fault
 
     def close(self) -> None:
         """Give up the request under way and close the connection."""
-        self._closed = True
-        self._done.set()
+        self._outcome.put(None)
         self._adapter.cut()
         self._session.close()
+
+    def _post(self, body: bytes) -> None:
+        try:
+            data = self._pack(body) if self._pack else body
+            self._outcome.put(self._session.post(self._endpoint, data=data, **self._options))
+        except Exception as error:
+            self._outcome.put(error.with_traceback(None))
 
     def _read(self, response: requests.Response, **_: Any) -> None:
         """Called before requests reads the body of a redirect whole. The body is None where it is too long, or packed
@@ -145,15 +150,3 @@ class _Connection:
         if self.adapter.is_cut:
             self.close()  # type: ignore[attr-defined]
             raise OSError("given up")
-
-
-def _in_thread(call: Callable[[], None]) -> None:
-    """Run it in a thread of its own: only so can a caller leave a connection that hangs.
-
-    Neither name resolution nor an answer that trickles heeds the time-outs of a socket.
-    """
-    try:
-        target = contextvars.copy_context().run
-        threading.Thread(target=target, args=(call,), name="dbbtrace-otlp", daemon=True).start()
-    except RuntimeError:  # the interpreter is on its way out and starts no threads any more
-        call()
