@@ -469,7 +469,9 @@ def _read(path: Path) -> dict[str, object]:
     else:
         import tomli as tomllib
     try:
-        values = tomllib.loads(_decoded(_content(path)))
+        from dbbtrace.model.text_files import decoded
+
+        values = tomllib.loads(decoded(_content(path)))
     except OSError as error:
         raise UsageError(f"{path} can't be read: {error.strerror or error}") from None
     except ValueError as error:
@@ -494,11 +496,6 @@ def _content(path: Path) -> bytes:
     if len(content) > _LONGEST_FILE:
         raise ValueError(f"it is longer than {_LONGEST_FILE >> 20} MiB")
     return content
-
-
-def _decoded(content: bytes) -> str:
-    """The file's text: UTF-8; with a byte order mark, as Notepad and PowerShell write it, also UTF-16."""
-    return content.decode("utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
 
 
 def strict_by_environment() -> bool:

@@ -64,7 +64,7 @@ def _parsed(value: object) -> list[Mapping[str, Any]]:
     if isinstance(value, (str, bytes, bytearray)):
         try:
             value = json.loads(value)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UsageError(f"the Copy's output is not JSON ({error}): pass @activity('...').output") from None
     objects = value.get("value", [value]) if isinstance(value, Mapping) else value
     if isinstance(objects, (list, tuple)) and objects and all(isinstance(each, Mapping) for each in objects):

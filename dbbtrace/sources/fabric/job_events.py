@@ -10,6 +10,7 @@ from typing import Any
 
 from dbbtrace.errors import UsageError
 from dbbtrace.model.identity import normalise_run_id
+from dbbtrace.model.text_files import decoded
 from dbbtrace.sources.fabric.rules import matches, read_rules
 from dbbtrace.sources.fabric.service import Json, Service
 from dbbtrace.tracing import runtime
@@ -26,8 +27,8 @@ def jobs_in_file(path: str | Path) -> Iterator[Json]:
         UsageError: the file can't be read, or is not JSON.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+        text = decoded(Path(path).read_bytes())
+    except (OSError, ValueError) as error:
         raise UsageError(f"{path} can't be read: {error}") from None
     return jobs_in_text(text, str(path))
 
@@ -40,7 +41,7 @@ def jobs_in_text(text: str, name: str) -> Iterator[Json]:
     """
     try:
         documents = [json.loads(text)]
-    except ValueError:
+    except (ValueError, RecursionError):
         lines = enumerate(text.splitlines(), 1)
         documents = [_line(line, f"{name}, line {number}") for number, line in lines if line.strip()]
     for document in documents:
@@ -51,7 +52,7 @@ def jobs_in_text(text: str, name: str) -> Iterator[Json]:
 def _line(line: str, place: str) -> Any:
     try:
         return json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{place} is not JSON: {error}") from None
 
 

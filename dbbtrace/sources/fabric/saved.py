@@ -13,6 +13,7 @@ from typing import Any
 
 from dbbtrace.errors import UsageError
 from dbbtrace.model.identity import normalise_guid
+from dbbtrace.model.text_files import decoded
 from dbbtrace.sources.fabric.fields import Fields
 from dbbtrace.sources.fabric.service import GoneError, Json
 
@@ -81,8 +82,8 @@ class SavedResponses:
 
 def _documents(file: Path) -> Iterator[Any]:
     try:
-        text = file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+        text = decoded(file.read_bytes())
+    except (OSError, ValueError) as error:
         raise UsageError(f"{file} can't be read: {error}") from None
     decoder, place = json.JSONDecoder(), 0
     while place < len(text):
@@ -91,6 +92,6 @@ def _documents(file: Path) -> Iterator[Any]:
             continue
         try:
             document, place = decoder.raw_decode(text, place)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UsageError(f"{file} is not JSON: {error}") from None
         yield document

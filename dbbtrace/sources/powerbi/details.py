@@ -272,7 +272,7 @@ def _as_mapping(value: object, path: str) -> Mapping[Any, Any]:
 def _parsed(text: str | bytes | bytearray) -> Any:
     try:
         return json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"what was given is not JSON ({error}): pass what the service returned") from None
 
 
@@ -306,7 +306,7 @@ def _listed(fields: Fields, name: str) -> Iterator[Fields]:
 
 def _list_in(text: str) -> object:
     """The list that the text holds, as JSON or as Python writes it (sempy's frames do); otherwise the text."""
-    with suppress(ValueError):
+    with suppress(ValueError, RecursionError):
         return json.loads(text)
     with suppress(ValueError, SyntaxError, MemoryError, RecursionError):
         return ast.literal_eval(text)
