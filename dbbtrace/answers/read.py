@@ -360,8 +360,10 @@ GROUP BY NODE_ID(d.unique_id, d.relation_name, d.item_name)
 
 
 def _typed(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[list[Any]]:
-    """The rows' values for the dataclasses: ``..._at`` as aware datetimes, lists as tuples."""
+    """The rows' values for the dataclasses: ``..._at`` as aware datetimes, seconds as floats, lists as tuples."""
     readers: dict[str, Callable[[Any], Any]] = {
+        "seconds": _float,
+        "slowest_seconds": _float,
         "depends_on": listed,
         "superseded": bool,
         "begun_again": bool,
@@ -376,6 +378,11 @@ def _typed(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[list
         for place, read in columns:
             values[place] = read(values[place])
         yield values
+
+
+def _float(value: Any) -> float | None:
+    """Some servers answer a decimal, which Python doesn't calculate with floats."""
+    return None if value is None else float(value)
 
 
 def moment_of_row(value: Any) -> datetime | None:

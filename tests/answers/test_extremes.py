@@ -6,7 +6,9 @@ import json
 import random
 import sqlite3
 import tempfile
+from collections.abc import Sequence
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from dbbtrace.warehouse import open_warehouse, views
+from dbbtrace.answers.read import operations, run_rows
+from dbbtrace.warehouse import Result, Warehouse, open_warehouse, views
 from dbbtrace.warehouse.schema import TABLES, Column, Kind
 from tests.answers.test_views_tsql import run_as_tsql
 from tests.cli.support import run
@@ -191,3 +194,29 @@ def test_a_duration_that_can_not_be_true_gives_no_end(
     [(found,)] = connection.execute(asked).fetchall()
     connection.close()
     assert found == (datetime.fromisoformat(end) if end else None)
+
+
+class Decimals:
+    """A warehouse whose server answers decimals where another answers floats."""
+
+    def __init__(self, warehouse: Warehouse) -> None:
+        self.warehouse = warehouse
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.warehouse, name)
+
+    def query(self, sql: str, parameters: Sequence[Any] = ()) -> Result:
+        asked = self.warehouse.query(sql, parameters)
+        rows = [tuple(Decimal(str(each)) if isinstance(each, float) else each for each in row) for row in asked.rows]
+        return Result(asked.columns, rows)
+
+
+def test_seconds_are_floats_on_every_server(tmp_path: Path) -> None:
+    """Pages calculate with them; a report of many runs broke on decimals."""
+    times = {"timestamp": "2026-11-24 10:00:00", "duration": 5}
+    url = stored({TABLES[0].name: [load(**times)]}, tmp_path / "w.db")
+    warehouse: Any = Decimals(open_warehouse(url))
+    found: list[Any] = [*run_rows(warehouse), *operations(warehouse, RUNS)]
+    assert [(each.seconds, type(each.seconds)) for each in found] == [(5.0, float)] * 2
+    assert type(found[0].slowest_seconds) is float
+    warehouse.close()
