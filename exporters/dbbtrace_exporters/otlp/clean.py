@@ -39,7 +39,7 @@ def _time(unix_nanos: int) -> int:
 def _value(value: Any, depth: int = 0) -> Any:
     """The value as OTLP can hold it; the same object where it can; None: leave it out."""
     if isinstance(value, str):
-        return _text(value)
+        return value if value.isascii() else _text(value)
     if value is None or isinstance(value, (bool, float, bytes)):
         return value
     if isinstance(value, Integral):
