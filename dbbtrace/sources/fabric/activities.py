@@ -30,14 +30,19 @@ class Activity:
         self.name = fields.text("activityName") or "?"
         self.type = fields.text("activityType") or "?"
         self.run_id = (fields.text("activityRunId") or "").lower()
-        self.pipeline_name = fields.text("pipelineName")
-        self.pipeline_run_id = guid(fields.text("pipelineRunId") or "")
-        self.pipeline_id = guid(fields.text("pipelineId") or "") or None
         self.iteration = fields.text("iterationHash") or ""
         self.attempt = fields.count("retryAttempt") or 0
         self.start = fields.moment("activityRunStart")
         self.end = fields.moment("activityRunEnd")
         self.status = fields.word("status") or ("Succeeded" if self.end is not None else "InProgress")
+
+    @cached_property
+    def pipeline_name(self) -> str | None:
+        return self.fields.text("pipelineName")
+
+    @cached_property
+    def pipeline_id(self) -> str | None:
+        return guid(self.fields.text("pipelineId") or "") or None
 
     @cached_property
     def is_over(self) -> bool:
@@ -78,7 +83,8 @@ class Activity:
         """What the activity run is known by."""
         if self.run_id:
             return activity_identity(self.run_id)
-        parts = (self.pipeline_run_id, self.name, self.iteration, str(self.attempt), str(self.start or ""))
+        pipeline_run_id = guid(self.fields.text("pipelineRunId") or "")
+        parts = (pipeline_run_id, self.name, self.iteration, str(self.attempt), str(self.start or ""))
         return "\n".join(("activity", *parts))
 
 
