@@ -227,6 +227,6 @@ def is_weeks_before(one: datetime, other: datetime, zone: tzinfo) -> bool:
 
 def _same_time_of_week(one: datetime, other: datetime, zone: tzinfo) -> bool:
     apart = other - one
-    if not timedelta() < apart <= DAYS or _AROUND < apart % _WEEK < _WEEK - _AROUND:  # which needs no time zone
+    if not _WEEK - _AROUND < apart <= DAYS or _AROUND < apart % _WEEK < _WEEK - _AROUND:  # which needs no time zone
         return False
     return same_weekly_slot(one, other, zone)

@@ -12,6 +12,9 @@ from typing import Any
 
 import pytest
 
+from dbbtrace.answers.earlier import read_earlier
+from dbbtrace.answers.past_runs import RUNS
+from dbbtrace.answers.read import run_rows
 from dbbtrace.model.identity import record_id, trace_id_of
 from dbbtrace.warehouse import open_warehouse
 from dbbtrace.warehouse.schema import PARTS
@@ -127,3 +130,21 @@ def test_questions_of_one_run_do_not_grow(
     short, long = steps
     assert short > 0
     assert long <= ALLOWED * short, (short, long)
+
+
+def test_a_busy_day_is_not_the_history_of_a_week(tmp_path: Path) -> None:
+    """A run is held against the 30 before it, and against earlier weeks: not against all that ran today."""
+    noon = datetime.now(timezone.utc).replace(tzinfo=None, hour=12, minute=0, second=0, microsecond=0) - timedelta(1)
+    chance, runs = random.Random(3), 2 * RUNS
+    with open_warehouse(f"sqlite:///{tmp_path / 'w.db'}") as warehouse:
+        warehouse.migrate()
+        with sqlite3.connect(tmp_path / "w.db") as file:
+            for minute in range(runs):
+                history = History()
+                _run(history, chance, PRODUCTS[0], noon + timedelta(minutes=minute), SIZE, 0.0)
+                for table, rows in history.rows.items():
+                    insert_rows(file, table, rows)
+                insert_rows(file, PARTS.name, parts_of(history, PRODUCTS[0]))
+        newest = max(run_rows(warehouse), key=lambda run: run.started_at or datetime.min)
+        earlier = read_earlier(warehouse, [newest], datetime.now(timezone.utc), timezone.utc)
+    assert len(earlier.entries) == 1 + RUNS
