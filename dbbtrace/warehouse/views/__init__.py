@@ -235,7 +235,19 @@ def ask(
     rendering = _Rendering(warehouse.dialect, tables, inside=False, scope=scope, created=created)
     ctes = [rendering.sql(part) for name in _needed(sql, created) for part in _as_ctes(name)]
     text = (f"WITH {', '.join(ctes)}\n" if ctes else "") + rendering.sql(sql)
-    return warehouse.query(text, [*rendering.bound, *parameters]).rows
+    result = warehouse.query(text, [*rendering.bound, *parameters])
+    return result.rows if rendering.exact else _with_ids_in_lower_case(result)
+
+
+def _with_ids_in_lower_case(result: Result) -> list[tuple[Any, ...]]:
+    """The rows with run ids as dbbtrace writes them: to a server that is blind to case, one spelling is as good as
+    another."""
+    if _RUN_ID not in result.columns:
+        return result.rows
+    place = result.columns.index(_RUN_ID)
+    return [
+        (*row[:place], normalise_run_id(row[place]), *row[place + 1 :]) if row[place] else row for row in result.rows
+    ]
 
 
 _FEW: Final = 20
@@ -333,7 +345,8 @@ class _Rendering:
         self.created = created
         """The views that are read as they are in the database."""
         self.bound: list[str] = []
-        self._exact = dialect is SQLITE or any(table.exact for table in tables.values())
+        self.exact = dialect is SQLITE or any(table.exact for table in tables.values())
+        """Whether upper and lower case differ in ids."""
 
     def sql(self, text: str) -> str:
         text = _READ.sub(lambda match: f"{self._read(match['name'], match['alias'], text)} AS {match['alias']}", text)
@@ -365,7 +378,7 @@ class _Rendering:
         here = table.columns.get(name) if table else None
         null = "NULL" if self.dialect is SQLITE else f"CAST(NULL AS {sql_type})"
         quoted = self.dialect.quote(name)
-        if name == _RUN_ID and here and self._exact:
+        if name == _RUN_ID and here and self.exact:
             here = f"RUN_ID({here})"
         return here if here == quoted else f"{here or null} AS {quoted}"
 
@@ -376,7 +389,7 @@ class _Rendering:
         if self.scope is None or alias == _OF_OTHER_RUNS or _RUN_ID not in table.columns:
             return source
         # Ids are GUIDs in lower case, but for rows that others wrote.
-        other = [run_id.upper() for run_id in self.scope if _GUID.fullmatch(run_id)] if self._exact else []
+        other = [run_id.upper() for run_id in self.scope if _GUID.fullmatch(run_id)] if self.exact else []
         self.bound.append(json.dumps([*self.scope, *other]))
         listed = "JSON_EACH(?)" if self.dialect is SQLITE else "OPENJSON(?) WITH ([value] varchar(255) '$')"
         return f"{source} WHERE {table.columns[_RUN_ID]} IN (SELECT value FROM {listed})"
