@@ -27,7 +27,7 @@ from dbbtrace.journal.reader import Claim
 from dbbtrace.journal.writer import NOBODY, remove
 from dbbtrace.model import attributes
 
-__all__ = ["AdoptedLog", "Resolve", "is_child"]
+__all__ = ["AdoptedLog", "Resolve"]
 
 _INTERRUPTED: Position = (FINISHED[0] - 1, 0)
 """Where interrupted spans stand: behind everything that ended."""
@@ -38,12 +38,18 @@ NotYetError where the work goes on, or the service can be asked later: then the 
 
 
 class AdoptedLog(FileLog):
-    """A journal that this process took over."""
+    """A journal that this process took over.
 
-    def __init__(self, path: str, owner: Owner, parent: int, keep: SetAsideLine, resolve: Resolve | None) -> None:
+    Args:
+        owner: who wrote it.
+        is_child: this process answers for what it holds.
+        resolve: asks a service what became of the work that an interrupted span followed.
+    """
+
+    def __init__(self, path: str, owner: Owner, is_child: bool, keep: SetAsideLine, resolve: Resolve | None) -> None:
         super().__init__(path, keep)
         self.owner = owner.id
-        self.is_child = is_child(owner, parent)
+        self.is_child = is_child
         self.handed: list[tuple[Worker, Queue]] = []
         """Who delivers what of it."""
         self._resolve = resolve
@@ -68,15 +74,10 @@ class AdoptedLog(FileLog):
         handed = []
         for claim, worker in to:
             position = acknowledged(self.path, claim.key)
-            lose = worker.lose if self.is_child else _nobodys_loss
-            handed.append((worker, Queue(self, claim.key, worker.destination.takes, position, FINISHED, lose)))
+            handed.append((worker, worker.queue(self, claim.key, position, FINISHED, answers=self.is_child)))
         self.queues, self.handed = [queue for _, queue in handed], handed  # all: it is let go once nothing waits
         for worker, queue in handed:
             worker.adopt(queue, first=self.is_child)
-
-    @property
-    def end(self) -> Position:
-        return FINISHED
 
     def read(self, position: Position, most: int) -> Part:
         if position < _INTERRUPTED:
@@ -130,10 +131,6 @@ class AdoptedLog(FileLog):
                 log.warning("what became of %s could not be asked: %s: %s", span.name, type(error).__name__, error)
         return interrupted(span, self.owner, last_sign)
 
-    def _closed_for(self, queue: Queue) -> list[ReadableSpan]:
-        """What of it the queue has delivered."""
-        return [span for span in self._interrupted or () if queue.wants(span)]
-
     def acknowledge(self, key: str, position: Position) -> None:
         if FINISHED > position >= _INTERRUPTED:
             position = self._ended  # what was interrupted is acknowledged as a whole only
@@ -149,7 +146,8 @@ class AdoptedLog(FileLog):
         if self.waits or not self._leaving.acquire(blocking=False):
             return
         finished = [queue for queue in self.queues if queue.position >= FINISHED]
-        self.interrupted = sum(_is_interrupted(span) for queue in finished for span in self._closed_for(queue))
+        interrupted = filter(_is_interrupted, self._interrupted or ())
+        self.interrupted = sum(queue.wants(span) for span in interrupted for queue in finished)
         self._interrupted = None  # there may be thousands of journals
         try:
             done = not Found(self.path, this_process(), None).open_claims() and not self.problem
@@ -171,8 +169,9 @@ class AdoptedLog(FileLog):
 
     @property
     def problem(self) -> str:
-        """Why some of it could not be read."""
-        return next((queue.problem for queue in self.queues if queue.problem), "")
+        """Why some of it could not be read; that a service still works on it is none."""
+        errors = (queue.error for queue in self.queues if not isinstance(queue.error, NotYetError | None))
+        return next((str(error) if isinstance(error, OSError) else repr(error) for error in errors), "")
 
     @property
     def released(self) -> str:
@@ -188,12 +187,3 @@ class AdoptedLog(FileLog):
 def _is_interrupted(span: ReadableSpan) -> bool:
     """Whether it is closed as such: what a service has said of it is its end."""
     return (span.attributes or {}).get(attributes.ERROR_TYPE) == attributes.INTERRUPTED
-
-
-def _nobodys_loss(count: int) -> None:
-    """Others were to answer for it."""
-
-
-def is_child(owner: Owner, parent: int) -> bool:
-    """Whether the owner, started by that parent, is a child of this process, or an earlier delivery of it."""
-    return parent == os.getpid() or owner.process == this_process().process

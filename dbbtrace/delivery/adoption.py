@@ -13,13 +13,14 @@ import time
 from collections.abc import Callable, Mapping
 from math import inf
 
-from dbbtrace.delivery.adopted_log import AdoptedLog, Resolve, is_child
+from dbbtrace.delivery.adopted_log import AdoptedLog, Resolve
 from dbbtrace.delivery.file_log import SetAsideLine
 from dbbtrace.delivery.worker import Worker
 from dbbtrace.diagnostics import log
 from dbbtrace.journal import directory
 from dbbtrace.journal.directory import Found, Silence
 from dbbtrace.journal.owner import Owner, this_process
+from dbbtrace.journal.reader import Header
 from dbbtrace.journal.writer import remove
 
 __all__ = ["Adopter", "WorkerOf"]
@@ -133,7 +134,7 @@ class Adopter:
             header = found.header()
             if header is None:
                 return False
-            if not is_child(found.owner, header.parent):
+            if not _is_child(found.owner, header):
                 self._strangers.add(found.owner.id)
             elif found.is_gone(silence):
                 self._take_over(found, worker_of)
@@ -179,7 +180,7 @@ class Adopter:
             return False
         path = os.path.join(self._journal_dir, f"{found.owner.id}@{this_process().id}")
         os.rename(found.path, path)
-        journal = AdoptedLog(path, found.owner, header.parent, self._keep, self._resolve)
+        journal = AdoptedLog(path, found.owner, _is_child(found.owner, header), self._keep, self._resolve)
         try:
             journal.hand_over(to)
         except BaseException:
@@ -195,7 +196,7 @@ class Adopter:
         for journal in self.journals:
             if journal.problem:
                 problems[journal.released] = journal.problem
-            if journal.problem or any(queue.later for queue in journal.queues):
+            if any(queue.error for queue in journal.queues):
                 self._not_before[journal.owner] = time.monotonic() + _LATER
         self.journals = [journal for journal in self.journals if journal.waits]
         return problems
@@ -212,6 +213,11 @@ class Adopter:
                 others,
                 problems[new[0]],
             )
+
+
+def _is_child(owner: Owner, header: Header) -> bool:
+    """Whether the owner is a child of this process, or an earlier delivery of it."""
+    return header.parent == os.getpid() or owner.process == this_process().process
 
 
 def _is_mine(path: str) -> bool:

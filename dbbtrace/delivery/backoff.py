@@ -1,7 +1,7 @@
-"""How long a destination that failed is left alone: longer each time, or as long as it said itself.
+"""How a destination that fails is treated: how long it is left alone, what is said of it, when a span is suspected.
 
-What a person has to mend is tried again seldom, and a wrong login only when somebody has acted: many retries lock an
-account. The clock is given; nothing sleeps here.
+Longer each time, or as long as it said itself. What a person has to mend is tried again seldom, and a wrong login only
+when somebody has acted: many retries lock an account. The clock is given; nothing sleeps here.
 """
 
 from __future__ import annotations
@@ -10,12 +10,15 @@ import random
 from math import inf
 from time import monotonic
 
+from dbbtrace.diagnostics import log
 from dbbtrace.errors import ConfigurationError, LoginError, TransientError
 
 __all__ = ["Backoff", "UnexplainedError"]
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 60.0
 _FIRST_STOP, _LONGEST_STOP = 300.0, 3600.0
+_SUSPICIOUS = 3
+"""Unexplained failures in a row before a span is suspected."""
 _random = random.Random()  # of our own: a job that seeds the global one must get the numbers it expects
 
 
@@ -26,13 +29,22 @@ class UnexplainedError(TransientError):
 class Backoff:
     """The pauses of one destination; seconds throughout."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
         self.stopped = False
         """What is wrong has to be mended by a person."""
+        self.error: str | None = None
+        """Why delivery waits."""
+        self._name = name
+        self._unexplained = 0
         self._failures = 0
         self._until = 0.0
         self._is_theirs = False
         self._hurry = self._acted = False
+
+    @property
+    def is_suspicious(self) -> bool:
+        """Whether a span may be to blame: the backend has failed so often without a word why."""
+        return self._unexplained >= _SUSPICIOUS
 
     @property
     def will_try(self) -> bool:
@@ -56,6 +68,9 @@ class Backoff:
     def failed(self, error: TransientError | ConfigurationError) -> None:
         """Begin a pause. Not shorter than the backend asked for, and where a write may still be under way not cut
         short either."""
+        self._say(error)
+        self.error = str(error)
+        self._unexplained = self._unexplained + 1 if isinstance(error, UnexplainedError) else 0
         if isinstance(error, ConfigurationError) != self.stopped:
             self._failures = 0
         self.stopped = isinstance(error, ConfigurationError)
@@ -71,9 +86,27 @@ class Backoff:
             pause *= _random.uniform(0.5, 1.0)  # many jobs must not come back in step
             self._until = monotonic() + max(pause, error.retry_after or 0)
 
+    def _say(self, error: TransientError | ConfigurationError) -> None:
+        """One line, and not the same again."""
+        if isinstance(error, ConfigurationError):
+            again = "when somebody has mended that: dbbtrace.flush() or configure() tries again"
+            later = "after 5 minutes, then ever more seldom, or at once by dbbtrace.flush()"
+            if self.error != str(error):
+                log.error(
+                    "%s takes no spans: %s; they stay in the journal and are delivered %s",
+                    self._name,
+                    error,
+                    again if isinstance(error, LoginError) else later,
+                )
+        elif self.error is None:
+            log.warning("%s does not take spans now (%s); they wait", self._name, error)
+
     def succeeded(self) -> None:
         """Forget past failures."""
-        self._failures = 0
+        if self.error is not None:
+            log.info("%s takes spans again", self._name)
+        self.error = None
+        self._failures = self._unexplained = 0
         self.stopped = False
 
     def hurry(self) -> None:

@@ -11,14 +11,13 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from dbbtrace.delivery.logs import Options
+from dbbtrace.delivery.options import Options
 from dbbtrace.delivery.recorder import Recorder
 from dbbtrace.delivery.worker import Worker
 from dbbtrace.diagnostics import guard
 from dbbtrace.tracing.threads import IMPORTS, Bell, ours
 
 if TYPE_CHECKING:
-    from dbbtrace.delivery.adopted_log import Resolve
     from dbbtrace.delivery.adoption import Adopter, WorkerOf
     from dbbtrace.delivery.queue import Queue
     from dbbtrace.journal.mirror import Mirror
@@ -34,22 +33,11 @@ _SOON = 0.05
 
 
 class Housekeeping:
-    """What a delivery does beside delivering. Made anew in a forked child.
+    """What a delivery does beside delivering. Made anew in a forked child."""
 
-    Args:
-        every: seconds between two heartbeats.
-        resolve: asks a service what became of the work that an interrupted span followed.
-        mirror_dir: directory to which the journal is copied; None: to none.
-    """
-
-    def __init__(
-        self, recorder: Recorder, options: Options, every: float, resolve: Resolve | None, mirror_dir: str | None
-    ) -> None:
+    def __init__(self, recorder: Recorder, options: Options) -> None:
         self._recorder = recorder
         self._options = options
-        self._every = every
-        self._resolve = resolve
-        self._mirror_dir = mirror_dir
         self._bell: Bell | None = None
         """Of the thread that does the chores; none without one."""
         self._mirror: Mirror | None = None
@@ -64,10 +52,10 @@ class Housekeeping:
             except RuntimeError:
                 self._bell = None
                 raise
-        if self._mirror is None and self._mirror_dir is not None:
+        if self._mirror is None and self._options.mirror_dir is not None:
             from dbbtrace.journal.mirror import Mirror
 
-            self._mirror = Mirror(self._journal_path, self._mirror_dir)
+            self._mirror = Mirror(self._journal_path, self._options.mirror_dir)
 
     def adopt_children(self, workers: Sequence[Worker], deadline: float) -> bool:
         """Take over the journals of children that are gone; False where that can't be done, or not in time."""
@@ -114,7 +102,7 @@ class Housekeeping:
             while self._bell is bell:
                 with guard("keep its journal"):
                     self._chores()
-                bell.wait(self._every)
+                bell.wait(self._options.heartbeat)
 
     def _chores(self) -> None:
         """A sign of life, and whatever journals nobody delivers any more."""
@@ -135,7 +123,7 @@ class Housekeeping:
                 from dbbtrace.delivery.adoption import Adopter
 
                 self._adopter = self._adopter or Adopter(
-                    options.journal_dir, options.silent_after, options.keep_damaged, self._resolve
+                    options.journal_dir, options.silent_after, options.keep_damaged, options.resolve
                 )
         return self._adopter
 

@@ -11,50 +11,18 @@ from collections.abc import Callable, Sequence
 from opentelemetry.sdk.trace import ReadableSpan
 
 from dbbtrace.delivery.memory_log import MemoryLog
+from dbbtrace.delivery.options import Options
 from dbbtrace.delivery.own_log import OwnLog
 from dbbtrace.delivery.queue import Entry
 from dbbtrace.delivery.signals import Turn
 from dbbtrace.delivery.worker import Worker
 from dbbtrace.diagnostics import is_strict, log, warn_once
-from dbbtrace.journal.position import Position
 from dbbtrace.journal.writer import Journal, TakenError, claim_key
 
-__all__ = ["Logs", "Options", "fault"]
+__all__ = ["Logs", "fault"]
 
 _TRY_JOURNAL_AGAIN = 30.0
 """Seconds after which a journal that could not be opened is tried again."""
-
-
-class Options:
-    """How a journal is kept; see ``Delivery``."""
-
-    def __init__(self, journal_dir: str | None, fsync: bool, silent_after: float, segment_bytes: int) -> None:
-        self.journal_dir = journal_dir
-        self.fsync = fsync
-        self.silent_after = silent_after
-        self.segment_bytes = segment_bytes
-
-    def set_aside(self, destination: str, refused: Sequence[tuple[ReadableSpan, str]]) -> None:
-        """Write what a destination refused to the dead letters; without a directory it is lost."""
-        if self.journal_dir is None:
-            spans, reason = "1 span is" if len(refused) == 1 else f"{len(refused)} spans are", refused[0][1]
-            log.error("%s refused by %s and lost, as there is no journal directory: %s", spans, destination, reason)
-            return
-        from dbbtrace.delivery.dead_letter import DeadLetters
-
-        DeadLetters(self.journal_dir).write(destination, refused)
-
-    def keep_damaged(self, journal: str, position: Position, text: bytes) -> None:
-        """Copy a line of a journal that makes no sense to the dead letters."""
-        from dbbtrace.delivery.dead_letter import DeadLetters
-
-        DeadLetters(str(self.journal_dir)).write_damaged(journal, position, text)
-        warn_once(
-            f"damaged:{journal}",
-            "the journal %s has lines that make no sense; they are kept in %s/dead-letters, the rest is delivered",
-            journal,
-            self.journal_dir,
-        )
 
 
 class Logs:
@@ -80,14 +48,15 @@ class Logs:
 
     # -- spans ------------------------------------------------------------------------------------------------------
 
-    def open(self) -> OwnLog | None:
-        """The journal, opened if there is to be one and it can be written."""
+    def open(self, continues: Journal | None = None) -> OwnLog | None:
+        """The journal, opened if there is to be one and it can be written. One that continues another begins with the
+        spans that run in that."""
         if not self.at_work:
             self.at_work = True
             self._first()
         if self.own is None and self._options.journal_dir is not None and time.monotonic() >= self._try_journal_at:
             try:
-                self._use(self._new_journal())
+                self._use(self._new_journal(continues))
             except OSError as error:
                 self._try_journal_at = time.monotonic() + _TRY_JOURNAL_AGAIN
                 self._cannot_write(error)
@@ -166,11 +135,9 @@ class Logs:
         self._leave_behind(own, unseen)
         settled = min(queue.position for queue in own.queues)
         own.journal.close()
-        try:
-            self._use(self._new_journal(continues=own.journal))
-        except OSError as error:
-            self._use(None)
-            self._cannot_write(error)
+        self._use(None)
+        self._try_journal_at = 0.0
+        self.open(continues=own.journal)
         for entry in unseen:
             if entry.position > settled:
                 self.append(entry.span)
@@ -253,6 +220,32 @@ class Logs:
             own.journal.delete()
             self._use(None)
         self.at_work = self.own is not None or len(self.memory) > 0
+
+    def left(self) -> dict[str, int]:
+        """How many spans are not settled, by destination; none for those with nothing left."""
+        left = {
+            worker.name: sum(max(1, queue.waiting) for queue in worker.own if queue.waits) for worker in self._workers
+        }
+        return {name: count for name, count in left.items() if count}
+
+    def say_what_is_left(self) -> None:
+        """One log line, where the process ends."""
+        left = ", ".join(
+            f"{'1 span still waits' if count == 1 else f'{count} spans still wait'} for {name}"
+            for name, count in self.left().items()
+        )
+        if left and self.own is not None:
+            log.warning(
+                "%s; they stay in the journal %s and are delivered by the next job that uses it or by `dbbtrace flush`",
+                left,
+                self._options.journal_dir,
+            )
+        elif left:
+            log.error("%s, and are lost: no journal could be written", left)
+        dropped = self.memory.dropped
+        if dropped:
+            lost = "1 span was" if dropped == 1 else f"{dropped} spans were"
+            log.error("%s lost: neither the journal nor memory had room", lost)
 
     def release(self) -> None:
         """Let others deliver what is left; spans that run go on in a journal of their own."""

@@ -17,12 +17,13 @@ from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
 from dbbtrace.delivery import lifecycle
 from dbbtrace.delivery.heartbeat import HEARTBEAT, Housekeeping
-from dbbtrace.delivery.logs import Options, fault
+from dbbtrace.delivery.logs import fault
+from dbbtrace.delivery.options import Options
 from dbbtrace.delivery.queue import BATCH
 from dbbtrace.delivery.recorder import Recorder
 from dbbtrace.delivery.sink import Destination
 from dbbtrace.delivery.worker import Worker
-from dbbtrace.diagnostics import guard, log
+from dbbtrace.diagnostics import guard
 from dbbtrace.journal.claims import Markers
 from dbbtrace.journal.writer import SEGMENT_BYTES, SILENT_AFTER, SpanKey
 from dbbtrace.tracing.threads import OUR_THREADS
@@ -67,12 +68,8 @@ class Delivery(SpanProcessor):
     ) -> None:
         self.exit_timeout = exit_timeout
         self._destinations = tuple(destinations)
-        self._journal_dir = os.path.abspath(os.fspath(journal_dir)) if journal_dir is not None else None
-        self._options = Options(self._journal_dir, fsync, silent_after, segment_bytes)
-        self._every = heartbeat
-        self._resolve = resolve
-        self._mirror_dir = os.path.abspath(os.fspath(mirror)) if mirror is not None else None
-        self._markers = Markers(self._journal_dir)
+        self._options = Options(journal_dir, mirror, fsync, heartbeat, silent_after, segment_bytes, resolve)
+        self._markers = Markers(self._options.journal_dir)
         self._begin(frozenset())
         lifecycle.watch_sigterm()
 
@@ -81,7 +78,7 @@ class Delivery(SpanProcessor):
         self._recorder = Recorder(
             self._destinations, self._options, foreign, self._first, lambda count: self._housekeeping.progressed()
         )
-        self._housekeeping = Housekeeping(self._recorder, self._options, self._every, self._resolve, self._mirror_dir)
+        self._housekeeping = Housekeeping(self._recorder, self._options)
         self._told: dict[str, int] = {}
         """Destination → losses that a flush has told of, or that came before the outermost run."""
 
@@ -203,12 +200,12 @@ class Delivery(SpanProcessor):
                 worker.act()
         with recorder.turn.taken():
             recorder.logs.look()
-            asked = [(worker, queue, queue.log.end) for worker in workers for queue in worker.own if queue.waits]
-        answers = [worker.ask(queue, end) for worker, queue, end in asked]  # first: the children's may take long
+            asked = [(worker, queue) for worker in workers for queue in worker.own if queue.waits]
+        answers = [worker.ask(queue) for worker, queue in asked]  # first: the children's may take long
         trying = [worker for worker in workers if acting or not worker.stopped]
         stands = not workers or self._housekeeping.adopt_children(trying, deadline)
         answers += [
-            worker.ask(queue, queue.due)
+            worker.ask(queue)
             for worker, queue in self._housekeeping.children()
             if worker in workers and queue.position < queue.due
         ]
@@ -233,10 +230,7 @@ class Delivery(SpanProcessor):
 
     def left(self) -> dict[str, int]:
         """How many spans of this process are not settled, by destination; none for those with nothing left."""
-        left = {
-            worker.name: sum(max(1, queue.waiting) for queue in worker.own if queue.waits) for worker in self._workers
-        }
-        return {name: count for name, count in left.items() if count}
+        return self._recorder.logs.left()
 
     # -- the end ------------------------------------------------------------------------------------------------------
 
@@ -262,7 +256,7 @@ class Delivery(SpanProcessor):
         self._housekeeping.copy_away(deadline)
         if not recorder.logs.at_work:
             lifecycle.at_work.discard(self)
-        self._say_what_is_left()
+        recorder.logs.say_what_is_left()
 
     def shutdown(self, timeout: float = 2.0) -> None:
         """Like ``leave``, and let others deliver the rest at once. Spans that still run may end here all the same."""
@@ -277,24 +271,6 @@ class Delivery(SpanProcessor):
             worker.close(0)
         if recorder.logs.own is None:
             self._housekeeping.end()
-
-    def _say_what_is_left(self) -> None:
-        left = ", ".join(
-            f"{'1 span still waits' if count == 1 else f'{count} spans still wait'} for {name}"
-            for name, count in self.left().items()
-        )
-        if left and self._recorder.logs.own is not None:
-            log.warning(
-                "%s; they stay in the journal %s and are delivered by the next job that uses it or by `dbbtrace flush`",
-                left,
-                self._journal_dir,
-            )
-        elif left:
-            log.error("%s, and are lost: no journal could be written", left)
-        dropped = self._recorder.logs.memory.dropped
-        if dropped:
-            lost = "1 span was" if dropped == 1 else f"{dropped} spans were"
-            log.error("%s lost: neither the journal nor memory had room", lost)
 
     def after_fork(self) -> None:
         """In a forked child: begin anew, and leave the parent's spans, threads and connections to the parent."""

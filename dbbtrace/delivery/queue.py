@@ -46,10 +46,6 @@ class Log(Protocol):
     One that turns out to be somebody else's closes its queues.
     """
 
-    @property
-    def end(self) -> Position:
-        """Behind all that stands in it."""
-
     def read(self, position: Position, most: int) -> Part:
         """The next entries behind the position, at most so many.
 
@@ -92,10 +88,8 @@ class Queue:
         """How many spans are known to wait; of a log of ours only."""
         self.in_hand = False
         """Spans have been taken and are not settled yet."""
-        self.problem = ""
+        self.error: Exception | None = None
         """Why it was closed, if it can't be read."""
-        self.later = ""
-        """Why it was closed, if what waits here can't be told yet."""
         self.closed = False
         """What waits here is no longer ours to deliver."""
         self.wants = wants
@@ -132,9 +126,9 @@ class Queue:
         """Before this everything is settled or in hand."""
         return max(self.position, self._behind)
 
-    def close(self, problem: str = "", *, later: str = "") -> None:
-        """What waits here is no longer ours to deliver, because of a problem or not."""
-        self.problem, self.later = problem, later
+    def close(self, error: Exception | None = None) -> None:
+        """What waits here is no longer ours to deliver; the error that keeps it from being read, if one does."""
+        self.error = error
         self.closed = True
 
     # -- the destination's thread -----------------------------------------------------------------------------------

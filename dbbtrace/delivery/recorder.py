@@ -12,7 +12,8 @@ from functools import partial
 
 from opentelemetry.sdk.trace import ReadableSpan
 
-from dbbtrace.delivery.logs import Logs, Options, fault
+from dbbtrace.delivery.logs import Logs, fault
+from dbbtrace.delivery.options import Options
 from dbbtrace.delivery.signals import Turn
 from dbbtrace.delivery.sink import Destination
 from dbbtrace.delivery.worker import Worker

@@ -15,7 +15,7 @@ from dbbtrace.delivery.adopted_log import AdoptedLog, Resolve
 from dbbtrace.delivery.adoption import Adopter
 from dbbtrace.delivery.dead_letter import DeadLetter, DeadLetters, claimed_letters
 from dbbtrace.delivery.memory_log import MemoryLog
-from dbbtrace.delivery.queue import Queue
+from dbbtrace.delivery.queue import NotYetError, Queue
 from dbbtrace.delivery.signals import Turn
 from dbbtrace.delivery.sink import Destination
 from dbbtrace.delivery.worker import Worker
@@ -183,20 +183,21 @@ class _Crew:
         for worker, queue in handed:
             # Most are delivered with the first; the answer for the last comes when all are done with.
             if (queue.waits or queue is last[worker]) and (left := deadline - time.monotonic()) > 0:
-                worker.ask(queue, queue.due).get(None if deadline == float("inf") else left)
+                worker.ask(queue).get(None if deadline == float("inf") else left)
 
     def close(self, result: Recovered, deadline: float) -> None:
-        """What is still under way then ends by itself; what was done, and what was not."""
+        """Begin nothing more, and tell what was done and what was not; what is under way ends by itself."""
+        for _, queue in self._handed:
+            if queue.waits:
+                queue.close()
         for name, worker in self._workers.items():
             if worker is None:
                 result.unknown.add(name)
                 continue
-            if worker.is_idle:
-                worker.close(1.0 if time.monotonic() < deadline else 0)
-            else:
-                worker.give_up()
+            worker.close(1.0 if time.monotonic() < deadline else 0)
             result.delivered += worker.stored
             result.refused += worker.refused
         for worker, queue in self._handed:
-            if queue.position < queue.due and not queue.problem:
-                result.errors[worker.name] = queue.later or worker.error or "it took longer than it was given"
+            if queue.position < queue.due and (queue.error is None or isinstance(queue.error, NotYetError)):
+                why = str(queue.error or "") or worker.error
+                result.errors[worker.name] = why or "it took longer than it was given"

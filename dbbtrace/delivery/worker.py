@@ -10,25 +10,19 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
-from dbbtrace.delivery.backoff import Backoff, UnexplainedError
-from dbbtrace.delivery.queue import BATCH, Entry, NotYetError, Queue
+from dbbtrace.delivery.backoff import Backoff
+from dbbtrace.delivery.queue import BATCH, Entry, Log, Queue
 from dbbtrace.delivery.sink import Destination, SetAside, Sink
 from dbbtrace.diagnostics import log
-from dbbtrace.errors import ConfigurationError, LoginError, TransientError
+from dbbtrace.errors import TransientError
 from dbbtrace.journal.position import BEGINNING, Position
 from dbbtrace.tracing.threads import IMPORTS, Answer, Bell, ours
-
-if TYPE_CHECKING:
-    from dbbtrace.delivery.queue import Log
 
 __all__ = ["LINGER", "Worker"]
 
 LINGER = 5.0
 """Seconds that spans wait for company; a flush ends the wait at once."""
-_SUSPICIOUS = 3
-"""UnexplainedError failures in a row before a span is suspected."""
 _GATHERING = 0.2
 """Seconds spent on filling a batch from the journals of others, of which most hold few spans."""
 
@@ -56,11 +50,9 @@ class Worker:
         self.stored = self.refused = 0
         self.lost = 0
         """Spans of this process and its children that were refused, dropped for want of room, or left to another."""
-        self.error: str | None = None
-        """Why delivery waits."""
         self.running = False
         self._sink = Sink(destination, set_aside)
-        self._backoff = Backoff()
+        self._backoff = Backoff(self.name)
         self._progressed = progressed
         self._bell = Bell()
         self._asked: deque[tuple[Queue, Position, Answer]] = deque()
@@ -68,8 +60,7 @@ class Worker:
         self._thread: threading.Thread | None = None
         self._turn = threading.Lock()
         """Held by the one thread that delivers."""
-        self._closing = self._given_up = False
-        self._unexplained = 0
+        self._closing = False
         self._waiting_since: float | None = None
         self._urgent = False
         """What waits is to be delivered without delay: somebody has asked."""
@@ -84,6 +75,11 @@ class Worker:
         return self._backoff.stopped
 
     @property
+    def error(self) -> str | None:
+        """Why delivery waits."""
+        return self._backoff.error
+
+    @property
     def is_asked(self) -> bool:
         """Whether somebody waits."""
         return any(not answer.abandoned for _, _, answer in list(self._asked))
@@ -91,19 +87,21 @@ class Worker:
     @property
     def is_idle(self) -> bool:
         """Whether nothing waits and nothing is in hand."""
-        return not any(queue.waits for queue in self._queues())
+        return not any(queue.waits for queue in [*self.own, *self.adopted])
 
     def lose(self, count: int) -> None:
         """So many spans are no longer this process's to deliver."""
         self.lost += count
 
-    def queue(self, log: Log, key: str, position: Position = BEGINNING, due: Position = BEGINNING) -> Queue:
-        """The destination's place in a log whose spans this process answers for."""
-        return Queue(log, key, self.destination.takes, position, due, self.lose)
+    def queue(
+        self, log: Log, key: str, position: Position = BEGINNING, due: Position = BEGINNING, *, answers: bool = True
+    ) -> Queue:
+        """The destination's place in a log; whether this process answers for the spans in it."""
+        return Queue(log, key, self.destination.takes, position, due, self.lose if answers else lambda count: None)
 
     def start(self) -> None:
         """Have a thread. Late in the interpreter's exit there can be none: then spans stay in the journal."""
-        if self.running or self._given_up:
+        if self.running:
             return
         self._closing = False
         self._thread = thread = threading.Thread(target=self._run, name=f"dbbtrace {self.name}", daemon=True)
@@ -114,7 +112,7 @@ class Worker:
             self.running = False  # a thread that started all the same, before Ctrl-C struck, corrects this
             if not isinstance(error, RuntimeError):
                 raise
-            self.error = str(error)
+            self._backoff.error = str(error)
 
     def open_ahead(self) -> None:
         """Open the destination now, in its thread: an exporter with ``connect()`` is asked to connect."""
@@ -140,10 +138,10 @@ class Worker:
             self.adopted.append(queue)
         self.wake()
 
-    def ask(self, queue: Queue, position: Position) -> Answer:
-        """Deliver without delay; where the answer will be, once all up to the position is settled, or can't be."""
+    def ask(self, queue: Queue) -> Answer:
+        """Deliver without delay; where the answer will be, once all that waits there now is settled, or can't be."""
         answer = Answer()
-        self._asked.append((queue, position, answer))
+        self._asked.append((queue, queue.due, answer))
         self._urgent = True
         self._backoff.hurry()
         self.wake()
@@ -159,11 +157,6 @@ class Worker:
         if thread is not None and thread is not threading.current_thread() and timeout > 0:
             thread.join(timeout)
 
-    def give_up(self) -> None:
-        """Deliver nothing more; the thread ends after what it has in hand."""
-        self._given_up = True
-        self._bell.ring()
-
     # -- the destination's thread -----------------------------------------------------------------------------------
 
     def _run(self) -> None:
@@ -175,7 +168,7 @@ class Worker:
                 if self._ahead:
                     self._ahead = False
                     self._sink.open_ahead()
-                while not self._given_up and not (self._closing and self.is_idle):
+                while not (self._closing and self.is_idle):
                     self._wait()
                     with IMPORTS:  # what the first span does not wait for
                         import dbbtrace.delivery.batch
@@ -185,7 +178,7 @@ class Worker:
                         self._round()
                     except BaseException as error:  # whatever it is, nothing that waits has moved
                         log.exception("dbbtrace stumbled while delivering to %s", self.name)
-                        self._pause(TransientError(repr(error)))
+                        self._backoff.failed(TransientError(repr(error)))
                 self._sink.shut_down()
         finally:
             self._turn.release()
@@ -194,12 +187,9 @@ class Worker:
             if not self.is_idle:  # put in at the last moment
                 self.start()
 
-    def _queues(self) -> list[Queue]:
-        return [*self.own, *self.adopted]
-
     def _wait(self) -> None:
         """Until there is enough to deliver, or somebody asks, or it has waited long enough."""
-        while not self._given_up:
+        while True:
             if not self._backoff.will_try:
                 self._hand_back()
             timeout = self._timeout()
@@ -260,20 +250,25 @@ class Worker:
         return bool(in_hand)
 
     def _take(self, queue: Queue, most: int) -> list[Entry] | None:
-        """The next spans of the queue; None where it can't be read now."""
+        """The next spans of the queue; None where it can't be read now.
+
+        Then it is kept and tried later: ours by this thread, what others left by whoever looks next, so that it does
+        not hold up its neighbours.
+        """
         try:
             return queue.take(most)
-        except OSError as error:
-            self._cannot_read(queue, error)
-        except Exception as error:  # nothing foreseen: what others left must not hold up its neighbours
-            if queue not in self.adopted:
+        except Exception as error:
+            if queue in self.adopted:
+                self._let_go(queue, error)
+            elif isinstance(error, OSError):
+                self._backoff.failed(TransientError(f"the journal can't be read: {error}"))
+            else:
                 raise
-            self._cannot_read(queue, OSError(f"{type(error).__name__}: {error}"))
-        return None
+            return None
 
     def _send(self, entries: list[Entry], in_hand: Sequence[tuple[Queue, list[Entry]]]) -> int:
         """How many are settled by now."""
-        outcome = self._sink.deliver(entries, suspect=self._unexplained >= _SUSPICIOUS)
+        outcome = self._sink.deliver(entries, suspect=self._backoff.is_suspicious)
         self.stored += outcome.stored
         self.refused += len(outcome.refused)
         left, refused = set(map(id, outcome.left)), {id(entry) for entry, _ in outcome.refused}
@@ -282,51 +277,19 @@ class Worker:
                 queue.lose(count)
             queue.settle(taken, [entry for entry in taken if id(entry) in left])
         if outcome.error is not None:
-            self._pause(outcome.error)
+            self._backoff.failed(outcome.error)
         else:
-            if self.error is not None:
-                log.info("%s takes spans again", self.name)
             self._backoff.succeeded()
-            self._unexplained = 0
-            self.error = None
         return len(entries) - len(outcome.left)
-
-    def _cannot_read(self, queue: Queue, error: OSError) -> None:
-        """What can't be read is kept and tried later: ours by this thread, what others left by whoever looks next."""
-        if queue in self.adopted:
-            is_later = isinstance(error, NotYetError)
-            queue.close("" if is_later else str(error), later=str(error) if is_later else "")
-            queue.log.settled()
-        else:
-            self._pause(TransientError(f"the journal can't be read: {error}"))
-
-    def _pause(self, error: TransientError | ConfigurationError) -> None:
-        if isinstance(error, ConfigurationError):
-            self._stop(error)
-        elif self.error is None:
-            log.warning("%s does not take spans now (%s); they wait", self.name, error)
-        self.error = str(error)
-        self._unexplained = self._unexplained + 1 if isinstance(error, UnexplainedError) else 0
-        self._backoff.failed(error)
-
-    def _stop(self, error: ConfigurationError) -> None:
-        if self.error != str(error):
-            again = "when somebody has mended that: dbbtrace.flush() or configure() tries again"
-            later = "after 5 minutes, then ever more seldom, or at once by dbbtrace.flush()"
-            log.error(
-                "%s takes no spans: %s; they stay in the journal and are delivered %s",
-                self.name,
-                error,
-                again if isinstance(error, LoginError) else later,
-            )
-        self._hand_back()
 
     def _hand_back(self) -> None:
         """What others left is anybody's again: another process may be luckier."""
         while self.adopted:
-            queue = self.adopted.popleft()
-            queue.close()
-            queue.log.settled()
+            self._let_go(self.adopted.popleft())
+
+    def _let_go(self, queue: Queue, error: Exception | None = None) -> None:
+        queue.close(error)
+        queue.log.settled()
 
     def _answer(self) -> None:
         """Answer everybody who waited for what is now settled; if nothing more is tried soon, the others too."""

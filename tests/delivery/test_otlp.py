@@ -88,7 +88,7 @@ def test_what_is_rejected_in_part_is_set_aside(
     delivery.force_flush(30_000)
     assert delivery.left() == {}
     assert names - {"span 3"} <= {span.name for span in receiver.spans}
-    journals = Path(str(delivery._journal_dir))
+    journals = Path(str(delivery._options.journal_dir))
     (letter,) = dead_letters(journals)
     assert letter.span.name == "span 3"
     assert "bad span" in letter.reason
@@ -106,7 +106,7 @@ def test_a_span_too_large_for_the_backend_stops_no_other(receiver: Receiver, del
     delivery.force_flush(60_000)
     assert delivery.left() == {}
     arrived = {span.name for span in receiver.spans}
-    aside = {letter.span.name for letter in dead_letters(str(delivery._journal_dir))}
+    aside = {letter.span.name for letter in dead_letters(str(delivery._options.journal_dir))}
     assert names <= arrived
     assert ("big" in arrived) != ("big" in aside)
 
@@ -117,7 +117,7 @@ def test_a_wrong_token_sets_nothing_aside(receiver: Receiver, destination: Desti
     names = emit(delivery, 10)
     assert not delivery.force_flush(30_000)
     assert len(receiver.requests) == 1
-    journals = Path(str(delivery._journal_dir))
+    journals = Path(str(delivery._options.journal_dir))
     assert list(dead_letters(journals)) == []
     delivery.shutdown(0)
     receiver.always(None)

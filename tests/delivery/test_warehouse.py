@@ -60,7 +60,7 @@ def test_every_passing_error_ends_with_each_row_once(
     delivery.emit([load("A"), load("B", span_id=2)])
     assert delivery.flush(20)
     assert stored(server) == ["A", "B"]
-    assert list(dead_letters(str(delivery._journal_dir))) == []
+    assert list(dead_letters(str(delivery._options.journal_dir))) == []
 
 
 @pytest.mark.parametrize("state", STATES)
