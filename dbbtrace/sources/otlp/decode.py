@@ -34,8 +34,6 @@ _SCOPES = frozenset({"scopeSpans", "instrumentationLibrarySpans"})
 """The scopes of a resource; the second is their name before OTLP 0.15."""
 _WITHOUT_SPANS = frozenset({"resource", "schemaUrl", "scope", "instrumentationLibrary"})
 """What a resource or a scope has besides."""
-_IN_BASE64 = {32: 24, 16: 12}
-"""Hex digits of an id → letters of it in base64."""
 _DEEPEST = 64
 """Levels of values in values: as many as protobuf's parser takes, and far from Python's own limit."""
 
@@ -190,10 +188,8 @@ def _list(fields: Mapping[str, Any], name: str) -> Iterator[Mapping[str, Any]]:
 
 
 def _id(fields: Mapping[str, Any], name: str, digits: int) -> int:
-    """An id in hex, or in base64 as protobuf's own JSON has it; 0 if it is missing."""
+    """An id in hex; 0 if it is missing. Base64, which protobuf's own JSON has, is not OTLP's JSON."""
     text = fields.get(name) or ""
-    if isinstance(text, str) and len(text) == _IN_BASE64[digits] and text.endswith("="):
-        return int.from_bytes(b64decode(text, validate=True), "big")
     if not isinstance(text, str) or (text and len(text) != digits):
         raise ValueError(f"{name} is not {digits} hex digits")
     return int(text or "0", 16)
