@@ -19,11 +19,7 @@ WITH load_rows AS (
                 LOWER(l.table_name)
             ORDER BY
                 CASE WHEN l.error_type = 'Interrupted' THEN 1 ELSE 0 END,
-                CASE
-                    WHEN COALESCE(l.process_started_at, l.[timestamp]) IS NULL
-                        AND STATUS(l.status, l.error_type) NOT IN ('Succeeded', 'Running') THEN 0
-                    ELSE 1
-                END,
+                FAILED_WITHOUT_TIME_FIRST(COALESCE(l.process_started_at, l.[timestamp]), STATUS(l.status, l.error_type)),
                 CASE
                     WHEN l.record_id IS NULL THEN PLUS_SECONDS(COALESCE(MOMENT(l.process_started_at), MOMENT(l.[timestamp])), -1)
                     ELSE COALESCE(MOMENT(l.process_started_at), MOMENT(l.[timestamp]))
@@ -37,11 +33,7 @@ WITH load_rows AS (
                 LOWER(l.table_name)
             ORDER BY
                 CASE WHEN l.error_type = 'Interrupted' THEN 1 ELSE 0 END,
-                CASE
-                    WHEN COALESCE(l.process_started_at, l.[timestamp]) IS NULL
-                        AND STATUS(l.status, l.error_type) NOT IN ('Succeeded', 'Running') THEN 0
-                    ELSE 1
-                END,
+                FAILED_WITHOUT_TIME_FIRST(COALESCE(l.process_started_at, l.[timestamp]), STATUS(l.status, l.error_type)),
                 CASE
                     WHEN l.record_id IS NULL THEN PLUS_SECONDS(COALESCE(MOMENT(l.process_started_at), MOMENT(l.[timestamp])), -1)
                     ELSE COALESCE(MOMENT(l.process_started_at), MOMENT(l.[timestamp]))
@@ -55,11 +47,7 @@ WITH load_rows AS (
                 LOWER(l.table_name)
             ORDER BY
                 CASE WHEN l.error_type = 'Interrupted' THEN 1 ELSE 0 END,
-                CASE
-                    WHEN COALESCE(l.process_started_at, l.[timestamp]) IS NULL
-                        AND STATUS(l.status, l.error_type) NOT IN ('Succeeded', 'Running') THEN 0
-                    ELSE 1
-                END,
+                FAILED_WITHOUT_TIME_FIRST(COALESCE(l.process_started_at, l.[timestamp]), STATUS(l.status, l.error_type)),
                 CASE
                     WHEN l.record_id IS NULL THEN PLUS_SECONDS(COALESCE(MOMENT(l.process_started_at), MOMENT(l.[timestamp])), -1)
                     ELSE COALESCE(MOMENT(l.process_started_at), MOMENT(l.[timestamp]))
@@ -175,11 +163,9 @@ node_rows AS (
         ROW_NUMBER() OVER (
             PARTITION BY d.orchestration_run_id, NODE_ID(d.unique_id, d.relation_name, d.item_name)
             ORDER BY
-                CASE
-                    WHEN COALESCE(d.generated_at, d.process_completed_at, d.process_started_at) IS NULL
-                        AND STATUS(d.status, d.error_type) NOT IN ('Succeeded', 'Warned', 'Skipped', 'Running') THEN 0
-                    ELSE 1
-                END,
+                FAILED_WITHOUT_TIME_FIRST(
+                    COALESCE(d.generated_at, d.process_completed_at, d.process_started_at), STATUS(d.status, d.error_type)
+                ),
                 MOMENT(COALESCE(d.generated_at, d.process_completed_at, d.process_started_at)) DESC,
                 MOMENT(d.process_started_at) DESC,
                 CASE WHEN d.error_type = 'Interrupted' THEN 1 ELSE 0 END, d.record_id
@@ -188,11 +174,9 @@ node_rows AS (
         LAG(COALESCE(d.record_id, SECOND_OF(d.generated_at), '')) OVER (
             PARTITION BY d.orchestration_run_id, NODE_ID(d.unique_id, d.relation_name, d.item_name)
             ORDER BY
-                CASE
-                    WHEN COALESCE(d.generated_at, d.process_completed_at, d.process_started_at) IS NULL
-                        AND STATUS(d.status, d.error_type) NOT IN ('Succeeded', 'Warned', 'Skipped', 'Running') THEN 0
-                    ELSE 1
-                END,
+                FAILED_WITHOUT_TIME_FIRST(
+                    COALESCE(d.generated_at, d.process_completed_at, d.process_started_at), STATUS(d.status, d.error_type)
+                ),
                 MOMENT(COALESCE(d.generated_at, d.process_completed_at, d.process_started_at)) DESC,
                 MOMENT(d.process_started_at) DESC,
                 CASE WHEN d.error_type = 'Interrupted' THEN 1 ELSE 0 END, d.record_id
@@ -269,11 +253,7 @@ refresh_outcomes AS (
         ROW_NUMBER() OVER (
             PARTITION BY f.orchestration_run_id, NAMED(NULLIF(f.semantic_model_id, '?'), f.semantic_model_name)
             ORDER BY
-                CASE
-                    WHEN COALESCE(f.start_time, f.end_time) IS NULL
-                        AND STATUS(f.status, f.error_type) NOT IN ('Succeeded', 'Running') THEN 0
-                    ELSE 1
-                END,
+                FAILED_WITHOUT_TIME_FIRST(COALESCE(f.start_time, f.end_time), STATUS(f.status, f.error_type)),
                 COALESCE(f.start_time, f.end_time) DESC,
                 f.record_id
         ) AS place

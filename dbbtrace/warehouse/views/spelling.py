@@ -76,6 +76,12 @@ def _run_id(stored: str) -> str:
     return f"CASE WHEN {stored} LIKE '________-____-____-____-____________' THEN LOWER({stored}) ELSE {stored} END"
 
 
+def _failed_without_time_first(at: str, status: str) -> str:
+    """For ORDER BY: a failure without a time comes before all that have one, since nobody knows what came later."""
+    good = "'Succeeded', 'Warned', 'Skipped', 'Running'"
+    return f"CASE WHEN {at} IS NULL AND {status} NOT IN ({good}) THEN 0 ELSE 1 END"
+
+
 def _is_more_of(detail: str, than: str) -> str:
     """Whether the JSON object begins with all that the other one holds."""
     length = f"LENGTH_OF({than})"
@@ -153,6 +159,7 @@ _SQLITE: Final[Words] = {
     "NAMED": _named,
     "NODE_ID": _node_id,
     "RUN_ID": _run_id,
+    "FAILED_WITHOUT_TIME_FIRST": _failed_without_time_first,
 }
 
 # -- T-SQL, in words that Fabric Warehouse has ---------------------------------------------------------------
@@ -205,6 +212,7 @@ _TSQL: Final[Words] = {
     "NAMED": _named,
     "NODE_ID": _node_id,
     "RUN_ID": _run_id,
+    "FAILED_WITHOUT_TIME_FIRST": _failed_without_time_first,
 }
 
 _WORD = re.compile(r"\b(" + "|".join(sorted(_TSQL, key=len, reverse=True)) + r")\b")
