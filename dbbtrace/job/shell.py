@@ -34,6 +34,8 @@ NOT_EXECUTABLE, NOT_FOUND, BY_SIGNAL = 126, 127, 128
 
 _PASSED_ON = ("SIGINT", "SIGTERM", "SIGQUIT", "SIGHUP", "SIGUSR1", "SIGUSR2")
 _OF_THE_KEYBOARD = ("SIGINT", "SIGQUIT")
+_LOOK_UP = 1.0
+"""Seconds after which a signal is handed on at the latest."""
 
 
 def execute(command: Sequence[str], work: Handle) -> int:
@@ -192,6 +194,12 @@ def run_command(
             child[0].send_signal(number)
         if started is not None:
             started(child[0].pid)
+        # A signal that another thread took, or that came just before a system call, does not wake the main thread
+        # there: it has to look up now and then, or the signal would be handed on when the command has ended.
+        waiter = threading.Thread(target=child[0].wait, name="dbbtrace-command", daemon=True)
+        waiter.start()
+        while waiter.is_alive():
+            waiter.join(_LOOK_UP)
         return child[0].wait()
 
 

@@ -141,6 +141,19 @@ def test_signals_are_passed_on(number: signal.Signals) -> None:
     assert loads("table_name, status, error_type") == [["Customer", "Failed", "ExitCode"]]
 
 
+def test_a_signal_that_another_thread_took_is_handed_on() -> None:
+    """Such a one does not wake the main thread, nor does one that comes just before a system call."""
+    job = textwrap.dedent("""
+        import signal, threading
+        from dbbtrace.job.shell import run_command
+        kill = lambda: signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+        later = threading.Timer(0.2, kill)
+        print(run_command(["sleep", "600"], {"PATH": "/usr/bin:/bin"}, started=lambda _: later.start()))
+    """)
+    done = subprocess.run([sys.executable, "-c", job], capture_output=True, text=True, timeout=100)
+    assert done.stdout == f"{-signal.SIGTERM}\n", done.stderr
+
+
 def test_control_c_reaches_the_command_once() -> None:
     """The terminal sends it to both; the command is not interrupted a second time, and may go on."""
     command = python("""

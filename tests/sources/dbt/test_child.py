@@ -30,7 +30,8 @@ say("NodeFinished", "orders", run_result={{"status": "success", "execution_time"
 say("NodeStart", "slow")
 try:
     print("running", os.getpid(), flush=True)
-    time.sleep(600)
+    for _ in range(6000):
+        time.sleep(0.1)  # a signal just before a sleep is seen after it
 except KeyboardInterrupt:
     say("NodeFinished", "slow", run_result={{"status": "error", "message": "INTERRUPT Error: Interrupted!"}})
     sys.exit(1)
