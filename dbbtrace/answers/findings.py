@@ -56,7 +56,8 @@ class Finding:
     """One thing that was found."""
 
     kind: str
-    """absent, volume, empty, not counted, skipped, stale, warning, reconciliation or not done again."""
+    """absent, volume, empty, not counted, skipped, nothing selected, stale, warning, reconciliation or not done
+    again."""
     verdict: str
     """Failed, Incomplete or Warned: what it makes of the run."""
     name: str
@@ -117,6 +118,8 @@ def find(
         found += reconciliation(warehouse, run, tolerance)
     if run.parts_repeated or run.parts_begun_again:
         found += _repeated(warehouse, run)
+    if run.parts_without_nodes:
+        found += _without_nodes(warehouse, run)
     if run.is_open == 0 and not run.failed and not run.parts_failed:
         found += _skipped(warehouse, run) if 0 < run.skipped < run.operations else []
         found += _models(warehouse, run) if run.data_product else []
@@ -295,6 +298,21 @@ def _repeated(warehouse: Warehouse, run: Run) -> list[Finding]:
         else:
             text += ", and nothing tells that what had failed was done again"
         found.append(Finding("not done again", "Failed" if one.certain else "Warned", name, text))
+    return few(found)
+
+
+def _without_nodes(warehouse: Warehouse, run: Run) -> list[Finding]:
+    """Invocations of dbt that had nothing to do. A build or run does not do what it was to do; of tests, seeds and
+    snapshots there may be none, and nobody knows what a selector of the project's selects."""
+    found = []
+    for part in parts(warehouse, [run.run_id], where="p.selected_nothing = 1 AND p.superseded = 0"):
+        name, select = part.name or "dbt", str(_figures(part.detail).get("select") or "")
+        is_selector = select.startswith("selector:")
+        verdict = "Incomplete" if name in ("dbt", "dbt build", "dbt run") and not is_selector else "Warned"
+        if select:
+            name = f"{name} --selector {select[9:]}" if is_selector else f"{name} --select {select}"
+        why = "nothing matches its selection" if select else "its project holds nothing to build"
+        found.append(Finding("nothing selected", verdict, name, f"{name} did nothing: {why}"))
     return few(found)
 
 

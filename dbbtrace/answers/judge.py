@@ -276,6 +276,9 @@ class Judge:
         if run.skipped and not run.failed and not run.parts_failed:
             text = f"skipped, though nothing failed: {counted(run.skipped, 'operation')}"
             yield Reason("Incomplete", "skipped", text)
+        if run.parts_without_nodes:
+            text = f"dbt had nothing to do: {counted(run.parts_without_nodes, 'invocation')}"
+            yield Reason("Incomplete", "nothing selected", text)
         if run.parts_repeated:
             yield Reason(
                 "Warned", "repeated", f"failed and begun again: {counted(run.parts_repeated, 'part')} of the run"

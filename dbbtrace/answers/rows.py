@@ -151,6 +151,8 @@ class Run:
     """Jobs and workloads that failed and began again later."""
     parts_begun_again: int
     """Jobs and dbt invocations that failed and were perhaps tried again, in another way."""
+    parts_without_nodes: int
+    """Invocations of dbt whose selection matched nothing."""
     parts_running: int
     parts_interrupted: int
     steps_failed: int
@@ -202,6 +204,8 @@ class Part:
     """It was done again later, and well or not, that is what counts."""
     begun_again: bool
     """It failed, and something came later that may have been another try."""
+    selected_nothing: int
+    """1: dbt ended well and its selection matched nothing. 2: so it may, of what has changed only."""
 
 
 def attempts_of(found: Iterable[Part]) -> dict[str, list[Part]]:

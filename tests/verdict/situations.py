@@ -21,6 +21,7 @@ from uuid import NAMESPACE_OID, uuid5
 import dbbtrace
 from dbbtrace.warehouse.schema import ALL_TABLES, DBT_NODES, LOADS, PARTS, VALIDATIONS
 from tests.cli.support import run as command
+from tests.sources.dbt.projects import SMALL, made
 from tests.verdict.stage import RUN, Stage
 
 MODEL = "7c9e6679-7425-40de-944b-e07fc1f90ae7"
@@ -122,7 +123,7 @@ def dbt_left_nothing(stage: Stage) -> None:
         dbbtrace.record_dbt("target")
 
 
-def _record(command: str | None, **args: object) -> None:
+def _record(command: str | None, *, nodes: tuple[str, ...] = ("orders",), **args: object) -> None:
     """What dbt left in its folder is recorded; None: it left nothing."""
     Path("target").mkdir(exist_ok=True)
     file = Path("target", "run_results.json")
@@ -130,10 +131,13 @@ def _record(command: str | None, **args: object) -> None:
     if command is not None:
         metadata = {
             "dbt_schema_version": "https://schemas.getdbt.com/dbt/run-results/v6.json",
-            "invocation_id": str(uuid5(NAMESPACE_OID, f"{command} {args}")),
+            "invocation_id": str(uuid5(NAMESPACE_OID, f"{command} {args} {nodes}")),
             "generated_at": f"{datetime.now(timezone.utc).replace(tzinfo=None).isoformat()}Z",
         }
-        results = [{"unique_id": "model.shop.orders", "status": "success", "timing": [], "execution_time": 1.0}]
+        results = [
+            {"unique_id": f"model.shop.{name}", "status": "success", "timing": [], "execution_time": 0.0}
+            for name in nodes
+        ]
         said = {"which": command, **args}
         file.write_text(json.dumps({"metadata": metadata, "args": said, "results": results}))
     dbbtrace.record_dbt("target")
@@ -173,6 +177,70 @@ def dbt_left_nothing_and_left_some_out(stage: Stage) -> None:
     with opened():
         dbbtrace.record_dbt("finance")
         _record("build", exclude=["orders"])
+
+
+def _selected_nothing(command: str, *later: dict[str, object], **args: object) -> None:
+    """dbt had nothing to do, beside a good load; and what it did later in the run."""
+    with opened():
+        load()
+        _record(command, nodes=(), **args)
+        for said in later:
+            _record(command, **said)  # type: ignore[arg-type]
+
+
+def dbt_selected_nothing(stage: Stage) -> None:
+    _selected_nothing("build", select=["tag:Finanse"])
+
+
+def dbt_selected_nothing_live(stage: Stage) -> None:
+    folder = str(made(stage.path.with_name("project"), SMALL))
+    with opened():
+        load()
+        dbbtrace.run_dbt(["build", "--select", "tag:Finanse", "--project-dir", folder, "--profiles-dir", folder])
+
+
+def dbt_had_a_project_without_models(stage: Stage) -> None:
+    _selected_nothing("run")
+
+
+def nothing_has_changed(stage: Stage) -> None:
+    _selected_nothing("build", select=["state:modified+"])
+
+
+def nothing_has_changed_and_that_was_all(stage: Stage) -> None:
+    with opened():
+        _record("build", nodes=(), select=["state:modified+"])
+
+
+def a_selector_selects_nothing(stage: Stage) -> None:
+    _selected_nothing("build", selector="changed")
+
+
+def no_test_is_selected(stage: Stage) -> None:
+    _selected_nothing("test", select=["tag:Shop"])
+
+
+def project_without_seeds(stage: Stage) -> None:
+    _selected_nothing("seed")
+
+
+def dbt_selected_nothing_and_then_all(stage: Stage) -> None:
+    _selected_nothing("build", {}, select=["tag:Finanse"])
+
+
+def dbt_selected_nothing_and_then_something_else(stage: Stage) -> None:
+    _selected_nothing("build", {"select": ["tag:Finance"]}, select=["tag:Finanse"])
+
+
+def dbt_retried_nothing(stage: Stage) -> None:
+    with opened():
+        _record("build", select=["tag:Finance"])
+        _record("build", nodes=(), select=["tag:Finance"])  # dbt retry says so, where nothing had failed
+
+
+def dbt_selected_nothing_and_somebody_knows(stage: Stage) -> None:
+    dbt_selected_nothing(stage)
+    assert command("ack", "dbt build --select tag:Finanse", "--reason", "no models yet").code == 0
 
 
 def dbt_overwrote_what_it_built(stage: Stage) -> None:
@@ -1099,6 +1167,30 @@ SITUATIONS = {
     "a job that joined raises": Situation(joiner_raises, "Failed", 1, "it broke"),
     "dbt could not start": Situation(dbt_left_nothing, "Failed", 1, "dbt failed"),
     "docs overwrote what dbt built": Situation(dbt_overwrote_what_it_built, "Warned", 0, "builds nothing"),
+    "dbt selected nothing": Situation(
+        dbt_selected_nothing, "Incomplete", 1, "dbt build --select tag:Finanse did nothing"
+    ),
+    "dbt selected nothing, live": Situation(
+        dbt_selected_nothing_live, "Incomplete", 1, "dbt build --select tag:Finanse did nothing"
+    ),
+    "dbt had a project without models": Situation(
+        dbt_had_a_project_without_models, "Incomplete", 1, "its project holds nothing to build"
+    ),
+    "dbt was to build what has changed, and nothing had": Situation(nothing_has_changed, "Succeeded", 0, ""),
+    "the same, and nothing else was to be done": Situation(nothing_has_changed_and_that_was_all, "Succeeded", 0, ""),
+    "a selector of the project's selected nothing": Situation(
+        a_selector_selects_nothing, "Warned", 0, "dbt build --selector changed did nothing"
+    ),
+    "no test was selected": Situation(no_test_is_selected, "Warned", 0, "dbt test did nothing"),
+    "a project without seeds": Situation(project_without_seeds, "Succeeded", 0, ""),
+    "dbt selected nothing, and then all": Situation(dbt_selected_nothing_and_then_all, "Succeeded", 0, ""),
+    "dbt selected nothing, and then something else": Situation(
+        dbt_selected_nothing_and_then_something_else, "Incomplete", 1, "tag:Finanse"
+    ),
+    "dbt retry had nothing to do": Situation(dbt_retried_nothing, "Succeeded", 0, ""),
+    "dbt selected nothing, and somebody knows": Situation(
+        dbt_selected_nothing_and_somebody_knows, "Succeeded", 0, "no models yet"
+    ),
     "dbt could not start, and another build did": Situation(
         dbt_could_not_start_and_another_did, "Failed", 1, "exit code 2"
     ),

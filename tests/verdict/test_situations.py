@@ -64,6 +64,7 @@ def test_each_situation_has_its_verdict(stage: Stage, situation: Situation) -> N
         "a script is retried with other arguments",
         "dbt left nothing, and dbt retry did",
         "only the model that failed is built again",
+        "dbt selected nothing",
     ],
 )
 def test_every_answer_says_the_same(stage: Stage, name: str) -> None:
@@ -91,6 +92,8 @@ def test_every_answer_says_the_same(stage: Stage, name: str) -> None:
         "nothing at all": "Incomplete",
         "only the model that failed is built again": "Incomplete",
         "figures differ": "Warned",
+        "dbt selected nothing": "Incomplete",
+        "dbt was to build what has changed, and nothing had": "Succeeded",
         "failed by hand, without a time": "Failed",
         "failed by hand, with the run's id in upper case": "Failed",
         "a script is told to do something else the second time": "Failed",

@@ -3,6 +3,7 @@
 -- superseded = 1: the same part began again after this one had ended, or dbt built all that it was to build; filter on
 -- 0 for outcomes. begun_again = 1: it failed, and something came after it that may have been another try: the same
 -- script with other arguments, `dbt retry`, or dbt again where nobody knows what had failed.
+-- selected_nothing = 1: dbt ended well and its selection matched nothing. 2: so it may, of what has changed only.
 
 WITH part_rows AS (
     SELECT
@@ -46,6 +47,16 @@ keyed_parts AS (
                     ELSE ''
                 END
         ) AS last_start_time,
+        MAX(q.nodes) OVER (
+            PARTITION BY
+                q.orchestration_run_id, q.part, COALESCE(q.name, q.span_id),
+                COALESCE(q.pipeline_run_id, q.pipeline_id, ''),
+                CASE
+                    WHEN q.part = 'dbt_invocation' THEN COALESCE(q.detail, '')
+                    WHEN q.part = 'step' AND MEMBER_OF(q.detail, 'job_status') IS NULL THEN COALESCE(q.detail, '')
+                    ELSE ''
+                END
+        ) AS most_nodes,
         MAX(q.start_time) OVER (
             PARTITION BY q.orchestration_run_id, q.part, PROGRAM_OF(q.name), COALESCE(q.pipeline_run_id, q.pipeline_id, '')
         ) AS last_program_time
@@ -53,15 +64,18 @@ keyed_parts AS (
     WHERE q.place = 1
 ),
 built_later AS (
-    -- dbt failed as a whole, and later built the whole project, or a selection that has the failed one in it.
+    -- dbt failed as a whole, or selected nothing, and later built the whole project, or a selection that has the first
+    -- one in it.
     SELECT f.orchestration_run_id, f.span_id
     FROM meta.monitoring_run_part AS f
     INNER JOIN meta.monitoring_run_part AS g
         ON
             g.orchestration_run_id = f.orchestration_run_id
+            AND g.span_id <> f.span_id
             AND g.name IN (f.name, 'dbt build')
             AND MOMENT(g.process_started_at) >= MOMENT(f.process_completed_at)
-            AND MEMBER_OF(g.detail, 'project') = MEMBER_OF(f.detail, 'project')
+            AND COALESCE(MEMBER_OF(g.detail, 'project'), MEMBER_OF(g.detail, 'target'))
+            = COALESCE(MEMBER_OF(f.detail, 'project'), MEMBER_OF(f.detail, 'target'))
             AND COALESCE(MEMBER_OF(g.detail, 'exclude'), MEMBER_OF(f.detail, 'exclude'), '')
             = COALESCE(MEMBER_OF(f.detail, 'exclude'), '')
             AND (
@@ -73,7 +87,7 @@ built_later AS (
             )
     WHERE
         f.part = 'dbt_invocation'
-        AND f.status = 'Failed'
+        AND (f.status = 'Failed' OR f.nodes = 0)
         AND f.name IN ('dbt build', 'dbt retry', 'dbt run', 'dbt seed', 'dbt snapshot', 'dbt test')
         AND MEMBER_OF(f.detail, 'operation') IS NULL
         AND g.part = 'dbt_invocation'
@@ -185,7 +199,16 @@ SELECT
         WHEN PROGRAM_OF(k.name) IN ('orchestration_run', 'join_run', 'begin_run') THEN 0
         WHEN k.last_program_time >= k.end_time THEN 1
         ELSE 0
-    END AS begun_again
+    END AS begun_again,
+    CASE
+        WHEN k.part <> 'dbt_invocation' OR k.status <> 'Succeeded' OR COALESCE(k.most_nodes, 1) > 0 THEN 0
+        WHEN k.name NOT IN ('dbt', 'dbt build', 'dbt run', 'dbt seed', 'dbt snapshot', 'dbt source freshness', 'dbt test')
+            THEN 0
+        WHEN k.detail LIKE '%state:%' OR k.detail LIKE '%source_status:%' OR k.detail LIKE '%result:%' THEN 2
+        -- A project may have no seed, and be told to load its seeds.
+        WHEN MEMBER_OF(k.detail, 'select') IS NULL AND k.name NOT IN ('dbt', 'dbt build', 'dbt run') THEN 0
+        ELSE 1
+    END AS selected_nothing
 FROM keyed_parts AS k
 LEFT JOIN built_later AS b ON b.orchestration_run_id = k.orchestration_run_id AND b.span_id = k.span_id
 LEFT JOIN tried_again AS a ON a.orchestration_run_id = k.orchestration_run_id AND a.span_id = k.span_id

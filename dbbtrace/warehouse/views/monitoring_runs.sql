@@ -69,6 +69,8 @@ part_totals AS (
                 ELSE 0
             END
         ) AS parts_begun_again,
+        -- dbt had nothing to do: whether that is as it should be, a judgement tells.
+        SUM(CASE WHEN p.selected_nothing = 1 AND p.superseded = 0 THEN 1 ELSE 0 END) AS parts_without_nodes,
         SUM(CASE WHEN p.status = 'Running' AND p.superseded = 0 THEN 1 ELSE 0 END) AS parts_running,
         SUM(
             CASE
@@ -98,12 +100,13 @@ part_totals AS (
         SUM(CASE WHEN p.part IN ('job', 'dbt_invocation') THEN p.nodes END) AS nodes_told,
         SUM(CASE WHEN p.part = 'job' THEN p.refreshes END) AS refreshes_told,
         SUM(CASE WHEN p.part IN ('job', 'workload') THEN 1 ELSE 0 END) AS jobs,
-        -- Work that gives no row of an operation: steps, of which not all have a row, and dbt where it builds nothing.
+        -- Work that gives no row of an operation: steps, of which not all have a row, and dbt where it builds nothing or
+        -- nothing has changed.
         SUM(
             CASE
                 WHEN p.part = 'job' AND MEMBER_OF(p.detail, 'steps') IS NOT NULL THEN 1
                 WHEN p.status <> 'Succeeded' THEN 0
-                WHEN p.part = 'step' THEN 1
+                WHEN p.part = 'step' OR p.selected_nothing = 2 THEN 1
                 WHEN
                     p.part = 'dbt_invocation'
                     AND p.name NOT IN ('dbt', 'dbt build', 'dbt retry', 'dbt run', 'dbt seed', 'dbt snapshot', 'dbt test')
@@ -315,6 +318,7 @@ run_facts AS (
         END AS parts_failed,
         COALESCE(q.parts_repeated, 0) AS parts_repeated,
         COALESCE(q.parts_begun_again, 0) AS parts_begun_again,
+        COALESCE(q.parts_without_nodes, 0) AS parts_without_nodes,
         COALESCE(q.parts_running, 0) AS parts_running,
         COALESCE(q.parts_interrupted, 0) AS parts_interrupted,
         COALESCE(q.steps_failed, 0) AS steps_failed,
@@ -365,7 +369,7 @@ SELECT
         WHEN s.is_open > 0 THEN 'Unfinished'
         WHEN t.loads_lost + t.nodes_lost + t.refreshes_lost + t.absent + t.findings_incomplete > 0 THEN 'Incomplete'
         WHEN t.operations > 0 AND t.skipped = t.operations THEN 'Incomplete'
-        WHEN t.skipped > 0 AND t.judged_at IS NULL THEN 'Incomplete'
+        WHEN t.skipped + t.parts_without_nodes > 0 AND t.judged_at IS NULL THEN 'Incomplete'
         WHEN t.operations = 0 AND (t.jobs = 0 OR t.other_work = 0) THEN 'Incomplete'
         WHEN t.findings_warned + t.steps_failed > 0 THEN 'Warned'
         WHEN t.warned + t.parts_repeated + t.figures_differ > 0 AND t.judged_at IS NULL
@@ -392,6 +396,8 @@ SELECT
         WHEN t.operations > 0 AND t.skipped = t.operations THEN 'every operation was skipped'
         WHEN t.skipped > 0 AND t.judged_at IS NULL
             THEN CONCAT('skipped, though nothing failed: ', COUNTED(t.skipped, 'operation'))
+        WHEN t.parts_without_nodes > 0 AND t.judged_at IS NULL
+            THEN CONCAT('dbt had nothing to do: ', COUNTED(t.parts_without_nodes, 'invocation'))
         WHEN t.operations = 0 AND t.jobs = 0 THEN 'it ended, and nothing that it did is in the tables'
         WHEN t.operations = 0 AND t.other_work = 0 THEN 'it ended, and nothing was done in it'
         WHEN t.findings_warned > 0 THEN t.first_warned
@@ -423,7 +429,7 @@ SELECT
     t.failed_without_reason,
     CASE WHEN t.data_product IS NULL THEN 1 ELSE 0 END AS without_data_product,
     t.has_parts, t.run_ended, t.jobs, t.other_work, t.parts_failed, t.parts_repeated, t.parts_begun_again,
-    t.parts_running, t.parts_interrupted,
+    t.parts_without_nodes, t.parts_running, t.parts_interrupted,
     t.steps_failed, t.loads_lost, t.nodes_lost, t.refreshes_lost, t.absent,
     t.findings_failed, t.findings_incomplete, t.findings_warned, t.judged_at,
     s.is_open, t.last_sign, t.silent_after, t.recorded,
