@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from dbbtrace.access.credentials import Audience, TokenSource, token_of
 from dbbtrace.errors import ConfigurationError, DbbtraceError, RefusedError, TerminalError, TransientError, UsageError
+from dbbtrace.model.times import retry_after_seconds
 
 if TYPE_CHECKING:
     import httpx
@@ -111,7 +112,7 @@ class Patience:
         Raises:
             TransientError: there is no patience left.
         """
-        wanted = _wanted(answer.headers)
+        wanted = retry_after_seconds(answer.headers.get("retry-after"))
         seconds = min(_LONGEST_WAIT, 2.0 ** min(self._attempt, 6)) if wanted is None else wanted
         self._attempt += 1
         if seconds > self._left:
@@ -243,23 +244,6 @@ def _client(host: Host, timeout: float) -> httpx.Client:
 def _token_expired(answer: Answer) -> bool:
     """Power BI says it with a 403."""
     return answer.status == 401 or (answer.status == 403 and b"TokenExpired" in answer.content)
-
-
-def _wanted(headers: Mapping[str, str]) -> float | None:
-    """Seconds that the service asks us to wait; None where it does not say."""
-    text = headers.get("retry-after", "").strip()
-    if text.isdecimal():
-        return min(float(text), 86400.0)
-    if text:
-        from datetime import datetime, timezone
-        from email.utils import parsedate_to_datetime
-
-        try:
-            at = parsedate_to_datetime(text)
-            return max(0.0, (at - datetime.now(timezone.utc)).total_seconds())
-        except (ValueError, TypeError):
-            pass
-    return None
 
 
 def _refusal(host: Host, answer: Answer) -> DbbtraceError:

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from dbbtrace.answers.watch import Alert
 from dbbtrace.errors import ConfigurationError, TransientError, UsageError
+from dbbtrace.model.times import retry_after_seconds
 
 __all__ = ["as_card", "as_json", "as_slack", "check_url", "send"]
 
@@ -131,8 +132,8 @@ def _post_once(url: str, body: bytes) -> TransientError | None:
     except HTTPException as error:
         return TransientError(f"the webhook's answer is not HTTP: {type(error).__name__}")
     if code == 429 or code >= 500:
-        seconds = float(after) if after and after.isdigit() else None
-        return TransientError(f"the webhook can't take the alert now: HTTP {code}", retry_after=seconds)
+        said = f"the webhook can't take the alert now: HTTP {code}"
+        return TransientError(said, retry_after=retry_after_seconds(after))
     raise ConfigurationError(
         f"the webhook refused the alert: HTTP {code}; DBBTRACE_WEBHOOK_URL is wrong or has expired"
     )

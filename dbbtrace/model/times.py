@@ -7,6 +7,7 @@ because that is what Fabric, Power BI and dbt mean by it.
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from datetime import date, datetime, timedelta, timezone, tzinfo
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -25,6 +26,7 @@ __all__ = [
     "in_zone",
     "iso_utc",
     "moved",
+    "retry_after_seconds",
     "to_datetime",
     "to_unix_nanos",
 ]
@@ -44,6 +46,7 @@ _PORTAL = r"(\d{1,2})/(\d{1,2})/(\d{4}),? (\d{1,2}):(\d\d):(\d\d)(?:\.(\d{1,9})\
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _NAIVE_EPOCH = datetime(1970, 1, 1)
 _SECOND = timedelta(seconds=1)
+_A_DAY = 86400.0
 
 
 def to_unix_nanos(value: object) -> int:
@@ -171,6 +174,21 @@ def iso_utc(unix_nanos: int) -> str:
 def credible_start(said: int, own: int, now: int) -> int:
     """The start that a row shows: what was said, where it can be; otherwise the span's own; never after ``now``."""
     return min(said if EARLIEST_START <= said <= now + STARTS_AHEAD else own, now)
+
+
+def retry_after_seconds(said: str | None) -> float | None:
+    """Seconds to wait, from an HTTP ``Retry-After`` in either form: a number, or a date; at most a day.
+
+    None where it says nothing that can be understood.
+    """
+    from email.utils import parsedate_to_datetime
+
+    with suppress(ValueError, TypeError):
+        return min(max(0.0, float(said or "")), _A_DAY)
+    with suppress(ValueError, TypeError):  # a TypeError: no zone, or no date at all on Python 3.10
+        wait = parsedate_to_datetime(said or "") - datetime.now(timezone.utc)
+        return min(max(0.0, wait.total_seconds()), _A_DAY)
+    return None
 
 
 def to_datetime(unix_nanos: int) -> datetime:

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 
 from opentelemetry import context as otel_context
 
-__all__ = ["IMPORTS", "OUR_THREADS", "Answer", "Bell", "ours"]
+__all__ = ["IMPORTS", "OUR_THREADS", "Answer", "Bell", "ours", "unobserved"]
 
 OUR_THREADS: set[int] = set()
 """Threads whose own spans are never journalled."""
@@ -30,12 +30,24 @@ def ours() -> Iterator[None]:
     """Mark this thread as ours: other instrumentation leaves it alone, and its spans are not journalled."""
     me = threading.get_ident()
     OUR_THREADS.add(me)
-    for name in (otel_context._SUPPRESS_INSTRUMENTATION_KEY, "suppress_instrumentation"):
-        otel_context.attach(otel_context.set_value(name, True))
+    try:
+        with unobserved():
+            yield
+    finally:
+        OUR_THREADS.discard(me)
+
+
+@contextmanager
+def unobserved() -> Iterator[None]:
+    """Where drivers and clients are instrumented, their spans about our sending must not become more sending."""
+    # Private, and another one in each process: the instrumentation packages ask for this very key, older ones by name.
+    key = getattr(otel_context, "_SUPPRESS_INSTRUMENTATION_KEY", "suppress_instrumentation")
+    context = otel_context.set_value("suppress_instrumentation", True, otel_context.set_value(key, True))
+    token = otel_context.attach(context)
     try:
         yield
     finally:
-        OUR_THREADS.discard(me)
+        otel_context.detach(token)
 
 
 class Bell:

@@ -16,22 +16,12 @@ import orjson
 
 from dbbtrace.errors import ConfigurationError, DbbtraceError, LoginError, RefusedError, TransientError
 from dbbtrace.model.masking import masked
+from dbbtrace.model.times import retry_after_seconds
 
-__all__ = [
-    "MAX_ANSWER_BYTES",
-    "grpc_error",
-    "http_error",
-    "no_answer",
-    "partial_success_error",
-    "retry_after_seconds",
-    "transport_error",
-    "unreadable",
-]
+__all__ = ["MAX_ANSWER_BYTES", "grpc_error", "http_error", "no_answer", "rejected", "transport_error", "unreadable"]
 
 MAX_ANSWER_BYTES = 1 << 20
 """Bytes of an answer that are read, packed and unpacked. OTLP's answers have a few hundred."""
-_LONGEST_WAIT = 86400.0
-"""Seconds, whatever Retry-After says."""
 
 _KINDS: dict[int | str, type[DbbtraceError]] = {
     **dict.fromkeys((400, 413, 422, "INVALID_ARGUMENT"), RefusedError),
@@ -61,18 +51,15 @@ def http_error(status: int, headers: Mapping[str, str], body: bytes | None, dest
             return unreadable(destination)
         if "text/html" in content_type:
             return ConfigurationError(f"{destination} answered with a web page: this is no OTLP endpoint")
-        return partial_success_error(*_partial_success(body, content_type), destination)
+        return rejected(*_partial_success(body, content_type), destination)
     if 300 <= status < 400:
         to = masked(headers.get("location", "elsewhere").partition("?")[0])
-        return ConfigurationError(
-            f"{destination} answered {status}, a redirect to {to}, which is not followed: name that address in "
-            f"{_ENDPOINT} if it is the right one"
-        )
+        said = f"{destination} answered {status}, a redirect to {to}, which is not followed"
+        return ConfigurationError(f"{said}: name that address in {_ENDPOINT} if it is the right one")
     kind = _KINDS.get(status) or (TransientError if status >= 500 else ConfigurationError)
     said = f"{destination} answered {status}{_quoted(_message(body or b'', content_type))}"
-    return _error(
-        kind, said, _CHECKS.get(status, f"{_ENDPOINT} and its path"), retry_after_seconds(headers.get("retry-after"))
-    )
+    check = _CHECKS.get(status, f"{_ENDPOINT} and its path")
+    return _error(kind, said, check, retry_after_seconds(headers.get("retry-after")))
 
 
 def grpc_error(code: str, details: str, retry_after: float | None, destination: str) -> DbbtraceError:
@@ -112,11 +99,9 @@ def transport_error(error: BaseException, destination: str) -> DbbtraceError:
     return _error(ConfigurationError, said, "the OTEL_EXPORTER_OTLP_* variables")
 
 
-def partial_success_error(rejected: int, message: str, destination: str) -> RefusedError | None:
+def rejected(spans: int, message: str, destination: str) -> RefusedError | None:
     """A success that names rejected spans is a refusal: which ones, only halving the batch can tell."""
-    if rejected <= 0:
-        return None
-    return RefusedError(f"{destination} rejected {rejected} of the spans{_quoted(message)}")
+    return RefusedError(f"{destination} rejected {spans} of the spans{_quoted(message)}") if spans > 0 else None
 
 
 def unreadable(destination: str) -> ConfigurationError:
@@ -127,17 +112,6 @@ def unreadable(destination: str) -> ConfigurationError:
 def no_answer(destination: str) -> TransientError:
     """The time-out passed, or we were shut down, while the backend had the request."""
     return TransientError(f"{destination}: no answer in time (OTEL_EXPORTER_OTLP_TIMEOUT)", ambiguous=True)
-
-
-def retry_after_seconds(value: str | None) -> float | None:
-    """Seconds to wait, from Retry-After in either form: a number, or an HTTP date; None where it says nothing."""
-    from urllib3.exceptions import InvalidHeader
-    from urllib3.util import Retry
-
-    for parse in (float, Retry().parse_retry_after):
-        with suppress(ValueError, OverflowError, InvalidHeader):
-            return min(max(0.0, parse(value or "")), _LONGEST_WAIT)
-    return None
 
 
 def _error(

@@ -44,9 +44,7 @@ class Environment:
         self.insecure: bool = _parsed("INSECURE", lambda text: text.lower() == "true")
         """gRPC without TLS, where the endpoint has neither http:// nor https://."""
         if self.client_key and not self.client_certificate:
-            raise ConfigurationError(
-                "OTEL_EXPORTER_OTLP_CLIENT_KEY needs OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE beside it"
-            )
+            raise ConfigurationError("OTEL_EXPORTER_OTLP_CLIENT_KEY needs OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE")
 
 
 def target(endpoint: str | None, protocol: str | None) -> tuple[str, str]:
@@ -78,8 +76,7 @@ def provided(transport: str, kind: type) -> Any:
     except Exception as error:  # its text may hold the credential
         raise ConfigurationError(f"{variable}: the provider {name!r} failed with {type(error).__name__}") from error
     if not isinstance(made, kind):
-        made_a, needed = type(made).__name__, kind.__name__
-        raise ConfigurationError(f"{variable}: the provider {name!r} made a {made_a}, a {needed} is needed")
+        raise ConfigurationError(f"{variable}: {name!r} made a {type(made).__name__}, a {kind.__name__} is needed")
     return made
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from opentelemetry.sdk.trace import ReadableSpan
@@ -18,6 +17,7 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from dbbtrace.diagnostics import warn_once
 from dbbtrace.errors import ConfigurationError, DbbtraceError, RefusedError, TransientError
 from dbbtrace.model.destinations import otlp_name
+from dbbtrace.tracing.threads import unobserved
 from dbbtrace_exporters.otlp.clean import clean
 from dbbtrace_exporters.otlp.environment import target
 
@@ -60,12 +60,12 @@ class ForwardingSpanExporter(SpanExporter):
         """
         if not spans:
             return
-        with self._one_at_a_time, _unobserved():
+        with self._one_at_a_time, unobserved():
             self._send([clean(span) for span in spans])
 
     def check(self) -> None:
         """Send a request without spans: whether the backend is there and lets us in. Raises what ``deliver()`` does."""
-        with self._one_at_a_time, _unobserved():
+        with self._one_at_a_time, unobserved():
             self._send(())
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
@@ -132,12 +132,3 @@ class ForwardingSpanExporter(SpanExporter):
             raise ConfigurationError(
                 f'Sending spans to {self.destination} needs {error.name}: pip install "dbbtrace[{extra}]"'
             ) from error
-
-
-def _unobserved() -> AbstractContextManager[None]:
-    """No spans about the sending of spans, where requests, urllib3 or grpc are instrumented."""
-    try:
-        from opentelemetry.instrumentation.utils import suppress_instrumentation
-    except ImportError:  # then nothing is
-        return nullcontext()
-    return suppress_instrumentation()

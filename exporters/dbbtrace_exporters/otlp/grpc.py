@@ -5,6 +5,7 @@ gRPC holds to the deadline itself, name resolution and answers that trickle incl
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,7 +18,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import TraceS
 from dbbtrace.errors import ConfigurationError
 from dbbtrace.version import __version__
 from dbbtrace_exporters.otlp import environment
-from dbbtrace_exporters.otlp.answers import MAX_ANSWER_BYTES, grpc_error, no_answer, partial_success_error, unreadable
+from dbbtrace_exporters.otlp.answers import MAX_ANSWER_BYTES, grpc_error, no_answer, rejected, unreadable
 
 __all__ = ["GrpcSender"]
 
@@ -63,7 +64,7 @@ class GrpcSender:
                 f"OTEL_EXPORTER_OTLP_HEADERS holds metadata that gRPC can't send ({type(error).__name__})"
             ) from None
         success = answer.partial_success
-        if fault := partial_success_error(success.rejected_spans, success.error_message, self._destination):
+        if fault := rejected(success.rejected_spans, success.error_message, self._destination):
             raise fault
 
     def close(self) -> None:
@@ -91,12 +92,10 @@ def _retry_delay(error: Any) -> float | None:
     from google.rpc.error_details_pb2 import RetryInfo
     from google.rpc.status_pb2 import Status
 
-    retry, trailers = RetryInfo(), dict(error.trailing_metadata() or ())
-    try:
-        if raw := trailers.get("google.rpc.retryinfo-bin"):
-            retry.ParseFromString(raw)
-        elif not any(each.Unpack(retry) for each in Status.FromString(trailers["grpc-status-details-bin"]).details):
-            return None
-    except Exception:
-        return None
-    return float(retry.retry_delay.ToNanoseconds() / 1e9)
+    trailers = dict(error.trailing_metadata() or ())
+    raw, status = (trailers.get(f"{name}-bin", b"") for name in ("google.rpc.retryinfo", "grpc-status-details"))
+    with suppress(Exception):
+        retry = RetryInfo.FromString(raw)
+        if raw or any(each.Unpack(retry) for each in Status.FromString(status).details):
+            return float(retry.retry_delay.ToNanoseconds() / 1e9)
+    return None

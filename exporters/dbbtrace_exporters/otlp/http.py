@@ -60,7 +60,7 @@ class HttpSender:
             "allow_redirects": False,
             "stream": True,
             "verify": settings.certificate or session.verify,  # a path said here beats REQUESTS_CA_BUNDLE
-            "cert": (certificate, key) if certificate and key else certificate,
+            "cert": (certificate, key) if key else certificate,
         }
         self._body: bytes | None = None
         self._outcome: SimpleQueue[requests.Response | Exception | None] = SimpleQueue()

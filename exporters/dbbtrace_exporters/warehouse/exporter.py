@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from time import monotonic, time_ns
 
-from opentelemetry import context as otel_context
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from dbbtrace.diagnostics import log, warn_once
 from dbbtrace.errors import DbbtraceError, TransientError, UsageError
 from dbbtrace.tracing.masking import masked_span
+from dbbtrace.tracing.threads import unobserved
 from dbbtrace.warehouse import Warehouse, open_warehouse
 from dbbtrace.warehouse.schema import Row
 from dbbtrace_exporters.warehouse.flatten import flatten, lacks
@@ -66,7 +65,7 @@ class WarehouseSpanExporter(SpanExporter):
         Raises:
             TransientError, ConfigurationError: as ``deliver()`` would.
         """
-        with _unobserved():
+        with unobserved():
             self._warehouse.columns()
 
     def deliver(self, spans: Sequence[ReadableSpan]) -> None:
@@ -79,7 +78,7 @@ class WarehouseSpanExporter(SpanExporter):
         """
         rows = self._rows(spans)
         if rows:
-            with _unobserved():
+            with unobserved():
                 self._warehouse.write(rows)
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
@@ -157,15 +156,3 @@ def _named() -> str:
     if url is None:
         raise UsageError("no warehouse is named: set DBBTRACE_WAREHOUSE, e.g. to mssql://server/database")
     return url
-
-
-@contextmanager
-def _unobserved() -> Iterator[None]:
-    """Where the driver itself is instrumented, its spans about our writing must not become more writing."""
-    # Private, and the only name for it: the instrumentation packages ask for this very key.
-    key = getattr(otel_context, "_SUPPRESS_INSTRUMENTATION_KEY", "suppress_instrumentation")
-    token = otel_context.attach(otel_context.set_value(key, True))
-    try:
-        yield
-    finally:
-        otel_context.detach(token)

@@ -8,7 +8,6 @@ import time
 from email.utils import formatdate
 
 import pytest
-from dbbtrace_exporters.otlp.answers import retry_after_seconds
 from opentelemetry.sdk.trace.export import SpanExportResult
 
 from dbbtrace.errors import ConfigurationError, RefusedError, TransientError
@@ -74,15 +73,6 @@ def test_retry_after_as_a_date(otlp_http: HttpReceiver, exporter_to) -> None:
     with pytest.raises(TransientError) as caught:
         exporter_to(otlp_http).deliver([make_span()])
     assert caught.value.retry_after == pytest.approx(90, abs=10)
-
-
-@pytest.mark.parametrize(
-    ("value", "seconds"),
-    [("3", 3.0), (" 2.5 ", 2.5), ("soon", None), ("", None), (None, None), ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0)],
-)
-def test_retry_after_forms(value: str | None, seconds: float | None) -> None:
-    """A number of seconds or a date, past ones being now; anything else says nothing."""
-    assert retry_after_seconds(value) == seconds
 
 
 def test_redirect_is_neither_followed_nor_success(otlp_http: HttpReceiver, exporter_to) -> None:

@@ -13,6 +13,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExportResult
 
 from dbbtrace.errors import ConfigurationError, RefusedError, TransientError, UsageError
 from dbbtrace.model import attributes as key
+from dbbtrace.tracing.threads import ours
 from dbbtrace.warehouse import open_warehouse
 from tests.warehouse.spans import RUN, load, node, refresh, span
 from tests.warehouse.sql_server import fault
@@ -177,7 +178,8 @@ def test_rows_are_written_without_the_key_of_instrumentation(monkeypatch):
     """``opentelemetry.context._SUPPRESS_INSTRUMENTATION_KEY`` is private: an API without it costs no row."""
     monkeypatch.delattr(otel_context, "_SUPPRESS_INSTRUMENTATION_KEY")
     exporter = WarehouseSpanExporter("sqlite:///w.db")
-    exporter.deliver([load()])
+    with ours():  # as delivery's thread does
+        exporter.deliver([load()])
     with open_warehouse("sqlite:///w.db") as warehouse:
         assert warehouse.query(COUNT).rows[0][0] == 1
     exporter.shutdown()
