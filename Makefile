@@ -35,6 +35,9 @@ demo: $(STAMP)  ## Run a real, small orchestration and show its rows; ARGS=--fai
 		DBBTRACE_WAREHOUSE="$${DBBTRACE_WAREHOUSE:-sqlite:///.demo/dbb_warehouse.db}" $(BIN)/dbbtrace query "$$query"; \
 	done
 
+# The tests start hundreds of programs: each would compile all of dbbtrace again.
+unexport PYTHONDONTWRITEBYTECODE
+
 test: $(STAMP)  ## Run the tests in parallel; ARGS="-k word" picks some
 	@$(BIN)/python -m pytest -n logical --maxprocesses 8 --dist loadgroup $(ARGS)
 
