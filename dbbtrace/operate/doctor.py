@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 __all__ = ["FAULT", "NOTE", "OK", "Finding", "doctor", "examine"]
 
 OK, NOTE, FAULT = "ok", "note", "FAULT"
-_REACHED_WITHIN = 10.0
-"""Seconds. A warehouse that sleeps takes a connection at once, and only its first answer takes a minute."""
 
 
 @dataclass(frozen=True)
@@ -99,9 +97,6 @@ def _warehouse(settings: Settings) -> Iterator[Finding]:
     from dbbtrace.warehouse import open_warehouse
 
     try:
-        if (problem := _unreachable(url)) is not None:
-            yield problem
-            return
         warehouse = open_warehouse(url, create=False)
         if (path := _file(warehouse)) is not None and not os.path.exists(path):
             yield _not_there_yet(warehouse, path)
@@ -113,29 +108,6 @@ def _warehouse(settings: Settings) -> Iterator[Finding]:
     except DbbtraceError as error:
         remedy = "check address, login and network" if not isinstance(error, UsageError) else "correct the URL"
         yield Finding("warehouse", FAULT, str(error), f"{remedy}; rows wait in the journal meanwhile")
-
-
-def _unreachable(url: str) -> Finding | None:
-    """That nobody listens where the server should be; a driver tries such a port for as long as a warehouse may sleep.
-
-    Raises:
-        UsageError: the URL makes no sense.
-    """
-    import socket
-
-    from dbbtrace.warehouse.urls import OdbcAddress, address_of
-
-    address = address_of(url)
-    endpoint = address.endpoint if isinstance(address, OdbcAddress) else None
-    if endpoint is None:
-        return None
-    try:
-        socket.create_connection(endpoint, timeout=_REACHED_WITHIN).close()
-    except OSError as error:
-        host, port = endpoint
-        text = f"{address.name} is not reached: nothing answers at {host}, port {port}: {error}"
-        return Finding("warehouse", FAULT, text, "check address and network; rows wait in the journal meanwhile")
-    return None
 
 
 def _file(warehouse: Warehouse) -> str | None:

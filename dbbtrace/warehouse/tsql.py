@@ -16,6 +16,7 @@ from dbbtrace.warehouse.connection import shape_of
 from dbbtrace.warehouse.dialects import BABELFISH, FABRIC, TSQL, Dialect
 from dbbtrace.warehouse.drivers import Driver, driver_for
 from dbbtrace.warehouse.drivers.interface import STATEMENT_TIMEOUT
+from dbbtrace.warehouse.reach import knock
 from dbbtrace.warehouse.schema import SCHEMA, WRITTEN, Row, Table
 from dbbtrace.warehouse.statements import Found, Shape, suited
 from dbbtrace.warehouse.urls import OdbcAddress
@@ -62,6 +63,7 @@ class TsqlConnector:
 
     def connect(self) -> Any:
         driver = self._driver
+        knock(self._address)
         # Get the token first. This may take long, and needs no connection.
         before = {_ACCESS_TOKEN: _packed(token_of(self._token))} if self._token else {}
         try:

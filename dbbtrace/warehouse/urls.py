@@ -78,10 +78,12 @@ class OdbcAddress:
     @property
     def endpoint(self) -> tuple[str, int] | None:
         """Host and port of a server that is reached over TCP; None where the driver finds it by other means: a named
-        instance, a pipe, a data source."""
-        named = any(name.lower() in ("server", "address", "addr") for name, _ in self.pairs)
+        instance, a pipe, a data source, a mirror of the server."""
+        names = {name.lower(): value for name, value in self.pairs}
+        named = names.keys() & {"server", "address", "addr"} and "failover_partner" not in names
         match = _HOST.fullmatch(self.server) if named else None
-        return (match[1], int(match[2] or 1433)) if match else None
+        port = (match[2] if match else None) or names.get("port", "").strip() or "1433"
+        return (match[1], int(port)) if match and port.isdecimal() else None
 
     @property
     def database(self) -> str | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-import sys
 
 import pytest
 import sqlglot
@@ -40,7 +39,7 @@ def test_no_row_written_reads_the_whole_table(tmp_path, table, facts, interrupte
 def test_a_batch_for_sql_server_is_one_statement_a_table(tmp_path, monkeypatch):
     """Every statement writes a file in a Fabric Warehouse; whatever is looked up, is looked up once a connection."""
     server = Server(tmp_path / "server.db")
-    monkeypatch.setitem(sys.modules, "pyodbc", server.module())
+    server.stand_in(monkeypatch)
     warehouse = open_warehouse("Server=dw;Database=dbb;UID=u;PWD=p")
     warehouse.migrate()
     exporter = WarehouseSpanExporter("Server=dw;Database=dbb;UID=u;PWD=p")

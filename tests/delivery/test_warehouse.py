@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,7 +24,7 @@ FOR_A_PERSON = [18456, 229, 262, 208]
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Server:
     """A SQL Server with the tables, reached through what ``import pyodbc`` gives."""
     server = Server(tmp_path / "server.db")
-    monkeypatch.setitem(sys.modules, "pyodbc", server.module())
+    server.stand_in(monkeypatch)
     warehouse = open_warehouse(DW)
     warehouse.migrate()
     warehouse.close()

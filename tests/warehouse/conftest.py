@@ -25,7 +25,7 @@ IN_TURN = pytest.mark.xdist_group("live server")
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Server:
     """A SQL Server, reached through what ``import pyodbc`` gives."""
     server = Server(tmp_path / "server.db")
-    monkeypatch.setitem(sys.modules, "pyodbc", server.module())
+    server.stand_in(monkeypatch)
     return server
 
 

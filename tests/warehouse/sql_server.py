@@ -11,12 +11,14 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
+import sys
 import types
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import pytest
 import sqlglot
 from sqlglot.errors import SqlglotError
 
@@ -74,6 +76,11 @@ class Server:
         self.connect_faults: list[Exception] = []
         self.faults: list[tuple[str, Exception, bool]] = []
         self.poison: str | None = None
+
+    def stand_in(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Be what ``import pyodbc`` gives, behind any address: nobody knocks there first."""
+        monkeypatch.setitem(sys.modules, "pyodbc", self.module())
+        monkeypatch.setattr("dbbtrace.warehouse.tsql.knock", lambda address: None)
 
     def fail(self, pattern: str, error: Exception, *, after: bool = False) -> None:
         """Raise once for the next statement that matches; ``after`` it was carried out, where its answer was lost."""

@@ -35,6 +35,7 @@ def fault(state: str, message: str, *, server: bool = True) -> Exception:
 def server(tmp_path, monkeypatch) -> Server:
     """A SQL Server, reached through what ``import mssql_python`` gives; there is no pyodbc."""
     server = Server(tmp_path / "server.db")
+    server.stand_in(monkeypatch)
     module = types.ModuleType("mssql_python")
     module.connect, module.__version__ = server.connect, real.__version__
     module.pooling = lambda **arguments: None

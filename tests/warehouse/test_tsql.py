@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import struct
 import sys
@@ -15,6 +16,7 @@ import dbbtrace
 from dbbtrace.access import credentials
 from dbbtrace.errors import ConfigurationError, DbbtraceError, LoginError, RefusedError, TransientError, UsageError
 from dbbtrace.warehouse import driver_errors, open_warehouse
+from dbbtrace.warehouse.urls import address_of
 from tests.warehouse.spans import load, node
 from tests.warehouse.sql_server import Error, Server, fault
 
@@ -76,6 +78,42 @@ def test_an_mssql_url_logs_in_with_a_token(server):
     assert packed == [struct.pack("<I", len(t) * 2) + t.encode("utf-16-le") for t in ("first", "second")]
     said = pairs(server.connect_arguments[0][0])
     assert (said["Server"], said["Database"]) == ("x.datawarehouse.fabric.microsoft.com", "dbb_warehouse")
+
+
+@pytest.mark.parametrize(
+    ("given", "endpoint"),
+    [
+        ("Server=h;Database=d", ("h", 1433)),
+        ("Server=tcp:h.example,1444;Database=d", ("h.example", 1444)),
+        ("Driver=FreeTDS;Server=h;Port=5000;Database=d", ("h", 5000)),
+        ("Server=h;Port=²;Database=d", None),
+        ("Server=h\\instance;Database=d", None),
+        ("Server=h;Failover_Partner=mirror;Database=d", None),
+        ("DSN=mine;Database=d", None),
+    ],
+)
+def test_host_and_port_are_known_where_the_string_says_them(given, endpoint):
+    """A driver may find a named instance, a mirror or a data source where we would not."""
+    assert address_of(given).endpoint == endpoint
+
+
+@pytest.mark.parametrize("host", ["no-such-host.invalid", "a..b", "x" * 64 + ".example", "127.0.0.1,65536"])
+def test_a_name_that_no_server_has_is_said_at_once(host):
+    """A driver would look for it as long as a warehouse may sleep; whatever kind of error the name raises."""
+    with pytest.raises(TransientError, match=r"is not reached: nothing answers at .*, port \d+: "):
+        open_warehouse(f"Server={host};Database=d;UID=u;PWD=p").query("SELECT 1")
+
+
+def test_what_fails_on_our_side_says_nothing_of_the_server(server, monkeypatch):
+    """No descriptor is free to knock with: the driver has its try."""
+    monkeypatch.undo()
+    monkeypatch.setitem(sys.modules, "pyodbc", server.module())
+
+    def full(*arguments: object, **options: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(socket, "create_connection", full)
+    assert open_warehouse(DW).query("SELECT 1").rows == [(1,)]
 
 
 def test_without_a_token_the_notebook_gives_one(server, monkeypatch):
@@ -418,6 +456,10 @@ def test_the_real_pyodbc_connects_asks_and_fails_as_thought(tmp_path, monkeypatc
     assert warehouse.query("SELECT a, b FROM t").columns == ("a", "b")
     with pytest.raises(ConfigurationError, match="no such table"):
         warehouse.query("SELECT * FROM nowhere")
-    with pytest.raises(ConfigurationError, match="install 'ODBC Driver 18 for SQL Server'"):
-        monkeypatch.setitem(sys.modules, "mssql_python", None)
-        open_warehouse("Driver={No Such Driver};Server=h;Database=d;UID=u").query("SELECT 1")
+    monkeypatch.setitem(sys.modules, "mssql_python", None)
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listening,
+        pytest.raises(ConfigurationError, match="install 'ODBC Driver 18 for SQL Server'"),
+    ):
+        server = f"127.0.0.1,{listening.getsockname()[1]}"
+        open_warehouse(f"Driver={{No Such Driver}};Server={server};Database=d;UID=u").query("SELECT 1")

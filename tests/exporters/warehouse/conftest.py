@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,5 +13,5 @@ from tests.warehouse.sql_server import Server
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Server:
     """A SQL Server, reached through what ``import pyodbc`` gives."""
     server = Server(tmp_path / "server.db")
-    monkeypatch.setitem(sys.modules, "pyodbc", server.module())
+    server.stand_in(monkeypatch)
     return server
