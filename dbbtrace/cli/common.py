@@ -37,6 +37,7 @@ __all__ = [
     "run_meant",
     "settings",
     "terms_of",
+    "unanswered",
     "warehouse_in",
     "warehouse_option",
 ]
@@ -114,9 +115,15 @@ def opened_warehouse(*, create: bool = False) -> Iterator[Warehouse]:
     url = settings().warehouse
     if url is None or url.lower() == "none":
         raise UsageError("no warehouse is set: pass --warehouse URL or set DBBTRACE_WAREHOUSE")
+    with unanswered(), open_warehouse(url, create=create) as warehouse:
+        yield warehouse
+
+
+@contextmanager
+def unanswered() -> Iterator[None]:
+    """Whatever keeps the warehouse from answering in the block ends the command with 4; wrong input, with 2."""
     try:
-        with open_warehouse(url, create=create) as warehouse:
-            yield warehouse
+        yield
     except (click.ClickException, click.exceptions.Exit, click.Abort, UsageError):
         raise
     except DbbtraceError as error:

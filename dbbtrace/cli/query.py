@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import sys
 from collections.abc import Sequence
-from datetime import datetime
+from contextlib import suppress
+from datetime import datetime, timezone
 from math import isfinite
 from typing import Any
 
@@ -49,12 +51,24 @@ def query(sql: str, form: str) -> None:
             result = warehouse.query(statement)
         except TerminalError as error:
             raise UsageError(str(error)) from error
+    rows = [[_timed(value) for value in row] for row in result.rows]
     if form == "json":
-        print_json([dict(zip(_distinct(result.columns), map(_finite, row), strict=True)) for row in result.rows])
+        print_json([dict(zip(_distinct(result.columns), map(_finite, row), strict=True)) for row in rows])
     elif form == "csv":
-        click.echo(_csv(result.columns, result.rows), nl=False, color=True)  # color: click leaves escape codes alone
+        click.echo(_csv(result.columns, rows), nl=False, color=True)  # color: click leaves escape codes alone
     else:
-        _print_table(result.columns, result.rows)
+        _print_table(result.columns, rows)
+
+
+def _timed(value: Any) -> Any:
+    """A time as a point in time, in UTC: servers have times without a zone, SQLite has texts."""
+    if isinstance(value, str) and (match := _TIME.fullmatch(value)):
+        with suppress(ValueError):
+            value = datetime.fromisoformat(f"{match[1]}.{match[2] or '':0<6}")
+    return value.replace(tzinfo=timezone.utc) if isinstance(value, datetime) and value.tzinfo is None else value
+
+
+_TIME = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)(?:\.(\d{1,6}))?", re.ASCII)
 
 
 def _distinct(columns: Sequence[str]) -> list[str]:
@@ -74,7 +88,7 @@ def _finite(value: Any) -> Any:
 
 
 def _csv(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """CSV as in RFC 4180, but with plain line ends. Text is unchanged. NULL is an empty field."""
+    """CSV as in RFC 4180, but with plain line ends. Text that is no time is unchanged. NULL is an empty field."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
@@ -84,15 +98,15 @@ def _csv(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 
 
 def _machine(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return str(value.astimezone(timezone.utc).replace(tzinfo=None))
     return value if isinstance(value, (str, int, float)) else plain(value)
 
 
 def _cell(value: Any) -> str:
     if value is None:
         return "NULL"
-    if isinstance(value, datetime):
-        return str(value.replace(tzinfo=None))
-    return safe(value if isinstance(value, (str, int, float)) else plain(value))
+    return safe(_machine(value))
 
 
 def _print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:

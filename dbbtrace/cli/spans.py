@@ -41,7 +41,8 @@ def import_(files: tuple[str, ...], run_id: str | None) -> None:
 
     OTLP files hold JSON, a document a line, pretty-printed or in a list, or protobuf. They may be plain, gzip or zstd,
     and of any size. Spans that are operations become rows. If you import a span twice, it still has one row. Bad
-    lines are reported and skipped. The exit code is then 1, and also if no span was found.
+    lines are reported and skipped, and so are operations without a run id, or without what their row needs. The exit
+    code is then 1, and also if no span was found.
 
     \b
     Examples:
@@ -80,12 +81,19 @@ def import_(files: tuple[str, ...], run_id: str | None) -> None:
     if not stored:
         raise TransientError(f"the rows wait in the journal {configured.journal_dir}: `dbbtrace flush` delivers them")
     if done.faults:
-        raise DbbtraceError(f"{counted(done.faults, 'bad line was', 'bad lines were')} skipped")
+        more = f"; {_without_rows(done.without_rows)}" if done.without_rows else ""
+        raise DbbtraceError(f"{counted(done.faults, 'bad line was', 'bad lines were')} skipped{more}")
+    if done.without_rows:
+        raise DbbtraceError(_without_rows(done.without_rows))
     if files and not done.spans:
         others = (
             f": there is only {counted(done.others, 'document')} of metrics, logs or profiles" if done.others else ""
         )
         raise DbbtraceError(f"no span was found in {', '.join(files)}{others}")
+
+
+def _without_rows(number: int) -> str:
+    return f"{counted(number, 'span claims an operation and gives', 'spans claim an operation and give')} no row"
 
 
 def _recorded(file: str, run_id: str | None) -> DbtInvocation:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dbbtrace.cli.alerts import BROKEN, run_id_meant
-from dbbtrace.cli.common import UNANSWERED, opened_warehouse, print_json, settings, warehouse_option
+from dbbtrace.cli.common import UNANSWERED, opened_warehouse, print_json, settings, unanswered, warehouse_option
 from dbbtrace.cli.options import run_argument
 from dbbtrace.cli.printing import echo_indented, echo_line
 from dbbtrace.cli.text import count_of, counted, safe
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from dbbtrace.operate.verify import Counted
 
 __all__ = ["COMMANDS"]
+
+_PATIENCE = 120
+"""Seconds that the command waits for its rows. A sleeping warehouse takes a minute to answer."""
 
 
 @click.command()
@@ -42,7 +45,7 @@ def verify(
 
     That is the SQL endpoint in DBBTRACE_SQL_ENDPOINT, else the warehouse. A table that looks empty may only be late:
     its SQL endpoint is refreshed, and it is counted once more. Exit code 1: a table is empty. 4: one could not be
-    counted.
+    counted, or the counts not be stored.
 
     \b
     Examples:
@@ -60,23 +63,25 @@ def verify(
     if ran is None:
         raise UsageError(f"nothing of run {run_id} is in the warehouse; `dbbtrace runs` lists the runs")
     dbbtrace.configure(warehouse=known.warehouse)
-    found = count_tables(
-        *tables,
-        run_id=run_id,
-        data_product=ran.data_product,
-        environment=ran.environment,
-        workspace_id=workspace_id,
-        refresh=not no_refresh,
-        known_only=True,
-    )
-    arrived = dbbtrace.flush(known.rows_timeout)
+    with unanswered():
+        found = count_tables(
+            *tables,
+            run_id=run_id,
+            data_product=ran.data_product,
+            environment=ran.environment,
+            workspace_id=workspace_id,
+            refresh=not no_refresh,
+            known_only=True,
+        )
+    arrived = dbbtrace.flush(max(known.rows_timeout, _PATIENCE))
     dbbtrace.shutdown()
     if as_json:
         print_json([{**asdict(each), "is_empty": each.is_empty} for each in found])
     else:
         _print(found)
-    if not arrived:
-        raise TransientError("the counts wait in the journal: run `dbbtrace flush`")
+    with unanswered():
+        if not arrived:
+            raise TransientError("the counts wait in the journal: run `dbbtrace flush`")
     context.exit(UNANSWERED if any(each.rows is None for each in found) else BROKEN if any(map(_empty, found)) else 0)
 
 

@@ -1,4 +1,4 @@
-"""The run's own record: which spans give a row of ``monitoring_run_part``.
+"""Which spans give rows: what the operations need, and the run's own record, ``monitoring_run_part``.
 
 A part is what of a run is no operation: the run, a job's share of it, a workload, a dbt invocation, a step, an attempt;
 and what is said about the run: what is expected of it, what was found, what it repairs, what somebody knows already.
@@ -14,7 +14,7 @@ from opentelemetry.trace import StatusCode
 
 from dbbtrace.model import attributes as key
 
-__all__ = ["MOST_STEPS", "PART_OF_OPERATION", "claims_rows", "gives_rows", "own_attributes"]
+__all__ = ["MOST_STEPS", "NEEDED", "PART_OF_OPERATION", "claims_rows", "gives_rows", "lacking", "own_attributes"]
 
 PART_OF_OPERATION: Final = {
     key.OPERATION_RUN: "run",
@@ -29,6 +29,12 @@ PART_OF_OPERATION: Final = {
     key.OPERATION_ACK: "ack",
 }
 """``dbb.operation`` → what the column ``part`` holds."""
+NEEDED: Final = {
+    key.OPERATION_LOAD: key.TABLE_NAME,
+    key.OPERATION_DBT_NODE: key.DBT_UNIQUE_ID,
+    key.OPERATION_REFRESH: key.MODEL_ID,
+}
+"""What the rows of an operation need besides the run id."""
 MOST_STEPS: Final = 1_000
 """Rows of steps and attempts that one job gives at most."""
 
@@ -60,6 +66,20 @@ def claims_rows(attributes: Mapping[str, Any], *, failed: bool) -> bool:
     if said is not None:
         return bool(said)
     return failed or key.ERROR_TYPE in attributes or bool(own_attributes(attributes))
+
+
+def lacking(attributes: Mapping[str, Any]) -> tuple[str, ...]:
+    """The attributes without which a span that claims an operation can't give its rows; () if it has them all."""
+    operation = str(attributes.get(key.OPERATION))
+    need = NEEDED.get(operation) or (key.OPERATION if operation in PART_OF_OPERATION else None)
+    return tuple(name for name in (key.RUN_ID, need) if _is_blank(attributes.get(name))) if need else ()
+
+
+def _is_blank(value: object) -> bool:
+    try:
+        return value is None or not str(value).strip()
+    except Exception:  # __str__ of any type may fail
+        return True
 
 
 def gives_rows(span: ReadableSpan) -> bool:

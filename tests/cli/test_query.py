@@ -6,11 +6,16 @@ import csv
 import io
 import json
 import sqlite3
+import sys
+from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.cli.support import HOSTILE, HOSTILE_SHOWN, assert_one_line, run, run_program
+from tests.warehouse.sql_server import Cursor, Server
 
 ROW = "INSERT INTO monitoring_integration (table_name, status, rows_written, orchestration_run_id) VALUES (?, ?, ?, ?)"
 
@@ -208,3 +213,38 @@ def test_a_reader_that_leaves_early(warehouse: Path) -> None:
     process.stdout.close()
     assert process.stderr.read() == ""
     process.wait(30)
+
+
+def test_times_have_one_form_on_every_server(warehouse: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server's driver has times where SQLite has texts: what is printed is the same."""
+    server = Server(tmp_path / "server.db")
+    monkeypatch.setitem(sys.modules, "pyodbc", server.module())
+    monkeypatch.setattr(Cursor, "fetchall", _with_times)
+    whole, exact = "2026-11-24 07:00:12", "2026-11-24 07:00:12.25"
+    sql = f"SELECT '{whole}' AS a, '{exact}' AS b, '{whole}.000000' AS c, 'at {whole}' AS d"
+    said = {}
+    for url in (f"sqlite:///{warehouse}", "Server=dw;Database=dbb;UID=u;PWD=p"):
+        forms = [run("--warehouse", url, "query", sql, "--format", form).out for form in ("json", "csv", "table")]
+        said[url] = [json.loads(forms[0]), *forms[1:]]
+    first, second = said.values()
+    assert first == second
+    assert first[0] == [
+        {
+            "a": "2026-11-24T07:00:12.000000Z",
+            "b": "2026-11-24T07:00:12.250000Z",
+            "c": "2026-11-24T07:00:12.000000Z",
+            "d": f"at {whole}",
+        }
+    ]
+    assert first[1] == f"a,b,c,d\n{whole},{whole}.250000,{whole},at {whole}\n"
+
+
+def _with_times(cursor: Cursor) -> list[tuple[Any, ...]]:
+    """The rows as pyodbc gives them, with times."""
+
+    def timed(value: Any) -> Any:
+        with suppress(TypeError, ValueError):
+            return datetime.strptime(f"{value}.0" if "." not in value else value, "%Y-%m-%d %H:%M:%S.%f")
+        return value
+
+    return [tuple(map(timed, row)) for row in cursor._cursor.fetchall()]

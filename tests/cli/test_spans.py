@@ -57,6 +57,24 @@ def test_import_gives_rows_once_and_names_bad_lines(tmp_path: Path) -> None:
     assert sorted(row["table_name"] for row in rows) == ["A", "B", "C"]
 
 
+def test_import_says_which_operations_give_no_row(tmp_path: Path) -> None:
+    """Without a run id, or the name of its table, an operation is named and the exit code is 1; the rest is stored."""
+    no_run = line(2, "load B", **{"dbb.operation": "table_load", "dbb.table.name": "B"})
+    no_table = line(
+        3, "load ?", **{"dbb.operation": "table_load", "dbb.orchestration.run_id": RUN, "dbb.table.name": " "}
+    )
+    (tmp_path / "a.jsonl").write_text(load(1, "A") + no_run + no_table)
+    done = run_program("import", "a.jsonl")
+    assert (done.code, done.out) == (1, "3 spans, of which 1 is an operation\n")
+    told = [each for each in done.err.splitlines() if each.startswith("a.jsonl:")]
+    assert [each.partition(" span ")[0] for each in told] == ["a.jsonl:2:", "a.jsonl:3:"]
+    assert "dbb.orchestration.run_id" in told[0]
+    assert "dbb.table.name" in told[1]
+    assert done.err.splitlines()[-1] == "dbbtrace: 2 spans claim an operation and give no row"
+    rows = json.loads(run("query", "SELECT table_name FROM meta.monitoring_integration", "--format", "json").out)
+    assert rows == [{"table_name": "A"}]
+
+
 def test_import_of_good_files_exits_0_and_a_missing_one_is_refused(tmp_path: Path) -> None:
     """Bad input is one line that says what to do."""
     (tmp_path / "a.jsonl").write_text(load(1, "A"))

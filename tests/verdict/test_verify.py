@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from tests.cli.support import assert_one_line, run
 from tests.support.fabric import WORKSPACE, FabricService
 from tests.verdict.situations import PRODUCT, RUN
 from tests.warehouse.conftest import IN_TURN, LIVE, live_server
+from tests.warehouse.sql_server import Server, fault
 
 ENDPOINT = "5b218778-e7a5-4d73-8187-f10824047715"
 LAKEHOUSE = {
@@ -192,6 +194,26 @@ def test_an_endpoint_that_can_not_be_opened(stage: Stage, monkeypatch: pytest.Mo
     assert (found.rows, found.is_empty) == (None, False)
     assert "no such file" in (found.problem or "")
     assert dbbtrace.verdict(RUN).word == "Warned"
+    dbbtrace.shutdown()
+    done = run("verify", RUN)
+    assert (done.code, "no such file" in done.out) == (4, True)
+
+
+def test_a_t_sql_endpoint_lacks_the_table(stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exit code 4, as on SQLite; and the same if the server does not answer."""
+    server = Server(tmp_path / "server.db")
+    monkeypatch.setitem(sys.modules, "pyodbc", server.module())
+    monkeypatch.setenv("DBBTRACE_SQL_ENDPOINT", "Server=dw;Database=dbb;UID=u;PWD=p")
+    with dbbtrace.orchestration_run(RUN, **PRODUCT):
+        load("Customer")
+    dbbtrace.shutdown()
+    done = run("verify", RUN, "--no-refresh")
+    assert done.code == 4, done.err
+    assert "not counted" in done.out
+    server.connect_faults += [fault(18456, "Login failed for user 'u'.")]
+    done = run("verify", RUN, "--no-refresh")
+    assert done.code == 4, done.err
+    assert "check the login" in done.out
 
 
 @IN_TURN

@@ -23,6 +23,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 
 from dbbtrace.errors import ConfigurationError, UsageError
 from dbbtrace.model.attributes import OPERATION, ROW_OPERATIONS
+from dbbtrace.model.parts import lacking
 from dbbtrace.sources.otlp.decode import Decoded, is_other_signal, spans_of_json
 from dbbtrace.sources.otlp.forms import (
     HEAD_BYTES,
@@ -53,12 +54,14 @@ _PROTOBUF = frozenset({Form.MESSAGE, Form.BY_FOUR_BYTES, Form.BY_VARINT})
 
 @dataclass(frozen=True)
 class Fault:
-    """A document, or a span in it, that was left out."""
+    """A document, or a span in it, that was left out, or whose rows were."""
 
     path: str
     line: int
     """Of its first line, from 1; in a file of messages the number of the message."""
     reason: str
+    is_read: bool = False
+    """The span itself was read: only its rows are left out."""
 
     def __str__(self) -> str:
         return f"{self.path}:{self.line}: {self.reason}"
@@ -72,14 +75,17 @@ class Imported:
     operations: int = 0
     """Of these, the ones that give rows: table loads, dbt nodes and model refreshes."""
     faults: int = 0
+    without_rows: int = 0
+    """Spans that claim an operation and give no row of it: they lack a run id, or what the row needs."""
     others: int = 0
     """Documents that hold metrics, logs or profiles; they are ignored."""
     first_faults: list[Fault] = field(default_factory=list)
-    """The first hundred; ``on_fault`` gets all."""
+    """The first hundred, those of spans without rows among them; ``on_fault`` gets all."""
 
     def add(self, fault: Fault, tell: Callable[[Fault], None] | None) -> None:
         """Count a fault, and tell of it."""
-        self.faults += 1
+        self.faults += not fault.is_read
+        self.without_rows += fault.is_read
         if len(self.first_faults) < 100:
             self.first_faults.append(fault)
         if tell:
@@ -94,7 +100,7 @@ def import_otlp(
     """Send the spans of OTLP files down the common road: journal, warehouse, backend. Imported twice, they are one.
 
     Args:
-        on_fault: told of each document or span that is left out.
+        on_fault: told of each document or span that is left out, or whose rows are.
         on_progress: told path, bytes read so far, and bytes in all, after each document.
 
     Raises:
@@ -110,7 +116,10 @@ def import_otlp(
 
     def take(spans: list[ReadableSpan]) -> None:
         done.spans += len(spans)
-        done.operations += sum((span.attributes or {}).get(OPERATION) in ROW_OPERATIONS for span in spans)
+        done.operations += sum(
+            (span.attributes or {}).get(OPERATION) in ROW_OPERATIONS and not lacking(span.attributes or {})
+            for span in spans
+        )
         waiting.extend(spans)
 
     for file in [OtlpFile(path) for path in paths]:
@@ -118,6 +127,10 @@ def import_otlp(
             take(arriving.take(spans))
             for reason in reasons:
                 done.add(Fault(file.path, number, reason), on_fault)
+            for span in spans:
+                if missing := lacking(span.attributes or {}):
+                    text = f"span {span.name!r} claims an operation but gives no row: it lacks {', '.join(missing)}"
+                    done.add(Fault(file.path, number, text, is_read=True), on_fault)
             if len(waiting) >= _BATCH:
                 emit(waiting)
                 waiting.clear()

@@ -21,13 +21,13 @@ from starlette.routing import Route
 
 from dbbtrace.diagnostics import log
 from dbbtrace.errors import DbbtraceError, TransientError
+from dbbtrace.model.parts import lacking
 from dbbtrace.sources.dbt.batches import Invocations
 from dbbtrace_exporters.receiver.commit import GroupCommit, Store
 from dbbtrace_exporters.receiver.exposition import CONTENT_TYPE, Family, text_of
 from dbbtrace_exporters.receiver.limits import ELEMENT_BYTES, BusyError, Limits, Memory, Share, TooLargeError
 from dbbtrace_exporters.receiver.messages import JSON, PROTOBUF, accepted, failed, spans_in, unpacked
 from dbbtrace_exporters.receiver.metrics import Metrics
-from dbbtrace_exporters.warehouse.flatten import lacks
 
 __all__ = ["make_app"]
 
@@ -194,7 +194,7 @@ class _Receiver:
             raise _Answer(400, str(error)) from None
         wanted = []
         for span in spans:
-            if missing := lacks(span):
+            if missing := lacking(span.attributes or {}):
                 faults.append(f"span {span.name[:80]!r} lacks {', '.join(missing)}")
             else:
                 wanted.append(span)

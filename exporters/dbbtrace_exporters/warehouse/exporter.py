@@ -17,11 +17,12 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from dbbtrace.diagnostics import log, warn_once
 from dbbtrace.errors import DbbtraceError, TransientError, UsageError
+from dbbtrace.model.parts import lacking
 from dbbtrace.tracing.masking import masked_span
 from dbbtrace.tracing.threads import unobserved
 from dbbtrace.warehouse import Warehouse, open_warehouse
 from dbbtrace.warehouse.schema import Row
-from dbbtrace_exporters.warehouse.flatten import flatten, lacks
+from dbbtrace_exporters.warehouse.flatten import flatten
 
 __all__ = ["WarehouseSpanExporter"]
 
@@ -126,7 +127,7 @@ class WarehouseSpanExporter(SpanExporter):
             )
         for span in flat.lacking:
             self.passed_by += 1
-            missing = lacks(span)
+            missing = lacking(span.attributes or {})
             warn_once(
                 f"warehouse:lacks:{missing}",
                 "span %r claims an operation but gives no row: it lacks %s",

@@ -17,7 +17,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import StatusCode
 
 from dbbtrace.model import attributes as key
-from dbbtrace.model.parts import PART_OF_OPERATION, claims_rows, own_attributes
+from dbbtrace.model.parts import NEEDED, PART_OF_OPERATION, claims_rows, own_attributes
 from dbbtrace.model.statuses import NODES, SKIPPED, meaning, row_of_load, row_of_node, row_of_refresh
 from dbbtrace.model.times import NANOS
 from dbbtrace.warehouse.cleaning import count, moments, numbers, text
@@ -25,14 +25,8 @@ from dbbtrace.warehouse.schema import DBT_NODES, LOADS, PARTS, REFRESHES, VALIDA
 from dbbtrace_exporters.warehouse.batch import Batch, copied, stands
 from dbbtrace_exporters.warehouse.rows import Stage, rows_from
 
-__all__ = ["Flattened", "flatten", "lacks", "rows_of"]
+__all__ = ["Flattened", "flatten", "rows_of"]
 
-_NEEDS = {
-    key.OPERATION_LOAD: key.TABLE_NAME,
-    key.OPERATION_DBT_NODE: key.DBT_UNIQUE_ID,
-    key.OPERATION_REFRESH: key.MODEL_ID,
-}
-"""What an operation's rows need besides the run id."""
 _KB = 1024
 _FOREVER = 253_402_300_799 * NANOS
 """The end of the year 9999."""
@@ -44,7 +38,7 @@ class Flattened(NamedTuple):
     rows: list[Row]
     """Table by table, each in the order of the spans."""
     lacking: list[ReadableSpan]
-    """Spans that claim an operation but lack what its rows need: see ``lacks``."""
+    """Spans that claim an operation but lack what its rows need: see ``model.parts.lacking``."""
     misdated: list[ReadableSpan]
     """Spans that say they started before 1990 or in the future; their rows show the span's own start, or now."""
 
@@ -60,7 +54,7 @@ def flatten(spans: Sequence[ReadableSpan], *, now: int = _FOREVER) -> Flattened:
     Args:
         now: what the clock says, in nanoseconds since the Unix epoch: no row starts later.
     """
-    batches = {operation: Batch() for operation in _NEEDS}
+    batches = {operation: Batch() for operation in NEEDED}
     started, ended, counted = Batch(), Batch(), Batch()
     for span in spans:
         attributes = span.attributes
@@ -76,7 +70,7 @@ def flatten(spans: Sequence[ReadableSpan], *, now: int = _FOREVER) -> Flattened:
     flat = Flattened([], [], [])
     for operation, batch in batches.items():
         if batch.spans:
-            flat.lacking.extend(batch.without(_NEEDS[operation]))
+            flat.lacking.extend(batch.without(NEEDED[operation]))
         if batch.spans:
             batch.derive(now)
             flat.misdated.extend(batch.misdated)
@@ -93,14 +87,6 @@ def flatten(spans: Sequence[ReadableSpan], *, now: int = _FOREVER) -> Flattened:
         counted.derive(now)
         flat.rows.extend(_counts(counted))
     return flat
-
-
-def lacks(span: ReadableSpan) -> tuple[str, ...]:
-    """The attributes without which a span that claims an operation can't give its rows; () when it has them all."""
-    attributes = span.attributes or {}
-    operation = str(attributes.get(key.OPERATION))
-    need = _NEEDS.get(operation) or (key.OPERATION if operation in PART_OF_OPERATION else None)
-    return tuple([name for name in (key.RUN_ID, need) if not stands(attributes.get(name))]) if need else ()
 
 
 # -- table load ---------------------------------------------------------------------------------------------

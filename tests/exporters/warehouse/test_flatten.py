@@ -6,11 +6,12 @@ import json
 from typing import Any
 
 import pytest
-from dbbtrace_exporters.warehouse.flatten import flatten, lacks, rows_of
+from dbbtrace_exporters.warehouse.flatten import flatten, rows_of
 from opentelemetry.sdk.trace import ReadableSpan
 
 from dbbtrace.model import attributes as key
 from dbbtrace.model.identity import record_id
+from dbbtrace.model.parts import lacking
 from dbbtrace.model.times import to_unix_nanos
 from tests.warehouse.spans import RUN, load, node, refresh, skipped, span
 
@@ -293,7 +294,7 @@ def test_failures_count_without_a_decimal_point():
 def test_spans_that_can_give_no_row_pass_by(operation, missing):
     """And one that claims an operation says what it lacks."""
     assert rows_of(operation) == []
-    assert lacks(operation) == missing
+    assert lacking(operation.attributes or {}) == missing
 
 
 def test_an_identity_of_its_own_makes_a_fact():

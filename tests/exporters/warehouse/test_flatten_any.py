@@ -8,11 +8,12 @@ from datetime import datetime
 
 import pytest
 import sqlglot
-from dbbtrace_exporters.warehouse.flatten import flatten, lacks, rows_of
+from dbbtrace_exporters.warehouse.flatten import flatten, rows_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dbbtrace.model import attributes as key
+from dbbtrace.model.parts import lacking
 from dbbtrace.model.times import format_all_utc, format_utc
 from dbbtrace.warehouse.cleaning import cleaner, column_cleaner
 from dbbtrace.warehouse.dialects import BABELFISH, SQLITE, TSQL, as_json
@@ -74,7 +75,7 @@ def test_a_batch_gives_what_its_spans_give_one_by_one(attributes, operation):
     ]
     together = flatten(spans)
     assert list(map(repr, together.rows)) == [repr(row) for one in spans for row in rows_of(one)]
-    assert sorted(map(id, together.lacking)) == sorted(id(one) for one in spans if lacks(one))
+    assert sorted(map(id, together.lacking)) == sorted(id(one) for one in spans if lacking(one.attributes or {}))
 
 
 @pytest.mark.parametrize("repeats", [True, False])
