@@ -1181,7 +1181,7 @@ SITUATIONS = {
     "a selector of the project's selected nothing": Situation(
         a_selector_selects_nothing, "Warned", 0, "dbt build --selector changed did nothing"
     ),
-    "no test was selected": Situation(no_test_is_selected, "Warned", 0, "dbt test did nothing"),
+    "no test was selected": Situation(no_test_is_selected, "Warned", 0, "dbt test --select tag:Shop did nothing"),
     "a project without seeds": Situation(project_without_seeds, "Succeeded", 0, ""),
     "dbt selected nothing, and then all": Situation(dbt_selected_nothing_and_then_all, "Succeeded", 0, ""),
     "dbt selected nothing, and then something else": Situation(
