@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -146,11 +147,17 @@ def run_as_tsql(rows: dict[str, list[Row]], lacking: dict[str, tuple[str, ...]])
     tables = tsql_tables(lacking)
     del tables[views.RECONCILIATION]
     for statement in views.statements(TSQL, tables).values():
-        (translated,) = sqlglot.transpile(statement, read="tsql", write="duckdb")
-        # DuckDB counts the microseconds of the minute, T-SQL those of the second.
-        translated = _MICROSECOND.sub(r"(\g<0> % 1000000)", translated)
-        connection.execute(_OPENJSON.sub(_UNNEST, translated))
+        connection.execute(as_duckdb(statement))
     return connection
+
+
+@cache
+def as_duckdb(statement: str) -> str:
+    """A T-SQL statement in DuckDB's words: to translate all views takes seconds."""
+    (translated,) = sqlglot.transpile(statement, read="tsql", write="duckdb")
+    # DuckDB counts the microseconds of the minute, T-SQL those of the second.
+    translated = _MICROSECOND.sub(r"(\g<0> % 1000000)", translated)
+    return _OPENJSON.sub(_UNNEST, translated)
 
 
 def asked(connection: Any, view: str, *columns: str) -> list[Row]:

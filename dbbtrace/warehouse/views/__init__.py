@@ -22,7 +22,7 @@ import json
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from weakref import WeakKeyDictionary
@@ -294,17 +294,29 @@ def _needed(sql: str, created: Collection[str] = ()) -> list[str]:
     needed: set[str] = set()
     waiting = [sql]
     while waiting:
-        for match in _READ.finditer(waiting.pop()):
-            name = match["name"]
+        for name in _read_by(waiting.pop()):
             if name in VIEWS and name not in needed and name not in created:
                 needed.add(name)
                 waiting.append(_source(name))
     return [name for name in VIEWS if name in needed]
 
 
-def _as_ctes(name: str) -> list[str]:
+@lru_cache(maxsize=64)
+def _read_by(sql: str) -> frozenset[str]:
+    """The tables and views that the SQL names."""
+    return frozenset(match["name"] for match in _READ.finditer(sql))
+
+
+@lru_cache(maxsize=256)
+def _columns_read(sql: str, alias: str) -> frozenset[str]:
+    """The columns that the SQL reads of that alias."""
+    return frozenset(re.findall(rf"\b{alias}\.\[?(\w+)", sql))
+
+
+@cache
+def _as_ctes(name: str) -> tuple[str, ...]:
     ctes, select = _parts(name)
-    return [*([ctes] if ctes else []), f"{name} AS (\n{select}\n)"]
+    return (*([ctes] if ctes else []), f"{name} AS (\n{select}\n)")
 
 
 @cache
@@ -317,6 +329,7 @@ def _head(name: str) -> str:
     return "".join(line for line in _source(name).splitlines(keepends=True) if line.startswith("--"))
 
 
+@cache
 def _parts(name: str) -> tuple[str, str]:
     """A view's own WITH clauses, without the word WITH, and its SELECT. Both begin a line in the files."""
     text = _source(name).removeprefix(_head(name))
@@ -358,7 +371,7 @@ class _Rendering:
             return self._created(name)
         if name not in _COLUMNS:
             return self._name(name) if self.inside else name
-        used = set(re.findall(rf"\b{alias}\.\[?(\w+)", text))
+        used = _columns_read(text, alias)
         table = self.tables.get(name)
         columns = [
             self._column(column, sql_type, table) for column, sql_type in _COLUMNS[name].items() if column in used
