@@ -231,7 +231,9 @@ class _Nodes:
 
 
 def is_telemetry(path: Path) -> bool:
-    """Whether the file is Fusion's telemetry, by its first line."""
+    """Whether the file is Fusion's telemetry, by its first line. No pipe is: what is read from one is gone."""
+    if not path.is_file():
+        return False
     try:
         with path.open("rb") as file:
             first = json.loads(file.readline(1 << 20))

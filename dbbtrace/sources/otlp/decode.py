@@ -34,6 +34,8 @@ _SCOPES = frozenset({"scopeSpans", "instrumentationLibrarySpans"})
 """The scopes of a resource; the second is their name before OTLP 0.15."""
 _WITHOUT_SPANS = frozenset({"resource", "schemaUrl", "scope", "instrumentationLibrary"})
 """What a resource or a scope has besides."""
+_SENSELESS = (ValueError, TypeError, AttributeError, RecursionError, OverflowError)
+"""What input that makes no sense raises: 1e400 is infinity in Python, and no whole number."""
 _DEEPEST = 64
 """Levels of values in values: as many as protobuf's parser takes, and far from Python's own limit."""
 
@@ -52,18 +54,27 @@ def spans_of_json(document: object) -> Decoded:
         raise ValueError(f"no OTLP traces: resourceSpans is missing, there is {_names(document)}")
     spans: list[ReadableSpan] = []
     faults: list[str] = []
-    for of_resource in _list(document, "resourceSpans"):
-        resource = _resource(of_resource)
-        faults += _missing(of_resource, _SCOPES, "resource", "scopeSpans")
-        for of_scope in (scope for name in sorted(_SCOPES) for scope in _list(of_resource, name)):
-            scope = _scope(of_scope)
-            faults += _missing(of_scope, {"spans"}, "scope", "spans")
-            for fields in _list(of_scope, "spans"):
-                try:
-                    spans.append(_span(fields, resource, scope))
-                except (ValueError, TypeError, AttributeError, RecursionError) as error:  # noqa: PERF203
-                    faults.append(f"span {_shown(fields)}: {error}")
+    for of_resource in _items(document, "resourceSpans"):
+        try:
+            _take(of_resource, spans, faults)
+        except _SENSELESS as error:  # noqa: PERF203
+            faults.append(f"a resource: {error}")
     return spans, faults
+
+
+def _take(of_resource: object, spans: list[ReadableSpan], faults: list[str]) -> None:
+    """Add the spans of a resource, and what is wrong with those that are left out."""
+    fields = _object(of_resource, "resourceSpans")
+    resource = _resource(fields)
+    faults += _missing(fields, _SCOPES, "resource", "scopeSpans")
+    for of_scope in (scope for name in sorted(_SCOPES) for scope in _list(fields, name)):
+        scope = _scope(of_scope)
+        faults += _missing(of_scope, {"spans"}, "scope", "spans")
+        for span in _items(of_scope, "spans"):
+            try:
+                spans.append(_span(_object(span, "spans"), resource, scope))
+            except _SENSELESS as error:  # noqa: PERF203
+                faults.append(f"span {_shown(span)}: {error}")
 
 
 def _missing(fields: Mapping[str, Any], wanted: Set[str], owner: str, name: str) -> list[str]:
@@ -178,13 +189,21 @@ def _scope(fields: Mapping[str, Any]) -> InstrumentationScope | None:
 
 def _list(fields: Mapping[str, Any], name: str) -> Iterator[Mapping[str, Any]]:
     """The objects of a repeated field; anything else is an error."""
+    return (_object(item, name) for item in _items(fields, name))
+
+
+def _items(fields: Mapping[str, Any], name: str) -> Sequence[object]:
+    """What is in a repeated field, whatever it is."""
     items = fields.get(name) or ()
     if not isinstance(items, (list, tuple)):
         raise ValueError(f"{name} is not a list")
-    for item in items:
-        if not isinstance(item, Mapping):
-            raise ValueError(f"{name} holds something that is not an object")
-        yield item
+    return items
+
+
+def _object(item: object, name: str) -> Mapping[str, Any]:
+    if not isinstance(item, Mapping):
+        raise ValueError(f"{name} holds something that is not an object")
+    return item
 
 
 def _id(fields: Mapping[str, Any], name: str, digits: int) -> int:
@@ -201,7 +220,7 @@ def _number(fields: Mapping[str, Any], name: str, names: Mapping[str, int] | Non
         return names[value]
     try:
         return int(value)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         raise ValueError(f"{name} is not a number") from None
 
 
@@ -231,5 +250,7 @@ def _value(value: Any, depth: int) -> Any:
     return None
 
 
-def _shown(fields: Mapping[str, Any]) -> str:
+def _shown(fields: object) -> str:
+    if not isinstance(fields, Mapping):
+        return f"{str(fields)[:80]!r}"
     return f"{str(fields.get('name'))[:80]!r} ({str(fields.get('spanId'))[:16]})"

@@ -13,6 +13,7 @@ import io
 import json
 import os
 import re
+import stat
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
@@ -104,7 +105,7 @@ def import_otlp(
         on_progress: told path, bytes read so far, and bytes in all, after each document.
 
     Raises:
-        UsageError: a file can't be opened; none has been read then.
+        UsageError: a file can't be opened, or is a pipe; none has been read then.
         ConfigurationError: a file is compressed with zstd, or is protobuf, and the package for it is missing.
     """
     from dbbtrace.job.finished import emit
@@ -146,7 +147,7 @@ class OtlpFile:
     """One file: iterating gives each document's number with its spans and what is wrong with it.
 
     Raises:
-        UsageError: it can't be opened.
+        UsageError: it can't be opened, or is a pipe.
         ConfigurationError: it is zstd or protobuf, and the package for that is missing.
     """
 
@@ -158,7 +159,10 @@ class OtlpFile:
         """Documents that hold metrics, logs or profiles."""
         self._max = max_line_bytes
         try:
-            self.size = os.path.getsize(self.path)
+            status = os.stat(self.path)
+            if not stat.S_ISREG(status.st_mode):  # it is read more than once; to open a pipe may wait for ever
+                raise UsageError(f"{self.path} is a pipe, a device or the like: write it to a file, and import that")
+            self.size = status.st_size
             with open(self.path, "rb") as file, ExitStack() as stack:
                 self._head = file.read(8)
                 self._form = self._form_of(file, stack)

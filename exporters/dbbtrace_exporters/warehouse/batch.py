@@ -130,17 +130,18 @@ class Batch:
         ]
 
     def _starts(self, now: int) -> list[int | None]:
-        """When each began; never after ``now``, which would make the watermark skip source rows."""
+        """When each began; never after ``now``, which would make the watermark skip source rows. A time that is none
+        counts as now: a row without a start is one that the watermark does not see."""
         own = [span.start_time for span in self.spans]
         starts = self._either(key.STARTED_AT, own)
         known = [start for start in starts if start is not None]
-        if not known or (min(known) >= EARLIEST_START and max(known) <= now):
+        if len(known) == len(starts) and min(known) >= EARLIEST_START and max(known) <= now:
             return starts
         for place, (start, mine) in enumerate(zip(starts, moments(own), strict=True)):
-            if start is not None:
-                starts[place] = credible_start(start, start if mine is None else mine, now)
-                if not EARLIEST_START <= start <= now + STARTS_AHEAD:
-                    self.misdated.append(self.spans[place])
+            said = -1 if start is None else start
+            starts[place] = credible_start(said, next(at for at in (mine, start, now) if at is not None), now)
+            if not EARLIEST_START <= said <= now + STARTS_AHEAD:
+                self.misdated.append(self.spans[place])
         return starts
 
     def _either(self, attribute: str, unix_nanos: Sequence[Any]) -> list[int | None]:

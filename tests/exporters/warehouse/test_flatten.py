@@ -350,3 +350,14 @@ def test_a_span_whose_own_start_is_in_the_future():
     (row,) = made.rows
     assert row.values[row.table.position["timestamp"]] == "2026-11-24 03:00:00"
     assert len(made.misdated) == 1
+
+
+@pytest.mark.parametrize("start", [10**30, -(10**30), -(2**63), None])
+def test_a_span_whose_own_start_is_no_time(start):
+    """OTLP's JSON has numbers without end: the row begins now, for the watermark does not see one without a start."""
+    span = load()
+    span._start_time = start
+    made = flatten([span, load()], now=to_unix_nanos(NOW))
+    shown = [row.values[row.table.position["timestamp"]] for row in made.rows]
+    assert shown == ["2026-11-24 03:00:00", "2026-11-24 02:15:07"]
+    assert made.misdated == [span]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode,
 
 import dbbtrace
 from dbbtrace.errors import ConfigurationError, UsageError
+from dbbtrace.sources.dbt.fusion import is_telemetry
 from dbbtrace.sources.otlp.decode import spans_of_json
 from dbbtrace.sources.otlp.files import Fault, OtlpFile, import_otlp
 from dbbtrace.testing import capture
@@ -118,6 +120,9 @@ BAD = {
     _line(spanId="zz" * 8): "invalid literal",
     _line(endTimeUnixNano="0"): "has not ended",
     _line(endTimeUnixNano="soon"): "endTimeUnixNano is not a number",
+    _line(startTimeUnixNano=float("-inf")): "startTimeUnixNano is not a number",
+    _line(attributes=[{"key": "a", "value": {"intValue": float("inf")}}]): "infinity",
+    _line(attributes=[{"key": "a", "value": {"doubleValue": 10**400}}]): "too large",
     _line(attributes={"a": 1}): "attributes is not a list",
     _line(attributes=[{"key": "a", "value": {"intValue": "x"}}]): "invalid literal",
 }
@@ -149,6 +154,33 @@ def test_one_bad_span_costs_only_itself(tmp_path: Path) -> None:
     assert [span.name for span in spans] == ["good"]
     assert len(faults) == 1
     assert "'bad'" in faults[0]
+
+
+@pytest.mark.parametrize(
+    "bad", [None, 1, [], {"resource": 5}, {"scopeSpans": 5}, {"scopeSpans": [{"scope": 5}]}, {"scopeSpans": [None]},
+            {"resource": {"attributes": [{"key": "a", "value": {"intValue": "x"}}]}}]
+)  # fmt: skip
+def test_one_bad_resource_costs_only_itself(bad: object) -> None:
+    """Whatever is where a resource should be, those before and after it are read; so it is with a span."""
+    document = json.loads(_line("before", 1))
+    (good,) = json.loads(_line("after", 2))["resourceSpans"]
+    document["resourceSpans"] += [bad, good]
+    spans, faults = spans_of_json(document)
+    assert [span.name for span in spans] == ["before", "after"]
+    assert len(faults) == 1
+    document["resourceSpans"][0]["scopeSpans"][0]["spans"].insert(0, None)
+    spans, faults = spans_of_json(document)
+    assert [span.name for span in spans] == ["before", "after"]
+    assert len(faults) == 2
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no named pipes among its files")
+def test_a_pipe_is_named_and_not_waited_for(tmp_path: Path) -> None:
+    """A file is read more than once, and nobody may ever write to a pipe."""
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UsageError, match="write it to a file"):
+        import_otlp(tmp_path / "pipe")
+    assert not is_telemetry(tmp_path / "pipe")
 
 
 def test_other_signals_and_blank_lines(tmp_path: Path) -> None:
