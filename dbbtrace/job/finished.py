@@ -14,14 +14,14 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
 from dbbtrace.diagnostics import guard
-from dbbtrace.job.scope import Scope, parent_of
+from dbbtrace.job.scope import Scope, current_scope, parent_of
 from dbbtrace.model import attributes as key
 from dbbtrace.model.identity import new_span_id, span_id_of
 from dbbtrace.model.masking import masked_attributes, masked_input
 from dbbtrace.tracing import runtime
 from dbbtrace.version import __version__
 
-__all__ = ["emit", "emit_all", "fact", "finished"]
+__all__ = ["emit", "emit_all", "fact", "finished", "record_refused"]
 
 _PATIENCE = 0.5
 """Seconds that a job waits, in all, so that thousands of facts need not be read back from its journal."""
@@ -121,3 +121,27 @@ def emit(spans: Sequence[ReadableSpan]) -> None:
     if spans:
         with guard("record facts"):
             runtime.current().emit(spans)
+
+
+def record_refused(name: str, workload: str, reason: str) -> None:
+    """In a run: what was to be recorded can't be. Nobody knows what the work came to: a failed step, of which the
+    verdict warns."""
+    scope = current_scope(workload)
+    if scope is None:
+        return
+    at = time.time_ns()
+    attributes = {key.CICD_TASK_NAME: name, key.CICD_TASK_RUN_RESULT: "failure", key.WORKLOAD: workload}
+    emit(
+        [
+            fact(
+                scope,
+                name=name,
+                operation=key.OPERATION_STEP,
+                identity=None,
+                start=at,
+                end=at,
+                attributes=attributes,
+                error=("dbbtrace.refused", reason),
+            )
+        ]
+    )

@@ -33,7 +33,7 @@ from dbbtrace.job.values import (
     text,
 )
 from dbbtrace.model import attributes as key
-from dbbtrace.model.statuses import FAILED, LOADS, NODE_FAILURES, SUCCEEDED, meaning
+from dbbtrace.model.statuses import FAILED, LOADS, NODE_FAILURES, SUCCEEDED, is_running, meaning
 from dbbtrace.model.times import NANOS, iso_utc
 from dbbtrace.tracing.provider import now
 
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from dbbtrace.job.attempts import Attempt, Attempts
 
 __all__ = [
+    "UNREADABLE",
     "DbtNode",
     "Operation",
     "Step",
@@ -51,6 +52,10 @@ __all__ = [
     "load_status",
     "load_type",
 ]
+
+
+UNREADABLE = "Unreadable"
+"""error.type where what was to tell the outcome could not be read."""
 
 
 def load_status(value: object) -> str:
@@ -73,8 +78,21 @@ def load_type(value: object) -> str:
     return kind
 
 
+def _live_status(value: object) -> str:
+    """The outcome that a job sets. A word that nobody knows counts as Failed, as in the row: it must not move the
+    watermark. One for work that goes on says nothing."""
+    try:
+        return load_status(value)
+    except ValueError:
+        word = text(value).strip()
+        if not word or is_running(word):
+            raise
+    complain(f"status = {shown(value)} is not an outcome of a load, so it is Failed: write Succeeded or Failed")
+    return word
+
+
 class _LoadStatus(Value[str]):
-    convert = staticmethod(load_status)
+    convert = staticmethod(_live_status)
 
 
 class _LoadType(Value[str]):
@@ -172,6 +190,13 @@ class Operation(Handle):
     started_at = Moment(key.STARTED_AT, "Start that the row shows, where it is not the span's.")
     ended_at = Moment(key.ENDED_AT, "End that the row shows, where it is not the span's.")
 
+    _unread: str | None = None
+    """Why what was to tell the outcome could not be read. Nobody knows then that it succeeded."""
+
+    def _forget(self) -> None:
+        super()._forget()
+        self.__dict__.pop("_unread", None)
+
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         cls._workload = cls.workload
@@ -267,7 +292,8 @@ class TableLoad(Operation):
         """Take rows, bytes, times and outcome from what a Copy activity gave: its output, or the whole activity.
 
         A Copy that failed makes the load Failed, with the error's code and message, and raises nothing. An output that
-        makes no sense is left out with a warning.
+        makes no sense, or of a Copy that still runs, is left out with a warning. If none follows that does, and the job
+        sets no status, the load is Failed.
 
         Args:
             output: an object or its JSON text; a list holds the attempts, the last of which counts.
@@ -280,8 +306,10 @@ class TableLoad(Operation):
             try:
                 copies = attempts_of(output)
             except UsageError as error:
+                self.__dict__["_unread"] = str(error)
                 complain(str(error))
                 return
+            self.__dict__["_unread"] = None
             last = copies[-1]
             for attribute, value in last.metrics.items():
                 self._set(attribute, value)
@@ -302,10 +330,12 @@ class TableLoad(Operation):
         if span is not None:
             loaded(span.context, values[key.TABLE_NAME], values.get(key.SCHEMA_NAME), values.get(key.SOURCE_NAME))
         word = str(values.get(key.STATUS, "")).lower()
-        if word and meaning(word, LOADS) == FAILED and not self.failed:
+        if word and meaning(word, LOADS) != SUCCEEDED and not self.failed:
             self.fail(f"the job set status {values[key.STATUS]!r}", error_type=word.capitalize())
         elif attempt is not None and attempt._gave_up is not None and not word and not self.failed:
             self.fail(attempt._gave_up[1], error_type=attempt._gave_up[0])
+        elif self._unread is not None and not word and not self.failed:
+            self.fail(self._unread, error_type=UNREADABLE)
         if attempt is not None and attempt.succeeded and attempt.span is not None:
             values.setdefault(key.STARTED_AT, iso_utc(attempt.span.start_time or 0))
         values[key.STATUS] = FAILED if self.failed else SUCCEEDED

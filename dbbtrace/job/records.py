@@ -10,9 +10,11 @@ from opentelemetry.sdk.trace import ReadableSpan
 from dbbtrace.diagnostics import complain, guard
 from dbbtrace.job.api import load_names, model_names, refresh_names
 from dbbtrace.job.context import scope_for
+from dbbtrace.job.expected import Expected
 from dbbtrace.job.finished import emit, fact
 from dbbtrace.job.lineage import lineage_of, loaded
 from dbbtrace.job.operations import load_status
+from dbbtrace.job.parts import record_expected
 from dbbtrace.job.refreshes import refresh_failed
 from dbbtrace.job.scope import Scope
 from dbbtrace.job.values import checked, count, error_type_of, is_empty, message_of, number, shown, text
@@ -133,7 +135,7 @@ def record_refresh(
 
     Args:
         status: the service's own word; default Failed if an error is given, else Completed. A refresh that still runs
-            (Unknown, InProgress) gives nothing, with a warning.
+            (Unknown, InProgress) gives no row, with a warning; the run is Incomplete until it is recorded as ended.
         started_at, ended_at: as the service reports them; UTC. ended_at: default now.
         request_id: identity of the refresh; default model and start. Recorded twice, it is one row.
         workspace_id: the model's own; never taken from the run.
@@ -154,6 +156,7 @@ def record_refresh(
         error = _error(error_type, error_message)
         word = (checked("status", text, status) or "").strip() or (FAILED if error else "Completed")
         if is_running(word):
+            record_expected(scope, [Expected(str(names[key.CICD_TASK_NAME]), "consumption")], "record_refresh", now())
             complain(f"the refresh of {names[key.CICD_TASK_NAME]} is {word}: record it when it has ended")
             return
         start, end = _period(scope, started_at, ended_at)

@@ -9,7 +9,7 @@ from opentelemetry.trace import Link
 from dbbtrace.diagnostics import complain, guard
 from dbbtrace.errors import UsageError
 from dbbtrace.job.lineage import lineage_of
-from dbbtrace.job.operations import Operation
+from dbbtrace.job.operations import UNREADABLE, Operation
 from dbbtrace.job.parts import record_expected
 from dbbtrace.job.scope import Scope
 from dbbtrace.job.values import Text
@@ -55,7 +55,8 @@ class ModelRefresh(Operation):
         """Take status, times, error and request id from what the service returned of the refresh.
 
         Attempts, tables and partitions become child spans. One that still runs is taken too: it gives no row before
-        it has ended. Details that make no sense are left out with a warning that names the field.
+        it has ended. Details that make no sense are left out with a warning that names the field. If none follow that
+        do, and the job sets no status, the refresh is Failed.
 
         Args:
             details: what sempy or Power BI's API gave: execution details, or the history (a list, a frame), of which
@@ -67,8 +68,10 @@ class ModelRefresh(Operation):
             try:
                 found = details_of(details, self._values.get(key.REFRESH_REQUEST_ID), now=now())
             except UsageError as error:
+                self.__dict__["_unread"] = str(error)
                 complain(str(error))
                 return
+            self.__dict__["_unread"] = None
             self._take_details(found)
 
     def leave_running(self) -> None:
@@ -131,6 +134,8 @@ class ModelRefresh(Operation):
         if self._failed is not None and self._failed[0] == key.INTERRUPTED:
             values[key.STATUS] = "Unknown"  # nobody can say how it ended
             return
+        if self._unread is not None and not word and not self.failed:
+            self.fail(self._unread, error_type=UNREADABLE)
         if self.failed and (not word or is_running(word) or meaning(word, REFRESHES) == SUCCEEDED):
             word = FAILED
         values[key.STATUS] = word = word or "Completed"

@@ -183,7 +183,16 @@ def test_a_status_that_a_load_does_not_know_is_said_where_it_is_set(lenient, cap
     with dbbtrace.join_run(RUN), dbbtrace.table_load("Customer") as load:
         line = inspect.currentframe().f_lineno + 1
         load.status = "Succeded"
-    assert f"is not an outcome of a load: write Succeeded or Failed ({__file__}:{line})" in caplog.text
+    assert f"is not an outcome of a load, so it is Failed: write Succeeded or Failed ({__file__}:{line})" in caplog.text
+    assert lenient.named("load Customer").attributes[key.STATUS] == "Failed"  # it must not move the watermark
+
+
+@pytest.mark.parametrize("status", ["", "Running", " In Progress "])
+def test_a_status_that_says_nothing_of_the_outcome_is_left_out(lenient, caplog, status):
+    """The load succeeded: nothing was raised."""
+    with dbbtrace.join_run(RUN), dbbtrace.table_load("Customer") as load:
+        load.status = status
+    assert "is left out" in caplog.text
     assert lenient.named("load Customer").attributes[key.STATUS] == "Succeeded"
 
 

@@ -898,6 +898,50 @@ def expected_list_is_missing(stage: Stage) -> None:
         load()
 
 
+def job_sets_a_word_that_nobody_knows(stage: Stage) -> None:
+    with opened():
+        load()
+        with dbbtrace.table_load("Vendor", schema="mdm", source="MDS") as work:
+            work.status = "Aborted"
+
+
+def output_of_a_copy_makes_no_sense(stage: Stage) -> None:
+    with opened(), dbbtrace.table_load("Vendor", schema="mdm", source="MDS") as work:
+        work.from_copy_output(None)
+
+
+def output_of_a_copy_still_runs_and_ends(stage: Stage) -> None:
+    with opened(), dbbtrace.table_load("Vendor", schema="mdm", source="MDS") as work:
+        for status in ("InProgress", "Succeeded"):
+            work.from_copy_output({"status": status, "output": {"rowsCopied": 3}})
+
+
+def copy_can_not_be_recorded(stage: Stage) -> None:
+    with opened():
+        load()
+        dbbtrace.record_copy("", "Vendor", schema="mdm", source="MDS")
+
+
+def details_of_a_refresh_make_no_sense(stage: Stage) -> None:
+    with opened():
+        load()
+        with dbbtrace.model_refresh(MODEL, name="Finance") as work:
+            work.from_details("<html>")
+
+
+def refresh_is_recorded_while_it_runs(stage: Stage) -> None:
+    with opened():
+        load()
+        dbbtrace.record_refresh(MODEL, name="Finance", started_at=time.time(), status="Unknown")
+
+
+def refresh_is_recorded_again_when_it_has_ended(stage: Stage) -> None:
+    with opened():
+        load()
+        for status in ("Unknown", "Completed"):
+            dbbtrace.record_refresh(MODEL, name="Finance", started_at=time.time(), status=status)
+
+
 def refresh_is_left_running(stage: Stage) -> None:
     with opened():
         load()
@@ -1344,6 +1388,21 @@ SITUATIONS = {
     "expected by a file": Situation(expected_by_a_file, "Incomplete", 1, "mdm.Vendor"),
     "the list of expected tables is missing": Situation(
         expected_list_is_missing, "Incomplete", 1, "integration_source_list.csv is not there"
+    ),
+    "a load ends with a word that nobody knows": Situation(
+        job_sets_a_word_that_nobody_knows, "Failed", 1, "the job set status 'Aborted'"
+    ),
+    "what a Copy gave makes no sense": Situation(output_of_a_copy_makes_no_sense, "Failed", 1, "is not a JSON object"),
+    "what a Copy gave says that it runs, and then that it ended": Situation(
+        output_of_a_copy_still_runs_and_ends, "Succeeded", 0, ""
+    ),
+    "a Copy can't be recorded": Situation(copy_can_not_be_recorded, "Warned", 0, "record Vendor failed"),
+    "what Power BI says makes no sense": Situation(details_of_a_refresh_make_no_sense, "Failed", 1, "Finance"),
+    "a refresh is recorded while it runs": Situation(
+        refresh_is_recorded_while_it_runs, "Incomplete", 1, "Finance is not there"
+    ),
+    "a refresh is recorded while it runs, and when it has ended": Situation(
+        refresh_is_recorded_again_when_it_has_ended, "Succeeded", 0, ""
     ),
     "a refresh is left running": Situation(refresh_is_left_running, "Incomplete", 1, "Finance is not there"),
     "the program ends with sys.exit(0)": Situation(program_ends_well, "Succeeded", 0, ""),

@@ -119,7 +119,9 @@ def record_dbt(
         if invocation.reason is not None:
             log.warning("%s", invocation)
         if invocation.command in _WITHOUT_ROWS:
-            _record_failure(str(invocation.reason), path, is_known=False)
+            from dbbtrace.job.finished import record_refused
+
+            record_refused("dbt", "transformation", str(invocation.reason))
             return invocation
         from dbbtrace.job.context import scope_for
         from dbbtrace.job.finished import emit_all
@@ -160,12 +162,11 @@ def record_dbt(
     return DbtInvocation(str(path), reason="dbbtrace failed to record it; its log says why")
 
 
-def _record_failure(reason: str, path: str | os.PathLike[str], *, is_known: bool = True) -> None:
-    """In a run: dbt left nothing that could be recorded.
+def _record_failure(reason: str, path: str | os.PathLike[str]) -> None:
+    """In a run: dbt left nothing that could be recorded, so it did not do what it was to do.
 
     Args:
         path: where it was looked for.
-        is_known: so it did not do what it was to do; else it may have: a failed step, of which the verdict warns.
     """
     from dbbtrace.job.finished import emit, fact
     from dbbtrace.model import attributes as key
@@ -182,7 +183,7 @@ def _record_failure(reason: str, path: str | os.PathLike[str], *, is_known: bool
         key.CICD_TASK_RUN_RESULT: "failure",
         key.WORKLOAD: "transformation",
     }
-    if is_known and isinstance(path, (str, os.PathLike)):
+    if isinstance(path, (str, os.PathLike)):
         named = Path(path)
         attributes[key.PART_DETAIL] = purpose_of_target(named.parent if named.suffix else named, scope.select)
     emit(
@@ -190,7 +191,7 @@ def _record_failure(reason: str, path: str | os.PathLike[str], *, is_known: bool
             fact(
                 scope,
                 name="dbt",
-                operation=key.OPERATION_DBT_INVOCATION if is_known else key.OPERATION_STEP,
+                operation=key.OPERATION_DBT_INVOCATION,
                 identity=None,
                 start=at,
                 end=at,

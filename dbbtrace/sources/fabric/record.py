@@ -6,7 +6,7 @@ from dbbtrace.diagnostics import complain, guard
 from dbbtrace.errors import UsageError
 from dbbtrace.job.api import load_names
 from dbbtrace.job.context import scope_for
-from dbbtrace.job.finished import emit
+from dbbtrace.job.finished import emit, record_refused
 from dbbtrace.job.values import checked, shown, text
 from dbbtrace.model import attributes as key
 from dbbtrace.model.identity import load_identity
@@ -40,7 +40,8 @@ def record_copy(
 
     A Copy that failed gives a row with status Failed and the error's code and message, whatever else its output lacks.
     Refused, with a log line that names the reason, is only what is not an activity's output, what still runs, and a
-    Copy that succeeded at a time that nobody knows: incremental loads read its start as their watermark.
+    Copy that succeeded at a time that nobody knows: incremental loads read its start as their watermark. A run that is
+    open is then Warned.
 
     Args:
         output: the activity's output, or the whole activity; an object or its JSON text. A list holds the attempts of
@@ -58,6 +59,7 @@ def record_copy(
             found = attempts_of(output)
             start, end, is_known = period_of(found[-1], started_at)
         except UsageError as error:
+            record_refused(f"record {table}", "integration", str(error))
             complain(str(error))
             return False
         scope = scope_for(
