@@ -6,7 +6,18 @@ from io import StringIO
 
 from dbbtrace.answers.readable import bytes_of, count_of, counted, duration_of, moment_of, one_line, safe
 
-__all__ = ["bytes_of", "count_of", "counted", "duration_of", "middle_cut", "moment_of", "one_line", "safe", "wrapped"]
+__all__ = [
+    "bytes_of",
+    "count_of",
+    "counted",
+    "duration_of",
+    "end_cut",
+    "middle_cut",
+    "moment_of",
+    "one_line",
+    "safe",
+    "wrapped",
+]
 
 
 def wrapped(text: object, width: int, limit: int | None) -> list[str]:
@@ -28,6 +39,13 @@ def _broken(line: str, width: int) -> list[str]:
     from rich.text import Text
 
     return [part.plain.rstrip() for part in Text(line).wrap(Console(file=StringIO(), width=width), width)]
+
+
+def end_cut(text: str, width: int) -> str:
+    """The text in at most ``width`` columns. A longer text keeps its start: a sentence says first what it is about."""
+    from rich.cells import cell_len, set_cell_size
+
+    return text if cell_len(text) <= width else set_cell_size(text, max(width - 1, 0)).rstrip() + "…"[:width]
 
 
 def middle_cut(text: str, width: int) -> str:

@@ -51,7 +51,7 @@ def _print(found: Sequence[Today], zone: str) -> None:
 
     from dbbtrace.answers.earlier import local_zone
     from dbbtrace.cli.glyphs import STYLES, glyphs
-    from dbbtrace.cli.text import middle_cut, one_line, safe
+    from dbbtrace.cli.text import end_cut, middle_cut, one_line, safe
 
     out = console()
     signs = glyphs(ascii_only=out.options.ascii_only).signs
@@ -66,10 +66,10 @@ def _print(found: Sequence[Today], zone: str) -> None:
         room = out.width - len(head) - len(rest) - 2
         text = Text(head, STYLES.get(line.verdict, "")).append(rest)
         if reason and room >= 20:
-            text.append("  " + middle_cut(reason, room))
+            text.append("  " + end_cut(reason, room))
         out.print(text, no_wrap=True, overflow="ignore", crop=False)
         if reason and room < 20:
-            out.print("    " + middle_cut(reason, out.width - 4), no_wrap=True, overflow="ignore", crop=False)
+            out.print("    " + end_cut(reason, out.width - 4), no_wrap=True, overflow="ignore", crop=False)
 
 
 COMMANDS = (today,)

@@ -66,7 +66,8 @@ def run_tree(
     shown += map(Text, wrapped(_total(operations), width, None))
     if left_out:
         said = counted(left_out, "operation is", "operations are")
-        shown.append(Text(f"{said} summed up; --failed shows what did not succeed, --all shows all", "dim"))
+        rest = "--all shows all" if failed else "--failed shows what did not succeed, --all shows all"
+        shown.append(Text(f"{said} summed up; {rest}", "dim"))
     return shown
 
 

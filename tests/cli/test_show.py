@@ -265,6 +265,7 @@ def test_thousands_that_did_not_succeed_are_summed_up() -> None:
     assert any("1,965 more" in line and "Skipped" in line for line in lines)
     assert any("460 more" in line and "Succeeded" in line for line in lines)
     failed = lines_of(many, failed=True)
+    assert failed[-1].endswith(" summed up; --all shows all")
     assert sum("model m" in line or "model f" in line for line in failed) == 2005
     assert not any("good" in line for line in failed)
 

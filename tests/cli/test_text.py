@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from dbbtrace.cli.text import bytes_of, count_of, duration_of, middle_cut, moment_of, one_line, safe, wrapped
+from dbbtrace.cli.text import bytes_of, count_of, duration_of, end_cut, middle_cut, moment_of, one_line, safe, wrapped
 from tests.cli.support import HOSTILE, HOSTILE_SHOWN
 
 
@@ -93,6 +93,19 @@ def test_a_cut_text_fits_and_keeps_both_ends(text: str, width: int) -> None:
     elif width >= 5 and text.isascii():
         assert cut[0] == text[0]
         assert cut[-1] == text[-1]
+
+
+@given(st.text(), st.integers(0, 30))
+def test_a_sentence_that_is_cut_keeps_its_start(text: str, width: int) -> None:
+    """It takes at most the width, what fits is not cut, and what was cut says so."""
+    text = safe(text)
+    cut = end_cut(text, width)
+    assert cell_len(cut) <= width
+    if cell_len(text) <= width:
+        assert cut == text
+    elif width and text.isascii():
+        assert cut.endswith("…")
+        assert text.startswith(cut[:-1])
 
 
 def test_long_text_is_wrapped() -> None:

@@ -206,6 +206,9 @@ def test_today_is_one_line_a_product() -> None:
     assert "login timeout" in found[0]["reason"]["text"]
     shown = run("today").out.splitlines()
     assert shown[0].startswith("✗ Failed      Sales PRD    since ")
+    told = shown[0].rsplit("  ", 1)[1]
+    assert told.endswith("…")
+    assert found[0]["reason"]["text"].startswith(told[:-1]), told
     assert max(map(len, shown)) <= 80
     assert_one_line(run("today", "--data-product", "Sale"), "did you mean Sales?")
 
