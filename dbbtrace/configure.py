@@ -200,18 +200,17 @@ def destinations(settings: Settings, access_token: AccessToken | None = None) ->
 
     found = []
     url = settings.warehouse
-    is_file = url is not None and url.lower().startswith("sqlite:///") and url != "sqlite:///"
-    if url is not None and is_file and ":memory:" not in url and "?" not in url and "\0" not in url:
-        # It is opened with the first row, when the job may be in another directory.
-        path = os.path.expanduser(url[len("sqlite:///") :])
-        if not path.startswith("~"):  # else there is no such home directory, as address_of says
-            url = f"sqlite:///{os.path.abspath(path)}"
-    if url is None or ((not is_file or "\0" in url) and _fault_of_address(url)):
+    is_file = url is not None and url.lower().startswith("sqlite:///")
+    path = os.path.expanduser(url[len("sqlite:///") :]) if url is not None and is_file else ""
+    # A directory has a name like a file, and may make room for one.
+    if url is None or (_fault_of_address(url) and not os.path.isdir(path)):
         found.append(Destination(UNRESOLVED, partial(_warehouse, url), rows=True, wants=gives_rows))
     elif url.lower() != "none":
+        if is_file:  # it is opened with the first row, when the job may be in another directory
+            url = f"sqlite:///{os.path.abspath(path)}"
         found.append(
             Destination(
-                warehouse_name(url),  # also of a file that can't be one: a directory may make room for it
+                warehouse_name(url),
                 partial(_warehouse, url, access_token),
                 rows=True,
                 wants=gives_rows,

@@ -140,7 +140,7 @@ def _take(work: Handle, path: str, takes: Sequence[str] | None) -> None:
     with open(path, encoding="utf-8", errors="replace") as file:
         file.readline()
         for line in file:
-            with suppress(ValueError):  # torn: its writer was killed
+            with suppress(ValueError, AttributeError):  # torn, as its writer was killed, or somebody else's
                 for name, value in json.loads(line).items():
                     if takes is None and work.span is not None:
                         work.span.set_attribute(name, value)

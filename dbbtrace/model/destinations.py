@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from urllib.parse import urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 __all__ = ["UNRESOLVED", "exporter_name", "otlp_name", "warehouse_name"]
 
@@ -28,12 +28,12 @@ def warehouse_name(url: str) -> str:
         return "sqlite:///" + os.path.realpath(path or "dbb_warehouse.db")
     if "://" in url:
         parts = urlsplit("mssql://" + url.partition("://")[2].rpartition("@")[2])  # a password may hold anything
-        host = parts.netloc.lower().removesuffix(":1433")
-        return f"mssql://{host}{parts.path}"
+        host = parts.netloc.lower().replace(",", ":").removesuffix(":1433")
+        return f"mssql://{host}/{quote(unquote(parts.path.strip('/')))}"
     pairs = {name.lower(): value.strip("{}") for name, value in re.findall(_PAIR, url)}
     server = next((pairs[name] for name in ("server", "address", "addr") if name in pairs), "")
     server = re.sub(r"^tcp:", "", server.strip(), flags=re.I).lower().replace(",", ":").removesuffix(":1433")
-    database = pairs.get("database", "")
+    database = quote(pairs.get("database", ""))
     return f"mssql://{server or 'dsn=' + pairs.get('dsn', '')}/{database}"
 
 

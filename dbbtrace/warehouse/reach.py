@@ -30,7 +30,7 @@ def knock(address: OdbcAddress) -> None:
     host, port = address.endpoint
     try:
         socket.create_connection((host, port), timeout=_WITHIN).close()
-    except (OSError, ValueError, OverflowError) as error:  # a name or a port that can't be one raises the last two
+    except (OSError, ValueError) as error:  # UnicodeError, a ValueError, for what can be no name of a host
         if (
             isinstance(error, OSError)
             and not isinstance(error, (socket.gaierror, TimeoutError))

@@ -30,12 +30,14 @@ _PLACEHOLDER = re.compile(r"(?<!\w)\$(?:[A-Za-z_]\w*|[{(][^})]*[})])|%[A-Za-z_]\
 """What a shell or a template should have filled in: ${HOME}, %TEMP%, {{ var }}, <your server>."""
 _ODD_IN_PATH = re.compile(r"[\x00-\x1f\"|]|^'|[';]$")
 """What is in no path that somebody meant: ends of lines, quotes around it, a semicolon behind it."""
+_ODD_IN_NAME = re.compile(r"[\x00-\x1f]|^[\"']|[\"']$")
 _NETWORK = frozenset({
     "nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "lustre", "gpfs", "beegfs", "ncpfs",
     "davfs", "wekafs",
 })  # fmt: skip
 
 
+_LAST_PORT = 65535
 _HOST = re.compile(r"([A-Za-z0-9][A-Za-z0-9.-]*)(?:\s*,\s*(\d{1,5}))?")
 
 
@@ -111,6 +113,8 @@ def address_of(url: str) -> SqliteAddress | OdbcAddress:
         UsageError: it is not an address, or can't work; the message says what to write instead.
     """
     url = url.strip()
+    if not _is_text(url):
+        raise UsageError(f"{masked_address(url)!a} names no warehouse: it holds bytes that are no UTF-8")
     scheme = url.split("://", 1)[0].lower() if "://" in url else ""
     if scheme == "sqlite":
         return _sqlite(url)
@@ -123,11 +127,24 @@ def address_of(url: str) -> SqliteAddress | OdbcAddress:
     raise UsageError(f"{masked_address(url)!r} names no warehouse: {_advice(url, scheme)}")
 
 
+def _is_text(url: str) -> bool:
+    try:
+        url.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _filled_in(address: OdbcAddress) -> OdbcAddress:
     """The address, if server and database are names and no placeholders for them."""
-    named = (value for name, value in address.pairs if name.lower() in ("server", "address", "addr", "database", "dsn"))
-    if found := _PLACEHOLDER.search(" ".join(named)):
-        raise UsageError(f"{address.name!r} names no warehouse: {_unfilled(found)}")
+    for name, value in address.pairs:
+        if name.lower() in ("server", "address", "addr", "database", "dsn"):
+            if found := _PLACEHOLDER.search(value):
+                raise UsageError(f"{address.name!r} names no warehouse: {_unfilled(found)}")
+            if odd := _ODD_IN_NAME.search(_unbraced(value)):
+                raise UsageError(f"{address.name!r}: {name} holds {odd[0]!r}: write the name, and nothing else")
+    if address.endpoint is not None and address.endpoint[1] > _LAST_PORT:
+        raise UsageError(f"{address.name!r}: the port is not a number from 1 to {_LAST_PORT}")
     return address
 
 
@@ -146,7 +163,7 @@ def _advice(url: str, scheme: str) -> str:
     if file := re.fullmatch(r"(?:sqlite3?|file):(?://)?/?(.+)", url, re.IGNORECASE):
         return f"if that is a file, write sqlite:///{file[1]}; else {_FORMS}"
     if host := re.fullmatch(
-        r"(?:tcp:|mssql:|sqlserver://)?([\w-]+(?:\.[\w-]+)*\.(?:com|net)(?:[:,]\d+)?)(/[\w-]+)?", url
+        r"(?:tcp:|mssql:|sqlserver://|https?://)?([\w-]+(?:\.[\w-]+)*\.(?:com|net)(?:[:,]\d+)?)(/[\w-]+)?", url
     ):
         return f"write mssql://{host[1]}{host[2] or '/database'}"
     dialect, driver, _ = scheme.partition("+")
@@ -185,6 +202,8 @@ def _sqlite(url: str) -> SqliteAddress:
     absolute = os.path.realpath(absolute)
     if os.path.isdir(absolute):
         raise UsageError(f"{url!r} is a directory: name a file in it")
+    if os.path.exists(absolute) and not os.path.isfile(absolute):
+        raise UsageError(f"{url!r} is a pipe, a device or the like: name a file")
     return SqliteAddress(absolute, warehouse_name(url))
 
 
@@ -249,8 +268,8 @@ def _odbc(text: str) -> OdbcAddress:
             f"{masked_address(text)!r} is ADO.NET's form ({', '.join(ado)}), which ODBC does not know: write"
             " Server=...;Database=...;UID=...;PWD=..."
         )
-    server = next((keys[name] for name in ("server", "address", "addr") if name in keys), "")
-    database = keys.get("database") or ""
+    server = _unbraced(next((keys[name] for name in ("server", "address", "addr") if name in keys), ""))
+    database = _unbraced(keys.get("database", ""))
     own_driver = any(name in keys for name in ("driver", "dsn", "filedsn"))
     if not server and not own_driver:
         raise UsageError(f"{masked_address(text)!r} names no server: {_FORMS}")
@@ -264,7 +283,7 @@ def _odbc(text: str) -> OdbcAddress:
     login = ("uid", "user", "user id", "pwd", "password", "authentication", "trusted_connection", "dsn", "filedsn")
     return OdbcAddress(
         tuple(pairs),
-        _unbraced(server).removeprefix("tcp:") or _unbraced(keys.get("dsn", "local")),
+        server.removeprefix("tcp:") or _unbraced(keys.get("dsn", "local")),
         wants_token=not any(name in keys for name in login),
         name=warehouse_name(text),
     )

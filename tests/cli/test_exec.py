@@ -244,6 +244,18 @@ def test_set_takes_any_attribute_of_a_step() -> None:
     assert [attributes[name] for name in ("app.files", "app.name", "a.b")] == [3, "x", 1.5]
 
 
+def test_odd_lines_among_the_values_cost_themselves(tmp_path: Path) -> None:
+    """Somebody else wrote into the file: the values around are taken, and nothing is left in the temporary files."""
+    script = (
+        f'D="{sys.executable} -m dbbtrace"; $D set rows_read=1; '
+        "printf '[1]\\n5\\nnull\\n{\\n' >> $DBBTRACE_VALUES_FILE; $D set rows_written=2"
+    )
+    done = run_program("exec", "--run", "r", "--load", "T", "--", "sh", "-c", script, TMPDIR=str(tmp_path))
+    assert done.code == 0, done.err
+    assert loads("rows_read, rows_written") == [[1, 2]]
+    assert list(tmp_path.glob("dbbtrace-values-*")) == []
+
+
 def test_a_value_that_makes_no_sense_is_refused_where_it_is_set() -> None:
     """Misspelt, no count, or outside exec: one line that says what to do, exit code 2."""
     assert_one_line(run("set", "rows_read=10"), "dbbtrace exec")

@@ -105,6 +105,8 @@ def test_one_database_has_one_name_however_it_is_written():
         warehouse_name("database=dbb;server=host.example.com;"),
     }
     assert names == {"mssql://host.example.com/dbb"}
+    assert warehouse_name("mssql://h,1444/my%20db") == warehouse_name("Server=tcp:h,1444;Database=my db")
+    assert warehouse_name("mssql://h//d/") == warehouse_name("Server=h;Database={d}") == "mssql://h/d"
     assert warehouse_name("sqlite:///x.db") == f"sqlite:///{Path.cwd() / 'x.db'}"
     assert warehouse_name(f"sqlite:///{Path.cwd() / 'x.db'}") == warehouse_name("sqlite:///x.db")
     assert (
@@ -208,10 +210,25 @@ def test_an_argument_needs_no_file():
         ("Server=h;Database=d;UID=u;PWD={pw;x", "into braces"),
         ("abc.datawarehouse.fabric.microsoft.com", "write mssql://abc.datawarehouse.fabric.microsoft.com/database"),
         ("abc.database.windows.net/dbb", "write mssql://abc.database.windows.net/dbb"),
+        ("https://abc.database.windows.net", "write mssql://abc.database.windows.net/database"),
+        ("sqlite:///'w.db", "and nothing else"),
+        ("sqlite:///\\\\server\\share\\w.db", "is a network share"),
+        ("sqlite:///\udcff.db", "no UTF-8"),
+        ("Server=h\udcff;Database=d;UID=u;PWD=pw", "no UTF-8"),
+        ("sqlite:///w.fifo", "is a pipe"),
+        ("sqlite:////dev/null", "is a pipe, a device"),
+        ("Server={};Database=d;UID=u;PWD=pw", "names no server"),
+        ("Server=h;Database={};UID=u;PWD=pw", "names no database"),
+        ("Server='h';Database=d;UID=u;PWD=pw", "and nothing else"),
+        ("Server=h;Database=d\0;UID=u;PWD=pw", "and nothing else"),
+        ("mssql://h/%00", "and nothing else"),
+        ("Server=h,99999;Database=d;UID=u;PWD=pw", "from 1 to 65535"),
     ],
 )
 def test_a_warehouse_that_is_not_one_is_said_at_once(url, advice, caplog):
     """In one line that names the right form, before the first span; its rows wait, and the job goes on."""
+    os.mkfifo("w.fifo")
+    before = set(os.listdir())
     dbbtrace.configure(warehouse=url, rows_timeout=0.1)
     (line,) = [record for record in caplog.records if advice in record.getMessage()]
     assert "rows wait in the journal" in line.getMessage()
@@ -223,7 +240,7 @@ def test_a_warehouse_that_is_not_one_is_said_at_once(url, advice, caplog):
     dbbtrace.shutdown(0)
     dbbtrace.configure()  # the default warehouse: nobody said that those rows are its own
     assert dbbtrace.flush(20)
-    assert not Path("dbb_warehouse.db").exists()
+    assert set(os.listdir()) - before <= {"journal"}  # no file that nobody asked for
 
 
 def test_a_user_without_a_home_has_a_journal_that_the_next_job_finds(monkeypatch, tmp_path):

@@ -97,7 +97,7 @@ def test_host_and_port_are_known_where_the_string_says_them(given, endpoint):
     assert address_of(given).endpoint == endpoint
 
 
-@pytest.mark.parametrize("host", ["no-such-host.invalid", "a..b", "x" * 64 + ".example", "127.0.0.1,65536"])
+@pytest.mark.parametrize("host", ["no-such-host.invalid", "a..b", "x" * 64 + ".example"])
 def test_a_name_that_no_server_has_is_said_at_once(host):
     """A driver would look for it as long as a warehouse may sleep; whatever kind of error the name raises."""
     with pytest.raises(TransientError, match=r"is not reached: nothing answers at .*, port \d+: "):

@@ -12,8 +12,8 @@ from typing import Any
 from urllib.parse import unquote
 
 from dbbtrace.diagnostics import warn_once
-from dbbtrace.errors import ConfigurationError
-from dbbtrace.settings import resolve
+from dbbtrace.errors import ConfigurationError, UsageError
+from dbbtrace.settings import read
 
 __all__ = ["CONNECT_TIMEOUT", "LONGEST_TIMEOUT", "Environment", "provided", "target"]
 
@@ -48,10 +48,17 @@ class Environment:
 
 
 def target(endpoint: str | None, protocol: str | None) -> tuple[str, str]:
-    """The URL to send to, whole, and the protocol; None: as the settings say."""
-    settings = resolve(otlp_protocol=protocol)
+    """The URL to send to, whole, and the protocol; None: as the settings say.
+
+    Raises:
+        UsageError: they are asked, and some make no sense. A fault in what nobody asks for stops no span.
+    """
+    settings, faults = read(otlp_protocol=protocol)
+    given = endpoint is not None and protocol is not None
+    if wrong := [fault for fault in faults if not given or fault.startswith("argument ")]:
+        raise UsageError("; ".join(wrong))
     if endpoint is not None and endpoint not in (settings.otlp_endpoint, settings.otlp_url):
-        settings = resolve(otlp_protocol=protocol, otlp_endpoint=endpoint)
+        settings, _ = read(otlp_protocol=protocol, otlp_endpoint=endpoint)
     default = "http://localhost:4317" if settings.otlp_protocol == "grpc" else "http://localhost:4318/v1/traces"
     return settings.otlp_url or default, settings.otlp_protocol
 

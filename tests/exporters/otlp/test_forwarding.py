@@ -12,6 +12,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
 from opentelemetry.trace import SpanContext, Status, StatusCode, TraceFlags
 
+import dbbtrace
 from dbbtrace.errors import ConfigurationError, UsageError
 from tests.exporters.otlp.conftest import make_span, make_spans
 from tests.support.otlp import HttpReceiver, Receiver, unauthorised
@@ -70,6 +71,19 @@ def test_unknown_protocol() -> None:
     """A protocol that there isn't is said when the exporter is made."""
     with pytest.raises(UsageError, match="http/protobuf, http/json or grpc"):
         ForwardingSpanExporter(protocol="http/xml")
+
+
+def test_a_fault_in_other_settings_stops_no_span(otlp_http: HttpReceiver, monkeypatch) -> None:
+    """configure() has said that it is ignored: so it is."""
+    Path("dbbtrace.toml").write_text("warehouse = ")
+    monkeypatch.setenv("DBBTRACE_ROWS_TIMEOUT", "soon")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", otlp_http.endpoint)
+    with dbbtrace.orchestration_run("r", data_product="P"):
+        pass
+    dbbtrace.shutdown(20)
+    assert len(otlp_http.spans) == 1
+    with pytest.raises(UsageError, match="http/protobuf, http/json or grpc"):
+        ForwardingSpanExporter(otlp_http.endpoint, protocol="http/xml")
 
 
 def test_large_batch_is_split(receiver: Receiver, exporter_to) -> None:
