@@ -33,7 +33,7 @@ def _until(context: click.Context, parameter: click.Parameter, value: str) -> da
 
 def _some_text(context: click.Context, parameter: click.Parameter, value: str) -> str:
     if not value.strip():
-        raise click.BadParameter("it is empty: say why it is no matter, for others to read")
+        raise click.BadParameter("it is empty: say why it does not matter, for others to read")
     return value.strip()
 
 
@@ -42,7 +42,7 @@ def _some_text(context: click.Context, parameter: click.Parameter, value: str) -
 @click.argument("what", metavar="RUN|TABLE")
 @run_choice
 @click.option(
-    "--reason", metavar="TEXT", required=True, callback=_some_text, help="Why it is no matter: others read it."
+    "--reason", metavar="TEXT", required=True, callback=_some_text, help="Why it does not matter. Others will read it."
 )
 @click.option(
     "--until",
@@ -50,14 +50,14 @@ def _some_text(context: click.Context, parameter: click.Parameter, value: str) -
     callback=_until,
     default="7d",
     show_default=True,
-    help="From then on it matters again: 7d, tomorrow 08:00, 2026-12-24.",
+    help="When it matters again: 7d, tomorrow 08:00, 2026-12-24.",
 )
 def ack(what: str, data_product: str | None, environment: str | None, reason: str, until: datetime) -> None:
     """Say that somebody knows about a run or a table.
 
-    Until then what was found about the table (or anything in the run) and that it is absent count no more. What failed,
-    was lost or has not ended stays so, but is marked as known, and watch says nothing of a run in which all is known.
-    TABLE is also the name of a dbt node, model, step or KPI.
+    Until --until, what was found about the table (or anything in the run) does not count, nor does its absence. What
+    failed, was lost or has not ended still counts, but is marked as known. `dbbtrace watch` does not report a run in
+    which everything is known. TABLE may also be the name of a dbt node, model, step or KPI.
 
     \b
     Examples:

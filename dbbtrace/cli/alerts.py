@@ -61,7 +61,7 @@ def rule_options(command: Any) -> Any:
     "--wait",
     metavar="TIME",
     callback=duration,
-    help="Wait so long for a run that still runs to end: 30m, 2h.",
+    help="Wait this long for the run to end: 30m, 2h.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context

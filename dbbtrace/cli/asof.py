@@ -42,7 +42,7 @@ _SHOWN = 20
     help="Only rows of this environment: TST, ACC, QUAL or PRD.",
 )
 @manifest_option
-@click.option("--at", metavar="TIME", callback=moment, help="As of then: yesterday 18:00, 36h; default now.")
+@click.option("--at", metavar="TIME", callback=moment, help="As of this time: yesterday 18:00, 36h; default: now.")
 @click.option("--all", "whole", is_flag=True, help="List every table.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def asof(
@@ -54,7 +54,7 @@ def asof(
     whole: bool,
     as_json: bool,
 ) -> None:
-    """Tell how old the data is that something shows, and which of its tables are overdue.
+    """Tell how old the data in a report or a model is, and which of its tables are overdue.
 
     NAME is a semantic model, an exposure or a dbt model. A table is overdue by its own usual interval: one that is
     loaded once a year is not overdue after a day.

@@ -107,6 +107,11 @@ def dbbtrace() -> None:
 
     Rows are read from the warehouse in --warehouse or DBBTRACE_WAREHOUSE: sqlite:///file.db (default:
     dbb_warehouse.db in this directory), an ODBC connection string, or mssql://server/database.
+
+    \b
+    Examples:
+      dbbtrace demo
+      dbbtrace failures last
     """
 
 

@@ -44,9 +44,9 @@ def dbt(
 ) -> int:
     """Run dbt and record it as it goes.
 
-    Any command and flag of dbt's; options of dbbtrace come before the command. Output, colours and exit code are dbt's
-    own. Each node is a span while it runs, and has its rows when dbt has ended, also if dbt is killed. --gate may also
-    come after the command.
+    Takes any command and flag of dbt. Options of dbbtrace come before the command; --gate may also come after it.
+    Output, colours and exit code are dbt's own. Each node is a span while it runs, and has its rows when dbt has ended,
+    also if dbt is killed.
 
     \b
     Examples:

@@ -77,7 +77,10 @@ def record_copy(file: str, run_id: str, table: str, **options: str | None) -> No
 
 
 _rules = click.option(
-    "--rules", metavar="FILE", type=click.Path(exists=True, dir_okay=False), help="Rules, else DBBTRACE_FABRIC_RULES."
+    "--rules",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False),
+    help="File of rules; else DBBTRACE_FABRIC_RULES.",
 )
 _environment = click.option("--environment", metavar="E", help="TST, ACC, QUAL or PRD.")
 
@@ -86,7 +89,7 @@ _environment = click.option("--environment", metavar="E", help="TST, ACC, QUAL o
 @warehouse_option
 @click.option("--workspace", "workspace_id", metavar="W", help="Workspace of the pipeline; else DBBTRACE_WORKSPACE_ID.")
 @click.option("--run", "run_id", metavar="R", help="Run id of the pipeline; with --file, the only run in it.")
-@click.option("--pipeline", "pipeline_id", metavar="I", help="Id of the pipeline; else it is asked for.")
+@click.option("--pipeline", "pipeline_id", metavar="I", help="Id of the pipeline; default: Fabric is asked.")
 @click.option(
     "--file",
     metavar="PATH",
@@ -98,12 +101,17 @@ _environment = click.option("--environment", metavar="E", help="TST, ACC, QUAL o
     "--child", "children", metavar="NAME=RUN", multiple=True, help="Run of an invoked pipeline: [WORKSPACE/]RUN."
 )
 @_rules
-@click.option("--data-product", metavar="P", help="Data product; else as the orchestration pipeline's name says.")
+@click.option("--data-product", metavar="P", help="Data product; default: from the name of the orchestration pipeline.")
 @_environment
 @repairs_option
 @click.option("--follow", is_flag=True, help="Go on until the run has ended.")
 @click.option(
-    "--poll", metavar="SECONDS", type=click.FloatRange(min=0), default=15.0, show_default=True, help="With --follow."
+    "--poll",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0),
+    default=15.0,
+    show_default=True,
+    help="With --follow: how often to look.",
 )
 @click.option("--raise-on-failure", is_flag=True, help="Exit code 1 if the run failed.")
 def import_run(children: tuple[str, ...], follow: bool, poll: float, raise_on_failure: bool, **options: Any) -> None:
@@ -149,7 +157,7 @@ def import_run(children: tuple[str, ...], follow: bool, poll: float, raise_on_fa
     type=click.FloatRange(min=0),
     default=24.0,
     show_default=True,
-    help="Runs not older than this.",
+    help="Only runs that started within this many hours.",
 )
 @click.option(
     "--poll",
@@ -157,7 +165,7 @@ def import_run(children: tuple[str, ...], follow: bool, poll: float, raise_on_fa
     type=click.FloatRange(min=0),
     default=30.0,
     show_default=True,
-    help="Pause.",
+    help="How often to look.",
 )
 @click.option("--once", is_flag=True, help="Look once, and end.")
 def follow(once: bool, poll: float, **options: Any) -> None:

@@ -39,15 +39,15 @@ def selection_options(command: F) -> F:
     for option in (
         click.option("--executable", metavar="DBT", help="The dbt of another environment, or Fusion."),
         click.option("--profiles-dir", metavar="DIR", help="dbt's profiles."),
-        click.option("--project-dir", metavar="DIR", help="dbt's project, where a selection is to be read."),
-        click.option("--selector", metavar="NAME", help="A selector of the project's."),
-        click.option("--exclude", metavar="NODES", multiple=True, help="What dbt is to leave out anyway."),
+        click.option("--project-dir", metavar="DIR", help="dbt's project; needed for a selection."),
+        click.option("--selector", metavar="NAME", help="A selector of the dbt project."),
+        click.option("--exclude", metavar="NODES", multiple=True, help="Nodes that dbt leaves out in any case."),
         click.option("--select", "-s", metavar="NODES", multiple=True, help="dbt's selection; needs --manifest."),
         click.option(
             "--manifest",
             metavar="FILE",
             type=click.Path(exists=True, dir_okay=False, path_type=Path),
-            help="dbt's manifest.json: only what the selected nodes are made of counts.",
+            help="dbt's manifest.json. With it, only what the selected nodes read counts.",
         ),
     ):
         command = option(command)
@@ -74,7 +74,7 @@ def dbt_arguments(manifest: Path | None, selection: Mapping[str, Any]) -> tuple[
 @run_argument(required=False)
 @selection_options
 @click.option("--strict", is_flag=True, help="A table that nobody monitors closes the gate.")
-@click.option("--wait", metavar="TIME", callback=duration, help="Wait so long for rows that may still come: 2m, 1h.")
+@click.option("--wait", metavar="TIME", callback=duration, help="Wait this long for rows that may still come: 2m, 1h.")
 @click.option(
     "--selectors",
     metavar="FILE",

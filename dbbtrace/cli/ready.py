@@ -22,7 +22,7 @@ _SHOWN = 20
 @click.command()
 @warehouse_option
 @run_argument(required=False)
-@click.option("--wait", metavar="TIME", callback=duration, help="Wait so long for what has not ended: 10m, 1h.")
+@click.option("--wait", metavar="TIME", callback=duration, help="Wait this long for what has not ended: 10m, 1h.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def ready(

@@ -56,13 +56,22 @@ _place = (
 @click.option(
     "--commit-mode", metavar="MODE", default="transactional", show_default=True, help="transactional or partialBatch."
 )
-@click.option("--max-parallelism", metavar="N", type=click.IntRange(min=1), help="Most threads that the service uses.")
+@click.option(
+    "--max-parallelism", metavar="N", type=click.IntRange(min=1), help="The service uses at most this many threads."
+)
 @click.option("--retries", metavar="N", type=click.IntRange(min=0), help="How often the service tries again.")
 @click.option("--timeout", metavar="SECONDS", type=float, help="How long the service may take for each attempt.")
 @click.option("--no-refresh-policy", is_flag=True, help="Do not apply the tables' incremental refresh policies.")
 @click.option("--request", "request_id", metavar="R", help="Follow this refresh, which runs already, and start none.")
 @click.option("--cancel-on-interrupt", is_flag=True, help="On Ctrl-C, cancel the refresh. Otherwise it goes on.")
-@click.option("--poll", metavar="SECONDS", type=click.FloatRange(min=0), default=10.0, show_default=True, help="Pause.")
+@click.option(
+    "--poll",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0),
+    default=10.0,
+    show_default=True,
+    help="How often to look.",
+)
 @click.option(
     "--run", "run_id", metavar="ID", shell_complete=run_ids, help="The run; else DBBTRACE_ORCHESTRATION_RUN_ID."
 )
@@ -77,7 +86,7 @@ def refresh(
     no_refresh_policy: bool,
     **options: Any,
 ) -> int:
-    """Refresh a semantic model and wait until that has ended.
+    """Refresh a semantic model and wait for it to end.
 
     Prints how it ended, and writes the row with the service's own status and times. Exit code 0 if the model was
     refreshed, 3 if the refresh goes on and could not be followed to its end, 1 otherwise.

@@ -50,10 +50,10 @@ def repair(
 ) -> None:
     """Print the least work that makes a run right. Runs nothing: loading again may append twice.
 
-    Loads to repeat, what dbt is to build, models to refresh, in this order. Without --manifest the rows of the run's
-    nodes tell what they are made of. Exit code 0: nothing is to be done. 1: something is. 2: there is no such run. 4:
-    the warehouse could not be asked. RUN is a run id, its first characters, or last, previous, yesterday or today;
-    else the run id in DBBTRACE_ORCHESTRATION_RUN_ID.
+    Prints the loads to repeat, what dbt must build, and the models to refresh, in this order. Without --manifest
+    the rows of the run's nodes tell what they are made of. Exit code 0: there is nothing to do. 1: there is
+    something to do. 2: there is no such run. 4: the warehouse could not be asked. RUN is a run id, its first
+    characters, or last, previous, yesterday or today; else the run id in DBBTRACE_ORCHESTRATION_RUN_ID.
 
     \b
     Examples:

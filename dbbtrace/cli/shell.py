@@ -137,7 +137,7 @@ def set_(values: tuple[str, ...]) -> None:
 @click.option("--raise-on-failure", is_flag=True, help="Exit code 1 if the run failed.")
 @of_the_run
 def close(run: str | None, status: str | None, started_at: str | None, ended_at: str | None, **of_run: Any) -> None:
-    """Say that a run has ended which no job opened.
+    """End a run that no job opened.
 
     Make this the last activity if the orchestrator is a pipeline. Sends the run's root span, and compares the run with
     earlier ones. RUN is the run id; default: DBBTRACE_ORCHESTRATION_RUN_ID. Closing a run again changes nothing.

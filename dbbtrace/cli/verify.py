@@ -27,7 +27,9 @@ _PATIENCE = 120
 @warehouse_option
 @run_argument(required=False)
 @click.option("--table", "tables", metavar="T", multiple=True, help="Only this table, with or without its schema.")
-@click.option("--workspace", "workspace_id", metavar="W", help="Of the lakehouse; else DBBTRACE_WORKSPACE_ID.")
+@click.option(
+    "--workspace", "workspace_id", metavar="W", help="Workspace of the lakehouse; else DBBTRACE_WORKSPACE_ID."
+)
 @click.option("--no-refresh", is_flag=True, help="Don't count an empty table again.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context

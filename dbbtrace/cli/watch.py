@@ -56,7 +56,9 @@ __all__ = ["COMMANDS"]
     help="Look at runs that started since then.",
 )
 @click.option("--every", metavar="TIME", callback=duration, default="60s", show_default=True, help="How often to look.")
-@click.option("--once", is_flag=True, help="Look once; exit code 1 if something is wrong, told before or not.")
+@click.option(
+    "--once", is_flag=True, help="Look once; exit code 1 if something is wrong, even if it was reported before."
+)
 @click.option(
     "--state",
     metavar="FILE",

@@ -14,7 +14,7 @@ __all__ = ["COMMANDS"]
 
 @click.command()
 @warehouse_option
-@click.option("--table", metavar="T", required=True, help="Name of the table, letter by letter.")
+@click.option("--table", metavar="T", required=True, help="Name of the table, exactly as its rows have it.")
 @click.option("--schema", metavar="S", default="", help="Schema of the table.")
 @click.option("--source", metavar="S", default="", help="Source system, e.g. MDS.")
 @click.option(
@@ -22,9 +22,9 @@ __all__ = ["COMMANDS"]
     type=click.Choice(["INCREMENTAL", "FULL"], case_sensitive=False),
     default="INCREMENTAL",
     show_default=True,
-    help="Of the load that is to come; FULL reads everything.",
+    help="Type of the next load; FULL reads everything.",
 )
-@click.option("--format", "form", metavar="F", help="Another form of the time, as strftime takes it: %Y/%m/%d.")
+@click.option("--format", "form", metavar="F", help="Print the time in this format, as for strftime: %Y/%m/%d.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def watermark(table: str, schema: str, source: str, load_type: str, form: str | None, as_json: bool) -> None:
     """Print from when on the next load of a table reads: the start of its last load that succeeded.

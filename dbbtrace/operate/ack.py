@@ -79,7 +79,7 @@ def acknowledge(
     Args:
         run_id: the run that it is about, or in which the table was seen.
         name: of the table, dbt node or model; the run id for a whole run.
-        reason: why it is no matter.
+        reason: why it does not matter.
         until: from when on it matters again.
         data_product, environment: of the run.
     """

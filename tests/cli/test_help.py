@@ -15,9 +15,9 @@ _SHELL = re.compile(r" [<>] \S+$")
 """Where input comes from and output goes to: the shell's part of an example."""
 
 
-def _examples(name: str) -> list[str]:
+def _examples(*command: str) -> list[str]:
     """The lines below "Examples:", which must be the last paragraph before the options."""
-    printed = CliRunner().invoke(dbbtrace, [name, "--help"]).output
+    printed = CliRunner().invoke(dbbtrace, [*command, "--help"]).output
     paragraphs = printed.split("\nOptions:")[0].rstrip().split("\n\n")
     title, *lines = (line.strip() for line in paragraphs[-1].splitlines())
     assert title == "Examples:"
@@ -34,4 +34,13 @@ def test_help_ends_with_two_examples(name: str, monkeypatch: pytest.MonkeyPatch)
     for example in examples:
         program, command, *arguments = shlex.split(_SHELL.sub("", example))
         assert (program, command) == ("dbbtrace", name)
+        dbbtrace.commands[name].make_context(name, arguments)
+
+
+def test_help_of_the_program_names_two_commands_to_begin_with() -> None:
+    """Both take what the examples give them."""
+    examples = [shlex.split(example) for example in _examples()]
+    assert len(examples) == 2
+    for program, name, *arguments in examples:
+        assert program == "dbbtrace"
         dbbtrace.commands[name].make_context(name, arguments)

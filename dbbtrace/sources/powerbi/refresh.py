@@ -97,7 +97,7 @@ def refresh_model(
     pipeline_id: object = None,
     pipeline_run_id: object = None,
 ) -> RefreshResult:
-    """Refresh a semantic model and wait until that has ended: one row of ``meta.monitoring_semantic_model_refresh``.
+    """Refresh a semantic model and wait for it to end: one row of ``meta.monitoring_semantic_model_refresh``.
 
     Starts an enhanced refresh. On a capacity that has none, it starts a standard one if that does the same.
 
