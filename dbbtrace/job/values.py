@@ -86,7 +86,7 @@ def number(value: object) -> float:
     Raises:
         ValueError: anything else.
     """
-    if type(value) is not float and not _reads_as_number(value):
+    if type(value) not in (float, int) and not _reads_as_number(value):
         raise ValueError("is not a number")
     try:
         result = float(value)  # type: ignore[arg-type]

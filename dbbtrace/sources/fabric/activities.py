@@ -35,6 +35,8 @@ class Activity:
         self.start = fields.moment("activityRunStart")
         self.end = fields.moment("activityRunEnd")
         self.status = fields.word("status") or ("Succeeded" if self.end is not None else "InProgress")
+        self.is_over = not is_running(self.status)
+        """Whether it has ended."""
 
     @cached_property
     def pipeline_name(self) -> str | None:
@@ -43,11 +45,6 @@ class Activity:
     @cached_property
     def pipeline_id(self) -> str | None:
         return guid(self.fields.text("pipelineId") or "") or None
-
-    @cached_property
-    def is_over(self) -> bool:
-        """Whether it has ended."""
-        return not is_running(self.status)
 
     @property
     def never_started(self) -> bool:
@@ -69,7 +66,7 @@ class Activity:
 
     @cached_property
     def copy(self) -> Copy:
-        return read_copy(self.raw)
+        return read_copy(self.fields, self.output)
 
     @property
     def error(self) -> tuple[str, str] | None:

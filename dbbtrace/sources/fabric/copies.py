@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dbbtrace.errors import UsageError
-from dbbtrace.job.values import checked, number, shown
+from dbbtrace.job.values import shown
 from dbbtrace.model import attributes as key
 from dbbtrace.model.identity import activity_identity
 from dbbtrace.model.masking import masked_input
@@ -72,12 +72,8 @@ def _parsed(value: object) -> list[Mapping[str, Any]]:
     raise UsageError(f"the Copy's output = {shown(value)} is not a JSON object: pass @activity('...').output")
 
 
-def read_copy(value: Mapping[str, Any]) -> Copy:
-    """What the object says of one attempt."""
-    given = Fields(value)
-    is_whole = any(name in given for name in _OF_AN_ACTIVITY)
-    activity = given if is_whole else Fields(None)
-    output = given.object("output") if is_whole else given
+def read_copy(activity: Fields, output: Fields) -> Copy:
+    """What the activity and its output say of one attempt."""
     detail = next(output.list("executionDetails"), Fields(None))
     status = _status(activity, output)
     start, end = _period(activity, output, detail)
@@ -102,10 +98,17 @@ def attempts_of(output: object) -> list[Copy]:
     Raises:
         UsageError: it holds none, or the last one has not ended.
     """
-    copies = sorted(map(read_copy, _parsed(output)), key=lambda copy: (copy.attempt, copy.start or 0))
+    copies = sorted(map(_read, _parsed(output)), key=lambda copy: (copy.attempt, copy.start or 0))
     if copies[-1].status not in (SUCCEEDED, FAILED):
         raise UsageError("the Copy's status says that it still runs: record it when it has ended")
     return copies
+
+
+def _read(value: Mapping[str, Any]) -> Copy:
+    given = Fields(value)
+    if any(name in given for name in _OF_AN_ACTIVITY):
+        return read_copy(given, given.object("output"))
+    return read_copy(Fields(None), given)
 
 
 def error_of(*places: Fields) -> tuple[str, str] | None:
@@ -200,10 +203,5 @@ def _read_so_far(output: Fields) -> dict[str, Any]:
 
 def _stages(detail: Fields) -> tuple[tuple[str, int], ...]:
     durations = detail.object("detailedDurations")
-    found = []
-    for name, spelled in _STAGES:
-        seconds = durations.get(spelled)
-        nanos = checked(f"{durations.path}.{spelled}", lambda value: int(number(value) * NANOS), seconds)
-        if nanos is not None and nanos < 10**9 * NANOS:
-            found.append((name, nanos))
-    return tuple(found)
+    spent = ((name, _nanos(durations, spelled)) for name, spelled in _STAGES)
+    return tuple((name, nanos) for name, nanos in spent if nanos is not None)

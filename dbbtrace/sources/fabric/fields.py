@@ -31,10 +31,20 @@ def _folded(name: str) -> str:
     return name.replace("_", "").replace(" ", "").replace("-", "").lower()
 
 
-@lru_cache(maxsize=1024)
-def _spelled(names: tuple[Any, ...]) -> Mapping[str, Any]:
-    """Names of members, folded → as they are spelled, the first of each. Thousands of objects have the same ones."""
-    return {folded(name): name for name in reversed(names)}
+class _Spelling(dict[tuple[str, ...], tuple[Any, ...]]):
+    """Names that are asked for → those that an object has, as it spells them."""
+
+    def __init__(self, members: tuple[Any, ...]) -> None:
+        self.names = {folded(name): name for name in reversed(members)}
+        """Folded → as it is spelled, the first of each."""
+
+    def __missing__(self, names: tuple[str, ...]) -> tuple[Any, ...]:
+        found = self[names] = tuple(self.names[name] for name in map(folded, names) if name in self.names)
+        return found
+
+
+_spelling = lru_cache(maxsize=1024)(_Spelling)
+"""Thousands of objects have the same members."""
 
 
 def _text(value: object) -> str:
@@ -69,13 +79,13 @@ class Fields:
             self._members = value
         elif value is not None and value != "":
             complain(f"{path or 'the input'} = {shown(value)} is left out: it is not a JSON object")
-        self._spelled = _spelled(tuple(self._members))
+        self._spelling = _spelling(tuple(self._members))
 
     def __bool__(self) -> bool:
         return bool(self._members)
 
     def __contains__(self, name: str) -> bool:
-        return folded(name) in self._spelled
+        return folded(name) in self._spelling.names
 
     def get(self, *names: str) -> Any:
         """The first of these members that says something; None without."""
@@ -124,12 +134,10 @@ class Fields:
 
     def _said(self, names: tuple[str, ...]) -> tuple[str, Any]:
         """Name and value of the first member of these names that says something."""
-        for name in names:
-            spelled = self._spelled.get(_folded(name))
-            if spelled is not None:
-                value = self._members[spelled]
-                if value is not None and not is_empty(value):
-                    return spelled, value
+        for name in self._spelling[names]:
+            value = self._members[name]
+            if not is_empty(value):
+                return name, value
         return names[0], None
 
     def _path(self, name: str) -> str:

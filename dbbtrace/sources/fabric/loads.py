@@ -23,8 +23,7 @@ __all__ = ["Load", "Loads", "Names", "loads_of", "planned_by"]
 _KEYS = ("table", "schema", "source", "source_type", "load_type")
 
 
-@dataclass(frozen=True)
-class Names:
+class Names(NamedTuple):
     """Which load it is, as far as something tells."""
 
     table: str | None = None
@@ -74,7 +73,6 @@ class _Iteration:
     """What ran for one item of a ForEach."""
 
     activities: list[Activity] = field(default_factory=list)
-    names: Names = Names()
 
     @property
     def start(self) -> int:
