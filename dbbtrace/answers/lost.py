@@ -1,15 +1,19 @@
 """Rows that a job recorded and that are not in the table, by record ids.
 
 ``monitoring_runs`` compares counts, so that an imported load can take the place of a row that was lost. Record ids tell
-which rows are a job's own live work: each is a hash of its span id. What dbt built is compared for each invocation.
+which rows are a job's own live work: each is a hash of its span id. What dbt built is compared for each invocation. A
+row that others made counts if it is of the same table or model: jobs leave a mark of each.
 """
 
 from __future__ import annotations
 
+import json
 from collections import Counter, defaultdict
+from collections.abc import Collection
 
 from dbbtrace.answers.rows import Run
 from dbbtrace.model.identity import dbt_identity, identity_of_span, record_ids, span_id_of, trace_id_of
+from dbbtrace.model.parts import mark_of
 from dbbtrace.warehouse import Warehouse, views
 
 __all__ = ["lost_rows"]
@@ -25,6 +29,8 @@ def lost_rows(warehouse: Warehouse, run: Run) -> dict[str, int]:
     kinds = [kind for kind, number in promised.items() if number]
     there = _there(warehouse, run.run_id, kinds) if kinds else Counter()
     missing = {kind: max(0, promised[kind] - there[kind]) for kind in _KINDS}
+    for kind, number in _without_a_row(warehouse, run.run_id, kinds).items():
+        missing[kind] = max(missing[kind], number)
     if run.nodes:
         missing["dbt_node"] += _lost_nodes(warehouse, run.run_id)
     known = {"table_load": run.loads_lost, "dbt_node": run.nodes_lost, "model_refresh": run.refreshes_lost}
@@ -49,6 +55,27 @@ def _is_live(run_id: str, kind: str, record_id: str, span_id: str) -> bool:
     except ValueError:
         return True
     return record_ids([run_id], [identity], "execute" if kind == "dbt_node" else "") == [record_id]
+
+
+def _without_a_row(warehouse: Warehouse, run_id: str, kinds: Collection[str]) -> dict[str, int]:
+    """Kind → of how many tables or models no row is there, though jobs say that they did them. A row that somebody else
+    made of another one stands in for nothing."""
+    found = {}
+    details = [str(detail) for (detail,) in views.ask(warehouse, _MARKS, runs=[run_id])]
+    for kind, sql in _NAMED.items():
+        told = {mark for detail in details for mark in _marks(detail, kind)} if kind in kinds else set()
+        if told:
+            found[kind] = len(told - {mark_of(*names) for names in views.ask(warehouse, sql, runs=[run_id])})
+    return found
+
+
+def _marks(detail: str, kind: str) -> list[str]:
+    """The marks that a job gives, four digits each."""
+    try:
+        digits = json.loads(detail)["marks"][kind]
+    except (ValueError, LookupError, TypeError):
+        return []  # it says nothing of them, or had too many
+    return [digits[at : at + 4] for at in range(0, len(digits), 4)]
 
 
 def _lost_nodes(warehouse: Warehouse, run_id: str) -> int:
@@ -84,6 +111,17 @@ def _nodes_there(warehouse: Warehouse, run_id: str) -> dict[str, int]:
 _TOLD = """\
 SELECT SUM(p.loads), SUM(p.nodes), SUM(p.refreshes) FROM meta.monitoring_parts AS p WHERE p.part = 'job'
 """
+_MARKS = """\
+SELECT p.detail FROM meta.monitoring_parts AS p WHERE p.part = 'job' AND p.detail LIKE '%"marks"%'
+"""
+_NAMED = {
+    "table_load": """\
+SELECT l.source_name, l.schema_name, l.table_name FROM meta.monitoring_integration AS l
+""",
+    "model_refresh": """\
+SELECT r.semantic_model_id FROM meta.monitoring_semantic_model_refresh AS r
+""",
+}
 _ROWS = """\
 SELECT o.kind, o.record_id, o.span_id, o.trace_id
 FROM meta.monitoring_operations AS o

@@ -210,7 +210,7 @@ class Operation(Handle):
         if self._place is not None and key.IDENTITY not in self._values:
             tally = self._place.tally
             if tally is not None:
-                tally.add(self.operation)
+                tally.add(self.operation, self._values)
 
     def _again(self) -> Self:
         complain(f"{self._name} is entered while it runs: that gives another row; make a handle for each")

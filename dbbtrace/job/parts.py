@@ -201,8 +201,11 @@ class Job:
         """
         with guard("record the job's end"):
             attributes = {**self._attributes, **self.tally.attributes()}
-            if self.tally.steps_done:
-                attributes[key.PART_DETAIL] = _json({**self._detail, "steps": True})
+            said: dict[str, Any] = {"steps": True} if self.tally.steps_done else {}
+            if marks := self.tally.marks():
+                said["marks"] = marks
+            if said:
+                attributes[key.PART_DETAIL] = _json({**self._detail, **said})
             if failed is not None:
                 attributes[key.ERROR_TYPE], attributes[key.ERROR_MESSAGE] = failed
             self._delivery.end_part(self._span(max(now(), self._start + 1), attributes, failed))

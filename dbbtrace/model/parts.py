@@ -13,8 +13,18 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import StatusCode
 
 from dbbtrace.model import attributes as key
+from dbbtrace.model.identity import sha256
 
-__all__ = ["MOST_STEPS", "NEEDED", "PART_OF_OPERATION", "claims_rows", "gives_rows", "lacking", "own_attributes"]
+__all__ = [
+    "MOST_STEPS",
+    "NEEDED",
+    "PART_OF_OPERATION",
+    "claims_rows",
+    "gives_rows",
+    "lacking",
+    "mark_of",
+    "own_attributes",
+]
 
 PART_OF_OPERATION: Final = {
     key.OPERATION_RUN: "run",
@@ -38,6 +48,8 @@ NEEDED: Final = {
 MOST_STEPS: Final = 1_000
 """Rows of steps and attempts that one job gives at most."""
 
+_STORED_AS_IT_IS = 200
+"""Letters of a text that no column cuts."""
 _SOMETIMES = frozenset({key.OPERATION_STEP, key.OPERATION_ATTEMPT})
 _ALWAYS = key.ROW_OPERATIONS | PART_OF_OPERATION.keys() - _SOMETIMES
 _OURS = ("dbb.", "cicd.pipeline.", "deployment.environment", "error.type", "db.namespace", "db.collection.")
@@ -47,6 +59,15 @@ _OURS = ("dbb.", "cicd.pipeline.", "deployment.environment", "error.type", "db.n
 def own_attributes(attributes: Mapping[str, Any]) -> dict[str, Any]:
     """The attributes that the job's author gave a step."""
     return {name: value for name, value in attributes.items() if not name.startswith(_OURS)}
+
+
+def mark_of(*names: object) -> str:
+    """A mark of what an operation is of, the same whoever names it: 4 hexadecimal digits, for many must fit into a row.
+    '' for names that a database may store in another way."""
+    said = "\n".join(str(name if name is not None else "").lower() for name in names)
+    if not said.isascii() or len(said) > _STORED_AS_IT_IS:
+        return ""
+    return sha256(said.encode()).hexdigest()[:4]
 
 
 def claims_rows(attributes: Mapping[str, Any], *, failed: bool) -> bool:

@@ -797,6 +797,29 @@ def row_is_lost_beside_a_hand_made_one(stage: Stage) -> None:
     _made_by_hand(stage, "Customer")
 
 
+def row_is_lost_beside_a_hand_made_one_of_another_table(stage: Stage) -> None:
+    row_is_lost(stage)
+    at = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M:%S")
+    _by_hand(stage, table_name="Country", status="Succeeded", timestamp=at)
+
+
+def refresh_is_lost_beside_a_hand_made_one(stage: Stage) -> None:
+    refresh_is_lost(stage)
+    stage.sql(
+        "INSERT INTO meta.monitoring_semantic_model_refresh (orchestration_run_id, semantic_model_id, status,"
+        " process_started_at, process_completed_at) SELECT orchestration_run_id, 'another', 'Completed',"
+        " process_started_at, process_completed_at FROM meta.monitoring_integration"
+    )
+
+
+def one_of_two_nameless_loads_fails(stage: Stage) -> None:
+    with opened():
+        with dbbtrace.table_load("", schema="mdm") as work:
+            work.fail("it broke")
+        with dbbtrace.table_load("", schema="mdm"):
+            pass
+
+
 def row_is_lost_beside_a_double(stage: Stage) -> None:
     row_is_lost(stage)
     stage.allow_doubles(LOADS)
@@ -1363,6 +1386,13 @@ SITUATIONS = {
     "a row is lost beside a hand-made one": Situation(
         row_is_lost_beside_a_hand_made_one, "Incomplete", 1, "1 table load that a job recorded"
     ),
+    "a row is lost beside a hand-made one of another table": Situation(
+        row_is_lost_beside_a_hand_made_one_of_another_table, "Incomplete", 1, "1 table load that a job recorded"
+    ),
+    "a refresh is lost beside a hand-made one of another model": Situation(
+        refresh_is_lost_beside_a_hand_made_one, "Incomplete", 1, "1 model refresh that a job recorded"
+    ),
+    "one of two loads without a name failed": Situation(one_of_two_nameless_loads_fails, "Failed", 1, "it broke"),
     "a row is lost beside a double": Situation(
         row_is_lost_beside_a_double, "Incomplete", 1, "1 table load that a job recorded"
     ),

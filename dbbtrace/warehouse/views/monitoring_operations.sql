@@ -16,7 +16,7 @@ WITH load_rows AS (
         ROW_NUMBER() OVER (
             PARTITION BY
                 l.orchestration_run_id, COALESCE(LOWER(l.source_name), ''), COALESCE(LOWER(l.schema_name), ''),
-                LOWER(l.table_name)
+                LOAD_NAME(l.table_name, l.record_id)
             ORDER BY
                 CASE WHEN l.error_type = 'Interrupted' THEN 1 ELSE 0 END,
                 FAILED_WITHOUT_TIME_FIRST(COALESCE(l.process_started_at, l.[timestamp]), STATUS(l.status, l.error_type)),
@@ -30,7 +30,7 @@ WITH load_rows AS (
         LAG(l.record_id) OVER (
             PARTITION BY
                 l.orchestration_run_id, COALESCE(LOWER(l.source_name), ''), COALESCE(LOWER(l.schema_name), ''),
-                LOWER(l.table_name)
+                LOAD_NAME(l.table_name, l.record_id)
             ORDER BY
                 CASE WHEN l.error_type = 'Interrupted' THEN 1 ELSE 0 END,
                 FAILED_WITHOUT_TIME_FIRST(COALESCE(l.process_started_at, l.[timestamp]), STATUS(l.status, l.error_type)),
@@ -44,7 +44,7 @@ WITH load_rows AS (
         LAG(COALESCE(MOMENT(l.process_started_at), MOMENT(l.[timestamp]))) OVER (
             PARTITION BY
                 l.orchestration_run_id, COALESCE(LOWER(l.source_name), ''), COALESCE(LOWER(l.schema_name), ''),
-                LOWER(l.table_name)
+                LOAD_NAME(l.table_name, l.record_id)
             ORDER BY
                 CASE WHEN l.error_type = 'Interrupted' THEN 1 ELSE 0 END,
                 FAILED_WITHOUT_TIME_FIRST(COALESCE(l.process_started_at, l.[timestamp]), STATUS(l.status, l.error_type)),

@@ -65,6 +65,11 @@ def _node_name(unique_id: str, item_name: str) -> str:
     )
 
 
+def _load_name(table: str, record_id: str) -> str:
+    """What tells loads of a source and schema apart. Nobody knows whether two without a name are of the same table."""
+    return f"CASE WHEN {table} = '?' THEN CONCAT('?', {record_id}) ELSE LOWER({table}) END"
+
+
 def _sane(seconds: str) -> str:
     """Seconds that can be sorted as text of 13 digits; a duration of 30 years and more is a mistake, and counts as so
     many."""
@@ -124,6 +129,7 @@ _SQLITE: Final[Words] = {
     "COUNTED": lambda number, noun: _expand(_counted(number, noun), _SQLITE),
     "NODE_NAME": lambda unique_id, item_name: _expand(_node_name(unique_id, item_name), _SQLITE),
     "IS_MORE_OF": lambda detail, than: _expand(_is_more_of(detail, than), _SQLITE),
+    "LOAD_NAME": lambda table, record_id: _expand(_load_name(table, record_id), _SQLITE),
     "PROGRAM_OF": lambda job: _expand(_program(job), _SQLITE),
     "LENGTH_OF": lambda x: f"LENGTH({x})",
     "LAST_SEGMENT": lambda x: f"REPLACE({x}, RTRIM({x}, REPLACE({x}, '.', '')), '')",
@@ -177,6 +183,7 @@ _TSQL: Final[Words] = {
     "COUNTED": lambda number, noun: _expand(_counted(number, noun), _TSQL),
     "NODE_NAME": lambda unique_id, item_name: _expand(_node_name(unique_id, item_name), _TSQL),
     "IS_MORE_OF": lambda detail, than: _expand(_is_more_of(detail, than), _TSQL),
+    "LOAD_NAME": lambda table, record_id: _expand(_load_name(table, record_id), _TSQL),
     "PROGRAM_OF": lambda job: _expand(_program(job), _TSQL),
     "LENGTH_OF": lambda x: f"LEN({x})",
     "LAST_SEGMENT": lambda x: f"RIGHT({x}, CHARINDEX('.', CONCAT(REVERSE({x}), '.')) - 1)",
