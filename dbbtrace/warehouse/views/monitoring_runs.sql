@@ -149,17 +149,13 @@ done_operations AS (
 ),
 named_operations AS (
     -- Each name by which an operation may be expected. A dbt node is no table load, whatever its name.
-    SELECT d.orchestration_run_id, d.workload, d.name
+    SELECT
+        d.orchestration_run_id,
+        d.workload,
+        CASE x.form WHEN 1 THEN d.name WHEN 2 THEN LAST_SEGMENT(d.name) WHEN 3 THEN d.operation_id ELSE d.workload END
+            AS name
     FROM done_operations AS d
-    UNION
-    SELECT d.orchestration_run_id, d.workload, LAST_SEGMENT(d.name)
-    FROM done_operations AS d
-    UNION
-    SELECT d.orchestration_run_id, d.workload, d.operation_id
-    FROM done_operations AS d
-    UNION
-    SELECT d.orchestration_run_id, d.workload, d.workload
-    FROM done_operations AS d
+    CROSS JOIN (SELECT 1 AS form UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4) AS x
     UNION
     SELECT w.orchestration_run_id, w.workload, w.workload
     FROM meta.monitoring_parts AS w
@@ -335,28 +331,23 @@ run_facts AS (
         COALESCE(g.findings_incomplete, 0) AS findings_incomplete,
         COALESCE(g.findings_warned, 0) AS findings_warned,
         s.silent_after,
-        CASE WHEN PLUS_SECONDS(t.last_sign, COALESCE(s.silent_after, 21600)) < NOW_MOMENT THEN 1 ELSE 0 END AS is_silent
+        CASE WHEN PLUS_SECONDS(t.last_sign, COALESCE(s.silent_after, 21600)) < NOW_MOMENT THEN 1 ELSE 0 END AS is_silent,
+        -- Open: something goes on, or nobody has said that the run ended. Runs that others recorded have no parts and end
+        -- when no more rows come; without the table of parts there are only their rows.
+        CASE
+            WHEN q.parts_interrupted > 0 OR t.unknown > 0 THEN 2
+            WHEN t.running > 0 OR q.parts_running > 0 THEN 1
+            WHEN q.run_ended > 0 OR (e.workloads > 0 AND e.workloads_absent = 0) OR PARTS_ARE_KEPT = 0 THEN 0
+            WHEN q.jobs > 0 THEN 1
+            WHEN PLUS_SECONDS(t.last_sign, COALESCE(s.silent_after, 21600)) < NOW_MOMENT THEN 0
+            ELSE 1
+        END AS is_open
     FROM run_totals AS t
     LEFT JOIN part_totals AS q ON q.orchestration_run_id = t.orchestration_run_id
     LEFT JOIN expected_totals AS e ON e.orchestration_run_id = t.orchestration_run_id
     LEFT JOIN finding_totals AS g ON g.orchestration_run_id = t.orchestration_run_id
     LEFT JOIN differing_figures AS k ON k.orchestration_run_id = t.orchestration_run_id
     LEFT JOIN silences AS s ON s.data_product = t.data_product AND s.environment = COALESCE(t.environment, '')
-),
-run_states AS (
-    -- Open: something goes on, or nobody has said that the run ended. Runs that others recorded have no parts and end
-    -- when no more rows come; without the table of parts there are only their rows.
-    SELECT
-        f.orchestration_run_id,
-        CASE
-            WHEN f.parts_interrupted > 0 OR f.unknown > 0 THEN 2
-            WHEN f.running > 0 OR f.parts_running > 0 THEN 1
-            WHEN f.run_ended = 1 OR PARTS_ARE_KEPT = 0 THEN 0
-            WHEN f.jobs > 0 THEN 1
-            WHEN f.is_silent = 1 THEN 0
-            ELSE 1
-        END AS is_open
-    FROM run_facts AS f
 )
 SELECT
     t.orchestration_run_id,
@@ -365,8 +356,8 @@ SELECT
     CASE
         WHEN t.failed > 0 OR t.parts_failed > 0 OR t.findings_failed > 0 THEN 'Failed'
         WHEN t.parts_begun_again > 0 AND t.judged_at IS NULL THEN 'Failed'
-        WHEN s.is_open = 1 AND t.is_silent = 0 THEN 'Running'
-        WHEN s.is_open > 0 THEN 'Unfinished'
+        WHEN t.is_open = 1 AND t.is_silent = 0 THEN 'Running'
+        WHEN t.is_open > 0 THEN 'Unfinished'
         WHEN t.loads_lost + t.nodes_lost + t.refreshes_lost + t.absent + t.findings_incomplete > 0 THEN 'Incomplete'
         WHEN t.operations > 0 AND t.skipped = t.operations THEN 'Incomplete'
         WHEN t.skipped + t.parts_without_nodes > 0 AND t.judged_at IS NULL THEN 'Incomplete'
@@ -384,10 +375,10 @@ SELECT
             THEN CONCAT('failed, and perhaps tried again: ', COUNTED(t.parts_begun_again, 'part'), ' of the run')
         WHEN t.unknown > 0 THEN CONCAT('nobody knows how ', COUNTED(t.unknown, 'operation'), ' ended')
         WHEN t.parts_interrupted > 0 THEN 'a job was interrupted: see monitoring_parts'
-        WHEN s.is_open > 0 AND t.running + t.parts_running > 0
+        WHEN t.is_open > 0 AND t.running + t.parts_running > 0
             THEN CONCAT('not ended: ', COUNTED(t.running, 'operation'), ', ', COUNTED(t.parts_running, 'part'), ' of the run')
-        WHEN s.is_open > 0 AND t.jobs > 0 THEN 'nobody said that the run ended'
-        WHEN s.is_open > 0 THEN 'judged by its rows alone, which have not been quiet for long enough'
+        WHEN t.is_open > 0 AND t.jobs > 0 THEN 'nobody said that the run ended'
+        WHEN t.is_open > 0 THEN 'judged by its rows alone, which have not been quiet for long enough'
         WHEN t.loads_lost > 0 THEN CONCAT('recorded and not in the table: ', COUNTED(t.loads_lost, 'table load'))
         WHEN t.nodes_lost > 0 THEN CONCAT('recorded and not in the table: ', COUNTED(t.nodes_lost, 'dbt node'))
         WHEN t.refreshes_lost > 0 THEN CONCAT('recorded and not in the table: ', COUNTED(t.refreshes_lost, 'model refresh'))
@@ -432,7 +423,6 @@ SELECT
     t.parts_without_nodes, t.parts_running, t.parts_interrupted,
     t.steps_failed, t.loads_lost, t.nodes_lost, t.refreshes_lost, t.absent,
     t.findings_failed, t.findings_incomplete, t.findings_warned, t.judged_at,
-    s.is_open, t.last_sign, t.silent_after, t.recorded,
+    t.is_open, t.last_sign, t.silent_after, t.recorded,
     t.trace_id
 FROM run_facts AS t
-INNER JOIN run_states AS s ON s.orchestration_run_id = t.orchestration_run_id
