@@ -23,6 +23,8 @@ from tests.lineage.rows import FINANCE
 from tests.lineage.test_openlineage import assert_valid
 
 pytest.importorskip("dbt.adapters.duckdb", reason="dbt-duckdb is not installed")
+pytestmark = pytest.mark.xdist_group("dbt-lineage")
+"""One worker runs the project, once."""
 
 FIRST, SECOND = "5e1f7d34-9f0c-4b41-8f6e-2f5f3c1b7a90", "5e1f7d34-9f0c-4b41-8f6e-2f5f3c1b7a91"
 PROJECT = {

@@ -206,8 +206,8 @@ def test_a_folder_with_other_files_is_left_alone(warehouse: Warehouse, tmp_path:
 
 
 def test_a_very_large_run_lists_what_somebody_reads(tmp_path: Path) -> None:
-    """Nine thousand operations: what failed is there, the page says how many are listed, and it is small."""
-    history = make(1, seed=3, failing=0.01, size=Size(1000, 7500, 500, 1), products=("Big",))
+    """Five thousand operations: what failed is there, the page says how many are listed, and it is small."""
+    history = make(1, seed=3, failing=0.01, size=Size(600, 4000, 400, 1), products=("Big",))
     warehouse = store(history, tmp_path / "w.db")
     site = made(warehouse, tmp_path / "site")
     found = answers.operations(warehouse, [answers.run_keys(warehouse)[0].run_id])

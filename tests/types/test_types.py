@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.xdist_group("types")
+"""mypy takes long: one worker asks it, once."""
 HERE = Path(__file__).parent
 COMMENTED = re.compile(r"\S.*  # (.+)")
 

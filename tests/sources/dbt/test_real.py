@@ -15,6 +15,8 @@ from dbbtrace.testing import capture
 from tests.sources.dbt.support import RUN, load, nanos, nodes
 
 pytest.importorskip("dbt.adapters.duckdb", reason="dbt-duckdb is not installed")
+pytestmark = pytest.mark.xdist_group("dbt-real")
+"""One worker builds the project, once."""
 
 PROJECT = {
     "dbt_project.yml": """
