@@ -37,6 +37,10 @@ class Activity:
         self.status = fields.word("status") or ("Succeeded" if self.end is not None else "InProgress")
         self.is_over = not is_running(self.status)
         """Whether it has ended."""
+        self.never_started = self.status.lower() in _NEVER_STARTED
+        """Whether the pipeline left it out."""
+        self.failed = self.is_over and not self.never_started and self.status.lower() not in _SUCCEEDED
+        """Whether it ended in another way than well."""
 
     @cached_property
     def pipeline_name(self) -> str | None:
@@ -45,16 +49,6 @@ class Activity:
     @cached_property
     def pipeline_id(self) -> str | None:
         return guid(self.fields.text("pipelineId") or "") or None
-
-    @property
-    def never_started(self) -> bool:
-        """Whether the pipeline left it out."""
-        return self.status.lower() in _NEVER_STARTED
-
-    @property
-    def failed(self) -> bool:
-        """Whether it ended in another way than well."""
-        return self.is_over and not self.never_started and self.status.lower() not in _SUCCEEDED
 
     @cached_property
     def input(self) -> Fields:
