@@ -293,6 +293,8 @@ def _repeated(warehouse: Warehouse, run: Run) -> list[Finding]:
         )
         if one.left:
             text += f", and did nothing again of what it had done: {', '.join(one.left[:_NAMED])}"
+        elif one.certain and one.part.status == "Interrupted":
+            text += ", and did not go on where it had stopped"
         elif one.certain:
             text += ", and did not do what had failed again"
         else:

@@ -32,6 +32,8 @@ _AT_ONCE = 50
 """Runs that are judged anew in one answer about many; older ones are what the view says."""
 _TOLD = 10
 """Reasons of a kind that are written out."""
+_ENDS_UNSAID = ("job", "workload", "dbt_invocation")
+"""Parts without whose end nobody knows what they came to."""
 _WORKLOADS = ("integration", "transformation", "consumption")
 T = TypeVar("T", Operation, Part)
 
@@ -126,6 +128,10 @@ class Judge:
         for part in causes(said, failed):
             why = f": {part.error_type or 'Failed'}: {one_line(part.error_message or '')[:300]}"
             yield Reason("Failed", "part", f"{_name_of(part)} failed{why}", _name_of(part))
+        for part in said:
+            if part.begun_again and part.status == "Interrupted":
+                text = f"{_name_of(part)} was interrupted, and perhaps tried again"
+                yield Reason("Failed", "part", text, _name_of(part))
 
     def _open(self, run: Run) -> tuple[list[Reason], bool]:
         """Why the run has not ended; and whether it has."""
@@ -138,7 +144,7 @@ class Judge:
                 "Unfinished", "unfinished", f"{_name_of(part)} was interrupted: {part.error_message}", _name_of(part)
             )
             for part in self._parts.get(run.run_id, ())
-            if part.status == "Interrupted" and part.part in ("job", "workload", "dbt_invocation")
+            if part.status == "Interrupted" and part.part in _ENDS_UNSAID and not part.begun_again
         ]
         interrupted += [
             Reason("Unfinished", "unknown", f"nobody knows how {one.label} ended", one.label)

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from dbbtrace.answers.rows import Operation, Part
+from dbbtrace.model.attributes import INTERRUPTED
 
 __all__ = ["Repeated", "not_done_again"]
 
@@ -50,7 +51,7 @@ def not_done_again(parts: Iterable[Part], operations: Sequence[Operation]) -> li
     run = _Run([part for part in every if part.part in REPEATABLE], operations)
     told: set[tuple[str | None, str | None]] = set()
     failed = [
-        part for part in run.parts if (part.superseded or part.begun_again) and part.status in ("Failed", "Interrupted")
+        part for part in run.parts if (part.superseded or part.begun_again) and part.status in ("Failed", INTERRUPTED)
     ]
     for part in sorted(failed, key=lambda part: part.part != "workload"):
         error = (part.error_type, part.error_message)
@@ -114,7 +115,9 @@ class _Run:
         did, causes = _ids(inside), _ids(_causes(part, inside))
         if causes and later > did:
             return None
-        is_certain = not (causes and later >= causes) and not (did and later >= did)
+        # Of one that was killed nobody knows what it had still to do.
+        is_more = later > did if part.status == INTERRUPTED else later >= did
+        is_certain = not (causes and later >= causes) and not (did and is_more)
         return Repeated(part, is_certain, _labels(inside) if is_certain and not later & did else ())
 
     def _is_in(self, operation: Operation, part: Part) -> bool:

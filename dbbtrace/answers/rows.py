@@ -203,7 +203,7 @@ class Part:
     superseded: bool
     """It was done again later, and well or not, that is what counts."""
     begun_again: bool
-    """It failed, and something came later that may have been another try."""
+    """It failed or was killed, and something came later that may have been another try."""
     selected_nothing: int
     """1: dbt ended well and its selection matched nothing. 2: so it may, of what has changed only."""
 

@@ -544,7 +544,9 @@ def job_breaks_and_does_all_again(stage: Stage) -> None:
     _source_by_source(stage, "load('Customer'); raise RuntimeError('it broke')", "load('Customer'); load('Vendor')")
 
 
-def _with_arguments(stage: Stage, first: str, second: str, loads: str) -> None:
+def _with_arguments(
+    stage: Stage, first: str, second: str, loads: str, breaks: str = 'raise RuntimeError("it broke")'
+) -> None:
     """The same script twice, with arguments that say which tables it loads. The first time it breaks at Customer."""
     body = f"""
 import os, sys
@@ -553,10 +555,11 @@ with dbbtrace.join_run(RUN, data_product='Shop', environment='PRD'), dbbtrace.in
         with {loads}:
             if table == "Customer" and not os.path.exists("before"):
                 open("before", "x").close()
-                raise RuntimeError("it broke")
+                {breaks}
 """
     for arguments in (first, second):
         stage.start(body, "job.py", *arguments.split()).wait()
+        assert command("recover").code == 0
     assert command("close", RUN).code in (0, 1)
 
 
@@ -565,6 +568,31 @@ _LOADS, _STEPS = 'dbbtrace.table_load(table, schema="mdm")', 'dbbtrace.step("fet
 
 def script_is_retried_with_other_arguments(stage: Stage) -> None:
     _with_arguments(stage, "Country,Customer,Vendor", "Country,Customer,Vendor --again", _LOADS)
+
+
+_KILLED = "dbbtrace.flush(300); os.kill(os.getpid(), 9)"
+_BETWEEN_LOADS = f"""\
+dbbtrace.step("look"):
+            if table == "Customer" and not os.path.exists("before"):
+                open("before", "x").close()
+                {_KILLED}
+        with {_LOADS}"""
+
+
+def script_is_killed_and_retried_with_other_arguments(stage: Stage) -> None:
+    _with_arguments(stage, "Country,Customer,Vendor", "Country,Customer,Vendor --again", _LOADS, _KILLED)
+
+
+def script_is_killed_between_loads_and_retried(stage: Stage) -> None:
+    _with_arguments(stage, "Country,Customer,Vendor", "Country,Customer,Vendor --again", _BETWEEN_LOADS)
+
+
+def script_is_killed_between_loads_and_told_to_do_less(stage: Stage) -> None:
+    _with_arguments(stage, "Country,Customer,Vendor", "Country", _BETWEEN_LOADS)
+
+
+def script_is_killed_and_told_to_do_something_else(stage: Stage) -> None:
+    _with_arguments(stage, "Country,Customer", "Vendor", _LOADS, _KILLED)
 
 
 def script_is_told_to_do_less(stage: Stage) -> None:
@@ -1323,6 +1351,18 @@ SITUATIONS = {
         dbt_left_nothing_and_left_some_out, "Failed", 1, "dbt failed"
     ),
     "a script is retried with other arguments": Situation(script_is_retried_with_other_arguments, "Succeeded", 0, ""),
+    "a script is killed, and retried with other arguments": Situation(
+        script_is_killed_and_retried_with_other_arguments, "Warned", 0, "with other arguments, and nothing tells"
+    ),
+    "a script is killed between two loads, and retried with other arguments": Situation(
+        script_is_killed_between_loads_and_retried, "Warned", 0, "with other arguments, and nothing tells"
+    ),
+    "a script is killed between two loads, and told to do less": Situation(
+        script_is_killed_between_loads_and_told_to_do_less, "Failed", 1, "did not go on where it had stopped"
+    ),
+    "a script is killed, and told to do something else": Situation(
+        script_is_killed_and_told_to_do_something_else, "Failed", 1, "mdm.Customer failed"
+    ),
     "a script is told to do less the second time": Situation(
         script_is_told_to_do_less, "Warned", 0, "with other arguments, and nothing tells"
     ),

@@ -1,7 +1,7 @@
 -- One row for each part of a run that is no operation: the run itself, a job's share of it, a workload, a dbt
 -- invocation, a step or an attempt that has a row. What has not ended is Running.
 -- superseded = 1: the same part began again after this one had ended, or dbt built all that it was to build; filter on
--- 0 for outcomes. begun_again = 1: it failed, and something came after it that may have been another try: the same
+-- 0 for outcomes. begun_again = 1: it failed or was killed, and something came after it that may have been another try: the same
 -- script with other arguments, `dbt retry`, or dbt again where nobody knows what had failed.
 -- selected_nothing = 1: dbt ended well and its selection matched nothing. 2: so it may, of what has changed only.
 
@@ -192,7 +192,7 @@ SELECT
         ELSE 0
     END AS superseded,
     CASE
-        WHEN b.span_id IS NOT NULL OR k.status <> 'Failed' THEN 0
+        WHEN b.span_id IS NOT NULL OR k.status NOT IN ('Failed', 'Interrupted') THEN 0
         WHEN a.span_id IS NOT NULL THEN 1
         WHEN k.part <> 'job' OR k.last_start_time >= k.end_time THEN 0
         -- Jobs without a script are called so.

@@ -74,6 +74,7 @@ part_totals AS (
         SUM(CASE WHEN p.status = 'Running' AND p.superseded = 0 THEN 1 ELSE 0 END) AS parts_running,
         SUM(
             CASE
+                WHEN p.begun_again = 1 THEN 0
                 WHEN p.status = 'Interrupted' AND p.superseded = 0 AND p.part IN ('job', 'workload', 'dbt_invocation')
                     THEN 1
                 ELSE 0
