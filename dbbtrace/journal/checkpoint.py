@@ -19,6 +19,8 @@ from dbbtrace.journal.writer import now_text
 __all__ = ["acknowledge", "acknowledged"]
 
 _COMPACT_AT = 64 * 1024
+_LONGEST = 1 << 20
+"""Bytes that are read, the newest; we write no file of so many."""
 
 
 def acknowledged(journal: str, key: str) -> Position:
@@ -31,6 +33,7 @@ def acknowledged(journal: str, key: str) -> Position:
     position = BEGINNING
     try:
         with files.open_to_read(_file(journal, key)) as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - _LONGEST))
             for line in file:
                 fields = reader.parse(line) or {}
                 if fields.get("finished") is True:

@@ -16,10 +16,13 @@ from dbbtrace.journal.checkpoint import acknowledged
 from dbbtrace.journal.owner import Owner, this_process
 from dbbtrace.journal.position import FINISHED
 from dbbtrace.journal.reader import Claim, Header
+from dbbtrace.journal.writer import is_segment
 from dbbtrace.model.times import to_unix_nanos
 
 __all__ = ["CLAIM_DAYS", "Found", "Silence", "find", "odd_entries"]
 
+_DOTS = 5
+"""Dots in a journal's name."""
 CLAIM_DAYS = 7
 """Days that a journal waits for an OTLP backend. For the warehouse it waits for ever."""
 
@@ -128,18 +131,25 @@ def find(journal_dir: str) -> Iterator[Found]:
 
 
 def odd_entries(journal_dir: str) -> list[str]:
-    """Names in the directory, and in its journals, that are those of a journal's files, and aren't such files.
+    """Names in the directory, and in its journals, that are those of a journal's files, and aren't such files; and
+    of directories that hold segments under a name that no journal has.
 
     Raises:
         OSError: see ``find``.
     """
     try:
-        _, others = files.directories(journal_dir)
+        names, others = files.directories(journal_dir)
     except (FileNotFoundError, NotADirectoryError):
         return []
     odd = [name for name in others if Owner.parse(name.partition("@")[0]) is not None]
-    for found in find(journal_dir):
-        with suppress(OSError):
-            name = os.path.basename(found.path)
-            odd += [f"{name}{os.sep}{each}" for each in files.regular_files(found.path)[1]]
+    for name in names:
+        is_journal = Owner.parse(name.partition("@")[0]) is not None
+        if is_journal or name.count(".") >= _DOTS:
+            with suppress(OSError):
+                regular, irregular = files.regular_files(os.path.join(journal_dir, name))
+                if is_journal:
+                    unknown = [each for each in regular if each.endswith(".jsonl") and not is_segment(each)]
+                    odd += [f"{name}{os.sep}{each}" for each in sorted([*irregular, *unknown])]
+                elif any(map(is_segment, regular)):
+                    odd.append(name)
     return odd

@@ -18,7 +18,7 @@ from dbbtrace.journal.writer import SILENT_AFTER
 
 __all__ = ["ODD", "Waiting", "set_aside", "waiting"]
 
-ODD = "it is not what a journal has of that name: a link, a device or the like"
+ODD = "it is not what a journal has: a link, a device, another name or the like"
 _SET_ASIDE = "set-aside"
 
 
@@ -78,6 +78,10 @@ def _waiting_in(found: Found, silence: Silence) -> list[Waiting]:
     ]
 
 
+def _is_odd(journal_dir: str, name: str) -> bool:
+    return name in directory.odd_entries(journal_dir)
+
+
 def set_aside(journal_dir: str | os.PathLike[str], name: str, *, silent_after: float = SILENT_AFTER) -> str:
     """Move a journal, or what looks like one, out of the way of the others; nothing is deleted. Where it is now.
 
@@ -88,10 +92,14 @@ def set_aside(journal_dir: str | os.PathLike[str], name: str, *, silent_after: f
     journal_dir = os.path.abspath(os.fspath(journal_dir))
     owner = Owner.parse(name.partition("@")[0])
     path = os.path.join(journal_dir, name)
-    if owner is None or os.path.basename(name) != name or not files.exists(path):
+    if os.path.basename(name) != name or not files.exists(path) or (owner is None and not _is_odd(journal_dir, name)):
         raise UsageError(f"no journal {name!r} in {journal_dir}: `dbbtrace doctor` names those that can't be read")
     holder = Owner.parse(name.partition("@")[2]) if "@" in name else owner
-    if not os.path.islink(path) and not Found(path, owner, holder).is_gone(Silence(journal_dir, silent_after)):
+    if (
+        owner is not None
+        and not os.path.islink(path)
+        and not Found(path, owner, holder).is_gone(Silence(journal_dir, silent_after))
+    ):
         raise UsageError(f"{name} belongs to a job that runs; it delivers for itself")
     files.make_directory(os.path.join(journal_dir, _SET_ASIDE))
     to = os.path.join(journal_dir, _SET_ASIDE, name)

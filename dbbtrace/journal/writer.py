@@ -43,6 +43,8 @@ __all__ = [
 FORMAT = 1
 """Version of the format; a reader leaves journals of a higher one alone."""
 SEGMENT = "{:06d}.jsonl"
+_LONGEST_NUMBER = 9
+"""Digits of a segment's number: a petabyte of journal has no more."""
 NOBODY = "nobody"
 """Holder of a journal that its adopter gave back."""
 
@@ -65,9 +67,11 @@ def claim_key(destination: str) -> str:
 
 
 def is_segment(name: str) -> bool:
-    """Whether a file of that name is a segment of its journal."""
+    """Whether a file of that name is a segment of its journal: its number as we write it, and none beyond reason."""
     stem, _, suffix = name.partition(".")
-    return suffix == "jsonl" and stem.isascii() and stem.isdigit()
+    if suffix != "jsonl" or not (stem.isascii() and stem.isdigit()) or len(stem) > _LONGEST_NUMBER:
+        return False
+    return name == SEGMENT.format(int(stem))
 
 
 def remove(path: str) -> None:

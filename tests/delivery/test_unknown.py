@@ -180,7 +180,27 @@ def no_destination(root: Path, journal: Path) -> None:
     (other / "000001.jsonl").write_text('{"dbbtrace_journal":1,"destinations":7}\n{"end":"1"}\n')
 
 
-ODD = [fifo, a_socket, link, directory, linked_journal, piped_journal, damaged_header, no_destination]
+def huge_number(root: Path, journal: Path) -> None:
+    (journal / "99999999999999999999.jsonl").touch()
+
+
+def another_spelling(root: Path, journal: Path) -> None:
+    (journal / "0000001.jsonl").write_bytes((journal / "000001.jsonl").read_bytes())
+
+
+def foreign_digit(root: Path, journal: Path) -> None:
+    (journal / "\u00b2.jsonl").touch()
+
+
+def renamed_journal(root: Path, journal: Path) -> None:
+    other = left_behind(root, [load(98)])
+    other.rename(root / f"{other.name} (copy)\u202e")
+
+
+ODD = [
+    *(fifo, a_socket, link, directory, linked_journal, piped_journal, damaged_header, no_destination),
+    *(huge_number, another_spelling, foreign_digit, renamed_journal),
+]
 
 
 @pytest.mark.parametrize("spoil", ODD, ids=lambda spoil: spoil.__name__)
@@ -203,6 +223,16 @@ def test_one_odd_entry_costs_itself(tmp_path: Path, spoil: Callable[[Path, Path]
     for name in names:
         assert os.path.lexists(set_aside(tmp_path, name))
     assert recover(tmp_path, lambda name: to(backend)).is_complete
+
+
+def test_acknowledgements_without_end_hold_up_nobody(tmp_path: Path) -> None:
+    """Of a file that is longer than we write any, the newest lines count."""
+    journal = left_behind(tmp_path, [load(1)], running=[load(2)])
+    ack = journal / f"{claim_key('memory://a')}.ack"
+    ack.write_bytes(b'{"finished":true}\n' + b"\n" * (2 << 20))
+    backend = Backend()
+    assert recover(tmp_path, lambda name: to(backend)).is_complete
+    assert sorted(backend.names) == ["span 1", "span 2"]
 
 
 @pytest.mark.parametrize(
