@@ -31,7 +31,7 @@ demo: $(STAMP)  ## Run a real, small orchestration and show its rows; ARGS=--fai
 		$(if $(findstring --fabric,$(ARGS)),,"$(call newest,unique_id$(comma) status$(comma) rows_affected$(comma) execution_time,monitoring_transformation_dbt WHERE process_stage = 'execute',generated_at DESC$(comma) process_started_at)") \
 		"$(call newest,semantic_model_name$(comma) status$(comma) duration,monitoring_semantic_model_refresh,process_started_at DESC)"; \
 	do \
-		printf '\n%s\n' "$$query"; \
+		printf '\nThe newest rows of meta.%s:\n' "$$(expr "$$query" : '.*meta\.\([a-z_]*\)')"; \
 		DBBTRACE_WAREHOUSE="$${DBBTRACE_WAREHOUSE:-sqlite:///.demo/dbb_warehouse.db}" $(BIN)/dbbtrace query "$$query"; \
 	done
 

@@ -100,7 +100,7 @@ def _print_failures(found: Iterable[Failure], whole: bool) -> None:
                 _print(out, Text())
             run_id = operation.run_id
             whose = ", ".join(safe(fact) for fact in (operation.data_product, operation.environment) if fact)
-            _print(out, Text("run ").append(safe(run_id), "bold").append(f"  {whose}"))
+            _print(out, Text("run ").append(safe(run_id), "bold").append(f"  {whose}" if whose else ""))
         for line in _failure_lines(failure, sign, out.width, whole):
             _print(out, line)
 

@@ -58,8 +58,8 @@ def make_scope(run_id: object, **options: object) -> Scope:
         named = identity.new_run_id()
         if settings.protect_gate:
             log.warning(
-                "no orchestration run id was given, as in a run by hand: this one is %s, and its rows name no data "
-                "product; set DBBTRACE_PROTECT_GATE=0 to keep it where no platform's gate reads the rows",
+                "no orchestration run id was given: %s is a run by hand, and its rows leave the data product empty; "
+                "DBBTRACE_PROTECT_GATE=0 keeps the data product where no platform's gate reads the rows",
                 named,
             )
     inherited = {

@@ -325,3 +325,13 @@ def test_tests_of_dbt_have_names(tmp_path: Any) -> None:
     found = json.loads(run("show", "night", "--json").out)["operations"]
     assert sorted(each["name"] for each in found) == ["orders", "sums_agree", "unique_item_id"]
     assert "0f9e8d7c6b" not in run("check", "night").out + run("failures", "night").out
+
+
+def test_a_run_of_which_only_the_id_is_known_is_named_by_it() -> None:
+    """No blanks follow where product and environment would be."""
+    with open_warehouse("sqlite:///dbb_warehouse.db") as warehouse:
+        warehouse.query(
+            "INSERT INTO meta.monitoring_integration (table_name, status, timestamp, orchestration_run_id)"
+            " VALUES ('rates', 'Failed', '2026-11-24 07:00:00', 'night')"
+        )
+    assert run("failures", "night").out.splitlines()[0] == "run night"
