@@ -11,7 +11,7 @@ from dbbtrace.cli.alerts import BROKEN, run_id_meant
 from dbbtrace.cli.common import UNANSWERED, opened_warehouse, print_json, settings, unanswered, warehouse_option
 from dbbtrace.cli.options import run_argument
 from dbbtrace.cli.printing import echo_indented, echo_line
-from dbbtrace.cli.text import count_of, counted, safe
+from dbbtrace.cli.text import counted, safe
 from dbbtrace.errors import TransientError, UsageError
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def verify(
 
     That is the SQL endpoint in DBBTRACE_SQL_ENDPOINT, else the warehouse. A table that looks empty may only be late:
     its SQL endpoint is refreshed, and it is counted once more. Exit code 1: a table is empty. 4: one could not be
-    counted, or the counts not be stored.
+    counted, or the counts could not be stored.
 
     \b
     Examples:
@@ -95,7 +95,7 @@ def _print(found: list[Counted]) -> None:
     if not found:
         click.echo("the run has loaded no table", err=True)
     for each in sorted(found, key=lambda each: (each.rows is not None, bool(each.rows), each.table)):
-        rows = "not counted" if each.rows is None else "empty" if each.is_empty else f"{count_of(each.rows)} rows"
+        rows = "not counted" if each.rows is None else "empty" if each.is_empty else counted(each.rows, "row")
         after = " after its SQL endpoint was refreshed" if each.refreshed else ""
         echo_line(f"{safe(each.table)}: {rows}{after}", "")
         if each.problem:

@@ -8,7 +8,7 @@ from datetime import date, datetime, timedelta
 from math import floor, log10
 
 from dbbtrace.answers.critical import PathStep
-from dbbtrace.answers.readable import bytes_of, duration_of
+from dbbtrace.answers.readable import bytes_of, counted, duration_of
 
 __all__ = ["Bar", "Bars", "Chart", "Dot", "Mark", "days_chart", "dots_chart", "path_strip"]
 
@@ -123,7 +123,7 @@ def dots_chart(
     span = max((last - first).total_seconds(), 1.0)
     text = _TEXTS[unit]
     top, step = _ceiling(max(dot.value for dot in dots), whole=unit != "seconds", times=unit == "seconds")
-    chart = Chart(width, height, label or f"Durations of {len(dots)} runs")
+    chart = Chart(width, height, label or f"Durations of {counted(len(dots), 'run')}")
     chart.lines = _lines(top, step, height, text)
     if usual is not None:
         chart.level = (_n(_y(usual, top, height)), f"median {duration_of(usual) if unit == 'seconds' else text(usual)}")

@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from dbbtrace.answers.readable import moment_of
+from dbbtrace.answers.readable import counted, moment_of
 from dbbtrace.answers.rows import Operation, Part
 from dbbtrace.answers.statistics import median, p95
 from dbbtrace.pages.charts import Chart, Dot, dots_chart
@@ -195,6 +195,6 @@ def _charts(past: Past) -> list[_Drawn]:
                 dots.append(Dot(one.started_at, value, one.status, ""))
         if dots:
             usual = median([dot.value for dot in dots if dot.status != "Failed"])
-            label = f"{title} in {len(dots)} runs"
+            label = f"{title} in {counted(len(dots), 'run')}"
             found.append(_Drawn(title, unit, dots_chart(dots, usual, label=label, unit=unit), numbers))
     return found

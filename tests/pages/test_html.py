@@ -104,7 +104,9 @@ def test_dots_lie_within_the_chart(seconds: list[float], usual: float | None) ->
     begin = datetime(2026, 1, 1, tzinfo=timezone.utc)
     most = max(seconds)
     dots = [Dot(begin + timedelta(hours=place), took, "Succeeded", "said") for place, took in enumerate(seconds)]
-    root = drawn(dots_chart(dots, None if usual is None else min(usual, most)))
+    chart = dots_chart(dots, None if usual is None else min(usual, most))
+    assert chart.label == ("Durations of 1 run" if len(dots) == 1 else f"Durations of {len(dots)} runs")
+    root = drawn(chart)
     circles = root.findall("circle")
     assert len(circles) == len(seconds)
     for circle in circles:
