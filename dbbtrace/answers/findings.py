@@ -18,7 +18,7 @@ from dbbtrace.answers.graph import RunGraph
 from dbbtrace.answers.lost import lost_rows
 from dbbtrace.answers.platform import Validation, active_models
 from dbbtrace.answers.read import moment_of_row, operations, parts
-from dbbtrace.answers.readable import bytes_of, count_of, counted, moment_of, not_in_the_table, one_line
+from dbbtrace.answers.readable import bytes_of, count_of, moment_of, not_in_the_table, one_line
 from dbbtrace.answers.repeated import not_done_again
 from dbbtrace.answers.rows import Run, outcomes
 from dbbtrace.answers.silence import Silence
@@ -146,12 +146,16 @@ def _lost(warehouse: Warehouse, run: Run) -> list[Finding]:
     ]
 
 
+def _rows(number: int) -> str:
+    return f"{count_of(number)} {'row' if number == 1 else 'rows'}"
+
+
 def _volumes(loads: Iterable[Load], earlier: Earlier, zone: tzinfo) -> list[Finding]:
     found = []
     for load in loads:
         odd = volume_of(load, earlier.loads_before(load), zone)
         if odd is not None:
-            shown: Callable[[int], str] = bytes_of if odd.what == "bytes" else lambda n: counted(n, "row")
+            shown: Callable[[int], str] = bytes_of if odd.what == "bytes" else _rows
             text = (
                 f"{load.name} brought {shown(odd.value)}; usual are {shown(round(odd.low))} to {shown(round(odd.high))}"
             )

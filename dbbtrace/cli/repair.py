@@ -110,7 +110,7 @@ def _print(found: Repair) -> None:
     for kind, (verb, noun) in _KINDS.items():
         items = found.of(kind)
         if kind == "dbt_node" and found.select is not None:
-            click.echo(f"build {safe(found.select) or 'the whole project'}: dbt did not come to the end of it")
+            click.echo(f"build {safe(found.select) or 'the whole project'}: dbt did not finish it")
         if items:
             click.echo(f"{verb} {counted(len(items), noun)}")
         for item in items[:_SHOWN]:
