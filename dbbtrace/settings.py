@@ -46,6 +46,8 @@ NO_DIRECTORY = os.path.join(os.devnull, "dbbtrace")
 
 _LONGEST_FILE = 1 << 20
 """Bytes of a configuration file that are read."""
+_LONGEST_SHOWN = 500
+"""Letters of a value that makes no sense."""
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off", ""})
 
@@ -383,8 +385,8 @@ def read(**arguments: object) -> tuple[Settings, list[str]]:
         raw, source = _find(setting, arguments, in_file, path)
         try:
             values[setting.name] = setting.default if raw is None else setting.parse(raw)
-        except ValueError as error:
-            shown = "***" if setting.secret else setting.show(str(raw))
+        except (ValueError, RecursionError) as error:
+            shown = "***" if setting.secret else _cut(setting.show(str(raw)))
             faults.append(f"{source} says {setting.name} = {shown}: {error}")
             values[setting.name], source = setting.default, "default"
             is_known = is_known and setting.name != "warehouse"
@@ -399,6 +401,10 @@ def read(**arguments: object) -> tuple[Settings, list[str]]:
     if values["journal_dir"] is None:
         values["journal_dir"] = _state_dir()
     return Settings(values, sources), faults
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
 
 
 def _of_the_notebook(values: Mapping[str, Any], is_known: bool) -> Iterator[tuple[str, str]]:
@@ -474,7 +480,7 @@ def _read(path: Path) -> dict[str, object]:
         values = tomllib.loads(decoded(_content(path)))
     except OSError as error:
         raise UsageError(f"{path} can't be read: {error.strerror or error}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{path} can't be read: {error}") from None
     known = {setting.name for setting in SETTINGS}
     unknown = sorted(set(values) - known)
@@ -484,12 +490,13 @@ def _read(path: Path) -> dict[str, object]:
 
 
 def _content(path: Path) -> bytes:
-    """What is in the file; a pipe that nobody writes to would hold up the job.
+    """What is in the file. A pipe that nobody writes to would hold up the job, and of any other the second to read
+    it, as settings are, would find nothing.
 
     Raises:
         ValueError: it is no file, or far too long for one.
     """
-    if stat.S_ISFIFO(path.stat().st_mode) and not path.is_symlink():
+    if stat.S_ISFIFO(path.stat().st_mode):
         raise ValueError("it is a pipe, not a file")
     with path.open("rb") as file:
         content = file.read(_LONGEST_FILE + 1)

@@ -127,6 +127,11 @@ def _directory(path):
     path.mkdir()
 
 
+def _link_to_a_pipe(path):
+    os.mkfifo("config.fifo")
+    path.symlink_to("config.fifo")
+
+
 @pytest.mark.parametrize(
     "spoil",
     [
@@ -138,6 +143,8 @@ def _directory(path):
         lambda path: path.symlink_to("dbbtrace.toml"),
         _directory,
         os.mkfifo,
+        _link_to_a_pipe,
+        lambda path: path.write_text("a = " + "[" * 100_000),
         lambda path: path.write_text(f"warehouse = 'sqlite:///team.db'\n# {'x' * (1 << 20)}\n"),
     ],
     ids=[
@@ -149,6 +156,8 @@ def _directory(path):
         "link to itself",
         "directory",
         "pipe",
+        "link to a pipe",
+        "nested without end",
         "far too long",
     ],
 )
@@ -166,6 +175,28 @@ def test_a_file_that_cannot_be_read_fails_closed(spoil, caplog):
     path.write_text("warehouse = 'sqlite:///team.db'\n")
     dbbtrace.recover(timeout=20)
     assert sqlite3.connect("team.db").execute("SELECT COUNT(*) FROM monitoring_integration").fetchone() == (1,)
+
+
+def test_a_pipe_of_the_shell_is_no_file(monkeypatch):
+    """Settings are read more than once: the second time it would be empty, and rows go where nobody wants them."""
+    read_end, write_end = os.pipe()
+    os.write(write_end, b"warehouse = 'sqlite:///team.db'\n")
+    os.close(write_end)
+    monkeypatch.setenv("DBBTRACE_CONFIG", f"/dev/fd/{read_end}")
+    settings, (fault,) = read()
+    os.close(read_end)
+    assert settings.warehouse is None
+    assert "it is a pipe" in fault
+
+
+def test_a_value_without_end_is_named_in_short(monkeypatch):
+    """However deep it is nested; the others hold."""
+    monkeypatch.setenv("DBBTRACE_SEMANTIC_MODELS", "[" * 100_000)
+    monkeypatch.setenv("DBBTRACE_WAREHOUSE", "sqlite:///team.db")
+    settings, (fault,) = read()
+    assert settings.warehouse == "sqlite:///team.db"
+    assert "DBBTRACE_SEMANTIC_MODELS" in fault
+    assert len(fault) < 1_000
 
 
 def test_an_argument_needs_no_file():
