@@ -82,10 +82,10 @@ class _Run:
         ran_again = self._program_ran_again(part)
         if not inside and (ran_again or part.part == "job"):
             return None if self._is_same_script(part) else Repeated(part, False)
-        later = {one.operation_id for one in self._operations if one.started_at and one.started_at >= ended}
+        later = _ids(one for one in self._operations if one.started_at and one.started_at >= ended)
         causes = _causes(part, inside)
         for needed in (causes, inside):
-            if needed and later.issuperset(one.operation_id for one in needed):
+            if needed and later >= _ids(needed):
                 return None
         is_certain = bool(inside) and not ran_again and self._is_alone(part) and not later & _ids(inside)
         return Repeated(part, is_certain, _labels(inside) if is_certain else ())
@@ -183,7 +183,8 @@ def _overlap(one: Part, other: Part) -> bool:
 
 
 def _ids(operations: Iterable[Operation]) -> set[str]:
-    return {one.operation_id for one in operations}
+    """The same in any case, as the outcomes are told."""
+    return {one.operation_id.lower() for one in operations}
 
 
 def _process_of(job: Part) -> object:

@@ -36,11 +36,11 @@ def expected_of(value: object, workload: str | None = None) -> list[Expected]:
         return []
     try:
         if isinstance(value, (str, os.PathLike)):
-            return _of_file(os.fspath(value)) if _is_file(value) else [_named(str(value), workload)]
+            return _of_file(os.fspath(value)) if _is_file(value) else _of_names([str(value)], workload)
         if isinstance(value, Mapping):
             return [one for stage, names in value.items() for one in expected_of(names, str(stage).strip().lower())]
         if isinstance(value, Iterable):
-            return [_named(str(name), workload) for name in value if str(name).strip()]
+            return _of_names([str(name) for name in value], workload)
     except (OSError, ValueError) as error:
         if isinstance(value, (str, os.PathLike)):
             complain(f"expect = {shown(value)} can't be read, so the run is Incomplete: {error}")
@@ -49,6 +49,16 @@ def expected_of(value: object, workload: str | None = None) -> list[Expected]:
         return []
     complain(f"expect = {shown(value)} is left out: give names, or the path of integration_source_list.csv")
     return []
+
+
+def _of_names(names: list[str], workload: str | None) -> list[Expected]:
+    """The names; a blank one among others is left out. If all are blank, something is expected of which nobody knows
+    what it is."""
+    found = [one for one in (_named(name, workload) for name in names) if one.name]
+    if names and not found:
+        complain(f"expect = {shown(names)} names nothing, so the run is Incomplete: give names, or leave it out")
+        return [Expected("(no name)", workload)]
+    return found
 
 
 _QUOTES = str.maketrans("", "", '[]"`')
@@ -73,7 +83,7 @@ def _of_file(path: str | bytes) -> list[Expected]:
     """The enabled tables of a source.
 
     Raises:
-        ValueError: the file has no column table_name.
+        ValueError: the file has no column table_name, or nothing in it.
     """
     import csv
 
@@ -85,10 +95,14 @@ def _of_file(path: str | bytes) -> list[Expected]:
         rows = csv.DictReader(file, delimiter=delimiter)
         if "table_name" not in [name.strip().lower() for name in rows.fieldnames or ()]:
             raise ValueError("it has no column table_name, as integration_source_list.csv has")
+        named = 0
         for row in rows:
             known = {str(name).strip().lower(): (value or "").strip() for name, value in row.items() if name}
+            named += bool(known["table_name"])
             if known["table_name"] and known.get("load_enabled", "").lower() not in _NOT_ENABLED:
                 schema = known.get("schema_name", "")
                 name = f"{schema}.{known['table_name']}" if schema else known["table_name"]
                 found.append(Expected(name, "integration"))
+    if not named:
+        raise ValueError("it names no table")
     return found

@@ -909,6 +909,43 @@ def expected_by_an_empty_file(stage: Stage) -> None:
         load()
 
 
+def expected_by_a_file_without_rows(stage: Stage) -> None:
+    Path("integration_source_list.csv").write_text("table_name,schema_name,load_enabled\n")
+    with opened(), dbbtrace.integration(expect="integration_source_list.csv"):
+        load()
+
+
+def all_tables_of_the_file_are_disabled(stage: Stage) -> None:
+    Path("integration_source_list.csv").write_text("table_name,schema_name,load_enabled\nOld,mdm,no\n")
+    with opened(), dbbtrace.integration(expect="integration_source_list.csv"):
+        load()
+
+
+def expected_are_blanks(stage: Stage) -> None:
+    with opened(expect=[" ", " "]):
+        load()
+
+
+def expected_are_names_and_a_blank(stage: Stage) -> None:
+    with opened(expect=["mdm.Customer", ""]):
+        load()
+
+
+def load_is_done_again_in_upper_case(stage: Stage) -> None:
+    body = """
+    import os
+    with dbbtrace.integration():
+        again = os.path.exists("before")
+        with dbbtrace.table_load("CUSTOMER" if again else "Customer", schema="mdm"):
+            if not again:
+                open("before", "x").close()
+                raise RuntimeError("it broke")
+    """
+    for _ in range(2):
+        stage.run(body, name="customers.py")
+    assert command("close", RUN).code == 0
+
+
 def expected_in_quotes(stage: Stage) -> None:
     with opened(), dbbtrace.integration(expect=["[MDM].[Customer]", '"mdm"."Vendor"']):
         load()
@@ -1454,6 +1491,13 @@ SITUATIONS = {
     "expected by a file that is empty": Situation(
         expected_by_an_empty_file, "Incomplete", 1, "integration_source_list.csv is not there"
     ),
+    "expected by a file without rows": Situation(
+        expected_by_a_file_without_rows, "Incomplete", 1, "integration_source_list.csv is not there"
+    ),
+    "all tables of the file are disabled": Situation(all_tables_of_the_file_are_disabled, "Succeeded", 0, ""),
+    "expected are blanks": Situation(expected_are_blanks, "Incomplete", 1, "(no name) is not there"),
+    "expected are names and a blank": Situation(expected_are_names_and_a_blank, "Succeeded", 0, ""),
+    "a load failed, and was done again in upper case": Situation(load_is_done_again_in_upper_case, "Succeeded", 0, ""),
     "expected in quotes": Situation(expected_in_quotes, "Succeeded", 0, ""),
     "expected by a file": Situation(expected_by_a_file, "Incomplete", 1, "mdm.Vendor"),
     "the list of expected tables is missing": Situation(
