@@ -263,6 +263,7 @@ def join_run(
     workspace_id: object = None,
     pipeline_id: object = None,
     pipeline_run_id: object = None,
+    expect: object = None,
     repairs: object = None,
     **parameters: object,
 ) -> Run:
@@ -273,6 +274,7 @@ def join_run(
     Args:
         run_id, data_product, environment, workspace_id, pipeline_id, pipeline_run_id: see ``orchestration_run``; the
             pipeline is the one that the integration pipeline invoked.
+        expect: what belongs into the run, as ``orchestration_run`` takes it.
         repairs: run id of the run that this one makes right.
         parameters: the platform's parameters as they are, in any spelling: ``join_run(**parameters)`` finds
             ``Orchestration_Run_Id`` and the like among them and ignores others.
@@ -290,7 +292,7 @@ def join_run(
         from dbbtrace.job.parameters import pick
 
         given = {**pick(parameters, others=False), **given}
-    return Run(given.pop("run_id", None), given, opens=False, repairs=repairs)
+    return Run(given.pop("run_id", None), given, opens=False, expect=expect, repairs=repairs)
 
 
 def child_environment(base: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -946,6 +946,13 @@ def load_is_done_again_in_upper_case(stage: Stage) -> None:
     assert command("close", RUN).code == 0
 
 
+def expected_by_a_job_that_joins(stage: Stage) -> None:
+    with dbbtrace.join_run(RUN, expect=["mdm.Vendor"], **PRODUCT):
+        load()
+    dbbtrace.close_run(RUN)
+    dbbtrace.flush(300)
+
+
 def expected_in_quotes(stage: Stage) -> None:
     with opened(), dbbtrace.integration(expect=["[MDM].[Customer]", '"mdm"."Vendor"']):
         load()
@@ -1498,6 +1505,9 @@ SITUATIONS = {
     "expected are blanks": Situation(expected_are_blanks, "Incomplete", 1, "(no name) is not there"),
     "expected are names and a blank": Situation(expected_are_names_and_a_blank, "Succeeded", 0, ""),
     "a load failed, and was done again in upper case": Situation(load_is_done_again_in_upper_case, "Succeeded", 0, ""),
+    "expected by a job that joins": Situation(
+        expected_by_a_job_that_joins, "Incomplete", 1, "mdm.Vendor is not there; join_run says"
+    ),
     "expected in quotes": Situation(expected_in_quotes, "Succeeded", 0, ""),
     "expected by a file": Situation(expected_by_a_file, "Incomplete", 1, "mdm.Vendor"),
     "the list of expected tables is missing": Situation(
