@@ -104,7 +104,9 @@ def ask(rows: dict[str, list[dict[str, Any]]], commands: list[list[str]]) -> Non
         known = {row["orchestration_run_id"] for held in rows.values() for row in held}
         for command in commands:
             done = run("--warehouse", url, *(f"{directory}/{one}" if one in WRITTEN else one for one in command))
-            refusals = (0, 1, 3) if set(RUNS) <= known else (0, 1, 2, 3)
+            refusals = {0, 1, 3} if set(RUNS) <= known else {0, 1, 2, 3}
+            if command[0] == "verify":
+                refusals.add(4)  # the tables that the rows name are not there to be counted
             assert done.code in refusals, (command, done.err)
             for word in ("SQLite", "Traceback", "Error:", "overflow", "out of range", "can't convert"):
                 assert word not in done.err, (command, done.err)
