@@ -141,9 +141,10 @@ def run_as_tsql(rows: dict[str, list[Row]], lacking: dict[str, tuple[str, ...]])
         columns = [column for column in table.columns if column.name not in lacking.get(table.name, ())]
         declared = ", ".join(f'"{column.name}" {duck_type(column)}' for column in columns)
         connection.execute(f"CREATE TABLE meta.{table.name} ({declared})")
-        values = [[row.get(column.name) for column in columns] for row in rows.get(table.name, ())]
-        if values:
-            connection.executemany(f"INSERT INTO meta.{table.name} VALUES ({', '.join('?' * len(columns))})", values)
+        if given := rows.get(table.name):
+            marks = f"({', '.join('?' * len(columns))})"  # one statement: DuckDB plans it anew for each row of many
+            values = [row.get(column.name) for row in given for column in columns]
+            connection.execute(f"INSERT INTO meta.{table.name} VALUES {', '.join([marks] * len(given))}", values)
     tables = tsql_tables(lacking)
     del tables[views.RECONCILIATION]
     for statement in views.statements(TSQL, tables).values():
