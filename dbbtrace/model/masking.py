@@ -159,11 +159,17 @@ RULES: Final[tuple[tuple[tuple[str, ...], str, str], ...]] = (
         rf"(<(?:{_PASSWORDS}|{_KEYS}|token)(?:\s[^<>]{{0,100}})?>)(?!\*\*\*)[^<>\r\n]{{1,1024}}(?=</)",
         rf"\1{MASK}",
     ),
+    (
+        ("value=",),
+        rf"(=[\"'][\w .:-]{{0,40}}(?:{_PASSWORDS}|{_KEYS})[\"']\s{{1,9}}value=){_MASKED}(?:{_QUOTED})",
+        rf"\1{MASK}",
+    ),
     (("aws4-hmac",), rf"(aws4-hmac-sha256[ \t]{{1,9}}){_MASKED}[^\r\n\"']+", rf"\1{MASK}"),
     (("identified by",), rf"(identified by\s{{1,9}}(?!password\s)){_NO_VALUE}(?:{_QUOTED}|\S+)", rf"\1{MASK}"),
+    # A quote is not closed where the text was cut.
     (
         ("secret", "credential", "key"),
-        rf"({_KEYS}(?:{_EQUALS}|{_COLON})){_NO_VALUE}(?:{_QUOTED}|{_WORD})",
+        rf"({_KEYS}(?:{_EQUALS}|{_COLON})){_NO_VALUE}(?:{_QUOTED}|[\"']?{_WORD})",
         rf"\1{MASK}",
     ),
     (("key",), rf"(;\s{{0,9}}key\s{{0,9}}=\s{{0,9}}){_MASKED}(?:{_QUOTED}|{_BRACED}|[^;\s\"']+)", rf"\1{MASK}"),

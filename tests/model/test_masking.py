@@ -72,6 +72,8 @@ SECRETS = [
     f"client_secret={S}",
     f"clientSecret: {S}",
     f'{{"client_secret": "{S}"}}',
+    f'{{"id": 1, "client_secret": "{S}',
+    f'<add key="Db:Password" value="{S}"/>',
     f"Authentication=ActiveDirectoryServicePrincipal;UID=a;ClientSecret={S}",
     f"aws_secret_access_key={S}",
     f"X-Api-Key: {S}",
