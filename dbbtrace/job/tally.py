@@ -31,7 +31,7 @@ class Tally:
         self._pid = os.getpid()
         self._lock = Lock()
         self._counts = {key.OPERATION_LOAD: 0, key.OPERATION_DBT_NODE: 0, key.OPERATION_REFRESH: 0}
-        self._marks: dict[str, set[str]] = {operation: set() for operation in _NAMES}
+        self._names: dict[str, set[tuple[object, ...]]] = {operation: set() for operation in _NAMES}
         self._steps = 0
         self.steps_done = False
         """Whether a step has ended well, with a row or without."""
@@ -41,9 +41,9 @@ class Tally:
         if os.getpid() == self._pid:
             with self._lock:
                 self._counts[operation] += 1
-                marks = self._marks.get(operation)
-                if marks is not None and len(marks) <= _MOST_MARKS:
-                    marks.add(mark_of(*(attributes.get(name) for name in _NAMES[operation])))
+                names = self._names.get(operation)
+                if names is not None and len(names) <= _MOST_MARKS:
+                    names.add(tuple(map(attributes.get, _NAMES[operation])))
 
     def step_fits(self) -> bool:
         """Whether a step or an attempt may still give a row; counts it."""
@@ -55,7 +55,11 @@ class Tally:
 
     def marks(self) -> dict[str, str]:
         """Marks of all that has a row, as the job says them: ``{"table_load": "0a1b2c..."}``."""
-        return {kind: "".join(sorted(marks)) for kind, marks in self._marks.items() if 0 < len(marks) <= _MOST_MARKS}
+        return {
+            kind: "".join(sorted({mark_of(*one) for one in list(names)}))
+            for kind, names in self._names.items()
+            if 0 < len(names) <= _MOST_MARKS
+        }
 
     def attributes(self) -> dict[str, int]:
         """The counts, as the job's own span carries them."""
