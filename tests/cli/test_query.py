@@ -176,7 +176,6 @@ def test_migrate_says_what_it_did(tmp_path: Path) -> None:
 def test_help_is_quick_and_light() -> None:
     """The help of every command imports neither rich, msgspec, sqlite3, pyodbc nor the delivery."""
     import subprocess
-    import sys
 
     heavy = ("rich", "msgspec", "sqlite3", "pyodbc", "requests", "grpc", "dbt", "duckdb", "dbbtrace.delivery")
     code = f"""
@@ -201,7 +200,6 @@ def test_version(tmp_path: Path) -> None:
 def test_a_reader_that_leaves_early(warehouse: Path) -> None:
     """`dbbtrace query ... | head -1` ends without a word."""
     import subprocess
-    import sys
 
     sql = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 50000) SELECT i FROM n"
     process = subprocess.Popen(
@@ -218,7 +216,7 @@ def test_a_reader_that_leaves_early(warehouse: Path) -> None:
 def test_times_have_one_form_on_every_server(warehouse: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server's driver has times where SQLite has texts: what is printed is the same."""
     server = Server(tmp_path / "server.db")
-    monkeypatch.setitem(sys.modules, "pyodbc", server.module())
+    server.stand_in(monkeypatch)
     monkeypatch.setattr(Cursor, "fetchall", _with_times)
     whole, exact = "2026-11-24 07:00:12", "2026-11-24 07:00:12.25"
     sql = f"SELECT '{whole}' AS a, '{exact}' AS b, '{whole}.000000' AS c, 'at {whole}' AS d"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -204,7 +203,7 @@ def test_an_endpoint_that_can_not_be_opened(stage: Stage, monkeypatch: pytest.Mo
 def test_a_t_sql_endpoint_lacks_the_table(stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Exit code 4, as on SQLite; and the same if the server does not answer."""
     server = Server(tmp_path / "server.db")
-    monkeypatch.setitem(sys.modules, "pyodbc", server.module())
+    server.stand_in(monkeypatch)
     monkeypatch.setenv("DBBTRACE_SQL_ENDPOINT", "Server=dw;Database=dbb;UID=u;PWD=p")
     with dbbtrace.orchestration_run(RUN, **PRODUCT):
         load("Customer")
