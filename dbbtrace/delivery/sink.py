@@ -124,7 +124,7 @@ class Sink:
                 deliver(spans)
                 return
             answer = exporter.export(spans)
-            succeeded = answer.name == "SUCCESS"
+            succeeded = getattr(answer, "name", None) == "SUCCESS"
         except (TransientError, ConfigurationError, RefusedError):
             raise
         except UsageError as error:  # it was given what makes no sense: an address, a path

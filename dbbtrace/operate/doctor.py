@@ -248,26 +248,27 @@ def _journal(settings: Settings) -> Iterator[Finding]:
             f"{directory} may not be written: spans are kept in memory, and are lost with the process",
             "set DBBTRACE_JOURNAL_DIR to a directory on a local disk",
         )
-    count = 0
+    problems, waits = 0, dict[tuple[str, bool], list[int]]()
     for each in waiting(directory):
-        for finding in _waits(each, settings):
-            count += 1
-            yield finding
-    if not count:
+        if each.problem:
+            problems += 1
+            yield Finding("journal", FAULT, f"{each.journal}: {each.problem}", _how_to_part(each, settings), True)
+        elif each.is_live or each.ended + each.started:
+            waits.setdefault((each.destination, each.is_live), []).append(each.ended + each.started)
+    for (destination, is_live), spans in waits.items():
+        yield _waits(destination, is_live, sum(spans), len(spans), settings)
+    if not problems and not waits:
         yield Finding("journal", OK, f"nothing waits in {directory}")
 
 
-def _waits(each: Waiting, settings: Settings) -> Iterator[Finding]:
-    if each.problem:
-        yield Finding("journal", FAULT, f"{each.journal}: {each.problem}", _how_to_part(each, settings), True)
-        return
-    total = each.ended + each.started
-    spans = _counted(total, "span")
-    if each.is_live:
-        yield Finding("journal", OK, f"{spans} of a job that runs, for {each.destination}")
-    elif total:
-        text = f"{spans} of a job that is gone {'waits' if total == 1 else 'wait'} for {each.destination}"
-        yield Finding("journal", FAULT, text, _how_to_deliver(each.destination, settings))
+def _waits(destination: str, is_live: bool, spans: int, jobs: int, settings: Settings) -> Finding:
+    """What waits for one destination, of all jobs that run or of all that are gone."""
+    of = "a job that" if jobs == 1 else f"{jobs:,} jobs that"
+    if is_live:
+        text = f"{_counted(spans, 'span')} of {of} {'runs' if jobs == 1 else 'run'}, for {destination}"
+        return Finding("journal", OK, text)
+    text = f"{_counted(spans, 'span')} of {of} {'is' if jobs == 1 else 'are'} gone {'waits' if spans == 1 else 'wait'}"
+    return Finding("journal", FAULT, f"{text} for {destination}", _how_to_deliver(destination, settings))
 
 
 def _how_to_part(each: Waiting, settings: Settings) -> str:

@@ -112,6 +112,14 @@ def test_what_waits_is_delivered(blocked: Path) -> None:
     assert run("doctor").code == 0
 
 
+def test_what_waits_of_many_jobs_is_said_once(blocked: Path) -> None:
+    """A finding a destination, however many jobs left spans for it."""
+    job()
+    job()
+    [journal] = findings(run("doctor", "--json"), "journal")
+    assert "10 spans of 2 jobs that are gone wait for sqlite:///" in journal["text"]
+
+
 def test_a_killed_job_is_recovered(blocked: Path) -> None:
     """What had ended is delivered, what had only started is closed as Interrupted."""
     job("killed")
