@@ -64,10 +64,10 @@ def own_attributes(attributes: Mapping[str, Any]) -> dict[str, Any]:
 def mark_of(*names: object) -> str:
     """A mark of what an operation is of, the same whoever names it: 4 hexadecimal digits, for many must fit into a row.
     '' for names that a database may store in another way."""
-    said = "\n".join(str(name if name is not None else "").lower() for name in names)
-    if not said.isascii() or len(said) > _STORED_AS_IT_IS:
+    said = [str(name if name is not None else "").lower() for name in names]
+    if sum(map(len, said)) > _STORED_AS_IT_IS or not all(name.isascii() and name.isprintable() for name in said):
         return ""
-    return sha256(said.encode()).hexdigest()[:4]
+    return sha256("\n".join(said).encode()).hexdigest()[:4]
 
 
 def claims_rows(attributes: Mapping[str, Any], *, failed: bool) -> bool:

@@ -848,6 +848,11 @@ def one_of_two_nameless_loads_fails(stage: Stage) -> None:
             pass
 
 
+def name_that_no_column_holds_as_it_is(stage: Stage) -> None:
+    with opened(), dbbtrace.integration(), dbbtrace.table_load("a\x00b", source="c\td", schema="mdm"):
+        pass
+
+
 def row_is_lost_beside_a_double(stage: Stage) -> None:
     row_is_lost(stage)
     stage.allow_doubles(LOADS)
@@ -1477,6 +1482,7 @@ SITUATIONS = {
         refresh_is_lost_beside_a_hand_made_one, "Incomplete", 1, "1 model refresh that a job recorded"
     ),
     "one of two loads without a name failed": Situation(one_of_two_nameless_loads_fails, "Failed", 1, "it broke"),
+    "a name that no column holds as it is": Situation(name_that_no_column_holds_as_it_is, "Succeeded", 0, ""),
     "a row is lost beside a double": Situation(
         row_is_lost_beside_a_double, "Incomplete", 1, "1 table load that a job recorded"
     ),
