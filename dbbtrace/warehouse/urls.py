@@ -80,12 +80,18 @@ class OdbcAddress:
     @property
     def endpoint(self) -> tuple[str, int] | None:
         """Host and port of a server that is reached over TCP; None where the driver finds it by other means: a named
-        instance, a pipe, a data source, a mirror of the server."""
+        instance, a pipe, a data source, a mirror or replica of the server, this machine's memory."""
         names = {name.lower(): value for name, value in self.pairs}
-        named = names.keys() & {"server", "address", "addr"} and "failover_partner" not in names
-        match = _HOST.fullmatch(self.server) if named else None
-        port = (match[2] if match else None) or names.get("port", "").strip() or "1433"
-        return (match[1], int(port)) if match and port.isdecimal() else None
+        match = _HOST.fullmatch(self.server) if names.keys() & {"server", "address", "addr"} else None
+        if match is None or "failover_partner" in names:
+            return None
+        if names.get("multisubnetfailover", "").lower() in ("yes", "true"):
+            return None  # the driver tries all addresses of the name at once, of which most don't answer
+        port = match[2] or ("" if self.microsoft else names.get("port", "").strip())  # Microsoft's knows no Port=
+        if os.name == "nt" and not port and "." not in match[1] and "tcp:" not in "".join(names.values()).lower():
+            return None
+        port = port or "1433"
+        return (match[1], int(port)) if port.isdecimal() else None
 
     @property
     def database(self) -> str | None:

@@ -86,15 +86,35 @@ def test_an_mssql_url_logs_in_with_a_token(server):
         ("Server=h;Database=d", ("h", 1433)),
         ("Server=tcp:h.example,1444;Database=d", ("h.example", 1444)),
         ("Driver=FreeTDS;Server=h;Port=5000;Database=d", ("h", 5000)),
-        ("Server=h;Port=²;Database=d", None),
+        ("Driver=FreeTDS;Server=h;Port=²;Database=d", None),
         ("Server=h\\instance;Database=d", None),
         ("Server=h;Failover_Partner=mirror;Database=d", None),
+        ("Server=h;MultiSubnetFailover=Yes;Database=d", None),
+        ("Server=h;MultiSubnetFailover=No;Database=d", ("h", 1433)),
+        ("Server=h;Port=5000;Database=d", ("h", 1433)),
         ("DSN=mine;Database=d", None),
     ],
 )
 def test_host_and_port_are_known_where_the_string_says_them(given, endpoint):
     """A driver may find a named instance, a mirror or a data source where we would not."""
     assert address_of(given).endpoint == endpoint
+
+
+@pytest.mark.parametrize(
+    ("server", "endpoint"),
+    [
+        ("localhost", None),
+        ("PC1", None),
+        ("tcp:PC1", ("PC1", 1433)),
+        ("PC1,1433", ("PC1", 1433)),
+        ("h.net", ("h.net", 1433)),
+    ],
+)
+def test_on_windows_a_server_may_be_reached_without_tcp(server, endpoint, monkeypatch):
+    """The driver reaches one on the same machine by shared memory, where TCP is often off."""
+    address = address_of(f"Server={server};Database=d")
+    monkeypatch.setattr("dbbtrace.warehouse.urls.os", types.SimpleNamespace(name="nt"))
+    assert address.endpoint == endpoint
 
 
 @pytest.mark.parametrize("host", ["no-such-host.invalid", "a..b", "x" * 64 + ".example"])
