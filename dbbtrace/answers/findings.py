@@ -312,12 +312,13 @@ def _without_nodes(warehouse: Warehouse, run: Run) -> list[Finding]:
     snapshots there may be none, and nobody knows what a selector of the project's selects."""
     found = []
     for part in parts(warehouse, [run.run_id], where="p.selected_nothing = 1 AND p.superseded = 0"):
-        name, select = part.name or "dbt", str(_figures(part.detail).get("select") or "")
+        name, said = part.name or "dbt", _figures(part.detail)
+        select = str(said.get("select") or "")
         is_selector = select.startswith("selector:")
         verdict = "Incomplete" if name in ("dbt", "dbt build", "dbt run") and not is_selector else "Warned"
         if select:
             name = f"{name} --selector {select[9:]}" if is_selector else f"{name} --select {select}"
-        why = "nothing matches its selection" if select else "its project holds nothing to build"
+        why = "nothing matches its selection" if select or "exclude" in said else "its project holds nothing to build"
         found.append(Finding("nothing selected", verdict, name, f"{name} did nothing: {why}"))
     return few(found)
 

@@ -203,6 +203,10 @@ def dbt_had_a_project_without_models(stage: Stage) -> None:
     _selected_nothing("run")
 
 
+def everything_is_excluded(stage: Stage) -> None:
+    _selected_nothing("build", exclude=["tag:Finance"])
+
+
 def nothing_has_changed(stage: Stage) -> None:
     _selected_nothing("build", select=["state:modified+"])
 
@@ -1319,6 +1323,9 @@ SITUATIONS = {
     ),
     "dbt had a project without models": Situation(
         dbt_had_a_project_without_models, "Incomplete", 1, "its project holds nothing to build"
+    ),
+    "everything was excluded": Situation(
+        everything_is_excluded, "Incomplete", 1, "dbt build did nothing: nothing matches its selection"
     ),
     "dbt was to build what has changed, and nothing had": Situation(nothing_has_changed, "Succeeded", 0, ""),
     "the same, and nothing else was to be done": Situation(nothing_has_changed_and_that_was_all, "Succeeded", 0, ""),
