@@ -185,7 +185,8 @@ def retry_after_seconds(said: str | None) -> float | None:
 
     with suppress(ValueError, TypeError):
         return min(max(0.0, float(said or "")), _A_DAY)
-    with suppress(ValueError, TypeError):  # a TypeError: no zone, or no date at all on Python 3.10
+    # A TypeError: no zone, or no date at all on Python 3.10. An OverflowError: a year that no clock has.
+    with suppress(ValueError, TypeError, OverflowError):
         wait = parsedate_to_datetime(said or "") - datetime.now(timezone.utc)
         return min(max(0.0, wait.total_seconds()), _A_DAY)
     return None

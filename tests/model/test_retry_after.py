@@ -21,6 +21,7 @@ from dbbtrace.model.times import retry_after_seconds
         ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0),
         ("Wed, 21 Oct 9998 07:28:00 GMT", 86400.0),
         ("Wed, 21 Oct 2015 07:28:00", None),
+        ("Wed, 21 Oct 20159999999 07:28:00 GMT", None),
     ],
 )
 def test_retry_after_forms(value: str | None, seconds: float | None) -> None:
