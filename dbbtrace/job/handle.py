@@ -273,7 +273,8 @@ class Handle:
         if self._place is not None and not self._open:
             complain(f"{self._name} has ended; {attribute} = {value!r} is ignored")
         elif value is None:
-            self._values.pop(attribute, None)
+            if self._values.pop(attribute, None) is not None and self._place is not None and self._span is not None:
+                self._span.take_back(attribute, self._attributes(self._place.scope).get(attribute))
         else:
             self._values[attribute] = value
 

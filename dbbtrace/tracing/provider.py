@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from threading import Lock
 from time import time_ns
@@ -229,6 +230,14 @@ class LiveSpan(Span):
                 return
             values = {name: value for name, value in values.items() if held.get(name) is not value}
         self.set_attributes(values)  # type: ignore[arg-type]
+
+    def take_back(self, name: str, instead: AttributeValue | None) -> None:
+        """Set an attribute back to what it would have been, None: to nothing. OpenTelemetry's API can't."""
+        if instead is not None:
+            self.set_attribute(name, instead)
+        elif self._end_time is None:
+            with suppress(KeyError, TypeError):
+                del self._attributes[name]  # type: ignore[union-attr]
 
     def set_attributes(self, attributes: Mapping[str, AttributeValue]) -> None:
         self.checked = False

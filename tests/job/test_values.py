@@ -114,6 +114,18 @@ def test_own_attributes_are_on_the_span(captured):
     assert captured.named("load Customer").attributes["shop.files"] == 3
 
 
+def test_a_value_that_is_taken_back_is_not_on_the_span(captured):
+    """What the work inherits is there again."""
+    with dbbtrace.orchestration_run(), dbbtrace.integration(pipeline_run_id="outer"):
+        with dbbtrace.table_load("t", schema="s") as load:
+            load.schema = None
+            load.pipeline_run_id = "own"
+            load.pipeline_run_id = None
+    span = captured.named("load s.t")
+    assert key.SCHEMA_NAME not in span.attributes
+    assert span.attributes[key.PIPELINE_RUN_ID] == "outer"
+
+
 def test_an_attribute_outside_of_the_work_is_left_out_with_a_message(lenient, caplog):
     """Before the start and after the end there is no span that takes it. The job goes on."""
     load = dbbtrace.table_load("Customer")

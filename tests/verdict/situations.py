@@ -857,6 +857,12 @@ def name_that_no_column_holds_as_it_is(stage: Stage) -> None:
         pass
 
 
+def a_name_is_taken_back(stage: Stage) -> None:
+    with opened(), dbbtrace.integration():
+        with dbbtrace.table_load("Customer", schema="mdm", identity="r-1") as work:
+            work.schema = work.identity = None
+
+
 def row_is_lost_beside_a_double(stage: Stage) -> None:
     row_is_lost(stage)
     stage.allow_doubles(LOADS)
@@ -1489,6 +1495,7 @@ SITUATIONS = {
         refresh_is_lost_beside_a_hand_made_one, "Incomplete", 1, "1 model refresh that a job recorded"
     ),
     "one of two loads without a name failed": Situation(one_of_two_nameless_loads_fails, "Failed", 1, "it broke"),
+    "a name is taken back": Situation(a_name_is_taken_back, "Succeeded", 0, ""),
     "a name that no column holds as it is": Situation(name_that_no_column_holds_as_it_is, "Succeeded", 0, ""),
     "a row is lost beside a double": Situation(
         row_is_lost_beside_a_double, "Incomplete", 1, "1 table load that a job recorded"
