@@ -65,8 +65,7 @@ def _integer(value: Integral) -> int | str:
 def _mapping(attributes: Mapping[Any, Any], depth: int = 0) -> Mapping[str, Any]:
     pairs = ((_text(key), _value(value, depth)) for key, value in attributes.items())
     fresh = {key: value for key, value in pairs if value is not None}
-    same = _same([*fresh, *fresh.values()], [*attributes, *attributes.values()])
-    return attributes if same else fresh
+    return attributes if _same([*fresh, *fresh.values()], [*attributes, *attributes.values()]) else fresh
 
 
 def _each(repair: Callable[[Any], Any]) -> Callable[[Sequence[Any]], Sequence[Any]]:

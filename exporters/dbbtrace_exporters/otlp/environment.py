@@ -48,11 +48,8 @@ class Environment:
 
 
 def target(endpoint: str | None, protocol: str | None) -> tuple[str, str]:
-    """The URL to send to, whole, and the protocol; None: as the settings say.
-
-    Raises:
-        UsageError: they are asked, and some make no sense. A fault in what nobody asks for stops no span.
-    """
+    """The URL to send to, whole, and the protocol; None: as the settings say. Raises UsageError if they are asked and
+    make no sense; a fault in what nobody asks for stops no span."""
     settings, faults = read(otlp_protocol=protocol)
     given = endpoint is not None and protocol is not None
     if wrong := [fault for fault in faults if not given or fault.startswith("argument ")]:

@@ -39,7 +39,7 @@ class HttpSender:
     ) -> None:
         self._endpoint, self._destination, self.encode = endpoint, destination, encode
         settings = environment.Environment()
-        self._timeout, self._pack = settings.timeout, _PACKERS.get(settings.compression)
+        self._timeout, self._pack = settings.timeout, _PACKERS.get(settings.compression, bytes)
         self._adapter = _Adapter(pool_maxsize=1)
         self._session = session = environment.provided("HTTP", requests.Session) or requests.Session()
         for prefix in ("http://", "https://"):
@@ -50,7 +50,7 @@ class HttpSender:
             "Content-Type": content_type,
             "User-Agent": f"dbbtrace/{__version__}",
             "Accept-Encoding": "identity",  # an answer is short
-            **({"Content-Encoding": settings.compression} if self._pack else {}),
+            **({"Content-Encoding": settings.compression} if settings.compression in _PACKERS else {}),
             **settings.headers,
         }
         certificate, key = settings.client_certificate, settings.client_key
@@ -96,14 +96,12 @@ class HttpSender:
 
     def _post(self, body: bytes) -> None:
         try:
-            data = self._pack(body) if self._pack else body
-            self._outcome.put(self._session.post(self._endpoint, data=data, **self._options))
+            self._outcome.put(self._session.post(self._endpoint, data=self._pack(body), **self._options))
         except Exception as error:
             self._outcome.put(error.with_traceback(None))
 
     def _read(self, response: requests.Response, **_: Any) -> None:
-        """Called before requests reads the body of a redirect whole. The body is None where it is too long, or packed
-        in a way that was not asked for."""
+        """Called before requests reads a redirect's body whole. None: it is too long, or packed as nobody asked for."""
         self._body = None
         packed = response.headers.get("Content-Encoding", "identity").lower()
         with response, suppress(zlib.error):
@@ -131,8 +129,7 @@ class _Adapter(HTTPAdapter):
                 held.shutdown(socket.SHUT_RDWR)
 
     def cert_verify(self, conn: Any, *arguments: Any) -> None:
-        """What every version of requests calls with the pool that it is about to use: here its connections are
-        made ours."""
+        """Called by each version of requests with the pool that it is about to use, whose connections become ours."""
         super().cert_verify(conn, *arguments)
         kind = conn.ConnectionCls
         if not issubclass(kind, _Connection):
