@@ -1,8 +1,8 @@
 -- One row for each part of a run that is no operation: the run itself, a job's share of it, a workload, a dbt
 -- invocation, a step or an attempt that has a row. What has not ended is Running.
 -- superseded = 1: the same part began again after this one had ended, or dbt built all that it was to build; filter on
--- 0 for outcomes. begun_again = 1: it failed or was killed, and something came after it that may have been another try: the same
--- script with other arguments, `dbt retry`, or dbt again where nobody knows what had failed.
+-- 0 for outcomes. begun_again = 1: it failed or was killed, and something came after it that may have been another try:
+-- the same script with other arguments, `dbt retry`, or dbt again where nobody knows what had failed.
 -- selected_nothing = 1: dbt ended well and its selection matched nothing. 2: so it may, of what has changed only.
 
 WITH part_rows AS (
@@ -47,15 +47,11 @@ keyed_parts AS (
                     ELSE ''
                 END
         ) AS last_start_time,
+        -- Asked of dbt alone.
         MAX(q.nodes) OVER (
             PARTITION BY
                 q.orchestration_run_id, q.part, COALESCE(q.name, q.span_id),
-                COALESCE(q.pipeline_run_id, q.pipeline_id, ''),
-                CASE
-                    WHEN q.part = 'dbt_invocation' THEN COALESCE(q.detail, '')
-                    WHEN q.part = 'step' AND MEMBER_OF(q.detail, 'job_status') IS NULL THEN COALESCE(q.detail, '')
-                    ELSE ''
-                END
+                COALESCE(q.pipeline_run_id, q.pipeline_id, ''), COALESCE(q.detail, '')
         ) AS most_nodes,
         MAX(q.start_time) OVER (
             PARTITION BY q.orchestration_run_id, q.part, PROGRAM_OF(q.name), COALESCE(q.pipeline_run_id, q.pipeline_id, '')
